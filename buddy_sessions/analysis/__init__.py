@@ -1,8 +1,8 @@
-"""Answer questions about sessions and their test cases: which tests are flaky, slow, new, and why they fail. No I/O.
+"""What sessions and their test cases say: verdicts, causes, flaky and slow tests. No I/O.
 
-A run is the list of test cases of one session: `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`
-from a `SessionStore`; only `conflicting_tests` takes the `TestRun`s. Pass several runs oldest first; a client lists
-sessions newest first. For all functions that compare runs:
+`BuddyClient` and `SessionStore` return these results. The functions work on lists of your own. A run is a list of test
+cases, such as `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`. Pass several runs oldest first;
+a client lists sessions newest first. For all functions that compare runs:
 
 - `TestCase.key` identifies a test in every session. The order of the cases within a run makes no difference.
 - Skipped cases are ignored: a test that was skipped did not run.
@@ -12,18 +12,54 @@ sessions newest first. For all functions that compare runs:
 - Tests with the same position in the order of a list are sorted by their keys.
 
 Example:
-    >>> from buddy_sessions import TestCase, TestStatus, compare, flaky_tests, slowest_tests
+    >>> from buddy_sessions import TestCase, TestStatus
+    >>> from buddy_sessions.analysis import compare_runs, flaky_tests, slowest_tests
     >>> results = [("PASSED", 0.25), ("FAILED", 0.5), ("PASSED", 0.25), ("FAILED", 1.5)]
     >>> runs = [[TestCase(id="1", name="pays", status=TestStatus(status), time=time)] for status, time in results]
     >>> for flaky in flaky_tests(runs):
-    ...     print(f"{flaky.key} changed {flaky.changes} times, failed in {flaky.failed} of {flaky.runs} sessions")
-    pays changed 3 times, failed in 2 of 4 sessions
+    ...     print(f"{flaky.key} changed {flaky.changes} times, failed in {flaky.failed} of {flaky.runs} runs")
+    pays changed 3 times, failed in 2 of 4 runs
     >>> for slow in slowest_tests(runs, threshold=0.3):
     ...     print(f"{slow.key} takes {slow.median} s, at most {slow.slowest} s")
     pays takes 0.375 s, at most 1.5 s
-    >>> difference = compare(runs[-2], runs[-1])
+    >>> difference = compare_runs(runs[-2], runs[-1])
     >>> print([str(case.key) for case in difference.newly_failing])
     ['pays']
     >>> print([f"{old.time} s -> {new.time} s" for old, new in difference.slower])
     ['0.25 s -> 1.5 s']
 """
+
+from .baseline import Baseline, Cause, FailingTest
+from .branches import main_branch, pass_rate
+from .causes import FailureGroup, group_failures
+from .commits import TestedCommit
+from .judgement import Judgement, Reason
+from .outcomes import TestHistory, TestOutcome
+from .quarantine import QuarantinedTest, parse_quarantine
+from .runs import Comparison, FlakyTest, FlakyTests, SlowTest, compare_runs, flaky_tests, slowest_tests
+from .suite_status import SuiteStatus
+
+__all__ = [
+    "Baseline",
+    "Cause",
+    "Comparison",
+    "FailingTest",
+    "FailureGroup",
+    "FlakyTest",
+    "FlakyTests",
+    "Judgement",
+    "QuarantinedTest",
+    "Reason",
+    "SlowTest",
+    "SuiteStatus",
+    "TestHistory",
+    "TestOutcome",
+    "TestedCommit",
+    "compare_runs",
+    "flaky_tests",
+    "group_failures",
+    "main_branch",
+    "parse_quarantine",
+    "pass_rate",
+    "slowest_tests",
+]

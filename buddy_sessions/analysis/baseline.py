@@ -1,196 +1,202 @@
-"""Which failures of a session are new: neither known from earlier sessions of a branch, nor in quarantine."""
+"""The failing tests of sessions, compared with the last commits of a branch: which of them are new."""
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
-from fnmatch import translate
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+from itertools import takewhile
+from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
-from ..errors import ConfigError
-from ..models import TestCase, TestKey
-from .by_test import group_by_test, sort_cases, worst
+from ..models import Session, TestCase, TestKey
+from .by_test import sort_key
+from .causes import group_failures
+from .commits import SessionList, TestedCommit, find_commits, identify_commit, newest_judged
+from .quarantine import QuarantinedTest, find_excuses
 
-_FIELDS = ("name", "until", "reason", "exact")
+Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
+NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
+"""In the order in which they are listed."""
+Cases = Mapping[str, Sequence[TestCase] | str]
+"""The failing test cases of sessions by their ID, or why they cannot be read."""
 
-
-@frozen
-class QuarantinedTest:
-    """Tests whose failures are excused until a day.
-
-    Attributes:
-        pattern: The tests: the text of a key, such as `tests/test_cart.py > CartTest > adds_discount`. `*` stands for
-            any text, `?` for any character.
-        until: The last day on which they are excused.
-        reason: Why they fail.
-        exact: Whether `*` and `?` stand for themselves.
-    """
-
-    pattern: str
-    until: date
-    reason: str | None = None
-    exact: bool = False
-
-    def matches(self, key: TestKey) -> bool:
-        """Return whether this is the test with that key."""
-        return self.find_in([str(key)]) != []
-
-    def find_in(self, texts: Iterable[str]) -> list[str]:
-        """Return the keys of these tests, as texts, from those of many."""
-        if self.exact:
-            return [text for text in texts if text == self.pattern]
-        matches = re.compile(translate(self.pattern.replace("[", "[[]"))).match  # "[": names of parametrised tests
-        for literal in re.split(r"[*?]+", self.pattern):  # most texts lack one, which is faster to see
-            texts = [text for text in texts if literal in text]
-        return list(filter(matches, texts))
+_OUTAGE = 20  # tests, of which more than half failed
 
 
 @frozen(kw_only=True)
-class BaselineComparison:
-    """The failing tests of a session, each in one of four lists, which are sorted by the keys of the tests.
+class FailingTest:
+    """A failing test of the judged sessions.
 
     Attributes:
-        new: Tests that did not fail in the baseline: their failures have no excuse.
-        known: Tests that failed in the latest session of the baseline.
-        flaky: Tests that failed in the baseline, but not in its latest session.
-        quarantined: Tests that an entry of the quarantine excuses, whether they failed in the baseline or not.
-        failed_in: For each failing test, the number of sessions of the baseline in which it failed, from 0.
-        expired: Entries of the quarantine that would excuse a failing test, but whose last day is over.
-        unused: Entries of the quarantine that no failing test matches.
-        excused_by: For each quarantined test, the first entry that excuses it.
+        case: The test case. Of a test that fails in several sessions, that of the newest one.
+        session: Its session.
+        novelty: "known" if it failed in the newest commit of the baseline, "earlier" if in an older one, "new" if in
+            none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and all
+            tests together succeeded. None without a baseline.
+        failed_in: The number of commits of the baseline in which it failed; None without a baseline.
+        since: The first commit of the baseline since which it has failed in each; None if it did not
+            fail in the newest one.
+        entry: The entry of the quarantine that excuses it.
     """
 
-    new: list[TestCase]
-    known: list[TestCase]
-    flaky: list[TestCase]
-    quarantined: list[TestCase]
-    failed_in: dict[TestKey, int]
+    case: TestCase
+    session: Session
+    novelty: Novelty | None = None
+    failed_in: int | None = None
+    since: TestedCommit | None = None
+    entry: QuarantinedTest | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has no excuse."""
+        return self.novelty in {None, "new"}
+
+
+@frozen
+class Cause:
+    """Failing tests that probably have the same cause, new ones first. `template` is what their messages share."""
+
+    type: str | None
+    template: str
+    tests: Sequence[FailingTest]
+
+
+@frozen(kw_only=True)
+class Baseline:
+    """The commits that failures are compared with.
+
+    Attributes:
+        branch: Their branch.
+        commits: The last ones that are older than the judged sessions, newest first, without outages.
+        outages: Sessions that excuse nothing, because more than half of their tests failed.
+    """
+
+    branch: str
+    commits: Sequence[TestedCommit]
+    outages: Sequence[Session] = ()
+    older: Sequence[TestedCommit] = field(default=(), repr=False)  # all that are known, with outages
+
+    @property
+    def red_sessions(self) -> list[Session]:
+        """The sessions whose failing tests are excused, newest first."""
+        red = [each for commit in self.commits for each in commit.sessions if each.is_failing]
+        return [session for session in red if not is_outage(session)]
+
+
+def is_outage(session: Session) -> bool:
+    """Return whether more than half of the tests of a session failed, of at least 20."""
+    count = session.tests_count or 0
+    return count >= _OUTAGE and 2 * (session.failing_count or 0) > count
+
+
+def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
+    """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
+    identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
+    older = [
+        commit
+        for commit in newest_judged(find_commits(listed), len(listed.sessions))
+        if commit.first.relative_id < lowest_id and identify_commit(commit.first) not in identities
+    ]
+    commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
+    searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
+    outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]
+    return Baseline(branch=branch, commits=commits, outages=outages, older=older)
+
+
+def _was_outage(commit: TestedCommit) -> bool:
+    red = [session for session in commit.sessions if session.is_failing]
+    return bool(red) and all(map(is_outage, red))
+
+
+def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
+    """Return the failing tests of the red sessions that count: of each test, the case of the newest session."""
+    tests: dict[TestKey, FailingTest] = {}
+    for session in commit.counted:
+        for case in failing_cases(session, cases):
+            tests.setdefault(case.key, FailingTest(case=case, session=session))
+    return sorted(tests.values(), key=lambda test: sort_key(test.case.key))
+
+
+def failing_cases(session: Session, cases: Cases) -> list[TestCase]:
+    """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
+    found = cases.get(session.id, ())
+    return [] if isinstance(found, str) or not session.is_failing else [case for case in found if case.is_failing]
+
+
+def lists_too_few(session: Session, cases: Cases) -> bool:
+    """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
+    if not session.is_failing:
+        return False
+    listed = {(case.test_group_id, case.id) for case in failing_cases(session, cases)}
+    return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
+
+
+@frozen
+class ComparedTests:
+    """The failing tests with what the baseline and the quarantine say of them, new ones first."""
+
+    tests: list[FailingTest]
     expired: list[QuarantinedTest]
     unused: list[QuarantinedTest]
-    excused_by: dict[TestKey, QuarantinedTest]
 
 
-def compare_to_baseline(
-    baseline: Sequence[Iterable[TestCase]],
-    new: Iterable[TestCase],
+def compare_with(
+    tests: Iterable[FailingTest],
+    baseline: Baseline | None,
+    cases: Cases,
+    quarantine: Iterable[QuarantinedTest],
+    today: date,
     *,
-    quarantine: Iterable[QuarantinedTest] = (),
-    today: date | None = None,
-) -> BaselineComparison:
-    """Return which failing tests are new, known, flaky or quarantined.
+    retried: Collection[TestKey],
+) -> ComparedTests:
+    """Return the failing tests with what the baseline, the quarantine and retries say of them."""
+    found = list(tests)
+    excuses = find_excuses(quarantine, [test.case.key for test in found], today)
+    commits = baseline.commits if baseline is not None else ()
+    red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
+    failed = [
+        {case.key for session in commit.sessions if session.id in red for case in failing_cases(session, cases)}
+        for commit in commits
+    ]
 
-    The baseline is the last sessions of a branch, without those of the judged commit. More sessions excuse more flaky
-    tests, but also more regressions.
+    def compare(test: FailingTest) -> FailingTest:
+        key = test.case.key
+        if commits:
+            count = sum(key in keys for keys in failed)
+            streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
+            novelty: Novelty = "known" if streak else "earlier" if count else "new"
+            test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
+        if key in excuses.excused_by:
+            return evolve(test, novelty="quarantined", entry=excuses.excused_by[key])
+        return evolve(test, novelty="retried") if key in retried and test.counts else test
 
-    Args:
-        baseline: The test cases of each session, oldest session first. The failing cases are enough.
-        new: The test cases of the judged session. Those of several sessions are judged together: a test fails if it
-            fails in one of them. The failing cases are enough.
-        quarantine: Tests that may fail, see `parse_quarantine`.
-        today: The day on which entries of the quarantine must still be valid; by default today, in UTC.
-
-    Example:
-        >>> from buddy_sessions import TestStatus
-        >>> def failed(*names: str) -> list[TestCase]:
-        ...     return [TestCase(id=name, name=name, status=TestStatus.FAILED) for name in names]
-        >>> comparison = compare_to_baseline([failed("pays"), failed("pays", "adds")], failed("adds", "sells"))
-        >>> [case.name for case in comparison.new], [case.name for case in comparison.known]
-        (['sells'], ['adds'])
-        >>> print([f"{key}: {count} of 2" for key, count in comparison.failed_in.items()])
-        ['adds: 1 of 2', 'sells: 0 of 2']
-    """
-    day = today or datetime.now(UTC).date()
-    failing = sort_cases(worst(cases) for cases in group_by_test(case for case in new if case.is_failing).values())
-    failed = [{case.key for case in cases if case.is_failing} for cases in baseline]
-    latest = failed[-1] if failed else set()
-    failed_in = {case.key: sum(case.key in keys for keys in failed) for case in failing}
-
-    entries = list(quarantine)
-    texts: dict[str, list[TestKey]] = {}
-    for key in failed_in:
-        texts.setdefault(str(key), []).append(key)
-    matching = {entry: [key for text in entry.find_in(texts) for key in texts[text]] for entry in entries}
-    valid = [entry for entry in matching if entry.until >= day]
-    excused_by = {key: entry for entry in reversed(valid) for key in matching[entry]}
-    judged = [case for case in failing if case.key not in excused_by]
-    return BaselineComparison(
-        new=[case for case in judged if not failed_in[case.key]],
-        known=[case for case in judged if case.key in latest],
-        flaky=[case for case in judged if failed_in[case.key] and case.key not in latest],
-        quarantined=[case for case in failing if case.key in excused_by],
-        failed_in=failed_in,
-        expired=[entry for entry in entries if matching[entry] and entry.until < day],
-        unused=[entry for entry in entries if not matching[entry]],
-        excused_by=excused_by,
-    )
+    compared = sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new"))
+    return ComparedTests(compared, excuses.expired, excuses.unused)
 
 
-def parse_quarantine(text: str) -> list[QuarantinedTest]:
-    """Return the entries of a quarantine file, in their order.
-
-    Args:
-        text: The content of the file: TOML, with one `[[test]]` for each entry. It has a `name` (`pattern` of a
-            `QuarantinedTest`), a day `until`, and perhaps a `reason`, and `exact`.
-
-    Raises:
-        ConfigError: The text is not TOML, or an entry lacks a field, or has an unknown or an invalid one.
-
-    Example:
-        >>> (entry,) = parse_quarantine('''
-        ... [[test]]
-        ... name = "tests/test_cart.py > *"
-        ... until = 2026-12-31
-        ... reason = "SHOP-17"
-        ... ''')
-        >>> entry.matches(TestKey("tests/test_cart.py", "CartTest", "adds_discount")), str(entry.until)
-        (True, '2026-12-31')
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the quarantine is not valid TOML: {error}") from None
-    entries = document.pop("test", [])
-    if document or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        found = f"not {', '.join(map(repr, document))}" if document else "not a single table"
-        raise ConfigError(f"the quarantine must consist of [[test]] entries, {found}: write [[test]] before each test")
-    return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
+def known_crashes(baseline: Baseline | None) -> set[str | None]:
+    """Return the messages with which the newest commit of a baseline failed without a failing test."""
+    newest = baseline.commits[0].counted if baseline is not None and baseline.commits else ()
+    return {session.error_message for session in newest if session.is_failing and not session.failing_count}
 
 
-def format_quarantine(entries: Iterable[QuarantinedTest]) -> str:
-    """Return the text of a file with these entries, as `parse_quarantine` reads it."""
-    return "\n".join(
-        f"[[test]]\nname = {_toml_text(entry.pattern)}\n"
-        + ("exact = true\n" if entry.exact else "")
-        + f"until = {entry.until}\n"
-        + (f"reason = {_toml_text(entry.reason)}\n" if entry.reason is not None else "")
-        for entry in entries
-    )
+def crash_text(session: Session) -> str:
+    """Return that a session failed without a failing test, and why."""
+    message = f": {session.error_message}" if session.error_message else ""
+    return f"#{session.relative_id} failed without a failing test{message}"
 
 
-def _toml_text(text: str) -> str:
-    """Return a text as TOML writes it: as in JSON, but TOML also forbids the control character DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
+    """Return the failing tests of which the details were read by cause: most new failures first."""
+    of_case = {id(test.case): test for test in tests if test.case.has_details}
+    causes = []
+    for group in group_failures(test.case for test in of_case.values()):
+        members = sorted((of_case[id(case)] for case in group.cases), key=lambda test: not test.counts)
+        causes.append(Cause(group.type, group.template, members))
 
+    def rank(cause: Cause) -> tuple[int, int]:
+        earlier = sum(test.novelty in {"earlier", "retried"} for test in cause.tests)
+        return -sum(test.counts for test in cause.tests), earlier - len(cause.tests)
 
-def _read_entry(number: int, entry: dict[str, object]) -> QuarantinedTest:
-    """Return the entry with this number: 1 is the first one."""
-    name, until, reason, exact = map(entry.get, _FIELDS)
-    where = f"quarantine: [[test]] number {number}" + (f" ({name!r})" if name else "")
-    if unknown := [field for field in entry if field not in _FIELDS]:
-        raise ConfigError(f"{where} has an unknown field {unknown[0]!r}: use {', '.join(_FIELDS)}")
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"{where} needs a name: the text of a test's key, with * for any text")
-    if not isinstance(until, date) or isinstance(until, datetime):
-        found = f", not {str(until)!r}" if until is not None else ""
-        raise ConfigError(
-            f"{where} needs a day until which it may fail{found}: write until = 2026-12-31, without quotes"
-        )
-    if reason is not None and not isinstance(reason, str):
-        raise ConfigError(f"{where}: reason must be a text, not {reason!r}")
-    if exact is not None and not isinstance(exact, bool):
-        raise ConfigError(f"{where}: exact must be true or false, not {exact!r}")
-    return QuarantinedTest(name, until, reason, exact=bool(exact))
+    return sorted(causes, key=rank)

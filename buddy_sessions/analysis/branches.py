@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from .._base.validate import validate_branch
-from ..models import Session, SessionStatus, is_before
+from .._base.validate import validate_utf8
+from ..errors import ConfigError
+from ..models import RefType, Session, SessionStatus, SuiteKey
 
 NEWEST = 100
 """The number of newest sessions that say which branch is the main one."""
 MAIN_NAMES = ("main", "master")
 """The branches that are the main one if they are tested: the first is, or else the second."""
-_MAX_AGE = timedelta(days=90)
-"""A session of `MAIN_NAMES` that is not among the newest 100 does not count if it is so much older than the newest."""
-_LEAST_SHARE = 10  # percent of the newest sessions that a branch needs to be the main one
-_NO_BRANCH = re.compile(r"\d+/merge|gh-readonly-queue/.*|HEAD")
-"""What reporters upload as a branch: a pull request and a merge queue of GitHub, a commit that was checked out."""
+_OTHER_NAMES = ("trunk", "develop", "mainline", "default")
+_MAX_SUGGESTED = 5
 
 
 class Main(Enum):
@@ -37,25 +33,38 @@ MAIN: Final = Main.MAIN
 """The main branch of each suite, see `main_branch`."""
 
 
-def validate_judged_branch(branch: str | Main | None) -> str | Main | None:
-    """Return the branch of a verdict: a name, MAIN, or None for all sessions."""
-    return branch if isinstance(branch, Main) else validate_branch(branch)
+class JudgedBranch(NamedTuple):
+    """A branch that is judged. The main one has only sessions of branches; one that was named, any with this name.
+
+    CircleCI, for example, uploads the branch of a pull request with the type PULL_REQUEST.
+    """
+
+    name: str
+    is_main: bool = False
+
+    def includes(self, session: Session) -> bool:
+        """Return whether a session has tested the branch."""
+        return session.ref_name == self.name and (session.ref_type == RefType.BRANCH or not self.is_main)
 
 
-def main_branch(sessions: Iterable[Session], *, kept: str | None = None) -> str | None:
-    """Return the main branch of a suite, judging by its newest 100 sessions.
+def validate_judged_branch(branch: str | Main, name: str = "branch") -> str | Main:
+    """Return the branch of a verdict: a name, or MAIN. `name` is that of the argument."""
+    if isinstance(branch, Main):
+        return branch
+    if not isinstance(branch, str) or branch in {"", "*"}:
+        raise ConfigError(f"{name} must be MAIN or the name of a branch, not {branch!r}")
+    return validate_utf8(name, branch)
 
-    It is `main`, or else `master`, if a session tested a branch of that name. If the newest 100 have none, an older one
-    counts, unless it is more than 90 days older than the newest session: then the main branch was renamed. Without
-    both, it is the branch with most of the newest 100 sessions, if it has at least a tenth of them; of two with equally
-    many, the one that was tested last. Tags and pull requests do not count, nor what only reporters call a branch:
-    `7/merge`, `gh-readonly-queue/…`, `HEAD`.
+
+def main_branch(sessions: Iterable[Session]) -> str | None:
+    """Return the main branch of a suite: the first of `main` and `master` that its newest 100 sessions have tested.
+
+    If they have tested neither, it is the first of `trunk`, `develop`, `mainline` and `default` among them; or else
+    `main` or `master` if an older session has tested it. Tags and pull requests do not count.
 
     Args:
         sessions: Sessions of one suite, in any order: the newest 100, and perhaps older ones of `main` and `master`.
             Those with the highest `relative_id` are the newest.
-        kept: The branch that was the main one before. As long as the newest 100 sessions have one of it, no other
-            branch becomes the main one only because it has more.
 
     Returns:
         The name of the branch; None if there is no such branch.
@@ -73,25 +82,28 @@ def main_branch(sessions: Iterable[Session], *, kept: str | None = None) -> str 
         0.5
     """
     known = list(sessions)
-    newest = heapq.nlargest(NEWEST, known, key=lambda session: session.relative_id)
-    counts = Counter(each.branch for each in newest if each.branch and not _NO_BRANCH.fullmatch(each.branch))
-    dates = [session.create_date for session in newest if session.create_date is not None]
-    oldest = max(dates) - _MAX_AGE if dates else None
-    for branches in (set(counts), {session.branch for session in known if not is_before(session, oldest)}):
-        for name in MAIN_NAMES:
-            if name in branches:
-                return name
-    if kept in counts:
-        return kept
-    frequent = [name for name, count in counts.most_common(1) if 100 * count >= _LEAST_SHARE * len(newest)]
-    return frequent[0] if frequent else None
+    newest = {each.branch for each in heapq.nlargest(NEWEST, known, key=lambda session: session.relative_id)}
+    older = {each.branch for each in known}
+    candidates = ((MAIN_NAMES, newest), (_OTHER_NAMES, newest), (MAIN_NAMES, older))
+    return next((name for names, branches in candidates for name in names if name in branches), None)
 
 
 def pass_rate(sessions: Iterable[Session]) -> float | None:
-    """Return the fraction of sessions that are SUCCESSFUL, of those that are SUCCESSFUL or ERROR: from 0.0 to 1.0.
+    """Return the fraction of sessions that passed, of those that passed or failed: from 0.0 to 1.0.
 
-    None if there is no such session: SKIPPED, unknown and unfinished ones do not count. Pass sessions of one branch:
-    see `main_branch`.
+    None if there is no such session: SKIPPED and unfinished ones do not count. Pass sessions of one branch: see
+    `main_branch`.
     """
     verdicts = [session.status for session in sessions if session.has_verdict]
     return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
+
+
+def suggest_branches(branch: str, suite: SuiteKey, sessions: Iterable[Session]) -> str:
+    """Return that a suite has no session of a branch, and which branches its sessions have, the most frequent first."""
+    names = [session.ref_name for session in sessions if session.ref_type in {None, RefType.BRANCH}]
+    counts = Counter(filter(None, names))
+    if branch in counts:
+        return ""
+    more = f" and {len(counts) - _MAX_SUGGESTED} more" if len(counts) > _MAX_SUGGESTED else ""
+    known = ", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch"
+    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {known}{more}"

@@ -55,12 +55,14 @@ def sort_key(key: TestKey) -> tuple[str, str, str, str]:
     return key.group or "", key.classname or "", key.name, repr(key)
 
 
-def find_tests(keys: Iterable[TestKey], text: str) -> list[TestKey]:
+def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
     """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
 
     White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
     … stands for any text, because the middle of a long name is not shown.
     """
+    if isinstance(text, TestKey):
+        return [key for key in keys if key == text]
     names = {key: " ".join(str(key).split()) for key in keys}
     wanted = " ".join(text.split())
     exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
@@ -68,7 +70,7 @@ def find_tests(keys: Iterable[TestKey], text: str) -> list[TestKey]:
     return exact or [key for key, name in names.items() if part.search(name)]
 
 
-def find_test(keys: Iterable[TestKey], text: str, *, searched: str) -> TestKey:
+def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str) -> TestKey:
     """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
 
     If there is none, the note says what was searched.
@@ -77,7 +79,7 @@ def find_test(keys: Iterable[TestKey], text: str, *, searched: str) -> TestKey:
     if len(found) == 1:
         return found[0]
     if not found:
-        error = ConfigError(f"no test is named {text!r}: write a part of the name that is shown")
+        error = ConfigError(f"no test is named {str(text)!r}: write a part of the name that is shown")
         error.add_note(f"searched: {searched}")
         raise error
     more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""

@@ -44,7 +44,7 @@ _CAUSE = re.compile(r"^Caused by: (.+)$", re.MULTILINE)
 _SUBJECT = re.compile(r"^ *(?:Locator: +|- waiting for )(.+)$", re.MULTILINE)  # of Playwright
 _FRAME = re.compile(
     r"(?<![\w.@+-])((?:[\w.@+-]++[/\\])?[\w.@+-]+\.(?:py|[cm]?[jt]sx?|java|kt|go|rs|cs|fs|php|rb|scala))"
-    r'(?:", line |:line |:)(\d+)'
+    r'(?:", line |:line |:)(\d{1,9})'
 )
 _FRAME_START = re.compile(r'\s+(at) \S|\s+File "|\S+\.py:\d+: in ')
 """The first line of a frame: of JavaScript and Java, of Python, of pytest."""
@@ -71,15 +71,29 @@ def read_message(failure: Failure) -> tuple[str | None, str]:
 
 def place_of(failure: Failure) -> str | None:
     """Return the innermost line of code that is not a library's, such as `tests/test_cart.py:42`; None if unknown."""
+    frame = _own_frame(failure)
+    return None if frame is None else f"{frame[1]}:{frame[2]}".replace("\\", "/")
+
+
+def find_place(failure: Failure) -> tuple[str, str] | None:
+    """Return the whole path of that line, as the trace has it, and its number; None if unknown."""
+    frame = _own_frame(failure)
+    return None if frame is None else (_whole_path(frame), frame[2])
+
+
+def _own_frame(failure: Failure) -> re.Match[str] | None:
     lines = [line for line in _clean(failure.text).splitlines() if not _LIBRARY.search(line)]
     found = [frame for frame in map(_FRAME.search, lines) if frame]
-    frames = [
-        frame for frame in found if "/" in frame[1] or "\\" in frame[1]
-    ] or found  # Playwright also writes "at a.ts:1"
+    # Playwright also writes "at a.ts:1".
+    frames = [frame for frame in found if {"/", "\\"}.intersection(_whole_path(frame))] or found
     if not frames:
         return None
-    frame = frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
-    return f"{frame[1]}:{frame[2]}".replace("\\", "/")
+    return frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
+
+
+def _whole_path(frame: re.Match[str]) -> str:
+    start = 1 + max(frame.string.rfind(character, 0, frame.start(1)) for character in " \t(\"'")
+    return frame.string[start : frame.end(1)]
 
 
 def without_library_frames(text: str) -> str:

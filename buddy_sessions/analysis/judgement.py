@@ -1,349 +1,268 @@
-"""Judges sessions: which tests fail, whether each failed in earlier sessions of a branch, and for which cause.
+"""Judges the sessions of a commit or a CI run: whether a gate passes, and why not.
 
-The commands, the report and the tools for agents all judge with this module.
+The rules are those of the guide's section "What a gate checks". All of them work on data that was read before.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from .._base.figures import format_count
-from ..models import Session, TestCase, TestKey, TestRun, TestStatus
-from .baseline import BaselineComparison, QuarantinedTest, compare_to_baseline
-from .causes import group_failures
-from .completeness import (
-    MIN_TESTS,
-    EarlierCIRuns,
-    count_failing,
-    earlier_ci_runs,
+from ..models import Session, SuiteKey
+from .baseline import (
+    Baseline,
+    Cases,
+    Cause,
+    FailingTest,
+    crash_text,
     failing_cases,
+    known_crashes,
     lists_too_few,
-    missing_tests,
 )
-from .runs import CIRun, Streak, name_sessions, newest_first, newest_streak, run_identity
+from .commits import TestedCommit, count_tests, judge_commit, killed_text, lacks_tests, name_sessions, run_url
+from .quarantine import QuarantinedTest
 
-Novelty = Literal["new", "known", "flaky", "quarantined"]
-NOVELTIES: tuple[Novelty, ...] = ("new", "known", "flaky", "quarantined")
-"""In the order in which they are listed."""
-
-ALL_BRANCHES = "all branches"
-"""The text for a branch that is None."""
-
-
-@frozen
-class FailingTest:
-    """A failing test case of one of the judged sessions; with a baseline, also how often it failed before.
-
-    Attributes:
-        session: The session.
-        case: The test case.
-        baseline: `new`, `known`, `flaky` or `quarantined`; None without a baseline.
-        failed_in: The number of CI runs of the baseline in which the test failed; None without a baseline.
-        excuse: Why it does not count; empty for a new failure, and without a baseline.
-        streak: The last CI runs before the judged ones, if the test failed in all of them.
-    """
-
-    session: Session
-    case: TestCase
-    baseline: Novelty | None = None
-    failed_in: int | None = None
-    excuse: str = ""
-    streak: Streak | None = None
-
-    @property
-    def mark(self) -> str:
-        """How the test compares with the baseline: `new`, `failing since #380`, `flaky: failed in …`; or empty."""
-        return f"failing since {self.streak}" if self.streak is not None else self.excuse or self.baseline or ""
+Outcome = Literal["success", "failure"]
+"""How the program that ran the tests has ended."""
+Named = Literal["session", "commit", "run"]
+"""What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
 
 
 @frozen
-class Cause:
-    """Failing tests that probably have the same cause, new ones first. `template` is what their messages share."""
+class Reason:
+    """Why a gate fails, or why there is no verdict. `str(reason)` is a text."""
 
-    type: str | None
-    template: str
-    tests: Sequence[FailingTest]
-
-
-@frozen
-class Baseline:
-    """The earlier sessions of a branch that a judgement compares with.
-
-    Attributes:
-        branch: The branch; None for all sessions.
-        runs: The sessions, newest first, with their failing test cases. Those of the judged commit do not belong here.
-        last: How many of the newest CI runs say what is new. Older ones only show since when a test is failing, and
-            replace those of an outage. None for all.
-        unread: Sessions that are left out, because their test cases could not be read.
-    """
-
-    branch: str | None
-    runs: Sequence[TestRun]
-    last: int | None = None
-    unread: Sequence[Session] = ()
+    kind: Literal[
+        "new failure",
+        "no failing test",
+        "outcome",
+        "no test ran",
+        "few tests",
+        "unfinished",
+        "no session",
+        "incomplete list",
+        "incomplete cases",
+        "no baseline",
+    ]
+    text: str
 
     def __str__(self) -> str:
-        return self.branch or ALL_BRANCHES
-
-    @property
-    def sessions(self) -> list[Session]:
-        """The sessions, newest first."""
-        return [run.session for run in self.runs]
+        return self.text
 
 
-@frozen
+@frozen(kw_only=True)
 class Judgement:
-    """The verdict on one session, or on those of one commit or CI run.
+    """The verdict on the sessions of one commit or CI run.
 
     Attributes:
-        sessions: The judged sessions, newest first.
-        tests: The failing tests, new failures first. Of a test that fails in several sessions, the case of the newest.
-        crashed: The sessions that failed without a failing test, unless the baseline has failed in the same way.
-        is_red: True if a failure has no excuse, if a session crashed, or if tests did not run; None without a verdict:
-            the evidence is incomplete. Then it is neither red nor green.
-        reasons: Why it is red, or why there is no verdict, and what to do; empty if it is green.
-        remarks: What was left out, could not be checked, or is excused although no test failed.
-        missing_tests: Those of the reasons that say that tests did not run.
-        baseline: What it was compared with: the sessions that count.
+        suite: The suite.
+        sessions: The judged sessions, newest first: those that count.
+        is_failing: Whether they are red, as in `SuiteStatus`: True if one failed; None if that is not known yet.
+        passes: What a gate says: False if a failure is new, or tests did not run. None if that is not known.
+        reasons: Why it does not pass: `str(reason)` is a text; empty if it passes.
+        remarks: What was left out, excused, or could not be checked.
+        tests: The failing tests, new ones first.
+        causes: The tests of which the messages were read, by cause.
+        baseline: What they were compared with; None if with nothing.
         expired: Entries of the quarantine that would excuse a failing test, but whose last day is over.
         unused: Entries of the quarantine that no failing test matches.
     """
 
+    suite: SuiteKey
     sessions: Sequence[Session]
-    tests: Sequence[FailingTest]
-    crashed: Sequence[Session]
-    is_red: bool | None = False
-    reasons: Sequence[str] = ()
+    is_failing: bool | None
+    passes: bool | None
+    reasons: Sequence[Reason] = ()
     remarks: Sequence[str] = ()
-    missing_tests: Sequence[str] = ()
+    tests: Sequence[FailingTest] = ()
+    causes: Sequence[Cause] = ()
     baseline: Baseline | None = None
     expired: Sequence[QuarantinedTest] = ()
     unused: Sequence[QuarantinedTest] = ()
 
-    def with_cases(self, cases: Sequence[TestCase]) -> Judgement:
-        """Return the judgement with these cases in place of those of its first tests: now with their failures."""
-        first = [evolve(test, case=case) for test, case in zip(self.tests, cases, strict=False)]
-        return evolve(self, tests=[*first, *self.tests[len(first) :]])
 
+def judged_commit(
+    sessions: Sequence[Session], baseline: Baseline | None, *, outcome: Outcome | None, as_of: datetime
+) -> TestedCommit:
+    """Return the sessions that were named as one commit: which of them count, and whether it is red.
 
-def judge(
-    runs: Sequence[TestRun],
-    baseline: Baseline | None = None,
-    *,
-    quarantine: Sequence[QuarantinedTest] = (),
-    min_tests: float = MIN_TESTS,
-    others: Iterable[Session] = (),
-    unread: Iterable[Session] = (),
-) -> Judgement:
-    """Return the verdict on sessions: of a CI run, or of a commit. No verdict rests on evidence that is incomplete.
-
-    Without a baseline, each failure counts. With one, known and flaky failures are excused, and those in quarantine;
-    and it is red if tests did not run.
-
-    Args:
-        runs: The sessions, with all their test cases, or the failing ones.
-        baseline: The earlier sessions of a branch.
-        quarantine: Tests that may fail, see `parse_quarantine`.
-        min_tests: The share of the usual number of tests that must have run, from 0.0 (not checked) to 1.0. It is not
-            checked without a baseline, and if the number differs from one CI run of the baseline to the next.
-        others: Other sessions of the same CI runs, which are not judged: they only count as tests that have run.
-        unread: Sessions to judge whose test cases could not be read.
-
-    Example:
-        >>> from buddy_sessions import SessionStatus, TestStatus
-        >>> def run(number: int, *failing: str, tests: int = 8) -> TestRun:
-        ...     status = SessionStatus.ERROR if failing else SessionStatus.SUCCESSFUL
-        ...     counts = {"tests_count": tests, "failed_count": len(failing)}
-        ...     session = Session(id=str(number), relative_id=number, status=status, **counts)
-        ...     cases = [TestCase(id=name, name=name, status=TestStatus.FAILED) for name in failing]
-        ...     return TestRun(session, tuple(cases))
-        >>> main = Baseline("main", [run(3, "pays"), run(2), run(1)])
-        >>> judge([run(4, "pays")], main).is_red
-        False
-        >>> judge([run(5, "pays", "adds")], main).reasons
-        ['1 new failure']
-        >>> print(*judge([run(6, tests=3)], main).reasons)
-        3 tests ran, on main 8: 5 did not run. A file that cannot be loaded uploads nothing. If the change removed \
-them, runs only a part, or is older than main: --min-tests 0
+    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
     """
-    runs = sorted(runs, key=lambda run: run.session.relative_id, reverse=True)
-    earlier, past = _split(baseline, min_tests)
-    tests = _failing_tests(runs)
-    found = None
-    if baseline is not None:
-        cases_of = {run.session.id: run.cases for run in baseline.runs}
-        found = compare_to_baseline(
-            [[case for each in ci_run.sessions for case in cases_of[each.id]] for ci_run in reversed(earlier.counting)],
-            [test.case for test in tests],
-            quarantine=quarantine,
-        )
-        tests = sorted(_compare(tests, found, earlier, cases_of, str(baseline)), key=_rank)
-    unread = list(unread)
-    judged = newest_first([*(run.session for run in runs), *unread])
-    lacking, remarks = missing_tests(judged, others, earlier, str(baseline))
-    crashed, known = _crashed(runs, past, has_all_tests=not lacking)
-    remarks += [f"{crash_text(session)}, as sessions of {baseline} did" for session in known]
-    remarks += _left_out(earlier, () if baseline is None else baseline.unread)
-    remarks += _also_passed(runs)
-    counting = [test for test in tests if not test.excuse]
-    red = [format_count(len(counting), "new failure" if baseline is not None else "failing test")] if counting else []
-    red += [*map(crash_text, crashed), *lacking]
-    missing = [f"#{session.relative_id} has not finished: wait for it" for session in judged if not session.is_finished]
-    if baseline is not None and not earlier.counting:
-        missing.append(f"{baseline} has no session to compare with")
-    doubts = _doubts(runs, unread, judged, crashed=[*crashed, *known])
-    is_red = None if missing else True if red else None if doubts else False
-    reasons = missing or red or doubts
-    judgement = Judgement(judged, tests, crashed, is_red, reasons, remarks, lacking)
-    if baseline is None or found is None:
-        return judgement
-    compared = Baseline(baseline.branch, past, baseline.last)
-    return evolve(judgement, baseline=compared, expired=found.expired, unused=found.unused)
+    older = baseline.older if baseline is not None else ()
+    rerun_above = 0 if outcome == "success" else len(sessions) if baseline is None else None
+    return judge_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
 
 
-def _split(baseline: Baseline | None, min_tests: float) -> tuple[EarlierCIRuns, list[TestRun]]:
-    """Return the CI runs of a baseline, and its sessions that count, newest first."""
-    runs = () if baseline is None else baseline.runs
-    last = None if baseline is None else baseline.last
-    earlier = earlier_ci_runs((run.session for run in runs), last=last, min_tests=min_tests)
-    counting = {session.id for ci_run in earlier.counting for session in ci_run.sessions}
-    return earlier, [run for run in runs if run.session.id in counting]
+@frozen(kw_only=True)
+class Evidence:
+    """What a verdict rests on.
+
+    Attributes:
+        named: What the sessions of `commit` are.
+        tests: The failing tests, compared.
+        baseline: None to compare with nothing.
+        is_new_suite: Whether the suite has few sessions, down to its first one: the baseline may have no commit yet.
+        cases: The failing cases of the judged sessions and of the baseline.
+        doubt: Why sessions that are judged, or of the baseline, may be missing; empty if none is.
+        branches: Which branches there are, if the suite has none of the baseline.
+    """
+
+    named: Named
+    commit: TestedCommit
+    tests: Sequence[FailingTest]
+    baseline: Baseline | None
+    is_new_suite: bool
+    cases: Cases
+    doubt: str
+    branches: str
+    outcome: Outcome | None
+    min_tests: float
 
 
-def _failing_tests(runs: Iterable[TestRun]) -> list[FailingTest]:
-    """Return the failing tests of sessions, newest first: of each test, the case of the newest session."""
-    tests: dict[TestKey, FailingTest] = {}
-    for run in runs:
-        for case in run.cases:
-            if case.is_failing:
-                tests.setdefault(case.key, FailingTest(run.session, case))
-    return list(tests.values())
+Finding: TypeAlias = tuple[Literal[False] | None, Reason]
+"""A verdict that follows, and why."""
 
 
-def _left_out(earlier: EarlierCIRuns, unread: Sequence[Session]) -> list[str]:
-    """Return which sessions of the baseline do not count, and why."""
-    remarks = [
-        f"#{ci_run.session.relative_id} was an outage, and excuses nothing: most of its tests failed or did not run"
-        for ci_run in earlier.outages
-    ]
-    if unread:
-        remarks.append(f"left out, because their failing tests cannot be read: {name_sessions(unread)}")
-    return remarks
+def give_verdict(evidence: Evidence) -> tuple[bool | None, list[Reason]]:
+    """Return whether a gate passes, with all reasons: the first thing that is known decides."""
+    findings = list(_findings(evidence))
+    if not findings:
+        return True, []
+    passes = findings[0][0]
+    return passes, [reason for verdict, reason in findings if verdict == passes]
 
 
-def _also_passed(runs: Iterable[TestRun]) -> Iterator[str]:
-    """Yield which tests failed and passed in one session."""
-    for run in runs:
-        passed = {case.key for case in run.cases if case.status == TestStatus.PASSED}
-        for key in dict.fromkeys(case.key for case in run.cases if case.is_failing and case.key in passed):
-            yield f"{key} also passed in #{run.session.relative_id}: a retry, or another job"
+def _findings(evidence: Evidence) -> Iterator[Finding]:
+    """Yield why a gate fails (False), or why that is not known (None), what decides first."""
+    commit, baseline = evidence.commit, evidence.baseline
+    if not any(session.has_verdict for session in commit.counted):
+        yield from _without_verdict(commit, evidence.outcome)
+        return
+    new = [test for test in evidence.tests if test.counts]
+    if evidence.doubt:
+        yield None, Reason("incomplete list", evidence.doubt)
+    elif baseline is not None:
+        yield from _lacks_baseline(evidence, baseline, has_new=bool(new))
+    if new:
+        noun = "failing test" if new[0].novelty is None else "new failure"
+        yield False, Reason("new failure", format_count(len(new), noun))
+    crashed = [session for session in commit.counted if _has_crashed(session, evidence.cases)]
+    if evidence.outcome != "success":
+        yield from _unexplained(evidence, crashed)
+    if commit.is_running:
+        yield None, _unfinished(commit)
+    if evidence.outcome == "failure" and not evidence.tests and not crashed:
+        yield False, Reason("outcome", "the tests failed, but no test did: a file or the configuration is broken")
+    yield from _lacks_tests(evidence)
 
 
-def _compare(
-    tests: Iterable[FailingTest],
-    found: BaselineComparison,
-    earlier: EarlierCIRuns,
-    cases_of: Mapping[str, Iterable[TestCase]],
-    branch: str,
-) -> Iterator[FailingTest]:
-    """Yield the failing tests with what the baseline says about them."""
-    novelties = {case.key: novelty for novelty in NOVELTIES for case in getattr(found, novelty)}
-    failed = {each: {case.key for case in cases if case.is_failing} for each, cases in cases_of.items()}
-    before = [*earlier.counting, *earlier.older]
-    for test in tests:
-        key, novelty, streak = test.case.key, novelties[test.case.key], None
-        excuse = f"{novelty}: failed in {found.failed_in[key]} of the last {len(earlier.counting)} on {branch}"
-        if novelty == "new":
-            excuse = ""
-        elif novelty == "known":
-
-            def fails(ci_run: CIRun, key: TestKey = key) -> bool:
-                return any(key in failed[session.id] for session in ci_run.sessions)
-
-            streak = newest_streak(before, fails)
-        elif novelty == "quarantined":
-            entry = found.excused_by[key]
-            excuse = f"quarantined until {entry.until}" + (f": {entry.reason}" if entry.reason else "")
-        yield evolve(test, baseline=novelty, failed_in=found.failed_in[key], excuse=excuse, streak=streak)
+def _unexplained(evidence: Evidence, crashed: Sequence[Session]) -> Iterator[Finding]:
+    """Yield which red sessions have no failing test, or list fewer than they count."""
+    known = known_crashes(evidence.baseline)
+    for session in crashed:
+        if session.error_message not in known:
+            yield False, Reason("no failing test", crash_text(session))
+    for session in evidence.commit.counted:
+        if lists_too_few(session, evidence.cases):
+            yield None, Reason("incomplete cases", _incomplete_text(session, evidence.cases))
 
 
-def _crashed(
-    runs: Iterable[TestRun], past: Iterable[TestRun], *, has_all_tests: bool
-) -> tuple[list[Session], list[Session]]:
-    """Return the sessions that failed without a failing test, and those of which the baseline shows that as known."""
-    before = [run for run in past if run.session.is_failing and not failing_cases(run)]
-    is_usual_to_list_none = any(map(lists_too_few, before))
-    crashed: list[Session] = []
-    known: list[Session] = []
-    for run in runs:
-        session = run.session
-        if not session.is_failing or failing_cases(run) or (lists_too_few(run) and not is_usual_to_list_none):
-            continue
-        is_known = (
-            has_all_tests
-            and session.tests_count
-            and session.error_message in {each.session.error_message for each in before}
-        )
-        (known if is_known else crashed).append(session)
-    return crashed, known
+def _has_crashed(session: Session, cases: Cases) -> bool:
+    """Return whether a session is red, and neither counts nor lists a failing test."""
+    return session.is_failing and not session.failing_count and not failing_cases(session, cases)
 
 
-def _doubts(
-    runs: Iterable[TestRun], unread: Iterable[Session], judged: Sequence[Session], *, crashed: Sequence[Session]
-) -> list[str]:
-    """Return why sessions that are not red are not green either."""
-    doubts = [f"#{session.relative_id}: its failing tests cannot be read: try again later" for session in unread]
-    for run in runs:
-        if lists_too_few(run) and run.session not in crashed:
-            listed, counted = len(failing_cases(run)), format_count(count_failing(run.session) or 0, "failing test")
-            doubts.append(f"#{run.session.relative_id} lists {listed:,} of its {counted}: try again later")
-    names = name_sessions(judged)
-    if not any(session.has_verdict for session in judged):
-        doubts.append(f"{names} neither passed nor failed: name another session")
-    elif all(session.tests_count == 0 and not session.is_failing for session in judged):
-        doubts.append(f"no test ran in {names}: check that the test runner finds the tests")
-    return doubts
+def _unfinished(commit: TestedCommit) -> Reason:
+    unfinished = [session for session in commit.counted if not session.is_finished]
+    return Reason("unfinished", f"{name_sessions(unfinished)} did not finish")
 
 
-def crash_text(session: Session) -> str:
-    """Return that a session failed without a failing test, and why."""
-    return f"session #{session.relative_id} failed without a failing test" + (
-        f": {session.error_message}" if session.error_message else ""
-    )
+def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Iterator[Finding]:
+    """Yield the finding for sessions of which none passed or failed."""
+    if outcome == "failure":
+        found = _unfinished(commit).text if commit.is_running else "no session did"
+        yield False, Reason("outcome", f"the tests failed, and {found}")
+    elif commit.is_running:
+        yield None, _unfinished(commit)
+    else:
+        yield None, Reason("no session", f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
-def _rank(test: FailingTest) -> int:
-    """Return the position of a test among others: new ones are first."""
-    return NOVELTIES.index(test.baseline or "new")
+def _lacks_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> Iterator[Finding]:
+    """Yield why sessions cannot be compared with a baseline."""
+    if not baseline.commits and (baseline.older or not evidence.is_new_suite):
+        found = "only outages" if baseline.older else "no session"
+        known = f"; {evidence.branches}" if evidence.branches else ""
+        yield None, Reason("no baseline", f"{baseline.branch} has {found} to compare with{known}")
+    elif has_new:
+        for session in baseline.red_sessions:
+            if lists_too_few(session, evidence.cases):
+                text = f"to compare with: {_incomplete_text(session, evidence.cases)}"
+                yield None, Reason("incomplete cases", text)
 
 
-def can_be_baseline(session: Session, judged: Collection[Session]) -> bool:
-    """Return whether a session is of another commit and CI run than the judged ones: not an earlier attempt of it."""
-    is_other_run = run_identity(session) not in map(run_identity, judged)
-    return is_other_run and session.revision not in {each.revision for each in judged if each.revision}
+def _lacks_tests(evidence: Evidence) -> Iterator[Finding]:
+    """Yield that too few tests ran."""
+    commit, count = evidence.commit, evidence.commit.tests_ran
+    if count == 0:
+        yield False, Reason("no test ran", f"no test ran in {name_sessions(commit.counted)}")
+    elif evidence.outcome != "success" and evidence.named != "session" and evidence.baseline is not None:
+        fewest, unit = fewest_tests(evidence.baseline, evidence.named)
+        if lacks_tests(count, fewest, evidence.min_tests):
+            before = f"at least {fewest:,} in each {unit} of {evidence.baseline.branch} before"
+            yield False, Reason("few tests", f"{format_count(count or 0, 'test')} ran, {before}")
 
 
-def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
-    """Return failing tests by cause: most new failures first, mostly flaky ones later, unread messages last."""
-    by_case = {test.case: test for test in tests}
-    causes = [
-        Cause(group.type, group.template, sorted((by_case[case] for case in group.cases), key=_rank))
-        for group in group_failures(by_case)
-    ]
-
-    def rank(cause: Cause) -> tuple[bool, int, int]:
-        novelties = [test.baseline for test in cause.tests]
-        is_unread = not any(test.case.has_details for test in cause.tests)
-        return is_unread, -novelties.count("new"), novelties.count("flaky") - len(novelties)
-
-    return sorted(causes, key=rank)
+def fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
+    """Return the fewest tests that ran in a commit of the baseline, or in one of its CI runs; and what these are."""
+    whole = [commit for commit in baseline.commits if commit.says_how_many]
+    if named != "run":
+        return min((commit.tests_ran or 0 for commit in whole), default=None), "commit"
+    runs: dict[tuple[int, str], list[Session]] = {}
+    for number, commit in enumerate(whole):
+        for session in commit.counted:
+            runs.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
+    return min(filter(None, map(count_tests, runs.values())), default=None), "CI run"
 
 
-def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
-    """Return the marks of tests, and how many have each: `("new", 3), ("failing since #380", 7)`. `new` is first."""
-    counts = Counter(test.mark.partition(":")[0] for test in tests if test.mark)
-    return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
+def remark_on(evidence: Evidence, *, knows_retries: bool) -> Iterator[str]:
+    """Yield what was left out, excused, or could not be checked."""
+    commit, baseline, succeeded = evidence.commit, evidence.baseline, evidence.outcome == "success"
+    for old, new in commit.reruns:
+        yield f"#{new.relative_id} replaced #{old.relative_id}: it was run again"
+    if killed := commit.killed:
+        yield killed_text(killed)
+    yield from _remarks_on_sessions(evidence)
+    if commit.tests_ran is None and any(session.has_verdict for session in commit.counted):
+        yield "the number of tests is not known: whether all ran was not checked"
+    elif evidence.named == "session" and evidence.outcome is None:
+        yield "whether all tests ran was not checked: a single session was named"
+    if succeeded and not knows_retries and any(test.counts for test in evidence.tests):
+        yield "retries are not known: only failing tests were saved"
+    if baseline is not None and baseline.outages:
+        yield f"most tests of {name_sessions(baseline.outages)} failed: an outage, which excuses nothing"
+    if baseline is not None and not baseline.older and evidence.is_new_suite:
+        yield "nothing to compare with yet: each failure counts"
+
+
+def _remarks_on_sessions(evidence: Evidence) -> Iterator[str]:
+    """Yield which red sessions are excused although the reason is not known."""
+    succeeded = evidence.outcome == "success"
+    for session in evidence.commit.counted:
+        if _has_crashed(session, evidence.cases):
+            if succeeded or session.error_message in known_crashes(evidence.baseline):
+                yield f"{crash_text(session)}, {'but the tests succeeded' if succeeded else 'as before'}"
+        elif succeeded and lists_too_few(session, evidence.cases):
+            yield _incomplete_text(session, evidence.cases)
+
+
+def _incomplete_text(session: Session, cases: Cases) -> str:
+    why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
+    if isinstance(why, str):
+        return why
+    listed, counted = len(failing_cases(session, cases)), format_count(session.failing_count or 0, "failing test")
+    return f"#{session.relative_id} lists {listed:,} of its {counted}"

@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Failure, TestCase, TestKey, TestStatus, group_failures
+from buddy_sessions import Failure, TestCase, TestKey, TestStatus
+from buddy_sessions.analysis import group_failures
 from buddy_sessions.analysis.causes import normalise
 from helpers.recordings import RECORDINGS, cases_of
 
@@ -96,29 +97,6 @@ def test_recorded_failures_are_grouped() -> None:
         recordings.setdefault(case.id.split()[0], []).append((cause, case))
     assert pair_f1(recordings.values()) >= 0.85
     assert pair_f1([cases]) >= 0.78
-
-
-def at(place: str, message: str, **fields: Any) -> dict[str, Any]:
-    return {"message": message, "text": f"{message}\n    at {place}", **fields}
-
-
-@pytest.mark.parametrize(
-    ("failures", "count"),
-    [
-        ([at("a.ts:1", "GET http://shop.test/"), at("b.ts:2", "GET http://shop.test/cart")], 1),
-        ([at("A.php:1", 'Class "App\\Cart" not found'), at("B.php:2", 'Class "App\\Cart" not found')], 1),
-        ([at("a.js:1", "Cannot find module 'x' from 'a.js'"), at("b.js:2", "Cannot find module 'x' from 'b.js'")], 1),
-        ([at("a.js:1", "Cannot find module 'x' from 'a.js'"), at("a.js:1", "Cannot find module 'y' from 'a.js'")], 2),
-        ([at("a.ts:1", "says 'the card was not accepted'"), at("b.ts:2", "says 'we lost your last order'")], 2),
-        ([at("a.rs:1", "index out of bounds: the len is 3"), at("b.rs:2", "index out of bounds: the len is 0")], 2),
-        ([at("a.py:1", "list index out of range", type="IndexError")] * 2, 1),
-        ([at(place, "list index out of range", type="IndexError") for place in ("a.py:1", "b.py:2")], 2),
-    ],
-    ids=lambda value: value[0]["message"] if isinstance(value, list) else "",
-)
-def test_known_splits_and_merges(failures: list[dict[str, Any]], count: int) -> None:
-    cases = [failed(str(number), **failure) for number, failure in enumerate(failures)]
-    assert len(group_failures(cases)) == count
 
 
 CORPUS = [case for path in sorted(FAILURES.rglob("*.toml")) for _, case in labelled_cases(path)]

@@ -1,111 +1,150 @@
-"""CI runs: which sessions belong together, and which of them decide."""
-
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Session, SessionStatus
-from buddy_sessions.analysis.runs import CIRun, find_ci_runs, newest_streak, usual_size
+from buddy_sessions import ConfigError, TestKey
+from buddy_sessions.analysis import FlakyTest, compare_runs, flaky_tests, slowest_tests
+from helpers.case_histories import (
+    LETTERS,
+    Run,
+    case,
+    history,
+    names,
+    runs_of_cases,
+    sequences_of_runs,
+)
 
-PASSED, FAILED, SKIPPED, RUNNING = map(SessionStatus, ("SUCCESSFUL", "ERROR", "SKIPPED", "IN_PROGRESS"))
-STATUSES = {"+": PASSED, "-": FAILED, "s": SKIPPED, "?": RUNNING}
-
-
-def history(text: str) -> list[Session]:
-    """Return sessions, oldest first: `a- a+` are two sessions of the CI run `a`, the second one passed."""
-    return [
-        Session(id=str(number), relative_id=number, status=STATUSES[word[-1]], ci_run_url=f"https://ci/{word[:-1]}")
-        for number, word in enumerate(text.split(), 1)
-    ]
-
-
-def numbers(run: CIRun) -> list[int]:
-    return [session.relative_id for session in run.sessions]
+PAYS = TestKey(None, None, "pays")
+LISTS = ("newly_failing", "fixed", "still_failing", "added", "removed", "slower")
 
 
 @pytest.mark.parametrize(
-    ("sessions", "verdicts", "decides"),
+    ("function", "argument"),
     [
-        ("a+ a+ a+ b+ b- b+", [True, False], 5),
-        ("a- a+", [True], 1),
-        ("a+ a+ b+ b+ c- c- c+ c+", [False, False, False], 8),
-        ("a+ a+ b+ b+ c- c- c+ c-", [True, False, False], 8),
-        ("a+ a+ b- b?", [None, False], 3),
-        ("a+ b- b?", [None, False], 3),
-        ("a+ a+ b? b+ b+", [False, False], 5),
-        ("as bs b+", [False, None], 3),
+        *((flaky_tests, {"window": window}) for window in (0, True, 2.0)),
+        (flaky_tests, {"changes": 0}),
+        (flaky_tests, {"changes": None}),
+        *((slowest_tests, {"threshold": threshold}) for threshold in (-0.1, float("nan"), float("inf"), "1")),
     ],
-    ids=[
-        "matrix with a red job",
-        "first matrix",
-        "run again: the newest two of four decide",
-        "run again: red",
-        "running",
-        "run again: running",
-        "first attempt was killed",
-        "skipped",
-    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else value.__name__,
 )
-def test_verdicts(sessions: str, verdicts: list[bool | None], decides: int) -> None:
-    """The sessions are written oldest first, the verdicts newest first."""
-    runs = find_ci_runs(history(sessions))
-    assert ([run.is_failing for run in runs], runs[0].session.relative_id) == (verdicts, decides)
+def test_invalid_argument_is_rejected(function: Any, argument: dict[str, Any]) -> None:
+    (name,) = argument
+    with pytest.raises(ConfigError, match=name):
+        function([], **argument)
 
 
-def test_runs_by_url_then_execution_then_commit() -> None:
-    """The sessions of push and pull_request of one commit are two CI runs: their URLs differ."""
-    fields: list[dict[str, Any]] = [
-        {"ci_run_url": "https://ci/1", "revision": "cafe"},
-        {"ci_run_url": "https://ci/2", "revision": "cafe"},
-        {"ci_run_url": "https://ci/2", "revision": "f00d"},
-        {"execution_id": "7", "revision": "cafe"},
-        {"execution_id": "7", "revision": "f00d", "ci_run_url": ""},
-        {"revision": "cafe"},
-        {"revision": "cafe"},
-        {},
-        {},
-    ]
-    sessions = [Session(id=str(index), relative_id=index, status=PASSED, **each) for index, each in enumerate(fields)]
-    assert [numbers(run) for run in find_ci_runs(sessions)] == [[8], [7], [6, 5], [4, 3], [2, 1], [0]]
+def model_flaky_tests(runs: list[Run], window: int, changes: int) -> list[FlakyTest]:
+    """Look at one test at a time, and at one session at a time."""
+    found = []
+    for key in {one.key for run in runs for one in run}:
+        seen, count, failed, last = 0, 0, 0, None
+        for number in range(max(0, len(runs) - window), len(runs)):
+            statuses = {str(case.status) for case in runs[number] if case.key == key} - {"SKIPPED"}
+            if not statuses:
+                continue
+            status = next(s for s in ("ERROR", "FAILED", "TIMED_OUT", "ABORTED", "PASSED") if s in statuses)
+            seen += 1
+            failed += status in {"ERROR", "FAILED"}
+            count += last not in {None, status}
+            last = status
+        if count >= changes:
+            found.append(FlakyTest(key=key, changes=count, failed=failed, runs=seen))
+    return found
 
 
-@pytest.mark.parametrize(("sizes", "expected"), [([], 1), ([3], 3), ([3, 1], 1), ([3, 1, 2], 2)])
-def test_usual_size_is_the_lower_median(sizes: list[int], expected: int) -> None:
-    assert usual_size([history("a+ " * size) for size in sizes]) == expected
+class TestFlakyTests:
+    @pytest.mark.parametrize(
+        ("statuses", "changes", "failed", "runs"),
+        [
+            ("PFPF", 3, 2, 4),
+            ("PFPFFFFFFFF", None, 0, 0),
+        ],
+    )
+    def test_three_changes_in_ten_sessions_are_flaky(
+        self, statuses: str, changes: int | None, failed: int, runs: int
+    ) -> None:
+        """The window counts sessions, including those in which the test did not run."""
+        flaky = [FlakyTest(key=PAYS, changes=changes, failed=failed, runs=runs)] if changes else []
+        assert flaky_tests(history(statuses)) == flaky
+
+    def test_equal_tests_are_sorted_by_group_and_class(self) -> None:
+        keys = [("", "a"), (None, "b"), ("a", None), ("a", ""), (None, None)]
+        runs = [
+            [case(status, test_group_name=group, classname=classname) for group, classname in keys] for status in "PF"
+        ]
+        found = [(test.key.group, test.key.classname) for test in flaky_tests(runs, changes=1)]
+        assert found == [(None, None), ("", "a"), (None, "b"), ("a", ""), ("a", None)]
+
+    @given(sequences_of_runs, st.integers(1, 9), st.integers(1, 4))
+    def test_model(self, runs: list[Run], window: int, changes: int) -> None:
+        flaky = flaky_tests(runs, window=window, changes=changes)
+        expected = model_flaky_tests(runs, window, changes)
+        assert {test.key: test for test in flaky} == {test.key: test for test in expected}
+        assert len(flaky) == len(expected)
+        assert [test.changes for test in flaky] == sorted((test.changes for test in expected), reverse=True)
 
 
-def test_streak_counts_runs() -> None:
-    streak = newest_streak(find_ci_runs(history("a+ a+ b- b+ c+ c- d- d-")))
-    assert (streak.first.relative_id, streak.length, str(streak)) == (3, 3, "#3")
-    assert streak.before is not None
-    assert streak.before.relative_id == 2
-    assert str(newest_streak(find_ci_runs(history("a-")))) == "#1 or earlier"
+class TestSlowestTests:
+    @given(sequences_of_runs, st.none() | st.sampled_from([0, 0.1, 0.2]) | st.floats(0, 1))
+    def test_model(self, runs: list[Run], threshold: float | None) -> None:
+        expected = {}
+        for key in {one.key for run in runs for one in run}:
+            of_runs = [[c.time for c in run if c.key == key and c.status != "SKIPPED"] for run in runs]
+            known = [[time for time in times if time is not None] for times in of_runs]
+            longest = [max(times) for times in known if times]
+            if longest and (threshold is None or statistics.median(longest) > threshold):
+                expected[key] = (statistics.median(longest), max(longest), len(longest))
+        slow = slowest_tests(runs, threshold=threshold)
+        assert {test.key: (test.median, test.slowest, test.runs) for test in slow} == expected
+        assert all(type(test.median) is type(test.slowest) is float for test in slow)
+        assert [test.median for test in slow] == sorted((median for median, _, _ in expected.values()), reverse=True)
 
 
-histories = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("+-s?")), max_size=20).map(
-    lambda words: history(" ".join(map("".join, words)))
-)
+class TestCompare:
+    def test_lists_are_sorted_by_key(self) -> None:
+        old = [case("F", name, time=0) for name in "dbca"]
+        new = [case("P", name, time=1) for name in "cdab"]
+        comparison = compare_runs(old, new)
+        assert names(comparison.fixed) == list("abcd")
+        assert [old.name + new.name for old, new in comparison.slower] == ["aa", "bb", "cc", "dd"]
+        assert names(compare_runs(old, []).removed) == names(compare_runs([], new).added) == list("abcd")
+        assert names(compare_runs([], old).newly_failing) == names(compare_runs(old, old).still_failing) == list("abcd")
 
+    @pytest.mark.parametrize(
+        ("statuses", "worst"),
+        [("PFP", "F"), ("FEF", "E"), ("EFT", "E"), ("TFT", "F"), ("PAP", "A"), ("ATA", "T"), ("SPS", "P")],
+    )
+    def test_cases_with_one_key_have_the_worst_status(self, statuses: str, worst: str) -> None:
+        """Of two unknown statuses, it is the last one in alphabetical order."""
+        (added,) = compare_runs([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
+        assert added.status == LETTERS[worst]
 
-@given(histories.flatmap(st.permutations))
-def test_each_session_is_in_one_run(sessions: list[Session]) -> None:
-    """In any order of the sessions. Runs, and the sessions of each, are newest first."""
-    runs = find_ci_runs(sessions)
-    assert find_ci_runs(sorted(sessions, key=lambda session: session.relative_id)) == runs
-    assert sorted(number for run in runs for number in numbers(run)) == list(range(1, len(sessions) + 1))
-    assert all(numbers(run) == sorted(numbers(run), reverse=True) for run in runs)
-    assert [numbers(run)[0] for run in runs] == sorted((numbers(run)[0] for run in runs), reverse=True)
-    assert all(len({session.ci_run_url for session in run.sessions}) == 1 for run in runs)
-
-
-@given(histories.filter(bool), st.integers(1, 4))
-def test_only_the_newest_sessions_decide(sessions: list[Session], size: int) -> None:
-    run = CIRun(sessions, sessions[:size])
-    statuses = {session.status for session in run.deciding}
-    expected = None if RUNNING in statuses or statuses == {SKIPPED} else FAILED in statuses
-    assert run.is_failing is expected
-    assert run.session in run.deciding
+    @given(runs_of_cases, runs_of_cases)
+    def test_model(self, old: Run, new: Run) -> None:
+        expected: dict[str, set[TestKey]] = {name: set() for name in LISTS}
+        for key in {one.key for one in old + new}:
+            before, after = ([c for c in run if c.key == key and c.status != "SKIPPED"] for run in (old, new))
+            failed, fails = ({"FAILED", "ERROR"} & {str(c.status) for c in cases} != set() for cases in (before, after))
+            was, now = ([c.time for c in cases if c.time is not None] for cases in (before, after))
+            is_slower = bool(was and now) and max(now) >= 2 * max(was) and max(now) - max(was) >= 0.1 - 5e-7
+            verdicts = (
+                fails and not failed,
+                failed and {str(c.status) for c in after} == {"PASSED"},
+                failed and fails,
+                bool(after and not before),
+                bool(before and not after),
+                is_slower,
+            )
+            for name, verdict in zip(LISTS, verdicts, strict=True):
+                expected[name] |= {key} if verdict else set()
+        comparison = compare_runs(old, new)
+        for name in LISTS[:-1]:
+            assert {listed.key for listed in getattr(comparison, name)} == expected[name]
+        assert {before.key for before, _ in comparison.slower} == expected["slower"]
+        assert all(before.key == after.key for before, after in comparison.slower)

@@ -1,0 +1,324 @@
+"""Tested commits: which sessions of a branch belong to one commit, which of them count, and whether it is red.
+
+The rules are those of the guide's section "What is judged". All of them work on data that was read before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import islice, takewhile
+from typing import Literal
+
+from attrs import field, frozen
+
+from .._base.figures import format_count
+from ..models import Session, SessionStatus
+
+LAST = 10
+"""The number of older commits that a commit is compared with."""
+MIN_TESTS = 0.9
+"""The share of the fewest tests of these commits that must have run."""
+_QUIET = timedelta(hours=1)
+"""So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
+_KILLED = timedelta(days=1)
+"""A session that has been unfinished for so long was killed."""
+
+
+@frozen(kw_only=True)
+class SessionList:
+    """The newest sessions of a suite or a branch, and what is known of the list that they are from.
+
+    Attributes:
+        sessions: The sessions, newest first.
+        end: "beginning" if there is no older session; "pruned" if a database has deleted the older ones; "cut" if the
+            list goes on: then the lowest commit may have more sessions.
+        as_of: When the list was read.
+        doubt: Why sessions may be missing in it; empty if none is.
+    """
+
+    sessions: Sequence[Session]
+    end: Literal["beginning", "pruned", "cut"]
+    as_of: datetime
+    doubt: str = ""
+
+
+@frozen(kw_only=True)
+class TestedCommit:
+    """The sessions of one branch that tested one commit, and their verdict.
+
+    Sessions without a `revision` belong together if they have the same `ci_run_url`, or else the same `execution_id`.
+
+    Attributes:
+        branch: What was tested: the `ref_name` of its first session.
+        sessions: All its sessions, newest first.
+        counted: Those that count, newest first: not those that were run again, were killed, or belong to an older run
+            of the same tests.
+        is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
+            None if that is not known yet.
+        remark: What keeps it from a verdict, or what could not be checked; empty if there is nothing to say.
+    """
+
+    __test__ = False  # pytest must not collect it
+
+    branch: str | None
+    sessions: Sequence[Session]
+    counted: Sequence[Session]
+    is_failing: bool | None
+    remark: str = ""
+    reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
+    killed: Sequence[Session] = field(default=(), repr=False)
+    size: int = field(default=0, repr=False)  # the highest number of sessions in a round
+
+    @property
+    def revision(self) -> str | None:
+        """The hash of the commit; None if its sessions do not have one."""
+        return self.sessions[0].revision
+
+    @property
+    def session(self) -> Session:
+        """The newest red session that counts; or else the newest green one, or the newest one."""
+        red = [session for session in self.counted if session.is_failing]
+        return (red or [each for each in self.counted if each.has_verdict] or self.counted or self.sessions)[0]
+
+    @property
+    def first(self) -> Session:
+        """The first session: commits are ordered by it."""
+        return self.sessions[-1]
+
+    @property
+    def turned(self) -> Session:
+        """The session with which its verdict began: the first red one, or the first green one after all red ones."""
+        if self.is_failing:
+            return [session for session in self.sessions if session.is_failing][-1]
+        later = [each for each in takewhile(lambda each: not each.is_failing, self.sessions) if each.has_verdict]
+        return later[-1] if later else self.session
+
+    @cached_property
+    def tests_ran(self) -> int | None:
+        """The number of tests that ran in the sessions that count; None if it is not known."""
+        return count_tests(self.counted)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all its sessions have finished."""
+        return all(session.is_finished for session in self.sessions)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a session that counts has not finished."""
+        return not all(session.is_finished for session in self.counted)
+
+    @cached_property
+    def has_result(self) -> bool:
+        """Whether one of its sessions passed or failed."""
+        return any(session.has_verdict for session in self.sessions)
+
+    @cached_property
+    def says_how_many(self) -> bool:
+        """Whether its number of tests can be compared with: all ran, as far as is known."""
+        crashed = any(session.is_failing and not session.failing_count for session in self.counted)
+        return bool(self.tests_ran) and self.is_finished and not crashed
+
+
+def identify_commit(session: Session) -> str:
+    """Return what the sessions of one commit have in common."""
+    return session.revision or run_url(session) or session.execution_id or session.id
+
+
+def run_url(session: Session) -> str | None:
+    """Return the URL of the CI run of a session: reporters also send text such as `undefined/actions/runs/1`."""
+    url = session.ci_run_url or ""
+    return url.removesuffix("/") if url.startswith("http") else None
+
+
+def count_tests(sessions: Iterable[Session]) -> int | None:
+    """Return how many tests ran in the sessions that passed or failed; None if a count is missing."""
+    total: int | None = None
+    for session in sessions:
+        if session.has_verdict:
+            if session.tests_count is None:
+                return None
+            total = (total or 0) + session.tests_count - (session.skipped_count or 0)
+    return total
+
+
+def lacks_tests(count: int | None, fewest: int | None, share: float = MIN_TESTS) -> bool:
+    """Return whether too few tests ran: none at all, or fewer than a share of the fewest before."""
+    return count is not None and (count == 0 or (fewest is not None and count < share * fewest))
+
+
+def find_commits(listed: SessionList) -> list[TestedCommit]:
+    """Return the commits of the newest sessions of a branch, newest first: ordered by their first sessions.
+
+    The lowest commit of a list that goes on is left out: some of its sessions may be missing. In the one above it,
+    nothing is a re-run, because nothing says how many sessions a commit has.
+    """
+    groups: dict[str, list[Session]] = {}
+    for session in sorted(listed.sessions, key=lambda each: each.relative_id):
+        groups.setdefault(identify_commit(session), []).append(session)
+    found: list[TestedCommit] = []  # oldest first
+    older = deque[TestedCommit](maxlen=LAST)  # newest first
+    for sessions in list(groups.values())[1 if listed.end == "cut" else 0 :]:
+        rerun_above = None if older or listed.end == "beginning" else len(sessions)
+        found.append(judge_commit(sessions, older, as_of=listed.as_of, rerun_above=rerun_above))
+        older.extendleft(newest_judged(found[-1:]))
+    return found[::-1]
+
+
+def newest_judged(commits: Iterable[TestedCommit], count: int = LAST) -> list[TestedCommit]:
+    """Return the first of these commits of which a session passed or failed."""
+    return list(islice((each for each in commits if each.has_result), count))
+
+
+def usual_size(older: Iterable[TestedCommit]) -> int:
+    """Return how many sessions a commit has at most, judging by the older ones, newest first; 1 if none is known."""
+    return max((commit.size for commit in newest_judged(older)), default=1)
+
+
+def judge_commit(
+    sessions: Iterable[Session],
+    older: Sequence[TestedCommit],
+    *,
+    as_of: datetime,
+    is_named: bool = False,
+    rerun_above: int | None = None,
+) -> TestedCommit:
+    """Return the commit of these sessions with its verdict, judging by the older commits of its branch, newest first.
+
+    Sessions that are named (`is_named`) are all of one round. `rerun_above` is the number of sessions above which a
+    later one can be a re-run, if it is not the usual one.
+    """
+    oldest_first = sorted(sessions, key=lambda each: each.relative_id)
+    killed = [session for session in oldest_first if was_killed(session, as_of)]
+    alive = [session for session in oldest_first if not was_killed(session, as_of)]
+    usual = usual_size(older) if rerun_above is None else rerun_above
+    counted: list[Session] = []
+    reruns: list[tuple[Session, Session]] = []
+    size = 0
+    for number, members in enumerate([alive] if is_named else _rounds(alive)):
+        remaining, replaced = _without_reruns(members, usual)
+        reruns += replaced
+        size = max(size, _size(remaining))
+        is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
+        lacks = lacks_tests(count_tests(remaining), count_tests(counted))
+        if number == 0 or (is_known and _size(remaining) >= _size(counted) and not lacks):
+            counted = remaining
+        elif is_known:
+            counted += remaining
+    is_failing, remark = _verdict(counted, older)
+    if killed:
+        remark = "; ".join(filter(None, [killed_text(killed[::-1]) + ("" if counted else "; run it again"), remark]))
+    return TestedCommit(
+        branch=oldest_first[0].ref_name,
+        sessions=oldest_first[::-1],
+        counted=counted[::-1],
+        is_failing=is_failing,
+        remark=remark,
+        reruns=reruns,
+        killed=killed[::-1],
+        size=size,
+    )
+
+
+def was_killed(session: Session, as_of: datetime) -> bool:
+    """Return whether a session has been unfinished for so long that it will not finish."""
+    return not session.is_finished and session.create_date is not None and as_of - session.create_date >= _KILLED
+
+
+def killed_text(killed: Sequence[Session]) -> str:
+    """Return which sessions were killed."""
+    return f"{name_sessions(killed)} never finished: that run was killed"
+
+
+def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, str]:
+    """Return whether these sessions are red, and why that is not known or not sure."""
+    if any(session.is_failing for session in counted):
+        return True, ""
+    if not all(session.is_finished for session in counted) or not any(session.has_verdict for session in counted):
+        return None, ""
+    compared = newest_judged(older)
+    sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
+    count, fewest = count_tests(counted), min(sizes, default=None)
+    if count is None:
+        return False, "the number of tests is not known: whether all ran was not checked"
+    if lacks_tests(count, fewest):
+        of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
+        before = f", at least {fewest:,} in {of_which} before" if fewest else ""
+        return None, f"{format_count(count, 'test')} ran{before}"
+    return False, ""
+
+
+def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Session], list[tuple[Session, Session]]]:
+    """Return the sessions of a round that count, oldest first, and which red ones were replaced by which.
+
+    Each session above the usual number replaces a red one, the oldest first.
+    """
+    counted: dict[str, Session] = {}
+    red: dict[str, Session] = {}
+    replaced: list[tuple[Session, Session]] = []
+    position = 0
+    for session in sessions:
+        position += session.status != SessionStatus.SKIPPED
+        if session.has_verdict and position > usual:
+            old = next((each for each in red.values() if _is_rerun(session, each)), None)
+            if old is not None:
+                del counted[old.id], red[old.id]
+                replaced.append((old, session))
+        counted[session.id] = session
+        if session.is_failing:
+            red[session.id] = session
+    return list(counted.values()), replaced
+
+
+def _is_rerun(later: Session, earlier: Session) -> bool:
+    """Return whether a session began after a red one of the same ref had ended, with as many tests.
+
+    A red one in place of a red one changes no verdict, so their numbers of tests may differ.
+    """
+    began, ended = later.create_date, earlier.finish_date
+    if began is None or ended is None or began < ended:
+        return False
+    if (later.ref_type, later.ref_name) != (earlier.ref_type, earlier.ref_name):
+        return False
+    if later.is_failing:
+        return True
+    if later.tests_count is None or earlier.tests_count is None:
+        return False
+    return abs(later.tests_count - earlier.tests_count) <= (earlier.failing_count or 0)
+
+
+def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:
+    """Return the sessions, oldest first, in rounds: a round begins an hour after all of the one before had ended."""
+    rounds: list[list[Session]] = []
+    ended: datetime | None = None  # when all of the last round had ended; None if one has not
+    for session in sessions:
+        is_later = ended is not None and session.create_date is not None and session.create_date > ended + _QUIET
+        if is_later or not rounds:
+            rounds.append([session])
+            ended = session.finish_date
+        else:
+            rounds[-1].append(session)
+            ended = max(ended, session.finish_date) if ended and session.finish_date else None
+    return rounds
+
+
+def _size(sessions: Iterable[Session]) -> int:
+    return sum(session.status != SessionStatus.SKIPPED for session in sessions)
+
+
+def name_sessions(sessions: Sequence[Session]) -> str:
+    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
+    names = ", ".join(f"#{session.relative_id}" for session in sessions[:10])
+    return f"{names} and {len(sessions) - 10:,} more" if len(sessions) > 10 else names
+
+
+def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:
+    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it.
+
+    `lowest` is the `relative_id` with which the list should end; None if that is not known.
+    """
+    numbers = {session.relative_id for session in sessions}
+    return bool(numbers) and len(numbers) <= max(numbers) - (min(numbers) if lowest is None else lowest)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buddy_sessions import ConfigError, TestKey, parse_quarantine
+from buddy_sessions.analysis import QuarantinedTest
+from buddy_sessions.analysis.quarantine import find_excuses, format_quarantine
+
+TODAY = date(2026, 11, 27)
+
+
+def entry(pattern: str, *, days: int = 1) -> QuarantinedTest:
+    return QuarantinedTest(pattern, TODAY + timedelta(days))
+
+
+def keys(*names: str) -> list[TestKey]:
+    return [TestKey(None, None, name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("days", "is_excused"), [(1, True), (0, True), (-1, False)], ids=["tomorrow", "today", "yesterday"]
+)
+def test_quarantine_excuses_until_the_end_of_its_last_day(days: int, is_excused: bool) -> None:
+    entries = [entry("pa*", days=days)]
+    excuses = find_excuses(entries, keys("pays"), TODAY)
+    assert excuses.excused_by == ({keys("pays")[0]: entries[0]} if is_excused else {})
+    assert (excuses.expired, excuses.unused) == ([] if is_excused else entries, [])
+
+
+def test_first_entry_excuses_and_others_are_unused() -> None:
+    entries = [entry("sells"), entry("adds", days=-1), entry("pays"), entry("*")]
+    excuses = find_excuses(entries, keys("pays"), TODAY)
+    assert excuses.excused_by == {keys("pays")[0]: entries[2]}
+    assert (excuses.expired, excuses.unused) == ([], entries[:2])
+
+
+encodable = st.text(st.characters(codec="utf-8"))
+
+ENTRY = '[[test]]\nname = "pays"\nuntil = 2026-12-31\n'
+
+
+def test_entries_keep_their_order() -> None:
+    assert parse_quarantine(f'{ENTRY}{ENTRY}reason = "SHOP-17"\n') == [
+        QuarantinedTest("pays", date(2026, 12, 31)),
+        QuarantinedTest("pays", date(2026, 12, 31), "SHOP-17"),
+    ]
+    assert parse_quarantine("# none\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[test]\n", r"not valid TOML: .*line 1"),
+        ('[[tests]]\nname = "pays"', r"\[\[test\]\] entries, not 'tests'"),
+        ('[test]\nname = "pays"', r"\[\[test\]\] entries, not a single table: write \[\[test\]\]"),
+        ('test = ["pays"]', r"write \[\[test\]\]"),
+        ("[[test]]\nuntil = 2026-12-31", r"\[\[test\]\] number 1 needs a name"),
+        ('[[test]]\nname = ""\nuntil = 2026-12-31', r"number 1 needs a name"),
+        ("[[test]]\nname = 7\nuntil = 2026-12-31", r"number 1 \(7\) needs a name"),
+        (f'{ENTRY}[[test]]\nname = "sells"', r"number 2 \('sells'\) needs a day .*: write until = 2026-12-31"),
+        ('[[test]]\nname = "pays"\nuntil = "2026-12-31"', r"'pays'.* not '2026-12-31': .*without quotes"),
+        ('[[test]]\nname = "pays"\nuntil = 2026-12-31T10:00:00', r"'pays'.* not '2026-12-31 10:00:00'"),
+        ('[[test]]\nname = "pays"\nuntil = 2026-13-31', r"not valid TOML: .*line 3"),
+        (f"{ENTRY}reason = 17", r"'pays'.*reason must be a text, not 17"),
+        (f"{ENTRY}exact = 1", r"'pays'.* exact must be true or false, not 1"),
+        (f'{ENTRY}resaon = "SHOP-17"', r"'pays'.* unknown field 'resaon': use name, until, reason"),
+    ],
+)
+def test_invalid_file_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_quarantine(text)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.builds(QuarantinedTest, encodable.filter(bool), st.dates(), st.none() | encodable, st.booleans())))
+def test_entries_are_read_as_they_are_written(entries: list[QuarantinedTest]) -> None:
+    assert parse_quarantine(format_quarantine(entries)) == entries
+
+
+def test_exact_name_matches_only_itself() -> None:
+    entry = QuarantinedTest("adds[1*?]", date.max, exact=True)
+    assert [name for name in ("adds[1*?]", "adds[1*2]") if entry.matches(TestKey(None, None, name))] == ["adds[1*?]"]
+
+
+@given(st.text(alphabet="[]ap= \n\"'2-") | st.text())
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
+    try:
+        entries = parse_quarantine(text)
+    except ConfigError:
+        return
+    assert entries == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_match"),
+    [
+        ("tests/test_cart.py > CartTest > adds[1-2]", True),
+        ("tests/test_cart.py > *", True),
+        ("*adds[1-?]", True),
+        ("*adds[*]", True),
+        ("*", True),
+        ("adds[1-2]", False),
+        ("tests/test_cart.py", False),
+        ("*adds1", False),
+        ("*Adds*", False),
+    ],
+)
+def test_pattern_is_compared_with_the_whole_key(pattern: str, is_match: bool) -> None:
+    """Brackets stand for themselves, because the names of parametrised tests have them."""
+    entry = QuarantinedTest(pattern, date.max)
+    assert entry.matches(TestKey("tests/test_cart.py", "CartTest", "adds[1-2]")) is is_match
+
+
+def test_large_quarantine_is_fast() -> None:
+    """200 entries, 10,000 failing tests: about a second (20 seconds if each entry makes the text of each key)."""
+    failing = keys(*(f"test number {number} of the cart" for number in range(10_000)))
+    entries = [entry(f"test *number {number}? of*") for number in range(200)]
+    start = process_time()
+    excuses = find_excuses(entries, failing, TODAY)
+    assert process_time() - start < 4
+    assert len(excuses.excused_by) == 1990
