@@ -20,24 +20,12 @@ from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
 from ._streams.changes import Change, ChangeKind
 from ._streams.harvest import Harvest
-from ._streams.status import StatusChange, StatusKind, StatusWatch
+from ._streams.status import StatusChange, StatusKind
+from ._streams.status_watch import StatusWatch
 from ._streams.watch import Watch
 from ._version import __version__
-from .analysis.baseline import BaselineComparison, QuarantinedTest, compare_to_baseline, parse_quarantine
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
-from .analysis.causes import FailureGroup, group_failures
-from .analysis.history import (
-    Comparison,
-    ConflictingTest,
-    FlakyTest,
-    SlowTest,
-    compare,
-    conflicting_tests,
-    flaky_tests,
-    slowest_tests,
-)
-from .analysis.judgement import Baseline, FailingTest, Judgement, judge
-from .analysis.suite_status import SuiteStatus
+from .analysis.quarantine import parse_quarantine
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -48,6 +36,7 @@ from .errors import (
     ForbiddenError,
     HarvestError,
     NotFoundError,
+    NoVerdictError,
     RateLimitError,
     ResponseError,
     ServerError,
@@ -77,6 +66,7 @@ from .models import (
     TestStatus,
     parse_session_url,
 )
+from .questions.questions import Questions
 
 if TYPE_CHECKING:
     from .store import SavedSuite, SessionStore, StoreChange
@@ -99,8 +89,6 @@ __all__ = [
     "MAIN",
     "AuthenticationError",
     "BadRequestError",
-    "Baseline",
-    "BaselineComparison",
     "BuddyClient",
     "BuddyError",
     "CIProvider",
@@ -109,24 +97,19 @@ __all__ = [
     "ChangeKind",
     "ClientClosedError",
     "ClientOptions",
-    "Comparison",
     "ConfigError",
-    "ConflictingTest",
     "Cursor",
     "DecodeError",
-    "FailingTest",
     "Failure",
-    "FailureGroup",
-    "FlakyTest",
     "ForbiddenError",
     "Harvest",
     "HarvestError",
-    "Judgement",
     "Main",
     "Member",
+    "NoVerdictError",
     "NotFoundError",
     "Project",
-    "QuarantinedTest",
+    "Questions",
     "RateLimit",
     "RateLimitError",
     "RefType",
@@ -141,7 +124,6 @@ __all__ = [
     "SessionRef",
     "SessionStatus",
     "SessionStore",
-    "SlowTest",
     "Stats",
     "StatusChange",
     "StatusError",
@@ -152,7 +134,6 @@ __all__ = [
     "Suite",
     "SuiteKey",
     "SuiteRef",
-    "SuiteStatus",
     "TestCase",
     "TestKey",
     "TestRun",
@@ -162,17 +143,10 @@ __all__ = [
     "WaitTimeoutError",
     "Watch",
     "__version__",
-    "compare",
-    "compare_to_baseline",
-    "conflicting_tests",
-    "flaky_tests",
-    "group_failures",
-    "judge",
     "main_branch",
     "parse_quarantine",
     "parse_session_url",
     "pass_rate",
-    "slowest_tests",
     "to_dict",
     "to_row",
 ]

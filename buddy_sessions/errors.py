@@ -5,12 +5,13 @@ BuddyError                        .cursor: the position of the read, or None; .r
 ├── ClientClosedError             the client, or your aiohttp session, is closed
 ├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
 ├── WaitTimeoutError (TimeoutError) .sessions: those that appeared in time; may be empty
+├── NoVerdictError                nothing matches: no such session, commit or branch
 ├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
 ├── StatusError                   an HTTP status that reports an error: .status .messages .method .url
 │   ├── BadRequestError           400
 │   ├── AuthenticationError       401
-│   ├── ForbiddenError            403
+│   ├── ForbiddenError            403: .scopes .accepted_scopes
 │   ├── NotFoundError             404
 │   ├── RateLimitError            429: .reset_at .retry_after
 │   └── ServerError               5xx
@@ -172,10 +173,36 @@ class AuthenticationError(StatusError):
 
 
 class ForbiddenError(StatusError):
-    """403: the token is not allowed to read this."""
+    """403: the token is not allowed to read this.
+
+    Attributes:
+        scopes: The scopes of the token; None if the response did not report them.
+        accepted_scopes: The scopes of which the request needs one; None if the response did not report them.
+    """
 
     _cause = "access denied"
-    _hint = "give the token the scope UNIT_TEST_INFO (UNIT_TEST_READ), and enable the API in the workspace"
+    _hint = "give the token the scope UNIT_TEST_READ (older name UNIT_TEST_INFO), and enable the API in the workspace"
+
+    def __init__(
+        self,
+        *,
+        status: int = 403,
+        messages: Sequence[str] = (),
+        method: str = "GET",
+        url: str = "",
+        scopes: Sequence[str] | None = None,
+        accepted_scopes: Sequence[str] | None = None,
+        not_from_buddy: bool = False,
+    ) -> None:
+        causes = list(messages) or [self._cause]
+        if scopes is not None:
+            causes.append(f"the token has {', '.join(scopes) or 'no scope'}")
+        if accepted_scopes:
+            causes.append(f"this needs {' or '.join(accepted_scopes)}")
+        super().__init__(status=status, messages=causes, method=method, url=url, not_from_buddy=not_from_buddy)
+        self.messages = tuple(messages)
+        self.scopes = None if scopes is None else tuple(scopes)
+        self.accepted_scopes = None if accepted_scopes is None else tuple(accepted_scopes)
 
 
 class NotFoundError(StatusError):
@@ -230,6 +257,10 @@ class UnstableListingError(BuddyError):
     """The list changes faster than it can be read, or the server returns the same page again and again."""
 
     retryable = True
+
+
+class NoVerdictError(BuddyError):
+    """Nothing matches a question: the suite has no such session, commit or branch."""
 
 
 class HarvestError(BuddyError, ExceptionGroup[BuddyError]):

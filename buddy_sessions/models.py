@@ -68,9 +68,7 @@ class RefType(_OpenEnum):
     WILDCARD = "WILDCARD"  # the tests ran outside a Git repository
 
 
-VERDICTS = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR})
-"""The statuses that say whether a commit is good."""
-_FINISHED = VERDICTS | {SessionStatus.SKIPPED}
+_FINISHED = frozenset({SessionStatus.SUCCESSFUL, SessionStatus.ERROR, SessionStatus.SKIPPED})
 _API_PATH = r"(?:/workspaces)?/([^/]+)/projects/([^/]+)/unit-tests/suites/([^/]+)(?:/sessions/([^/]+))?(?:/|$)"
 _BROWSER_PATH = r"/([^/]+)/([^/]+)/unit-tests/([^/]+)(?:/([^/]+))?(?:/|$)"
 
@@ -271,14 +269,22 @@ class Session:
         return self.ref_name if self.ref_type == RefType.BRANCH else None
 
     @property
-    def has_verdict(self) -> bool:
-        """Whether the session is SUCCESSFUL or ERROR. Only these say whether a commit is good."""
-        return self.status in VERDICTS
+    def failing_count(self) -> int | None:
+        """The number of tests that failed or ended with an error; None if neither count is known."""
+        counts = [count for count in (self.failed_count, self.error_count) if count is not None]
+        return sum(counts) if counts else None
 
     @property
     def is_failing(self) -> bool:
-        """Whether the session finished with the status ERROR: tests failed, or the CI run did (see `error_message`)."""
-        return self.is_finished and self.status == SessionStatus.ERROR
+        """Whether the session is red: it finished with the status ERROR, or with an unknown one and failing tests."""
+        if self.status in _FINISHED:
+            return self.status == SessionStatus.ERROR
+        return self.is_finished and bool(self.failing_count)
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the session is red, or green: SUCCESSFUL. Any other one does not say whether a commit is good."""
+        return self.status == SessionStatus.SUCCESSFUL or self.is_failing
 
     @property
     def passed_count(self) -> int | None:

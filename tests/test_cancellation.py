@@ -114,6 +114,15 @@ async def read_failures(setup: Setup) -> None:
     assert len(await setup.buddy.failures(KEY, session, details=True)) == 3
 
 
+async def ask_questions(setup: Setup) -> None:
+    assert len(await setup.buddy.status(KEYS)) == 3
+    judgement = await setup.buddy.judge(KEY, setup.fake.suites[KEY].sessions[0]["revision"], details=2)
+    assert len(judgement.tests) == 3
+    watch = setup.buddy.watch_status(KEYS[:2], interval=3600)
+    async with watch:
+        assert (await anext(watch)).kind == "CURRENT"
+
+
 async def wait_for_session(setup: Setup) -> None:
     suite, last = setup.fake.suites[KEYS[1]], len(setup.fake.requests) + 5
     session = suite.create()
@@ -206,7 +215,16 @@ async def cancel_everywhere(work: Work, folder: Path, *, late: bool) -> None:
         assert number > 9
 
 
-WORKS = [use_client, read_suite, read_failures, wait_for_session, harvest_suites, watch_suites, sync_suites]
+WORKS = [
+    use_client,
+    read_suite,
+    read_failures,
+    ask_questions,
+    wait_for_session,
+    harvest_suites,
+    watch_suites,
+    sync_suites,
+]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from .._decoding.converter import (
     decode_suites,
 )
 from .._http.responses import Response
-from .._http.transport import MAX_LONG_BODY, Transport
+from .._http.transport import MAX_LONG_BODY, OnSize, Transport
 from .._http.urls import endpoint_url, projects_url, suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan
 from .._paging.paginator import PageReader
@@ -33,7 +33,7 @@ from .._paging.read_ahead import FetchPage, RequestSlots
 from .._paging.reconciler import Reconciler
 from .._paging.scope import ReadSpec
 from .._paging.window import DOCUMENTED_SIZE, ServerLimits, Window
-from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError
+from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
 from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 _PROJECTS_PER_PAGE = 100
 
 
-class _NoSuchSessionError(NotFoundError):
+class NoSuchSessionError(NotFoundError):
     """404: the suite exists, but has no session with this `relative_id`."""
 
     _hint = ""
@@ -66,7 +66,6 @@ class Api:
         self._read_ahead = read_ahead
         self._limits = ServerLimits()
         self._case_limits = ServerLimits()
-        self._newest_of: dict[tuple[SuiteKey, str], tuple[int, Session | None]] = {}  # up to this `relative_id`
 
     @property
     def host(self) -> str:
@@ -107,7 +106,12 @@ class Api:
             except ForbiddenError as error:
                 if not error.messages:  # the response may be that of a proxy
                     raise
-                raise _HiddenProjectsError(status=error.status, messages=error.messages, url=error.url) from None
+                raise _HiddenProjectsError(
+                    messages=error.messages,
+                    url=error.url,
+                    scopes=error.scopes,
+                    accepted_scopes=error.accepted_scopes,
+                ) from None
             known = len(found)
             found |= {project.name: project for project in page if project.name not in found}
             # A server may shorten a page, but not below the documented size. A page without new projects is the last.
@@ -141,7 +145,11 @@ class Api:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if isinstance(session, str):
             url = suites_url(self._base_url, *key, "sessions", session)
-            return await self._transport.get(url, partial(decode_object, model=Session))
+            fetched = await self._transport.get(url, partial(decode_object, model=Session))
+            if fetched.value is not None and fetched.value.id != session:
+                message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
+                return Fetched(stats=fetched.stats, error=ResponseError(message))
+            return fetched
         newest, stats = await self._first_session(key)
         found = newest
         if newest is not None and newest.relative_id > session:
@@ -151,7 +159,7 @@ class Api:
             stats += cost
         if found is None or found.relative_id != session:
             known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = _NoSuchSessionError(status=404, messages=[f"no session #{session}: {known}"])
+            error = NoSuchSessionError(status=404, messages=[f"no session #{session}: {known}"])
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 
@@ -165,26 +173,15 @@ class Api:
         found = [session async for session in reader.sessions()]
         return (found[0] if found else None), reader.stats
 
-    async def newest_of(self, key: SuiteKey, branch: str, newest: Sequence[Session]) -> Session | None:
-        """Return the newest session of a branch; None if there is none. It is requested once, and then remembered.
-
-        `newest` are the newest sessions of the suite, newest first: none of them is of the branch. It is requested
-        again if other sessions may have been created since the last call.
-        """
-        known_up_to, found = self._newest_of.get((key, branch), (0, None))
-        if newest[-1].relative_id > known_up_to + 1:
-            fetch = self._page_fetcher(suites_url(self._base_url, *key, "sessions"), {"branch": branch}, decode_page)
-            page = (await fetch(Window(1, 1))).result()
-            found = next((session for session in page.sessions if session.branch == branch), None)
-        self._newest_of[key, branch] = newest[0].relative_id, found
-        return found
-
-    async def case(self, key: SuiteKey, session_id: str, group_id: str, case_id: str) -> TestCase:
+    async def case(
+        self, key: SuiteKey, session_id: str, group_id: str, case_id: str, *, on_size: OnSize = None
+    ) -> TestCase:
         """Return one test case of a session, with its `data`."""
         url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
-        return (await self._transport.get(url, partial(decode_object, model=TestCase), max_body=MAX_LONG_BODY)).result()
+        decode = partial(decode_object, model=TestCase)
+        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
-    async def with_details(self, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
+    async def with_details(self, key: SuiteKey, session_id: str, case: TestCase, *, on_size: OnSize = None) -> TestCase:
         """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested.
 
         It is also unchanged if the response is another test case, or has another status: then its `data` says nothing
@@ -195,7 +192,7 @@ class Api:
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            found = await self.case(key, session_id, *ids)
+            found = await self.case(key, session_id, *ids, on_size=on_size)
         except NotFoundError:
             return case
         is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
@@ -207,13 +204,18 @@ class Api:
         session: Session | str | int,
         *,
         status: TestStatus | None,
+        group_id: str | None = None,
         max_cases: int | None = None,
         reads_session: bool = False,
     ) -> CasePaginator:
-        """Return a paginator over the test cases of a session, which is requested first if `reads_session` is true."""
+        """Return a paginator over the test cases of a session, or of one group of its tests.
+
+        The session is requested first if `reads_session` is true.
+        """
+        group = () if group_id is None else ("test-groups", group_id)
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
-            url = suites_url(self._base_url, *key, "sessions", session_id, "cases")
+            url = suites_url(self._base_url, *key, "sessions", session_id, *group, "cases")
             decode = partial(decode_list, name="cases", model=TestCase)
             return self._page_fetcher(url, {"status": status and status.value}, decode)
 
@@ -233,18 +235,17 @@ class Api:
             ),
         )
 
-    async def failures(self, key: SuiteKey, session: Session | str, *, details: int | None) -> list[TestCase]:
-        """Return the failing test cases of a session, the first `details` of them with their `data`; None for all."""
+    async def failing_cases(
+        self, key: SuiteKey, session: Session | str, statuses: Sequence[TestStatus] = FAILING
+    ) -> list[TestCase]:
+        """Return the test cases of a session with these statuses, which are those of failing ones, without `data`."""
 
         async def read(status: TestStatus) -> list[TestCase]:
             return await self.cases(key, session, status=status).collect()
 
-        lists = await map_concurrently(read, FAILING, limit=len(FAILING))
+        lists = await map_concurrently(read, statuses, limit=len(statuses))
         # A case may have moved from one list to the other meanwhile. A case ID is unique only within its group.
-        cases = list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
-        add_details = partial(self.with_details, key, session.id if isinstance(session, Session) else session)
-        cases[:details] = await map_concurrently(add_details, cases[:details], limit=self.max_concurrency)
-        return cases
+        return list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""
@@ -257,7 +258,6 @@ class Api:
             per_page=self._per_page if spec.per_page is None else spec.per_page,
             limits=self._limits,
             read_ahead=slots.total,
-            first_read_ahead=read_ahead,
         )
         url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": spec.branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)

@@ -11,8 +11,7 @@ from typing import Self, Unpack
 import attrs
 
 from .._api.api import Api
-from .._api.verdicts import find_statuses, search_of
-from .._api.wait import WaitSpec, await_sessions
+from .._base.async_only import AsyncContext
 from .._base.validate import (
     validate_branch,
     validate_case,
@@ -20,41 +19,40 @@ from .._base.validate import (
     validate_int,
     validate_key,
     validate_name,
-    validate_revision,
     validate_session_ref,
     validate_since,
     validate_status,
-    validate_suites,
-    validate_verdict,
 )
-from .._http.credentials import hide_token
+from .._http.credentials import Secret, hide_token
 from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
 from .._paging.paginator import PageReader, SessionPaginator
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
-from .._streams.events import ChangeSource, NoMemory
 from .._streams.harvest import Harvest, OnFailure
-from .._streams.status import StatusSource, StatusWatch
-from .._streams.watch import OnFirstFailure, Watch
-from ..analysis.branches import MAIN, Main, validate_judged_branch
-from ..analysis.suite_status import SuiteStatus, find_latest
+from .._streams.poller import OnFirstFailure
+from .._streams.status_watch import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
+from ..analysis.branches import MAIN, Main
 from ..models import (
     Cursor,
     Project,
     RateLimit,
     Session,
     SessionRef,
-    SessionStatus,
     Suite,
     SuiteKey,
     SuiteRef,
     TestCase,
     TestStatus,
 )
+from ..questions.api_source import ApiSource
+from ..questions.questions import Questions
+from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,
     base_url_of,
+    max_concurrency_of,
     new_transport,
     options_from_environment,
     reject_unknown_options,
@@ -62,20 +60,21 @@ from .options import (
 )
 
 
-class BuddyClient:
-    """Reads the unit-test sessions of Buddy suites.
+class BuddyClient(AsyncContext, Questions):
+    """Reads the unit-test sessions of Buddy suites, and answers questions about them: see `Questions`.
 
     Use it as `async with BuddyClient(token) as buddy` or `async with BuddyClient.from_env() as buddy`, or call `close`.
     It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
     thread or process needs a client of its own.
 
-    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API. A `session` is a
-    `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which costs one or two requests more.
-    Methods raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a request fails.
+    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API. A `session` to
+    read is a `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which costs one or two requests
+    more. Methods that read raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if
+    a request fails.
 
     Args:
-        token: A personal access token or an OAuth token with the scope UNIT_TEST_INFO (named UNIT_TEST_READ in newer
-            documentation), or an async callable that returns one within `timeout`. The client caches its result, and
+        token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name
+            UNIT_TEST_INFO), or an async callable that returns one within `timeout`. The client caches its result, and
             calls it once more after a 401. The callable's own errors are raised unchanged.
         options: Keyword arguments: see `ClientOptions`.
 
@@ -90,11 +89,12 @@ class BuddyClient:
     """
 
     def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
-        token = hide_token(token)  # a traceback that shows local variables does not show the token
+        hidden = hide_token(token)
+        del token  # a traceback that shows local variables must not show it
         reject_unknown_options(options)
         self._base_url = base_url_of(options)
-        max_concurrency = validate_int("max_concurrency", options.get("max_concurrency", 8))
-        self._transport = new_transport(token, self._base_url, options, max_concurrency=max_concurrency)
+        max_concurrency = max_concurrency_of(options)
+        self._transport = new_transport(hidden, self._base_url, options, max_concurrency=max_concurrency)
         # Internal: for other modules of this package, such as the store.
         self.api = Api(
             self._transport,
@@ -103,6 +103,7 @@ class BuddyClient:
             read_ahead=validate_int("read_ahead", options.get("read_ahead", 4)),
             max_concurrency=max_concurrency,
         )
+        super().__init__(ApiSource(self.api))
 
     @classmethod
     def from_env(
@@ -122,8 +123,9 @@ class BuddyClient:
         Raises:
             ConfigError: There is no token, or a setting is invalid.
         """
-        token = hide_token(token or token_from_environment())
-        return cls(token, **options_from_environment(options))
+        hidden = hide_token(token or token_from_environment())
+        del token  # as in the constructor
+        return cls(hidden.reveal() if isinstance(hidden, Secret) else hidden, **options_from_environment(options))
 
     def __repr__(self) -> str:
         # A traceback also shows a client whose __init__ has failed.
@@ -234,62 +236,6 @@ class BuddyClient:
         found = validate_session_ref(session, key)
         return (await self.api.session(key, found.id if isinstance(found, Session) else found)).result()
 
-    async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main | None = MAIN) -> list[SuiteStatus]:
-        """Return whether suites are red, and since which session, in the order of `suites`.
-
-        This costs one request for each suite: the newest 100 sessions. It costs more if these have fewer than three CI
-        runs of the branch, and two more, once, if none is of `main` or `master`. The error of a suite is the `error`
-        of its status. One is that its list of sessions cannot be verified: then some may be missing.
-
-        Args:
-            suites: The suites.
-            branch: The branch to look at; None for all sessions (default: the main branch of each suite).
-
-        Raises:
-            AuthenticationError: The token was rejected.
-            BuddyError: 20 suites in a row have failed with the same error, which is retryable or a `TransportError`.
-
-        Example:
-            >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):
-            ...     if status.is_failing:
-            ...         print(f"{status.suite} is red since #{status.since.relative_id}")
-            acme/storefront/65OmRb8v is red since #217
-        """
-        keys = [validate_key(suite) for suite in validate_suites(suites)]
-        selected = validate_judged_branch(branch)
-        self.api.check_event_loop()  # otherwise each suite would fail
-        return await find_statuses(self.api, keys, branch=selected)
-
-    async def latest(
-        self,
-        suite: SuiteRef,
-        *,
-        branch: str | Main | None = MAIN,
-        revision: str | None = None,
-        status: SessionStatus | str | None = None,
-    ) -> Session | None:
-        """Return the session that decides whether a branch is red; None if the newest 1,000 sessions have no verdict.
-
-        It belongs to the newest CI run with a verdict, and is the newest session of that run that is failing, or else
-        that passed. A CI run has no verdict while one of its sessions is unfinished. This usually costs one request.
-        With a `revision`, the list is read once more if a `relative_id` is missing: one response may lack a session.
-
-        Args:
-            branch: Only sessions of this branch; None for all sessions (default: the main branch; with a `revision`,
-                all sessions).
-            revision: Only CI runs of this commit: 7 or more digits of its hash.
-            status: Only CI runs that are green (SUCCESSFUL) or red (ERROR).
-
-        Raises:
-            UnstableListingError: The list of sessions cannot be verified: some may be missing.
-        """
-        return await find_latest(
-            search_of(self.api, validate_key(suite)),
-            branch=validate_judged_branch(branch),
-            revision=validate_revision(revision),
-            status=validate_verdict(status),
-        )
-
     async def wait(
         self,
         suite: SuiteRef,
@@ -297,34 +243,32 @@ class BuddyClient:
         revision: str | None = None,
         run_url: str | None = None,
         branch: str | None = None,
-        execution_id: str | None = None,
-        after: int | None = None,
+        after: int | datetime | None = None,
         count: int = 1,
-        settle: float = 0.0,
         interval: float = 10.0,
         timeout: float = 1800.0,  # noqa: ASYNC109 - an error says which sessions there are
         appear_timeout: float | None = None,
+        fail_fast: int | None = None,
     ) -> list[Session]:
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
-        A session has to match all that you pass of `revision`, `run_url`, `branch`, `execution_id` and `after`.
-        Without a `revision`, `run_url` or `execution_id`, only the newest `count` sessions are awaited. With one of
-        these, the last list is read once more if a `relative_id` is missing in it: one response may lack a session. The
-        first poll searches the newest 1,000 sessions, a later one the newest 100, usually with one request. Once the
-        list was read, a failed request is tried again until the timeout, also after a 401, 403 or 404.
+        A session has to match all that you pass of `revision`, `run_url`, `branch` and `after`. Without a `revision` or
+        a `run_url`, only the newest `count` sessions are awaited. With one of these, the last list is read once more if
+        a `relative_id` is missing in it: one response may lack a session. The first poll searches the newest 1,000
+        sessions, a later one the newest 100 and all new ones, usually with one request. Once the list was read, a
+        failed request is tried again until the timeout, also after a 401, 403 or 404.
 
         Args:
             revision: Only sessions of this commit: 7 or more digits of its hash.
             run_url: Only sessions of this CI run: their `ci_run_url`. Re-runs share it, so pass `after`, too.
             branch: Only sessions of this branch.
-            execution_id: Only sessions of this execution of a Buddy pipeline.
-            after: Only sessions with a higher `relative_id`, to wait for a later session of the same commit.
+            after: Only sessions with a higher `relative_id`, or created at this time (an aware datetime) or later, to
+                wait for a later session of the same commit.
             count: The minimum number of sessions to wait for, such as one for each job of a matrix.
-            settle: Seconds in which no session may have changed, for jobs that share a session and close it one after
-                the other.
             interval: Seconds between two polls, with a jitter of 10 %.
             timeout: Seconds until all sessions must have finished.
             appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
+            fail_fast: End as soon as so many sessions are red, whatever the others do.
 
         Raises:
             ConfigError: Also if no argument says which sessions to wait for.
@@ -340,13 +284,12 @@ class BuddyClient:
             revision=revision,
             run_url=run_url,
             branch=branch,
-            execution_id=execution_id,
             after=after,
             count=count,
-            settle=settle,
             interval=interval,
             timeout=timeout,
             appear_timeout=appear_timeout,
+            fail_fast=fail_fast,
         )
         return await await_sessions(self.api, spec)
 
@@ -381,25 +324,6 @@ class BuddyClient:
         group_id, case_id = validate_case(case)
         found = await self.api.find(key, validate_session_ref(session, key))
         return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
-
-    async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
-        """Return the test cases that failed or ended with an error, with two requests, or more for long lists.
-
-        Each list (FAILED, ERROR) costs one request if it has fewer than 20 cases. A longer one costs one for
-        each page, and often one more to find its end.
-
-        Args:
-            details: Whether to read `data` and `failure`, with one request for each case; `20` for only the first 20
-                cases. `data` and `failure` are None for a case that was deleted or has changed its status meanwhile, or
-                that no URL can name.
-
-        Returns:
-            The cases with the status FAILED, then those with the status ERROR.
-        """
-        key = validate_key(suite)
-        count = validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
-        found = await self.api.find(key, validate_session_ref(session, key))
-        return await self.api.failures(key, found, details=count)
 
     def harvest(
         self,
@@ -442,7 +366,7 @@ class BuddyClient:
 
     def watch(
         self,
-        suites: Iterable[SuiteRef],
+        suites: Iterable[SuiteRef] | str,
         *,
         interval: float = 60.0,
         branch: str | None = None,
@@ -451,30 +375,28 @@ class BuddyClient:
         """Return the changes in many suites from now on, as one stream of `Change`.
 
         Args:
-            suites: The suites. A suite that is listed twice is watched once.
+            suites: The suites; or a text, `workspace` or `workspace/project`, to follow the suites that there are.
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
             on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the
                 suite again later.
         """
-        return Watch(self.api, suites, ChangeSource(branch, NoMemory()), interval=interval, on_failure=on_failure)
+        return Watch(ChangePoller(self.api, suites, branch, interval=interval, on_failure=on_failure))
 
     def watch_status(
         self,
-        suites: Iterable[SuiteRef],
+        suites: Iterable[SuiteRef] | str,
         *,
-        branch: str | Main | None = MAIN,
+        branch: str | Main = MAIN,
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
         """Return the status changes of many suites as one stream. The first event of each suite is its current status.
 
         Args:
-            suites: The suites. A suite that is listed twice is watched once.
-            branch: The branch whose status is reported; None for that of all sessions (default: the main branch of
-                each suite, as `main_branch` determines it in each poll).
+            suites: As in `watch`.
+            branch: The branch whose status is reported (default: the main branch of each suite, see `main_branch`).
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             on_failure: As in `watch`.
         """
-        source = StatusSource(self.api, branch, NoMemory())
-        return StatusWatch(self.api, suites, source, interval=interval, on_failure=on_failure)
+        return StatusWatch(StatusPoller(self.api, suites, branch, interval=interval, on_failure=on_failure))

@@ -40,7 +40,8 @@ class ClientOptions(TypedDict, total=False):
         read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
             sync requests one page of each suite at a time; once no suite is waiting, the remaining suites share
             `max_concurrency`. With 1, no page is requested in advance.
-        max_concurrency: The maximum number of requests of the client at once (default: 8).
+        max_concurrency: The maximum number of requests of the client at once (default: 8). It is reduced to the
+            connections that an `http_session` allows.
         timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
         max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
@@ -74,7 +75,7 @@ def token_from_environment() -> str:
     token = os.environ.get("BUDDY_TOKEN", "")
     if not token:
         raise ConfigError(
-            "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO "
+            "no token: set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_READ "
             "(the BUDDY_UT_TOKEN of a suite can only write)"
         )
     return token
@@ -88,6 +89,16 @@ def options_from_environment(options: ClientOptions) -> ClientOptions:
     return {**options, "region": region or os.environ.get("BUDDY_REGION") or None, "base_url": base_url}
 
 
+def max_concurrency_of(options: ClientOptions) -> int:
+    """Return `max_concurrency`, reduced to the connections of the `http_session`: a request must not wait for one.
+
+    aiohttp counts such a wait in the timeout of the request.
+    """
+    connector = getattr(options.get("http_session"), "connector", None)
+    limits = (connector.limit, connector.limit_per_host) if isinstance(connector, aiohttp.BaseConnector) else ()
+    return min([validate_int("max_concurrency", options.get("max_concurrency", 8)), *filter(None, limits)])
+
+
 def base_url_of(options: ClientOptions) -> URL:
     """Return the URL of the API that the options name."""
     region, base_url = options.get("region"), options.get("base_url")
@@ -96,9 +107,9 @@ def base_url_of(options: ClientOptions) -> URL:
 
 
 def new_transport(
-    token: str | Callable[[], Awaitable[str]], base_url: URL, options: ClientOptions, *, max_concurrency: int
+    token: Secret | Callable[[], Awaitable[str]], base_url: URL, options: ClientOptions, *, max_concurrency: int
 ) -> Transport:
-    """Return the transport of a client. `token` is hidden already."""
+    """Return the transport of a client."""
     timeout = validate_seconds("timeout", options.get("timeout", 30.0))
     max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
     http_session = options.get("http_session")
@@ -125,7 +136,7 @@ def _environment_proxy(base_url: URL) -> URL | None:
         return None
     # It may contain a password, so neither the message nor a local variable shows it.
     with contextlib.suppress(ValueError):
-        if URL(proxy).scheme in ("http", "https") and URL(proxy).host:
-            return URL(proxy)
+        if URL(proxy.reveal()).scheme in ("http", "https") and URL(proxy.reveal()).host:
+            return URL(proxy.reveal())
     variable = f"{base_url.scheme}_proxy".upper()
     raise ConfigError(f"the proxy in {variable} is invalid: use http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")

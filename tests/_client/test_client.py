@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from buddy_sessions import (
-    MAIN,
     BuddyClient,
     ConfigError,
     Cursor,
@@ -60,13 +59,9 @@ class TestArguments:
             ("sessions harvest", "since", ["2026-01-31", datetime(2026, 1, 31)]),  # noqa: DTZ001 - on purpose
             *(("sessions", name, [-1]) for name in ("max_sessions", "per_page", "read_ahead")),
             ("sessions", "cursor", ["118@40"]),
-            ("latest", "revision", ["abc123", "main-2026"]),
-            ("latest", "status", ["SKIPPED"]),
             ("wait", "revision", ["abc"]),
-            ("wait", "execution_id", [""]),
             ("wait", "run_url", ["", "17"]),
             *(("wait", name, [0]) for name in ("count", "interval", "timeout", "appear_timeout")),
-            ("wait", "settle", [-1]),
             ("wait", "after", [None]),  # nothing to wait for
             ("status harvest watch watch_status", "suites", ["a/b/c", KEY, 7]),
             ("status watch watch_status", "suite", [["a/b"]]),
@@ -201,7 +196,7 @@ class TestProjects:
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/docs/" in request.path else None
         assert [suite.key for suite in await buddy.suites("acme")] == keys
 
-    @pytest.mark.parametrize("change", [{"scopes": ["UNIT_TEST_INFO"]}, {"api_enabled": False}], ids=str)
+    @pytest.mark.parametrize("change", [{"scopes": ["UNIT_TEST_READ"]}, {"api_enabled": False}], ids=str)
     async def test_forbidden_error_names_the_scope(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any]
     ) -> None:
@@ -286,50 +281,6 @@ class TestSessionRef:
             await buddy.cases(KEY, number).collect()
 
 
-class TestLatest:
-    @pytest.mark.parametrize(
-        ("options", "expected"),
-        [
-            ({"branch": MAIN}, 3),
-            ({"branch": "other"}, None),
-            ({"revision": SHA}, 4),
-            ({"revision": SHA[:7].upper()}, 4),
-            ({"revision": SHA, "branch": "main"}, 2),
-            ({"revision": "f" * 40}, None),
-            ({"status": "ERROR"}, 2),
-            ({"status": "SUCCESSFUL", "branch": "fix"}, None),
-        ],
-        ids=str,
-    )
-    async def test_newest_session_with_a_verdict(
-        self, buddy: BuddyClient, suite: FakeSuite, options: dict[str, str], expected: int | None
-    ) -> None:
-        suite.create(status="SUCCESSFUL")
-        suite.create(status="ERROR", revision=SHA)
-        suite.create(status="SUCCESSFUL")
-        suite.create(status="ERROR", branch="fix", revision=SHA)
-        suite.create(status="ERROR", ref_type="PULL_REQUEST", ref_name="main")
-        suite.create(status="SKIPPED", revision=SHA)
-        suite.create(revision=SHA)
-        session = await buddy.latest(suite.key, **options)
-        assert (session and session.relative_id) == expected
-
-    async def test_few_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """However long the suite is, and although the main branch has no finished session among the newest 100."""
-        suite.populate(1000)
-        suite.create(status="ERROR", revision=SHA)
-        for branch in ["fix"] * 150 + ["main"]:
-            suite.create(branch=branch)
-        for options, number, requests in (
-            ({}, 1001, 2),
-            ({"revision": SHA}, 1001, 2),
-            ({"revision": "f" * 7}, None, 10),
-        ):
-            fake.requests.clear()
-            session = await buddy.latest(suite.key, **options)
-            assert ((session and session.relative_id), len(fake.requests)) == (number, requests)
-
-
 @pytest.mark.parametrize(("suite_id", "message"), [("unit", "Session not found"), ("other", "Suite not found")])
 async def test_unknown_session(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, suite_id: str, message: str
@@ -341,14 +292,16 @@ async def test_unknown_session(
     assert len(fake.requests) == 1
 
 
-@pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_INFO"), ({"api_enabled": False}, "API")])
+@pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_READ"), ({"api_enabled": False}, "API")])
 async def test_forbidden_error_names_the_reason(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any], message: str
 ) -> None:
     for name, value in change.items():
         setattr(fake, name, value)
-    with pytest.raises(ForbiddenError, match=message):
+    with pytest.raises(ForbiddenError, match=message) as caught:
         await buddy.sessions(KEY).collect()
+    assert caught.value.scopes == tuple(fake.scopes)
+    assert caught.value.accepted_scopes == ("UNIT_TEST_READ", "UNIT_TEST_INFO")
 
 
 async def test_unclosed_client_warns(fake: FakeBuddy, suite: FakeSuite) -> None:

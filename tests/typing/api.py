@@ -14,24 +14,16 @@ from yarl import URL
 
 from buddy_sessions import (
     MAIN,
-    Baseline,
-    BaselineComparison,
     BuddyClient,
     BuddyError,
     Change,
     ClientOptions,
-    Comparison,
-    ConflictingTest,
     Cursor,
     DecodeError,
-    FailureGroup,
-    FlakyTest,
     Harvest,
     HarvestError,
-    Judgement,
     Member,
     Project,
-    QuarantinedTest,
     RateLimit,
     RateLimitError,
     Region,
@@ -40,7 +32,6 @@ from buddy_sessions import (
     SessionPage,
     SessionPaginator,
     SessionStore,
-    SlowTest,
     Stats,
     StatusChange,
     StatusError,
@@ -49,22 +40,30 @@ from buddy_sessions import (
     StoreChange,
     Suite,
     SuiteKey,
-    SuiteStatus,
     TestCase,
     TestRun,
     Watch,
-    compare,
-    compare_to_baseline,
-    conflicting_tests,
-    flaky_tests,
-    group_failures,
-    judge,
     main_branch,
     parse_quarantine,
     parse_session_url,
     pass_rate,
-    slowest_tests,
     to_dict,
+)
+from buddy_sessions.analysis import (
+    Comparison,
+    FailureGroup,
+    FlakyTest,
+    FlakyTests,
+    Judgement,
+    QuarantinedTest,
+    SlowTest,
+    SuiteStatus,
+    TestedCommit,
+    TestHistory,
+    compare_runs,
+    flaky_tests,
+    group_failures,
+    slowest_tests,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
@@ -84,10 +83,19 @@ async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Await
         assert_type(await buddy.projects("w"), list[Project])
         assert_type(await buddy.suites("w", "p"), list[Suite])
         assert_type(await buddy.suites("w"), list[Suite])
-        (status,) = await buddy.status(["a/b/c"], branch=None)
+        (status,) = await buddy.status(["a/b/c"], branch=MAIN)
         assert_type(status, SuiteStatus)
         assert_type(status.is_failing, bool | None)
-        assert_type(await buddy.latest("a/b/c", status="SUCCESSFUL"), Session | None)
+        assert_type(await buddy.latest("a/b/c", is_failing=False), TestedCommit | None)
+        judgement = await buddy.judge("a/b/c", "1f0c2d3", baseline="main", outcome="success", quarantine=[], after=7)
+        assert_type(judgement, Judgement)
+        assert_type(judgement.passes, bool | None)
+        assert_type([test.session for test in judgement.tests], list[Session])
+        await buddy.judge("a/b/c", outcome="cancelled")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+        assert_type(await buddy.history("a/b/c", "pays"), TestHistory)
+        assert_type(await buddy.compare("a/b/c", None, 7), Comparison)
+        assert_type(await buddy.flaky("a/b/c", changes=2), FlakyTests)
+        assert_type(await buddy.slowest("a/b/c", threshold=1), list[SlowTest])
     assert_type(await buddy.close(), None)
 
 
@@ -117,8 +125,7 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(paginator.stats + paginator.stats, Stats)
     assert_type(await buddy.session("w/p/s", "YDnagwGk"), Session)
     assert_type(await buddy.session("w/p/s", 383), Session)
-    assert_type(await buddy.latest("w/p/s", branch="main", revision="0123456"), Session | None)
-    assert_type(await buddy.wait("w/p/s", run_url="https://ci/7", count=2, settle=30, appear_timeout=60), list[Session])
+    assert_type(await buddy.wait("w/p/s", run_url="https://ci/7", count=2, appear_timeout=60), list[Session])
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
@@ -149,15 +156,15 @@ async def watches(buddy: BuddyClient, suite: Suite) -> None:
 
 
 async def statuses(buddy: BuddyClient, suite: Suite) -> None:
-    async with buddy.watch_status([suite.key, "w/p/s"], branch=None, interval=60, on_failure="retry") as watch:
+    async with buddy.watch_status([suite.key, "w/p/s"], branch="main", interval=60, on_failure="retry") as watch:
         assert_type(watch, StatusWatch)
         async for change in watch:
             assert_type(change, StatusChange)
-            assert_type(change.since, Session)
+            assert_type(change.since, TestedCommit)
             watch.add(change.suite)
             watch.remove("a/b/c")
             assert_type(change.kind, StatusKind)
-            assert_type(change.previous, Session | None)
+            assert_type(change.previous, TestedCommit | None)
             assert_type(change.newly_failing, tuple[TestCase, ...])
         assert_type(await watch.settled(), None)
 
@@ -165,37 +172,28 @@ async def statuses(buddy: BuddyClient, suite: Suite) -> None:
 async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
     async with SessionStore("sessions.db") as store:
         assert_type(store.sync(buddy, keys, cases_branch="main", concurrency=2, on_failure="collect"), Harvest)
-        assert_type(store.sync(buddy, ["w/p/s"], after={keys[0]: 7}), Harvest)
+        assert_type(store.sync(buddy, ["w/p/s"], wait=7), Harvest)
         assert_type(store.watch(buddy, keys, interval=60, branch="main"), Watch)
+        assert_type(store.watch(buddy, "acme/storefront"), Watch)
         assert_type(store.watch_status(buddy, keys, interval=60, branch=MAIN, on_failure="retry"), StatusWatch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
-        assert_type(await store.runs(keys[0], branch=None, up_to=7, last=1), list[TestRun])
+        assert_type(await store.runs(keys[0], cases="failed", last=1), list[TestRun])
+        assert_type(await store.status(), list[SuiteStatus])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.info(), list[SavedSuite])
         assert_type([change async for change in store.changes(after=7)], list[StoreChange])
         assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 
 
-def baselines(
-    baseline: list[Iterator[TestCase]], cases: list[TestCase], runs: Iterator[TestRun], judged: list[TestRun]
-) -> None:
-    quarantine = parse_quarantine("")
-    assert_type(quarantine, list[QuarantinedTest])
+def quarantines() -> None:
+    assert_type(parse_quarantine(""), list[QuarantinedTest])
     QuarantinedTest("tests/*", date(2026, 12, 31), reason=None)
-    comparison = compare_to_baseline(baseline, cases, quarantine=iter(quarantine), today=date(2026, 11, 27))
-    assert_type(comparison, BaselineComparison)
-    compare_to_baseline(iter([cases]), cases)  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
-    judgement = judge(judged, Baseline("main", judged, last=10), quarantine=quarantine, min_tests=0.9, others=[])
-    assert_type(judgement, Judgement)
-    assert_type(judgement.is_red, bool | None)
-    assert_type([test.session for test in judgement.tests], list[Session])
-    assert_type(conflicting_tests(runs, window=100), list[ConflictingTest])
 
 
 def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase], sessions: list[Session]) -> None:
     assert_type(flaky_tests(runs, window=5, changes=2), list[FlakyTest])
     assert_type(slowest_tests(iter(runs), threshold=1), list[SlowTest])
-    assert_type(compare(runs[0], cases), Comparison)
+    assert_type(compare_runs(runs[0], cases), Comparison)
     assert_type(group_failures(cases), list[FailureGroup])
     assert_type(main_branch(sessions), str | None)
     assert_type(pass_rate(iter(sessions)), float | None)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from .._api.api import Api
 from .._base.figures import format_duration
 from .._base.validate import (
     validate_branch,
     validate_int,
-    validate_name,
     validate_revision,
     validate_run_url,
     validate_seconds,
     validate_session,
+    validate_since,
 )
 from .._paging.scope import ReadSpec
-from ..analysis.runs import name_sessions, newest_first
-from ..analysis.suite_status import may_lack_sessions
+from ..analysis.commits import may_lack_sessions, name_sessions
 from ..errors import (
     BuddyError,
     ConfigError,
@@ -34,14 +34,13 @@ from ..errors import (
     WaitTimeoutError,
 )
 from ..models import Session, SuiteKey, has_revision, has_run_url
-from .api import Api
 
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
 """How many sessions a poll searches until one has succeeded and is confirmed: the awaited ones may exist already."""
 _POLLED = 100
-"""How many sessions each later poll searches."""
+"""How many sessions each later poll searches, unless more were created since the poll before."""
 _JITTER = 0.1
 """The share of an interval by which a poll is earlier or later."""
 _CLOCK_DIFFERENCE = timedelta(minutes=1)
@@ -58,42 +57,50 @@ class WaitSpec:
     revision: str | None
     run_url: str | None
     branch: str | None
-    execution_id: str | None
-    after: int | None
+    after: int | datetime | None
     count: int
-    settle: float
     interval: float
     timeout: float
     appear_timeout: float | None
+    fail_fast: int | None
 
     def __attrs_post_init__(self) -> None:
         validate_revision(self.revision)
         validate_run_url(self.run_url)
         validate_branch(self.branch)
-        if self.execution_id is not None:
-            validate_name("execution_id", self.execution_id)
-        if self.after is not None:
+        if isinstance(self.after, datetime):
+            validate_since(self.after, "after")
+        elif self.after is not None:
             validate_int("after", self.after, minimum=0)
         validate_int("count", self.count)
-        validate_seconds("settle", self.settle, zero_allowed=True)
+        if self.fail_fast is not None:
+            validate_int("fail_fast", self.fail_fast)
         validate_seconds("interval", self.interval)
         validate_seconds("timeout", self.timeout)
         if self.appear_timeout is not None:
             validate_seconds("appear_timeout", self.appear_timeout)
         if not self._selectors():
-            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch, an execution_id or after")
+            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch or after")
 
     def __str__(self) -> str:
-        return f"{self.suite} ({', '.join(f'{name} {value}' for name, value in self._selectors().items())})"
+        return f"{self.suite} ({', '.join(self._selectors())})"
 
     @property
     def belong_together(self) -> bool:
         """Whether all matching sessions are awaited; otherwise, only the newest `count`."""
-        return any(name is not None for name in (self.revision, self.run_url, self.execution_id))
+        return self.revision is not None or self.run_url is not None
 
-    def _selectors(self) -> dict[str, object]:
-        names = ("revision", "run_url", "branch", "execution_id", "after")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+    def is_enough(self, sessions: Sequence[Session]) -> bool:
+        """Return whether nothing has to be awaited any more: all have finished, or enough are red."""
+        red = sum(session.is_failing for session in sessions)
+        if self.fail_fast is not None and red >= self.fail_fast:
+            return True
+        return len(sessions) >= self.count and all(session.is_finished for session in sessions)
+
+    def _selectors(self) -> list[str]:
+        after = f"#{self.after}" if isinstance(self.after, int) else self.after
+        names = {"commit": self.revision, "CI run": self.run_url, "branch": self.branch, "after": after}
+        return [f"{name} {value}" for name, value in names.items() if value is not None]
 
 
 class _Search:
@@ -112,12 +119,19 @@ class _Search:
         self._is_first = True  # no poll has read the list
         self._spec = spec
         self._api = api
-        self._read_spec = ReadSpec(branch=spec.branch, after=spec.after or 0, read_ahead=1)
+        self._read_spec = ReadSpec(
+            branch=spec.branch,
+            after=spec.after if isinstance(spec.after, int) else 0,
+            since=spec.after if isinstance(spec.after, datetime) else None,
+            max_sessions=_SEARCHED,
+            read_ahead=1,
+        )
         self._digest = b""  # of page 1, if the last poll needed no other page
         self._listed: set[str] = set()  # the ids of the sessions that the last poll has read
+        self._newest = 0  # the highest relative_id of an earlier poll
 
     async def poll(self, count: int) -> None:
-        """Search the newest `count` sessions as they are now. Raises an error unless another poll may succeed."""
+        """Search the newest `count` sessions, and all new ones. Raises an error unless another poll may succeed."""
         try:
             await self._read(count)
         except BuddyError as error:
@@ -146,36 +160,34 @@ class _Search:
             if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
                 ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
                 number = before[0].relative_id
-                advice += f"; {', '.join(ages)}: if an earlier run was killed, pass after={number} (--after {number})"
+                advice += f"; {', '.join(ages)}: if an earlier run was killed, wait for what is after #{number}"
         else:
-            text, advice = (
-                f"{name_sessions(found)} of {spec} did not settle",
-                "wait longer, or pass a shorter settle",
-            )
+            text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self, count: int) -> None:
-        """Read the newest sessions, and the awaited ones that are older and have not finished or settled."""
-        read_spec = attrs.evolve(self._read_spec, max_sessions=count, known_digest=self._digest)
-        reader = self._api.read(self._spec.suite, read_spec)
+        """Read the newest sessions, and the awaited ones that are older and have not finished."""
+        reader = self._api.read(self._spec.suite, attrs.evolve(self._read_spec, known_digest=self._digest))
         listed: list[Session] = []
         is_complete = False
+        enough = count if self._spec.belong_together else self._spec.count
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
                 is_complete = page.is_last
-                if not self._spec.belong_together and len(listed) >= self._spec.count:
+                if len(listed) >= enough and (not self._spec.belong_together or listed[-1].relative_id <= self._newest):
                     break
+        self._newest = max([self._newest, *(session.relative_id for session in listed)])
         self._is_first = False
         if not reader.is_not_modified:
             self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
             self._listed = {session.id for session in listed}
-            lowest = (self._spec.after or 0) + 1 if is_complete else None
+            lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
             self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
             self._keep([session for session in self.found if session.id not in self._listed] + listed)
         for session in self.found.copy():
-            if session.id not in self._listed and (self._spec.settle or not session.is_finished):
+            if session.id not in self._listed and not session.is_finished:
                 await self._read_again(session)
 
     async def _read_again(self, session: Session) -> None:
@@ -194,11 +206,9 @@ class _Search:
         found = [
             session
             for session in sessions
-            if has_revision(session, spec.revision)
-            and has_run_url(session, spec.run_url)
-            and (spec.execution_id is None or session.execution_id == spec.execution_id)
+            if has_revision(session, spec.revision) and has_run_url(session, spec.run_url)
         ]
-        found = newest_first(found)
+        found.sort(key=lambda session: -session.relative_id)
         self.found = found if spec.belong_together else found[: spec.count]
 
 
@@ -209,23 +219,18 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     started = loop.time()
     appear_timeout = spec.timeout if spec.appear_timeout is None else spec.appear_timeout
     deadline = asyncio.timeout_at(started + min(appear_timeout, spec.timeout))
-    before: list[Session] = []
     confirmed: list[Session] | None = None
-    changed = started
     count = _SEARCHED
     try:
         async with deadline:
             while True:
                 await search.poll(count)
-                if search.found != before:
-                    before, changed = search.found, loop.time()
+                if search.failure is None and spec.is_enough(search.found):
+                    if not search.may_lack_sessions or search.found == confirmed:
+                        return search.found
+                    confirmed = search.found
+                    continue  # once more, at once: one response may lack a session
                 if len(search.found) >= spec.count:
-                    is_settled = search.failure is None and loop.time() - changed >= spec.settle
-                    if is_settled and all(session.is_finished for session in search.found):
-                        if not search.may_lack_sessions or search.found == confirmed:
-                            return search.found
-                        confirmed = search.found
-                        continue  # once more, at once: one response may lack a session
                     deadline.reschedule(started + spec.timeout)
                 if search.failure is None:
                     count = _POLLED

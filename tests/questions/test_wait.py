@@ -39,14 +39,6 @@ def finish(relative_id: int, status: str = "SUCCESSFUL") -> Act:
     return lambda _, suite: suite.finish(find(suite, relative_id), status)
 
 
-def reopen(relative_id: int) -> Act:
-    return lambda _, suite: suite.reopen(find(suite, relative_id))
-
-
-def add_case(relative_id: int, name: str) -> Act:
-    return lambda _, suite: suite.add_cases(find(suite, relative_id), [{"name": name}])
-
-
 def delete(relative_id: int) -> Act:
     return lambda _, suite: suite.delete(find(suite, relative_id))
 
@@ -146,35 +138,6 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [3],
         15,
     ),
-    "jobs that share a session": (
-        [
-            (0, create(cases=[{"name": "a"}], status="SUCCESSFUL", **COMMIT)),
-            (25, add_case(1, "b")),
-            (45, reopen(1)),
-            (65, finish(1, "ERROR")),
-        ],
-        {**COMMIT, "settle": 30},
-        [1],
-        95,
-    ),
-    "jobs that share a session, behind 150 newer ones": (
-        [(0, DONE), (0, create(150)), (15, reopen(1)), (35, finish(1, "ERROR"))],
-        {**COMMIT, "settle": 30},
-        [1],
-        65,
-    ),
-    "settled while the server was down": (
-        [(0, DONE), (15, GO_DOWN), (65, COME_BACK)],
-        {**COMMIT, "settle": 30},
-        [1],
-        65,
-    ),
-    "pipeline execution": (
-        [(0, create(status="ERROR", execution_id="5efd")), (0, create(execution_id="5efe"))],
-        {"execution_id": "5efd"},
-        [1],
-        0,
-    ),
     "on a later page of a server with short pages": (
         [(0, SHORT_PAGES), (0, RUNNING), (0, create(50)), (25, finish(1))],
         COMMIT,
@@ -194,6 +157,31 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         25,
     ),
     "below a deleted one": ([(0, create(3, status="SUCCESSFUL", **COMMIT)), (0, delete(2))], COMMIT, [3, 1], 0),
+    "created with 150 newer ones between two polls": (
+        [(0, create()), (5, DONE), (5, create(150))],
+        {**COMMIT},
+        [2],
+        5,
+    ),
+    "first red one of three": (
+        [(0, RUNNING), (0, RUNNING), (25, finish(2, "ERROR"))],
+        {**COMMIT, "count": 3, "fail_fast": 1},
+        [2, 1],
+        25,
+    ),
+    "second red one": (
+        [(0, create(status="ERROR", **COMMIT)), (0, RUNNING), (0, RUNNING), (25, finish(3, "ERROR"))],
+        {**COMMIT, "fail_fast": 2},
+        [3, 2, 1],
+        25,
+    ),
+    "all, if none is red": ([(0, DONE), (0, RUNNING), (25, finish(2))], {**COMMIT, "fail_fast": 1}, [2, 1], 25),
+    "re-run that began at a time": (
+        [(0, OLDEST), (0, create(create_date=ago(days=1), **COMMIT)), (15, DONE), (25, finish(2))],
+        {**COMMIT, "after": datetime.now(UTC) - timedelta(days=2)},
+        [3, 2],
+        25,
+    ),
     "950 newer ones": ([(0, DONE), (0, create(950))], COMMIT, [1], 0),
 }
 
@@ -211,38 +199,32 @@ TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
         [(0, create(status="SUCCESSFUL"))],
         {"appear_timeout": 300},
         [],
-        "no session of acme/shop/unit (revision 5ff36f3) appeared within 5m: check that its tests have started",
+        "no session of acme/shop/unit (commit 5ff36f3) appeared within 5m: check that its tests have started",
     ),
     "the shorter of both": ([], {"timeout": 60, "appear_timeout": 300}, [], "within 1m"),
     "not finished": (
         [(0, RUNNING)],
         {"appear_timeout": 300},
         [1],
-        "#1 of acme/shop/unit (revision 5ff36f3) did not finish within 30m: wait longer",
+        "#1 of acme/shop/unit (commit 5ff36f3) did not finish within 30m: wait longer",
     ),
     "killed before": (
         [(0, create(create_date=ago(days=2, minutes=65), **COMMIT)), (0, DONE)],
         {"appear_timeout": 300},
         [2, 1],
-        "within 30m: wait longer; #1 was created 2d01h ago: if an earlier run was killed, pass after=1",
+        "within 30m: wait longer; #1 was created 2d01h ago: if an earlier run was killed, wait for what is after #1",
     ),
     "killed before, while another one runs": (
         [(0, OLDEST), (0, create(create_date=ago(days=2, minutes=65), **COMMIT)), (20, RUNNING)],
         {"timeout": 600},
         [3, 2, 1],
-        "#2 was created 2d01h ago, #1 was created 3d01h ago: if an earlier run was killed, pass after=2 (--after 2)",
-    ),
-    "not settled": (
-        [(0, DONE), *((second, add_case(1, str(second))) for second in range(5, 60, 5))],
-        {"timeout": 60, "settle": 30},
-        [1],
-        "#1 of acme/shop/unit (revision 5ff36f3) did not settle within 1m: wait longer, or pass a shorter",
+        "#2 was created 2d01h ago, #1 was created 3d01h ago: if an earlier run was killed, wait for what is after #2",
     ),
     "two of three": (
         [(0, DONE), (20, RUNNING)],
         {"count": 3, "timeout": 600},
         [2, 1],
-        "only 2 of 3 sessions (#2, #1) of acme/shop/unit (revision 5ff36f3) appeared within 10m",
+        "only 2 of 3 sessions (#2, #1) of acme/shop/unit (commit 5ff36f3) appeared within 10m",
     ),
     "server that is down": (
         [(0, respond(*[503] * 100))],

@@ -1,0 +1,163 @@
+"""Judges the sessions of a commit or a CI run, and reads what the verdict rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from attrs import evolve, frozen
+
+from ..analysis.baseline import (
+    Baseline,
+    Cases,
+    ComparedTests,
+    FailingTest,
+    compare_with,
+    failing_cases,
+    find_causes,
+    find_failing_tests,
+    select_baseline,
+)
+from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
+from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, judged_commit, remark_on
+from ..analysis.quarantine import QuarantinedTest
+from ..errors import NoVerdictError
+from ..models import Session, SessionRef, SuiteKey, TestKey
+from .named_sessions import LATEST, NamedSessions, find_sessions
+from .suite_reader import SuiteReader
+
+
+@frozen(kw_only=True)
+class JudgeSpec:
+    """What is judged, and how: the arguments of `Questions.judge`."""
+
+    session: SessionRef
+    branch: str | Main
+    baseline: str | Main | None
+    last: int
+    quarantine: Sequence[QuarantinedTest]
+    outcome: Outcome | None
+    min_tests: float
+    after: int | datetime | None
+    details: int | None
+
+
+async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
+    """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
+    try:
+        named = await find_sessions(reader, spec.session, branch=spec.branch)
+    except NoVerdictError:
+        if spec.outcome != "failure" or spec.session == LATEST:
+            raise
+        named = NamedSessions(sessions=(), what="commit")
+    sessions = [each for each in named.sessions if _is_judged(each, spec.after)]
+    if not sessions:
+        return _without_sessions(reader.suite, named, spec.outcome)
+    baseline, listed = await _read_baseline(reader, sessions, spec)
+    newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
+    commit = named.commit if named.commit is not None and spec.after is None else None
+    compared_with = None if named.what == "session" else baseline
+    commit = commit or judged_commit(sessions, compared_with, outcome=spec.outcome, as_of=newest.as_of)
+    compared, cases, knows_retries = await _compare(reader, commit, baseline, spec)
+    evidence = Evidence(
+        named=named.what,
+        commit=commit,
+        tests=compared.tests,
+        baseline=baseline,
+        is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
+        cases=cases,
+        doubt=named.doubt or listed.doubt,
+        branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
+        outcome=spec.outcome,
+        min_tests=spec.min_tests,
+    )
+    passes, reasons = give_verdict(evidence)
+    details = await reader.with_details([(test.session, test.case) for test in compared.tests[: spec.details]])
+    tests = [evolve(test, case=case) for test, case in zip(compared.tests, details, strict=False)]
+    tests += compared.tests[len(tests) :]
+    return Judgement(
+        suite=reader.suite,
+        sessions=commit.counted,
+        is_failing=commit.is_failing or (None if evidence.doubt else commit.is_failing),
+        passes=passes,
+        reasons=reasons,
+        remarks=list(remark_on(evidence, knows_retries=knows_retries)),
+        tests=tests,
+        causes=find_causes(tests),
+        baseline=baseline if baseline is not None and baseline.commits else None,
+        expired=compared.expired,
+        unused=compared.unused,
+    )
+
+
+async def _compare(
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
+) -> tuple[ComparedTests, Cases, bool]:
+    """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
+    cases = await reader.failing_cases(commit.counted)
+    failing = find_failing_tests(commit, cases)
+    if failing and baseline is not None:
+        cases |= await reader.failing_cases(baseline.red_sessions)
+    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
+    compared = compare(retried=())
+    counting = [test for test in compared.tests if test.counts]
+    if spec.outcome != "success" or not counting:
+        return compared, cases, True
+    retried = await _find_retried(reader, commit, cases, counting)
+    return compare(retried=retried or ()), cases, retried is not None
+
+
+def _is_judged(session: Session, after: int | datetime | None) -> bool:
+    """Return whether a session is judged: what was red or unfinished before `after` was run again."""
+    if after is None or (session.is_finished and not session.is_failing):
+        return True
+    if isinstance(after, int):
+        return session.relative_id > after
+    return session.create_date is None or session.create_date >= after
+
+
+def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
+    """Return the verdict if there is no session to judge."""
+    if outcome == "failure":
+        passes, reason = False, Reason("outcome", "the tests failed, and no session did")
+    else:
+        passes, reason = None, Reason("no session", named.doubt or "no session is left to judge")
+    return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
+
+
+async def _read_baseline(
+    reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec
+) -> tuple[Baseline | None, SessionList]:
+    """Return what sessions are compared with, and the list that it was chosen from."""
+    if spec.baseline is None:
+        return None, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
+    branch = await reader.find_branch(spec.baseline)
+    if branch is None:
+        return Baseline(branch=MAIN_NAMES[0], commits=()), evolve(await reader.newest(), sessions=[])
+
+    def choose(listed: SessionList) -> Baseline:
+        return select_baseline(branch.name, listed, judged, spec.last)
+
+    def is_enough(listed: SessionList) -> bool:
+        found = choose(listed)
+        return len(found.commits) == spec.last or len(found.older) >= 2 * spec.last
+
+    listed = await reader.of_branch(branch, is_enough)
+    return choose(listed), listed
+
+
+async def _find_retried(
+    reader: SuiteReader, commit: TestedCommit, cases: Cases, tests: Sequence[FailingTest]
+) -> set[TestKey] | None:
+    """Return which tests also passed in each session in which they failed; None if that was not saved."""
+    retried = {test.case.key for test in tests}
+    for session in commit.counted:
+        failed = [case for case in failing_cases(session, cases) if case.key in retried]
+        for group in {case.test_group_id for case in failed}:
+            passed = None if group is None else await reader.source.passed_in_group(reader.suite, session, group)
+            if passed is None and group is not None:
+                return None
+            retried -= {case.key for case in failed if case.test_group_id == group} - (passed or set())
+    return retried

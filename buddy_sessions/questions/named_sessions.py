@@ -1,0 +1,178 @@
+"""The sessions that a name stands for: `latest`, a URL, a relative_id, an ID, a commit's hash, or a CI run's URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from .._base.validate import REVISION, validate_int, validate_name
+from ..analysis.branches import MAIN, Main, suggest_branches
+from ..analysis.commits import SessionList, TestedCommit, may_lack_sessions
+from ..analysis.judgement import Named
+from ..errors import ConfigError, NoVerdictError
+from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
+from .suite_reader import MAX_SEARCHED, SuiteReader, merge_lists
+from .verdicts import find_status
+
+LATEST = "latest"
+"""The name of the commit that says whether a branch is red."""
+
+_RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
+_HASH_LENGTH = 40  # digits of a whole hash, which no ID has
+_NAMED = 5  # of what a name fits, in an error
+_MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
+
+
+@frozen(kw_only=True)
+class NamedSessions:
+    """The sessions that a name stands for.
+
+    Attributes:
+        sessions: The sessions, newest first.
+        what: What they are.
+        commit: What `latest` stands for; None for another name.
+        doubt: Why others of them may be missing, or there is none; empty if that is certain.
+    """
+
+    sessions: Sequence[Session]
+    what: Named
+    commit: TestedCommit | None = None
+    doubt: str = ""
+
+
+def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
+    """Return the name of a session of a suite. Raises ConfigError for a session of another suite, or for no name."""
+    url = session.url or "" if isinstance(session, Session) else session
+    if isinstance(url, str) and "://" in url and not is_run_url(url):
+        key, session_id = parse_session_url(url)
+        if session_id is None or key != suite:
+            raise ConfigError(f"not a session of {suite}: {url!r}; pass its relative_id, id or URL")
+    elif isinstance(session, str) and "://" not in session:
+        validate_name("session", session)
+    elif not isinstance(session, str | Session):
+        validate_int("session", session)
+    return session
+
+
+async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | Main = MAIN) -> NamedSessions:
+    """Return the sessions that a name stands for: one, or all of a commit or a CI run; for `latest`, those that count.
+
+    Args:
+        reader: The suite.
+        name: What `validate_session_name` returns.
+        branch: The branch of the sessions that are named `latest`.
+
+    Raises:
+        NoVerdictError: There is none.
+        ConfigError: The name fits several sessions or commits, or a branch is given for another one than `latest`.
+    """
+    if isinstance(name, Session):
+        return NamedSessions(sessions=[name], what="session")
+    if name == LATEST:
+        status = await find_status(reader, branch)
+        if status.commit is not None:
+            return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
+        newest = await reader.newest()
+        if not newest.sessions and not newest.doubt:
+            raise NoVerdictError(f"{reader.suite} has no session yet: check that its tests upload their results")
+        if status.reason in {"no session", "no main branch"}:
+            await reader.require_branch(branch)
+            raise await no_such_branch(reader, str(status.branch))
+        doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
+        return NamedSessions(sessions=(), what="commit", doubt=doubt)
+    if branch is not MAIN:
+        raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
+    name = f"#{name}" if isinstance(name, int) else name
+    matches = await _matches(reader, name)
+    if len(matches) > 1:
+        more = f" and {len(matches) - _NAMED:,} more" if len(matches) > _NAMED else ""
+        raise ConfigError(
+            f"{name!r} fits {' and '.join([*matches][:_NAMED])}{more}: write # before a relative_id, more digits of "
+            "the hash of a commit, or the URL of the session"
+        )
+    if not matches:
+        newest = await reader.newest()
+        known = f"the newest is #{newest.sessions[0].relative_id}" if newest.sessions else "it has none yet"
+        raise NoVerdictError(f"no session {name} in {reader.suite}: {newest.doubt or known}")
+    return next(iter(matches.values()))
+
+
+async def no_such_branch(reader: SuiteReader, branch: str) -> NoVerdictError:
+    """Return the error for a branch of which a suite has no session."""
+    hint = suggest_branches(branch, reader.suite, (await reader.newest()).sessions)
+    return NoVerdictError(hint or f"no session of branch {branch!r} in {reader.suite}")
+
+
+async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
+    """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
+    matches: dict[str, NamedSessions] = {}
+    for each in _possible_ids(name):
+        if (session := await reader.source.session(reader.suite, each)) is not None:
+            label = "session" if isinstance(each, int) else "the ID of session"
+            matches[f"{label} #{session.relative_id}"] = NamedSessions(sessions=[session], what="session")
+    if is_run_url(name):
+        found = await _search(reader, lambda session: has_run_url(session, name))
+        if found.sessions:
+            matches[f"CI run {name}"] = NamedSessions(sessions=found.sessions, what="run", doubt=found.doubt)
+    elif _is_revision(name):
+        found = await _search(reader, lambda session: has_revision(session, name))
+        for revision in dict.fromkeys(session.revision for session in found.sessions):
+            sessions = [session for session in found.sessions if session.revision == revision]
+            matches[f"commit {revision}"] = NamedSessions(sessions=sessions, what="commit", doubt=found.doubt)
+    return matches
+
+
+async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> SessionList:
+    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones.
+
+    If a `relative_id` is missing, the list is read once more, because one response may lack a session.
+    """
+
+    def end(sessions: Sequence[Session]) -> int:
+        end = MAX_SEARCHED
+        for position, session in enumerate(sessions, 1):
+            if position <= end and where(session):
+                end = min(position + _MAX_BELOW, MAX_SEARCHED)
+        return end
+
+    def is_enough(listed: SessionList) -> bool:
+        return len(listed.sessions) >= end(listed.sessions)
+
+    listed = await reader.read(None, is_enough)
+    reader.know(listed)
+    lowest = 1 if listed.end == "beginning" else None
+    if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
+        listed = merge_lists(listed, await reader.read(None, is_enough))
+    found = [session for session in listed.sessions[: end(listed.sessions)] if where(session)]
+    return SessionList(sessions=found, end=listed.end, as_of=listed.as_of, doubt=listed.doubt)
+
+
+def _possible_ids(name: str) -> list[int | str]:
+    """Return the `relative_id` (`#383`, or at most seven digits) and the ID that a name or a URL can be."""
+    if is_run_url(name):
+        return []
+    if "://" in name:
+        return [parse_session_url(name)[1] or name]
+    match = _RELATIVE_ID.fullmatch(name)
+    number = int(match[1] or match[2]) if match else 0
+    relative_ids = [number] if number else []
+    is_id = not name.startswith("#") and not (_is_revision(name) and len(name) >= _HASH_LENGTH)
+    return [*relative_ids, *([name] if is_id else [])]
+
+
+def is_run_url(name: str) -> bool:
+    """Return whether a name is the URL of a CI run: one that names no suite."""
+    if "://" not in name:
+        return False
+    try:
+        parse_session_url(name)
+    except ValueError:
+        return True
+    return False
+
+
+def _is_revision(name: str) -> bool:
+    """Return whether a name can be the hash of a commit, or its beginning."""
+    return REVISION.fullmatch(name) is not None

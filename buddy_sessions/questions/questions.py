@@ -1,0 +1,326 @@
+"""`Questions`: what people ask about suites. A client and a database answer the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import get_args
+
+from .._api.api import NoSuchSessionError
+from .._base.outage import Outage
+from .._base.validate import (
+    validate_int,
+    validate_key,
+    validate_scope,
+    validate_seconds,
+    validate_session_ref,
+    validate_share,
+    validate_since,
+    validate_status,
+    validate_suites,
+)
+from .._base.workers import map_concurrently
+from ..analysis.branches import MAIN, Main, validate_judged_branch
+from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
+from ..analysis.judgement import Judgement, Outcome
+from ..analysis.outcomes import TestHistory
+from ..analysis.quarantine import QuarantinedTest, validate_quarantine
+from ..analysis.runs import Comparison, FlakyTests, SlowTest
+from ..analysis.suite_status import SuiteStatus
+from ..errors import BuddyError, ClientClosedError, ConfigError
+from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, TestStatus
+from .judging import JudgeSpec, judge_sessions
+from .last_commits import compare_sessions, find_cases, find_flaky, find_runs, find_slowest
+from .named_sessions import LATEST, validate_session_name
+from .source import Source
+from .suite_reader import SuiteReader
+from .test_history import find_history
+from .verdicts import find_latest, find_status
+
+
+class Questions:
+    """The questions that a `BuddyClient` answers with requests, and a `SessionStore` from what was saved.
+
+    The unit is the tested commit: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`;
+    `"latest"`, the commit that `status` names; at least 7 digits of the hash of a commit; or the URL of a CI run. The
+    sessions of a commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch.
+
+    The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
+    lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
+    `status` and `judge` say that in their results, `latest` returns None, and `failures` raises `NotFoundError`.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def reader(self, suite: SuiteRef) -> SuiteReader:
+        """Return a reader for one question. Internal."""
+        return SuiteReader(self._source, validate_key(suite))
+
+    async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
+        """Return whether suites are red, and since which commit, in the order of `suites`.
+
+        With a client, this costs one request for each suite: the newest 100 sessions. It costs one more if these have
+        fewer than four finished commits of the branch, more if a commit has more than 50 sessions, and one or two more
+        without a main branch among them. The error of a suite is the `error` of its status.
+
+        Args:
+            suites: The suites.
+            branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
+
+        Raises:
+            AuthenticationError: The token was rejected.
+            BuddyError: 20 suites in a row have failed with the same error, which is retryable or a `TransportError`.
+
+        Example:
+            >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):
+            ...     if status.is_failing:
+            ...         print(f"{status.suite} is red since #{status.since.turned.relative_id}")
+            acme/storefront/65OmRb8v is red since #217
+        """
+        keys = [validate_key(suite) for suite in validate_suites(suites)]
+        selected, outage = validate_judged_branch(branch), Outage()
+
+        async def read(suite: SuiteKey) -> SuiteStatus:
+            try:
+                status = await find_status(self.reader(suite), selected)
+            except (ClientClosedError, ConfigError):  # no other suite can be read either
+                raise
+            except BuddyError as error:
+                if self._source.is_saved or outage.is_shown_by(error):
+                    raise
+                return SuiteStatus(suite=suite, error=error.with_traceback(None))
+            outage.on_success()
+            return status
+
+        return await map_concurrently(read, keys, limit=self._source.concurrency)
+
+    async def latest(
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, is_failing: bool | None = None
+    ) -> TestedCommit | None:
+        """Return the newest commit of a branch with a verdict; None if the newest 1,000 sessions have none.
+
+        Args:
+            suite: The suite.
+            branch: The branch.
+            is_failing: Only a red commit (True), or a green one (False): the last one that was good.
+        """
+        selected = validate_judged_branch(branch)
+        return await find_latest(self.reader(suite), selected, is_failing=is_failing)
+
+    async def judge(
+        self,
+        suite: SuiteRef,
+        session: SessionRef = LATEST,
+        *,
+        branch: str | Main = MAIN,
+        baseline: str | Main | None = MAIN,
+        last: int = LAST,
+        quarantine: Sequence[QuarantinedTest] = (),
+        outcome: Outcome | None = None,
+        min_tests: float = MIN_TESTS,
+        after: int | datetime | None = None,
+        details: bool | int = 20,
+    ) -> Judgement:
+        """Return the verdict on a session, a commit or a CI run: whether it is red, and whether a gate passes.
+
+        A failure is new if the test did not fail in the last commits of the baseline that are older. If evidence is
+        missing, there is no verdict: `passes` is None, `reasons` says why, and the failures that are known are listed.
+
+        With a client, it costs a request for the newest 100 sessions, and for each 100 more that are needed. Each red
+        session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
+
+        Args:
+            suite: The suite.
+            session: What to judge.
+            branch: The branch of `"latest"`; an error with another session.
+            baseline: The branch to compare with; None to compare with nothing: then each failure counts, and no session
+                of a commit that you name is a re-run.
+            last: The number of commits of the baseline.
+            quarantine: Tests that may fail, see `parse_quarantine`.
+            outcome: How the program that ran the tests has ended, "success" or "failure", if that is known; for a
+                matrix, how all its jobs ended. It knows whether all tests ran; otherwise, their number is checked.
+            min_tests: The share of the fewest tests of the baseline that must have run: 0.0 (not checked) to 1.0.
+            after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before. What
+                was red or unfinished before is not judged, because it was run again.
+            details: How many failing tests to read with their messages, with one request each; True for all.
+
+        Example:
+            >>> judgement = await buddy.judge("acme/storefront/MNbyVedg", "1f0c2d3")
+            >>> judgement.passes, [test.case.name for test in judgement.tests if test.novelty == "new"]
+            (False, ['adds_discount'])
+        """
+        reader = self.reader(suite)
+        if outcome is not None and outcome not in get_args(Outcome):
+            raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
+        if isinstance(after, datetime):
+            validate_since(after, "after")
+        elif after is not None:
+            validate_int("after", after, minimum=0)
+        spec = JudgeSpec(
+            session=validate_session_name(session, reader.suite),
+            branch=validate_judged_branch(branch),
+            baseline=None if baseline is None else validate_judged_branch(baseline, "baseline"),
+            last=validate_int("last", last),
+            quarantine=validate_quarantine(quarantine),
+            outcome=outcome,
+            min_tests=validate_share("min_tests", min_tests),
+            after=after,
+            details=_validate_details(details),
+        )
+        return await judge_sessions(reader, spec)
+
+    async def history(
+        self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main = MAIN, last: int = LAST
+    ) -> TestHistory:
+        """Return what a test did in the last commits of a branch, and since when it fails.
+
+        With a client, a red session costs one or two requests. They are read back to where the test began or ceased to
+        fail. A test that did not fail costs one more for each 100 tests of the newest commit.
+
+        Args:
+            suite: The suite.
+            test: The `key` of a case; or its text, or a part of that which fits one test.
+            branch: The branch.
+            last: The number of commits in which a failure is searched; while the test fails, older ones are read, too.
+
+        Raises:
+            ConfigError: The text fits no test, or several: the notes of the error name them.
+        """
+        selected = validate_judged_branch(branch)
+        if not isinstance(test, str | TestKey):
+            raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
+        return await find_history(self.reader(suite), selected, test, last=validate_int("last", last))
+
+    async def runs(
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, cases: CaseScope = "all"
+    ) -> list[TestRun]:
+        """Return the sessions of the last commits of a branch with their test cases, oldest first, to analyse them.
+
+        With a client, a session costs one request for each 100 tests. Sessions that were deleted meanwhile, or whose
+        test cases were not saved, are left out.
+
+        Args:
+            suite: The suite.
+            branch: The branch.
+            last: The number of commits.
+            cases: "all", or only those that "failed".
+        """
+        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        scope = validate_scope(cases)
+        _, runs = await find_runs(reader, selected, last=validate_int("last", last), scope=scope)
+        return list(runs.values())
+
+    async def flaky(
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
+    ) -> FlakyTests:
+        """Return the tests whose status changes from commit to commit, or that passed when a session was run again.
+
+        It also says which sessions failed only because of them. With a client, a session costs one request for each 100
+        tests.
+
+        Args:
+            suite: The suite.
+            branch: The branch.
+            last: The number of commits.
+            changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
+        """
+        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        validate_int("changes", changes)
+        return await find_flaky(reader, selected, last=validate_int("last", last), changes=changes)
+
+    async def slowest(
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, threshold: float | None = None
+    ) -> list[SlowTest]:
+        """Return the times of the tests in the last commits of a branch, slowest median first.
+
+        With a client, a session costs one request for each 100 tests.
+
+        Args:
+            suite: The suite.
+            branch: The branch.
+            last: The number of commits.
+            threshold: Only tests whose median is above this number of seconds.
+        """
+        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        if threshold is not None:
+            validate_seconds("threshold", threshold, zero_allowed=True)
+        return await find_slowest(reader, selected, last=validate_int("last", last), threshold=threshold)
+
+    async def compare(
+        self, suite: SuiteRef, old: SessionRef | None = None, new: SessionRef = LATEST, *, branch: str | Main = MAIN
+    ) -> Comparison:
+        """Return how the tests of two commits differ, of all sessions that count.
+
+        With a client, a session costs one request for each 100 tests.
+
+        Args:
+            suite: The suite.
+            old: The old session or commit (default: the commit before `new` on its branch).
+            new: The new session or commit.
+            branch: The branch of `"latest"`; an error with another session.
+        """
+        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
+        return await compare_sessions(reader, names[0], names[1] or LATEST, branch=selected)
+
+    async def tests(
+        self,
+        suite: SuiteRef,
+        session: SessionRef = LATEST,
+        *,
+        branch: str | Main = MAIN,
+        status: TestStatus | None = None,
+        details: bool | int = False,
+    ) -> list[TestRun]:
+        """Return the sessions of a commit or a CI run, or one session, with their test cases.
+
+        Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished. With a
+        client, a session costs one request for each 100 tests.
+
+        Args:
+            suite: The suite.
+            session: What to list.
+            branch: The branch of `"latest"`; an error with another session.
+            status: Only test cases with this status.
+            details: How many failing cases to read with their messages, with one request each; True for all.
+        """
+        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        name, count = validate_session_name(session, reader.suite), _validate_details(details)
+        return await find_cases(reader, name, branch=selected, status=validate_status(status), details=count)
+
+    async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
+        """Return the failing test cases that one session lists, whatever its status: this is no verdict.
+
+        With a client, it costs two requests, or more for long lists.
+
+        Args:
+            suite: The suite.
+            session: A `Session`, its `relative_id`, its `id`, or its URL.
+            details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
+                None for a case that was deleted or has changed its status meanwhile, or that no URL can name.
+
+        Returns:
+            The cases with the status FAILED, then those with the status ERROR.
+        """
+        key, count = validate_key(suite), _validate_details(details)
+        found: Session | str | int = validate_session_ref(session, key)
+        if isinstance(found, int):
+            numbered = await self._source.session(key, found)
+            if numbered is None:
+                newest = (await self.reader(key).newest()).sessions
+                known = f"the newest is #{newest[0].relative_id}" if newest else "the suite has none yet"
+                raise NoSuchSessionError(status=404, messages=[f"no session #{found}: {known}"])
+            found = numbered
+        cases = await self._source.failing_cases(key, found)
+
+        async def read(case: TestCase) -> TestCase:
+            return await self._source.with_details(key, found, case)
+
+        cases[:count] = await map_concurrently(read, cases[:count], limit=self._source.concurrency)
+        return cases
+
+
+def _validate_details(details: bool | int) -> int | None:
+    """Return how many messages to read; None for all."""
+    return validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0

@@ -1,0 +1,243 @@
+"""What a verdict reads, and that none rests on less than all of its evidence: over HTTP, and from a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.unverified_list import serve_unverified_list
+
+FIX = "f1" * 20
+RUN = "https://ci.example/17"
+PAYS = [{"name": "pays", "status": "FAILED"}, {"name": "adds", "status": "PASSED"}]
+
+
+def fail(suite: FakeSuite, branch: str = "fix", **fields: Any) -> Any:
+    """Add a session in which `pays` fails."""
+    return suite.create(branch, cases=PAYS, **{"revision": FIX if branch == "fix" else None, **fields})
+
+
+def serve_for_cases(fake: FakeBuddy, fault: Fault) -> None:
+    """Answer each request for test cases like this."""
+    fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
+
+
+async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """One for the newest 100 sessions, one for each red session: each counts only one kind of failure."""
+    for _ in range(12):
+        fail(suite, "main", revision=None)
+    fail(suite)
+    judgement = await buddy.judge(suite.key, FIX, details=False)
+    assert (judgement.passes, judgement.tests[0].novelty) == (True, "known")
+    assert len(fake.requests) == 1 + 1 + 10
+    fake.requests.clear()
+    suite.create("fix", "SUCCESSFUL", revision="ab" * 20, tests_count=2)
+    assert (await buddy.judge(suite.key, "ab" * 20)).passes is True
+    assert len(fake.requests) == 1
+
+
+async def test_session_that_is_compared_with_nothing_needs_no_list(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    fail(suite)
+    session = await buddy.session(suite.key, 1)
+    fake.requests.clear()
+    judgement = await buddy.judge(suite.key, session, baseline=None, details=1)
+    assert (judgement.is_failing, [test.case.name for test in judgement.causes[0].tests]) == (True, ["pays"])
+    assert all("/cases" in request.path for request in fake.requests)
+
+
+async def test_baseline_below_the_newest_100(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    fail(suite, "main")
+    for _ in range(240):
+        suite.create("other", "SUCCESSFUL")
+    fail(suite)
+    judgement = await buddy.judge(suite.key, FIX)
+    assert (judgement.passes, [test.novelty for test in judgement.tests]) == (True, ["known"])
+
+
+async def test_nothing_to_compare_with(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """In a new suite, each failure counts; in a larger one, there is no verdict, and what failed is listed."""
+    fail(suite)
+    judgement = await buddy.judge(suite.key, FIX)
+    assert (judgement.passes, judgement.remarks) == (False, ["nothing to compare with yet: each failure counts"])
+    for _ in range(110):
+        suite.create("other", "SUCCESSFUL")
+    judgement = await buddy.judge(suite.key, FIX)
+    assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["no baseline"])
+    assert [test.case.name for test in judgement.tests] == ["pays"]
+    assert "other" in str(judgement.reasons[0])
+
+
+@pytest.mark.parametrize("faulty", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("branch", ["fix", "main"])
+@pytest.mark.virtual_time
+async def test_list_that_is_too_short_is_read_again(
+    branch: str, faulty: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """Of a judged session and of the baseline alike. Twice: no verdict, although the list is a 200."""
+    bad = fail(suite, "main")["id"]
+    bad = bad if branch == "main" else fail(suite)["id"]
+    if branch == "main":
+        suite.create("fix", cases=[{"name": "sells", "status": "FAILED"}], revision=FIX)
+    left = faulty
+
+    def empty(request: RecordedRequest) -> None:
+        nonlocal left
+        if f"/{bad}/cases" in request.path and left:
+            left -= 1
+            fake.inject(Fault.body(b'{"cases": []}'))
+
+    fake.on_request = empty
+    judgement = await buddy.judge(suite.key, FIX, details=False)
+    if faulty == 1:
+        assert judgement.passes is (branch == "fix")
+    else:
+        assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete cases"])
+
+
+@pytest.mark.virtual_time
+async def test_outage_of_all_case_lists_is_no_verdict(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    fail(suite, "main")
+    for _ in range(30):
+        fail(suite)
+    serve_for_cases(fake, Fault.body(b'{"cases": []}'))
+    judgement = await buddy.judge(suite.key, FIX)
+    assert judgement.passes is None
+    assert str(judgement.reasons[0]).endswith("lists 0 of its 1 failing test")
+
+
+@pytest.mark.parametrize("fault", [Fault.status(404), Fault.body(b"<html>")], ids=["404", "not JSON"])
+@pytest.mark.virtual_time
+async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    fail(suite, "main")
+    fail(suite)
+    serve_for_cases(fake, fault)
+    judgement = await buddy.judge(suite.key, FIX)
+    assert (judgement.is_failing, judgement.passes) == (True, None)
+    assert [str(reason) for reason in judgement.reasons] == ["the failing tests of #2 cannot be read"]
+
+
+async def test_message_that_cannot_be_read(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """The verdict does not need it."""
+    fail(suite)
+    fake.on_request = lambda request: fake.inject(Fault.body(b"<html>")) if "/test-groups/" in request.path else None
+    judgement = await buddy.judge(suite.key, FIX)
+    assert (judgement.passes, [test.case.has_details for test in judgement.tests]) == (False, [False])
+
+
+async def test_one_of_four_shards(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """A single session is green with its own tests: those of the commit are not all in it."""
+    for number in range(8):
+        suite.create("main", "SUCCESSFUL", revision=f"{number // 4:040}", tests_count=25)
+    judgement = await buddy.judge(suite.key, 5)
+    assert (judgement.is_failing, judgement.passes) == (False, True)
+    assert judgement.remarks == ["whether all tests ran was not checked: a single session was named"]
+
+
+@pytest.mark.parametrize("outcome", [None, "success"])
+async def test_rerun_without_a_baseline(outcome: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Only the outcome says that the second session is no other job, which began when the red one had ended."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    for minutes, cases in ((0, PAYS), (5, [{**case, "status": "PASSED"} for case in PAYS])):
+        began, ended = (str(start + timedelta(minutes=minutes + each)) for each in (0, 1))
+        suite.create("fix", cases=cases, revision=FIX, create_date=began, finish_date=ended)
+    judgement = await buddy.judge(suite.key, FIX, baseline=None, outcome=outcome)
+    assert judgement.passes is (outcome == "success")
+
+
+async def test_retry_is_one_request(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    cases = [{"name": "pays", "status": status, "id": status} for status in ("FAILED", "PASSED")]
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    suite.create("fix", cases=cases, revision=FIX)
+    before = len(fake.requests)
+    judgement = await buddy.judge(suite.key, FIX, details=False)
+    assert judgement.passes is False
+    costs = len(fake.requests) - before
+    judgement = await buddy.judge(suite.key, FIX, details=False, outcome="success")
+    assert (judgement.passes, [test.novelty for test in judgement.tests]) == (True, ["retried"])
+    assert len(fake.requests) - before - costs == costs + 1
+    assert any(request.path.endswith("/cases") and "/test-groups/" in request.path for request in fake.requests)
+
+
+async def test_no_session_of_a_commit(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.create("main", "SUCCESSFUL")
+    with pytest.raises(NoVerdictError, match=rf"^no session {FIX} in acme/shop/unit: the newest is #1$"):
+        await buddy.judge(suite.key, FIX, outcome="success")
+    judgement = await buddy.judge(suite.key, FIX, outcome="failure")
+    assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and no session did")
+
+
+async def test_killed_run_is_named(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.create("main", "SUCCESSFUL")
+    suite.create("fix", "IN_PROGRESS", revision=FIX)
+    judgement = await buddy.judge(suite.key, FIX, outcome="failure")
+    assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and #2 did not finish")
+    assert judgement.remarks == []
+
+
+async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.create("main", "IN_PROGRESS")
+    judgement = await buddy.judge(suite.key)
+    assert (judgement.passes, str(judgement.reasons[0])) == (None, "main: #1 is running")
+    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
+    for old, new in ((FIX, "latest"), ("latest", FIX)):
+        with pytest.raises(NoVerdictError, match=r"^nothing to compare: main: #1 is running$"):
+            await buddy.compare(suite.key, old, new)
+    with pytest.raises(NoVerdictError, match=r"^no session of branch 'nope' in acme/shop/unit: .* of fix, main$"):
+        await buddy.judge(suite.key, branch="nope")
+
+
+async def test_session_that_one_list_lacks_is_judged(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """A commit is not green because one response lacks a number; a deleted session is missing twice."""
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
+    red = fail(suite)
+    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
+    fake.inject(Fault.missing_row(1))
+    assert (await buddy.judge(suite.key, FIX)).passes is False
+    suite.delete(red)
+    assert (await buddy.judge(suite.key, FIX)).passes is True
+
+
+@pytest.mark.parametrize("baseline", ["main", None])
+async def test_unverified_list_is_no_verdict(
+    baseline: str | None, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """A red session of the commit may be missing, whatever it is compared with."""
+    suite.create("fix", "SUCCESSFUL", revision=FIX, relative_id=100, tests_count=2)
+    serve_unverified_list(fake, suite)
+    judgement = await buddy.judge(suite.key, FIX, baseline=baseline)
+    assert (judgement.is_failing, judgement.passes) == (None, None)
+    assert [reason.kind for reason in judgement.reasons] == ["incomplete list"]
+
+
+async def test_branch_of_pull_requests(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    """CircleCI uploads a branch as PULL_REQUEST: its name is enough."""
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    fail(suite, ref_type="PULL_REQUEST")
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key], cases="failed").run()
+        for source in (buddy, store):
+            (status,) = await source.status([suite.key], branch="fix")
+            assert status.is_failing is True
+            assert (await source.judge(suite.key, branch="fix")).passes is False
+            assert (await source.status([suite.key]))[0].is_failing is False
+
+
+async def test_pruned_database_is_not_new(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    """What was pruned is unknown: there is nothing to compare with, but the suite is not new."""
+    suite.create("main", "SUCCESSFUL", create_date="2020-01-01T00:00:00Z", tests_count=2)
+    suite.create("main", "SUCCESSFUL", create_date="2020-01-01T00:00:00Z", tests_count=2)
+    fail(suite, "main", revision=FIX)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key], cases="failed").run()
+        assert (await store.judge(suite.key, FIX)).passes is False
+        await store.prune(older_than=timedelta(days=30))
+        judgement = await store.judge(suite.key, FIX)
+        assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["no baseline"])

@@ -1,0 +1,121 @@
+"""How a session is named in a question: the same from the API and from a database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions import BuddyClient, ConfigError, NoVerdictError, SessionStore
+from buddy_sessions.questions.questions import Questions
+from buddy_sessions.testing import FakeBuddy
+
+A = "acme/shop/a"
+URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
+RUN = "https://github.com/acme/unit-tests/actions/runs/17"
+NEWEST = "in acme/shop/a: the newest is #9"
+
+FOUND: dict[str | int, list[int]] = {
+    "latest": [2],  # #4 is a re-run of an older commit
+    3: [3],
+    "#3": [3],
+    "3": [3],
+    "000003": [3],
+    "#0000003": [3],
+    "first": [1],
+    URL: [6],
+    "deadbee": [9, 4, 1],  # the sessions of the commit
+    "DEADBEEF" + "0" * 32: [9, 4, 1],
+    "12345678": [2],  # too long for a relative_id
+    RUN: [9, 2, 1],  # the sessions of the CI run
+    f"{RUN}/": [9, 2, 1],
+    "ccccccc": [7],
+}
+NOT_FOUND = {
+    "#99": f"no session #99 {NEWEST}",
+    "another": f"no session another {NEWEST}",
+    "deadbe": f"no session deadbe {NEWEST}",  # too short for a commit
+    "#deadbeef": f"no session #deadbeef {NEWEST}",
+    f"{RUN}7": f"no session {RUN}7 {NEWEST}",
+}
+AMBIGUOUS = {
+    "0000003": "session #3 and commit 0000003f",
+    "facade5": "the ID of session #5 and commit facade5f",
+    "abcdef1": "commit abcdef1b and commit abcdef1a",
+    "7": "session #7 and the ID of session #6",
+}
+
+
+@pytest.fixture(autouse=True)
+def suite(fake: FakeBuddy) -> None:
+    """A suite whose sessions can be named in every way, also in ways that mean two of them."""
+    suite = fake.add_suite("acme", "shop", "a")
+    commit = "deadbeef" + "0" * 32
+    suite.create("main", "SUCCESSFUL", id="first", revision=commit, ci_run_url=RUN)
+    suite.create("main", "ERROR", revision="12345678", ci_run_url=f"{RUN}/")
+    suite.create("fix", "ERROR", revision="0000003f")
+    suite.create("main", "ERROR", revision=commit)
+    suite.create("fix", "SUCCESSFUL", id="facade5", revision="abcdef1a")
+    suite.create("fix", "SUCCESSFUL", id="7", revision="abcdef1b")
+    for revision, run in (("ccccccc1", "https://ci/9"), ("facade5f", "https://ci/8"), (commit, RUN)):
+        suite.create("main", "IN_PROGRESS", revision=revision, ci_run_url=run)
+
+
+@pytest.fixture(params=["api", "database"])
+async def ask(request: pytest.FixtureRequest, buddy: BuddyClient, tmp_path: Path) -> AsyncIterator[Questions]:
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [A], cases="failed").run()
+        yield buddy if request.param == "api" else store
+
+
+@pytest.mark.parametrize(("name", "numbers"), FOUND.items(), ids=map(str, FOUND))
+async def test_sessions_are_found(name: str | int, numbers: list[int], ask: Questions) -> None:
+    judgement = await ask.judge(A, name, baseline=None)
+    assert [session.relative_id for session in judgement.sessions] == numbers
+
+
+@pytest.mark.parametrize(("name", "message"), NOT_FOUND.items(), ids=NOT_FOUND)
+async def test_unknown_session(name: str, message: str, ask: Questions) -> None:
+    with pytest.raises(NoVerdictError) as caught:
+        await ask.judge(A, name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("name", "meanings"), AMBIGUOUS.items(), ids=AMBIGUOUS)
+async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meanings: str, ask: Questions) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await ask.judge(A, name)
+    assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
+
+
+@pytest.mark.parametrize("name", ["7", "#7", "0000007"])
+async def test_few_requests_find_a_relative_id_far_down(name: str, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """A name of seven digits can also be that of a commit: then, the newest 1,000 sessions are read, too."""
+    fake.add_suite("acme", "shop", "b").populate(1200)
+    fake.requests.clear()
+    judgement = await buddy.judge("acme/shop/b", name, baseline=None, details=0)
+    assert [session.relative_id for session in judgement.sessions] == [7]
+    assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 4 + 10 * (len(name) > 6)
+
+
+@pytest.mark.parametrize(("places", "requests"), [([1190], 3), ([1190, 1000], 5), ([501], 9), ([100], 10)], ids=str)
+async def test_search_for_a_commit_ends_below_its_last_session(
+    places: list[int], requests: int, fake: FakeBuddy, buddy: BuddyClient
+) -> None:
+    """Not more than 200 sessions below the last one that was found are read, and not more than 1,000 in all."""
+    commit = "feedbeef" + "0" * 32
+    suite = fake.add_suite("acme", "shop", "b")
+    for relative_id in range(1, 1201):
+        suite.create("main", "SUCCESSFUL", revision=commit if relative_id in places else None)
+    fake.requests.clear()
+    try:
+        await buddy.judge("acme/shop/b", commit, baseline=None)
+    except NoVerdictError:
+        assert places == [100]
+    assert len([each for each in fake.requests if each.query.get("page")]) == requests
+
+
+async def test_whole_hash_of_a_commit_is_never_requested_as_an_id(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    await buddy.judge(A, "deadbeef" + "0" * 32)
+    assert not [request for request in fake.requests if request.path.endswith("0" * 32)]

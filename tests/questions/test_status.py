@@ -1,0 +1,329 @@
+"""The status of suites: of a client over HTTP, and of a database that has synced the same suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from buddy_sessions import (
+    MAIN,
+    AuthenticationError,
+    BuddyClient,
+    ConfigError,
+    NoVerdictError,
+    ServerError,
+    SessionStore,
+)
+from buddy_sessions.analysis import SuiteStatus
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.unverified_list import serve_unverified_list
+
+
+class Case(NamedTuple):
+    """A suite, and its status: the branch, the session, the start of the streak, whether it is exact; or the reason."""
+
+    make: Callable[[FakeSuite], object]
+    expected: tuple[Any, ...] | str
+    branch: Any = MAIN
+
+
+def create(*sessions: str) -> Callable[[FakeSuite], object]:
+    """Return a function that creates sessions, oldest first: a branch with + for green, - for red, ? for running."""
+    statuses = {"+": "SUCCESSFUL", "-": "ERROR", "?": "IN_PROGRESS", "o": "SKIPPED"}
+
+    def make(suite: FakeSuite) -> None:
+        for session in sessions:
+            suite.create(session[:-1], status=statuses[session[-1]])
+
+    return make
+
+
+def create_tags(suite: FakeSuite) -> None:
+    suite.create(status="ERROR", ref_type="TAG", ref_name="main")
+
+
+def create_matrix(*statuses: str, others: int = 0, newer: int = 0, commits: int = 2) -> Callable[[FakeSuite], object]:
+    """Return a function that creates commits of two sessions each: green ones, then one of these statuses.
+
+    Before the last one are `others` of another branch, after it `newer` ones.
+    """
+
+    def make(suite: FakeSuite) -> None:
+        for number, jobs in enumerate([("SUCCESSFUL", "SUCCESSFUL")] * commits + [statuses]):
+            for _ in range(others if number == commits else 0):
+                suite.create("fix")
+            for status in jobs:
+                suite.create(status=status, revision=f"{number:040x}", tests_count=8)
+        for _ in range(newer):
+            suite.create("fix")
+
+    return make
+
+
+def create_unknown(suite: FakeSuite) -> None:
+    suite.create(status="SUCCESSFUL")
+    suite.create(status="TIMED_OUT", failed_count=1, finish_date="2026-03-01T00:00:00Z")
+
+
+CASES = {
+    "red, and since when": Case(create("main+", "main-", "main-"), ("main", 3, 2, True)),
+    "green, and the first session": Case(create("main+", "main+"), ("main", 2, 1, False)),
+    "the main branch decides": Case(create("main+", "main-", "fix+"), ("main", 2, 2, True)),
+    "another branch": Case(create("main+", "fix-", "main+"), ("fix", 2, 2, False), "fix"),
+    "a running session does not decide": Case(create("main-", "main?", "maino"), ("main", 1, 1, False)),
+    "above 99 running ones of the branch": Case(create("main+", "main-", *["main?"] * 90), ("main", 2, 2, True)),
+    "below 100 sessions of another branch": Case(
+        create("main+", "main-", *["fix+"] * 99, "main?"), ("main", 2, 2, True)
+    ),
+    "a matrix with one red job": Case(create_matrix("ERROR", "SUCCESSFUL"), ("main", 5, 5, True)),
+    "a matrix that is not complete": Case(create_matrix("SUCCESSFUL", "IN_PROGRESS"), ("main", 4, 2, False)),
+    "a matrix whose second job has not started": Case(create_matrix("SUCCESSFUL"), ("main", 4, 2, False)),
+    "a matrix whose first job is red": Case(create_matrix("ERROR"), ("main", 5, 5, True)),
+    "100 sessions end in an older matrix": Case(
+        create_matrix("ERROR", "SUCCESSFUL", others=97), ("main", 102, 102, True)
+    ),
+    "100 sessions end in an older matrix, and a job is to come": Case(
+        create_matrix("SUCCESSFUL", others=98), ("main", 4, 2, False)
+    ),
+    "100 sessions end in the newest matrix": Case(create_matrix("ERROR", "SUCCESSFUL", newer=99), ("main", 5, 5, True)),
+    "100 sessions have few commits of the branch": Case(
+        create_matrix("ERROR", "SUCCESSFUL", newer=94, commits=8), ("main", 17, 17, True)
+    ),
+    "an unknown status with failing tests": Case(create_unknown, ("main", 2, 2, True)),
+    "no session": Case(create(), "no session"),
+    "no session of the branch": Case(create("main+"), "no session", "fix"),
+    "running": Case(create("maino", "main?"), "running"),
+    "skipped": Case(create("maino"), "no verdict"),
+    "no test ran": Case(lambda suite: suite.create("main", "SUCCESSFUL", tests_count=0), "few tests"),
+    "no main branch": Case(create_tags, "no main branch"),
+}
+
+
+def short(status: SuiteStatus) -> tuple[Any, ...] | str:
+    if status.commit is None or status.since is None:
+        assert status.is_failing is None
+        assert status.reason is not None
+        return status.reason
+    assert (status.reason, status.error) == (None, None)
+    session, since = status.commit.session, status.since.session
+    return status.branch, session.relative_id, since.relative_id, status.is_since_exact
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+async def test_status(case: Case, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    case.make(suite)
+    (status,) = await buddy.status([suite.key], branch=case.branch)
+    assert short(status) == case.expected
+    latest = await buddy.latest(suite.key, branch=case.branch)
+    assert latest == status.commit
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        (saved,) = await store.status(branch=case.branch)
+    assert short(saved) == case.expected
+    assert (status.name, saved.name) == (None, "Unit tests")
+
+
+async def test_verdicts_of_the_last_20_commits(buddy: BuddyClient, suite: FakeSuite) -> None:
+    create("main+", *["main-"] * 19, "main+", "other-", "main?")(suite)
+    (status,) = await buddy.status([suite.key])
+    assert status.recent == [None, False, *[True] * 18]
+
+
+async def test_last_commit_that_was_good(buddy: BuddyClient, suite: FakeSuite) -> None:
+    create("main+", *["main-"] * 120)(suite)
+    latest = await buddy.latest(suite.key, is_failing=False)
+    assert latest is not None
+    assert latest.session.relative_id == 1
+    assert await buddy.latest(suite.key, branch="fix") is None
+
+
+@pytest.mark.parametrize("branch", [None, "*", "", 7])
+async def test_no_verdict_over_all_branches(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
+    with pytest.raises(ConfigError, match=r"^branch"):
+        await buddy.status([suite.key], branch=branch)
+
+
+async def test_one_request_each_in_their_order(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(20)]
+    for suite in suites:
+        suite.populate(110)
+    keys = [suite.key for suite in suites]
+    assert [status.suite for status in await buddy.status(keys)] == keys
+    assert len(fake.requests) == 20
+    for branch in ["fix"] * 99 + ["main"]:  # the newest 100 have no verdict of main
+        suites[0].create(branch)
+    fake.requests.clear()
+    await buddy.status(keys[:1])
+    assert len(fake.requests) == 2
+    assert await buddy.status([]) == []
+
+
+@pytest.mark.parametrize("code", [403, 404, 500])
+async def test_error_is_that_of_its_suite(code: int, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    keys = [fake.add_suite("acme", "shop", name).populate(3).key for name in "abc"]
+    fake.on_request = lambda request: fake.inject(Fault.status(code)) if "/b/" in request.path else None
+    first, second, third = await buddy.status(keys)
+    assert first.is_failing is not None
+    assert third.is_failing is not None
+    assert second.error is not None
+    assert str(code) in str(second.error)
+    assert (second.suite, second.is_failing, second.reason) == (keys[1], None, None)
+
+
+@pytest.mark.parametrize(("code", "error", "limit"), [(401, AuthenticationError, 10), (503, ServerError, 30)])
+async def test_rejected_token_and_outage_end_it(
+    code: int, error: type[Exception], limit: int, fake: FakeBuddy, buddy: BuddyClient
+) -> None:
+    fake.on_request = lambda _: fake.inject(Fault.status(code))
+    with pytest.raises(error):
+        await buddy.status([f"acme/shop/s{number}" for number in range(200)])
+    assert len(fake.requests) <= limit
+
+
+async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path) -> None:
+    kept, deleted = (fake.add_suite("acme", "shop", name).populate(3) for name in "ab")
+    keys = [kept.key, deleted.key]
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, keys).run()
+        fake.delete_suite(deleted)
+        for reason in ("missing", "deleted"):
+            await store.sync(buddy, keys, on_failure="collect").run()
+            first, second = await store.status()
+            assert first.reason is None
+            assert (second.suite, second.reason, second.is_failing) == (deleted.key, reason, None)
+            assert second.missing_since is not None
+            judgement = await store.judge(deleted.key)
+            assert (judgement.is_failing, judgement.passes) == (None, None)
+            with pytest.raises(NoVerdictError, match=r": the last sync did not find the suite$"):
+                await store.latest(deleted.key)
+        (unknown,) = await store.status(["acme/shop/c"])
+        with pytest.raises(ConfigError):
+            await store.status(branch="*")
+        assert (unknown.name, unknown.reason, unknown.remark) == (None, "incomplete", "the suite was not synced")
+        with pytest.raises(NoVerdictError, match=r": the suite was not synced$"):
+            await store.latest(unknown.suite)
+        with pytest.raises(NoVerdictError, match=r"^no session #7 in acme/shop/c: the suite was not synced$"):
+            await store.judge(unknown.suite, 7)
+        judgement = await store.judge(unknown.suite)
+        assert str(judgement.reasons[0]) == f"{unknown.suite}: the suite was not synced"
+
+
+async def test_no_verdict_from_a_list_that_may_lack_sessions(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    serve_unverified_list(fake, suite)
+    (status,) = await buddy.status([suite.key])
+    assert (status.is_failing, status.reason) == (None, "incomplete")
+    judgement = await buddy.judge(suite.key, 110)
+    assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete list"])
+    with pytest.raises(NoVerdictError, match=r"the list cannot be verified"):
+        await buddy.latest(suite.key)
+    fake.on_request = None
+    assert (await buddy.status([suite.key]))[0].is_failing is False
+
+
+@pytest.mark.parametrize(
+    ("older", "expected", "cost"), [("main-", "main", 2), ("master-", "master", 3), ("o-", None, 3)]
+)
+async def test_main_branch_below_the_newest_100(
+    older: str, expected: str | None, cost: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    create(older, *["fix+"] * 110)(suite)
+    assert (await buddy.status([suite.key]))[0].branch == expected
+    assert len(fake.requests) == cost
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        assert (await store.status())[0].branch == expected
+
+
+@pytest.mark.parametrize("jobs", [60, 120])
+async def test_large_matrix(jobs: int, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    """Its jobs start one after the other. None is a re-run: the commit before has as many."""
+    start = datetime.now(UTC) - timedelta(hours=9)
+    for number in range(3 * jobs):
+        suite.create(
+            "main",
+            "ERROR" if number == 2 * jobs else "SUCCESSFUL",
+            revision=f"{number // jobs:040}",
+            tests_count=10,
+            create_date=str(start + timedelta(minutes=number)),
+            finish_date=str(start + timedelta(minutes=number + 1)),
+        )
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        for source in (buddy, store):
+            assert (await source.status([suite.key]))[0].is_failing is True
+        await store.prune(older_than=timedelta(minutes=1))
+        assert (await store.status())[0].is_failing is True
+
+
+def create_unfinished(suite: FakeSuite, hours: int, *, is_again: bool) -> None:
+    """Add a green commit, and one whose first session never finished; perhaps a second one did."""
+    began = datetime.now(UTC) - timedelta(hours=hours)
+    unfinished: dict[str, Any] = {
+        "status": "IN_PROGRESS",
+        "create_date": f"{began:%Y-%m-%dT%H:%M:%SZ}",
+        "tests_count": 0,
+    }
+    suite.create("main", "SUCCESSFUL", tests_count=8)
+    suite.create("main", revision="ab" * 20, **unfinished)
+    if is_again:
+        suite.create("main", "SUCCESSFUL", revision="ab" * 20, tests_count=8)
+
+
+@pytest.mark.parametrize(
+    ("hours", "is_again", "decides", "remark"),
+    [
+        (23, False, 1, "#2 is running"),
+        (23, True, 1, "#2 is running"),
+        (25, False, 1, "#2 never finished: that run was killed; run it again"),
+        (25, True, 3, "#2 never finished: that run was killed"),
+    ],
+)
+async def test_session_that_never_finished_is_named(
+    hours: int, is_again: bool, decides: int, remark: str, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    create_unfinished(suite, hours, is_again=is_again)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        for source in (buddy, store):
+            (status,) = await source.status([suite.key])
+            assert status.commit is not None
+            assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
+            assert status.remark == remark
+    judgement = await buddy.judge(suite.key, "ab" * 20)
+    assert judgement.passes is (True if (hours, is_again) == (25, True) else None)
+    assert "#2" in " ".join([*map(str, judgement.reasons), *judgement.remarks])
+
+
+async def test_commit_that_since_has_cut(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    """Its red session is not in the database: it has no verdict."""
+    start = datetime.now(UTC) - timedelta(hours=9)
+    for result, minutes in (("ERROR", 0), ("SUCCESSFUL", 2)):
+        created = str(start + timedelta(minutes=minutes))
+        suite.create("main", result, revision="a" * 40, create_date=created, finish_date=None, tests_count=2)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key], since=start + timedelta(minutes=1)).run()
+        (status,) = await store.status()
+        assert (status.is_failing, status.reason) == (None, "no verdict")
+        await store.sync(buddy, [suite.key], full=True).run()
+        assert (await store.status())[0].is_failing is True
+
+
+async def test_hole_in_a_database(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+    """Sessions below the new ones are unknown after a sync that was left: no verdict."""
+    create("main+", "main+")(suite)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        create(*["main-"] * 250, *["main+"] * 100)(suite)
+        async with store.sync(buddy, [suite.key]) as sync:
+            async for _ in sync:
+                break
+        (status,) = await store.status()
+        assert (status.is_failing, status.reason) == (None, "incomplete")
+        await store.sync(buddy, [suite.key]).run()
+        assert (await store.status())[0].is_failing is False
