@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import attrs
@@ -12,7 +12,7 @@ from .._base.stats import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus
-from .cases import save_cases
+from .cases import save_cases, save_details, verify_cases
 from .sync_run import SyncRun
 
 MAX_FAILURES = 10
@@ -57,7 +57,6 @@ class CaseSync:
             await self._save(session, [], is_complete=False, is_verified=True)
             return
         cases = [case for each in lists for case in each.cases]
-        lost = await self._add_details(session, cases)
         unique = list({(case.test_group_id, case.id): case for case in cases}.values())
         failure = next((each.error for each in lists if each.error is not None), None)
         if failure is not None:
@@ -74,7 +73,7 @@ class CaseSync:
             return
         await self._save_failed()
         # A case may have moved to another list meanwhile: then the lists are out of date.
-        is_verified = all(each.is_verified for each in lists) and len(unique) == len(cases) and not lost
+        is_verified = all(each.is_verified for each in lists) and len(unique) == len(cases)
         await self._save(session, unique, is_complete=failure is None, is_verified=is_verified)
 
     async def _read_list(self, session: Session, status: TestStatus | None) -> _CaseList:
@@ -98,28 +97,6 @@ class CaseSync:
         counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
         return [status for status, count in counts.items() if count != 0]
 
-    async def _add_details(self, session: Session, cases: list[TestCase]) -> int:
-        """Replace failing cases by those with details. Return the number of details that could not be read."""
-
-        async def read(index: int) -> bool:
-            """Read the details of a case. Return whether that was possible."""
-            listed = cases[index]
-            self.stats += Stats(requests=1)
-            try:
-                cases[index] = await self._run.buddy.api.with_details(self._key, session.id, listed)
-            except ResponseError as error:
-                _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
-            return cases[index] is not listed
-
-        # The API has no path for a case without a group.
-        failing = [index for index, case in enumerate(cases) if case.is_failing and case.test_group_id]
-        found = await map_concurrently(read, failing[: self._details], limit=self._run.buddy.max_concurrency)
-        lost = found.count(False)
-        if lost:
-            message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
-            _log.warning(message, self._key, session.id, lost)
-        return lost
-
     async def _save_failed(self) -> None:
         """Save what was read of the sessions that failed in a row."""
         failed, self._failed = self._failed, []
@@ -127,13 +104,37 @@ class CaseSync:
             await self._save(session, cases, is_complete=False, is_verified=False)
 
     async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
-        """Save the cases of a session, and count them, unless it has changed."""
-        if await self._run.call(
+        """Save the cases of a session, and count them, unless it has changed; then read and save their details."""
+        # The API has no path for a case without a group.
+        failing = [position for position, case in enumerate(cases) if case.is_failing and case.test_group_id]
+        failing = failing[: self._details]
+        if not await self._run.call(
             save_cases,
             *(self._key, session, self._scope, cases),
             is_complete=is_complete,
-            is_verified=is_verified,
+            is_verified=is_verified and not failing,
         ):
-            self.stats += Stats(cases=len(cases))
-        else:
             _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self._key, session.id)
+            return
+        self.stats += Stats(cases=len(cases))
+        read = partial(self._read_details, session, cases)
+        lost = (await map_concurrently(read, failing, limit=self._run.buddy.max_concurrency)).count(False)
+        if lost:
+            message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
+            _log.warning(message, self._key, session.id, lost)
+        elif failing and is_verified:
+            await self._run.call(verify_cases, self._key, session, self._scope)
+
+    async def _read_details(self, session: Session, cases: Sequence[TestCase], position: int) -> bool:
+        """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
+        listed = found = cases[position]
+        self.stats += Stats(requests=1)
+        with self._run.long_bodies.hold() as on_size:
+            try:
+                found = await self._run.buddy.api.with_details(self._key, session.id, listed, on_size=on_size)
+            except ResponseError as error:
+                _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
+            if found is listed:
+                return False
+            await self._run.call(save_details, self._key, session, position, found.data)
+            return True

@@ -8,22 +8,17 @@ the next sync that saves cases.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from itertools import islice
-
-from attrs import evolve
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
-from ..analysis.by_test import find_test
-from ..errors import ConfigError
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestKey, TestRun, TestStatus, is_before
-from .columns import OF_BRANCH, Members, StoredId, from_sql, to_sql
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
+from .columns import OF_BRANCH, Members
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE
+from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE, SUITE_NUMBER
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
-from .suites import MARK_INCOMPLETE, load_state
+from .suites import MARK_INCOMPLETE
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
@@ -31,6 +26,7 @@ MAX_READS = 4
 _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
 _CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
+_SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
 _IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
@@ -41,14 +37,12 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVE} AND relative_id > ?
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVE}
         AND {OF_BRANCH} AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
     """
-    branch = to_sql(scope.cases_branch)
-    rows = file.execute(sql, (*key, scope.after, branch, full, scope.cases, scope.cases))
-    scope = scope.limit(_load_floor(file, key))
+    rows = file.execute(sql, (*key, scope.cases_branch, full, scope.cases, scope.cases))
     return [session for session in _to_sessions(rows) if session.is_finished and scope.includes(session)]
 
 
@@ -65,27 +59,41 @@ def save_cases(
     """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
 
     `is_complete`: all pages were read. `is_verified`: nothing is in doubt. Otherwise, later syncs read the cases again,
-    and saved cases that this read lacks stay. A case without `data` keeps the saved `data`, if its status is the same.
+    and saved cases that this read lacks stay. The saved `data` of a case stays, if its status is the same.
     """
     with file.transaction():
         sql = f"""
             SELECT {SESSION_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
             FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
-        row = file.execute(sql, (*key, to_sql(session.id))).fetchone()
-        if row is None or [*_to_sessions([row])] != [session] or is_before(session, _load_floor(file, key)):
+        row = file.execute(sql, (*key, session.id)).fetchone()
+        if row is None or [*_to_sessions([row])] != [session]:
             return False
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
-        if row["last_scope"] is not None:
-            before = load_cases(file, key, session.id)
-            cases = _merge(before, cases, keep=is_narrower or not is_verified)
-            _delete_cases(file, row["number"])
-        _insert_cases(file, row["suite"], row["number"], cases)
+        before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
+        merged = _merge(before, cases, keep=is_narrower or not is_verified)
+        _insert_cases(file, row["suite"], row["number"], merged)
+        file.execute("DELETE FROM case_rows WHERE session = ? AND position < 0", (row["number"],))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
     return True
+
+
+def save_details(file: DatabaseFile, key: SuiteKey, session: Session, position: int, data: str | None) -> None:
+    """Save the `data` of the case that `save_cases` has saved at a position."""
+    with file.transaction():
+        number = file.number(f"SELECT number {_SESSION}", (*key, session.id))
+        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND position = ?"
+        file.execute(sql, (data, number, position))
+        file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (number,))
+
+
+def verify_cases(file: DatabaseFile, key: SuiteKey, session: Session, scope: CaseScope) -> None:
+    """Record that nothing is in doubt, now that all details are saved."""
+    sql = f"UPDATE case_reads SET is_verified = TRUE WHERE last_scope = ? AND session = (SELECT number {_SESSION})"
+    file.execute(sql, (scope, *key, session.id))
 
 
 def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_complete: bool, is_verified: bool) -> None:
@@ -103,45 +111,67 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         file.execute(f"UPDATE suite_rows SET {MARK_INCOMPLETE} WHERE number = ?", (row["suite"],))
 
 
-def _merge(before: Sequence[TestCase], cases: Sequence[TestCase], *, keep: bool) -> list[TestCase]:
-    """Return the cases of a new read with `data` from the read before; with `keep`, also the other cases of that."""
-    known = {(case.test_group_id, case.id): case for case in before}
-    merged: list[TestCase] = []
+class _SavedCase(NamedTuple):
+    """A saved case without its `data`, which may be long, and the row that has it."""
+
+    case: TestCase
+    test: int | None = None
+    position: int | None = None
+
+
+def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], _SavedCase]:
+    """Move the rows of the saved cases of a session to positions below 0. Return the cases by their group and id."""
+    columns = ", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items() if name != "data")
+    sql = f"SELECT {columns}, each.test, each.position FROM {CASES} WHERE each.session = ? ORDER BY each.position"
+    found: dict[tuple[str | None, str], _SavedCase] = {}
+    for row in file.execute(sql, (session,)):
+        case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
+        found[case.test_group_id, case.id] = _SavedCase(case, row["test"], -1 - row["position"])
+    file.execute("UPDATE case_rows SET position = -1 - position WHERE session = ?", (session,))
+    file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
+    return found
+
+
+def _merge(
+    before: Mapping[tuple[str | None, str], _SavedCase], cases: Sequence[TestCase], *, keep: bool
+) -> list[_SavedCase]:
+    """Return the cases of a new read, with the rows whose `data` stays; with `keep`, also the other saved cases."""
+    known, merged = dict(before), list[_SavedCase]()
     for case in cases:
-        old = known.pop((case.test_group_id, case.id), case)
-        is_lost = case.data is None and old.status == case.status
-        merged.append(evolve(case, data=old.data) if is_lost else case)
+        saved = known.pop((case.test_group_id, case.id), None)
+        is_same = saved is not None and saved.case.status == case.status
+        merged.append(saved._replace(case=case) if saved is not None and is_same else _SavedCase(case))
     return merged + list(known.values()) if keep else merged
 
 
-def _insert_cases(file: DatabaseFile, suite: int, session: int, cases: Sequence[TestCase]) -> None:
+def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[_SavedCase]) -> None:
     """Insert the cases of a session, and what is not saved yet of their tests and groups."""
-    groups = {group: number for number, group in enumerate({case.test_group_id: None for case in cases})}
+    groups = {group: number for number, group in enumerate({each.case.test_group_id: None for each in saved})}
     file.execute_many(
-        "INSERT INTO case_groups VALUES (?, ?, ?)",
-        [(session, number, to_sql(group)) for group, number in groups.items()],
+        "INSERT INTO case_groups VALUES (?, ?, ?)", [(session, number, group) for group, number in groups.items()]
     )
-    ids = [to_sql(case.id) for case in cases]
-    tests = [(suite, to_sql(case.name), to_sql(case.classname), to_sql(case.test_group_name)) for case in cases]
     file.execute_many(
         """
         INSERT INTO tests (suite, name, classname, test_group_name, id) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
         """,
-        [(*test, id_) for test, id_ in zip(tests, ids, strict=True)],
+        [(suite, case.name, case.classname, case.test_group_name, case.id) for case, *_ in saved],
     )
     file.execute_many(
         f"""
         INSERT INTO case_rows (session, position, status, time, id, test_group, url, html_url, data, test)
-        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?, ?, number FROM tests WHERE suite = ? AND {IS_TEST}
+        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?,
+            coalesce(?, (SELECT data FROM case_rows WHERE session = ? AND test = ? AND position = ?)), number
+        FROM tests WHERE suite = ? AND {IS_TEST}
         """,
         [
             (
-                *(session, position, None if case.status == TestStatus.PASSED else to_sql(case.status.value)),
-                *(case.time, id_, groups[case.test_group_id]),
-                *((to_sql(case.url), to_sql(case.html_url)) if case.is_failing else (None, None)),
-                *(to_sql(case.data), *test),
+                *(session, position, None if case.status == TestStatus.PASSED else case.status.value),
+                *(case.time, case.id, groups[case.test_group_id]),
+                *((case.url, case.html_url) if case.is_failing else (None, None)),
+                *(case.data, session, test, old_position),
+                *(suite, case.name, case.classname, case.test_group_name),
             )
-            for position, (case, id_, test) in enumerate(zip(cases, ids, tests, strict=True))
+            for position, (case, test, old_position) in enumerate(saved)
         ],
     )
 
@@ -152,7 +182,7 @@ def _delete_cases(file: DatabaseFile, session: int) -> None:
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
 
 
-def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[StoredId]) -> None:
+def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[str]) -> None:
     """Delete the cases of sessions that have changed. Called in the transaction that saves the change."""
     sql = "DELETE FROM case_reads WHERE session = (SELECT number FROM session_rows WHERE suite = ? AND id = ?)"
     for session_id in session_ids:
@@ -169,14 +199,9 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
     file.execute(f"DELETE FROM tests WHERE suite = ? AND number NOT IN ({used})", (suite, suite))
 
 
-def _load_floor(file: DatabaseFile, key: SuiteKey) -> datetime | None:
-    """Return the time before which the cases of a suite were pruned; None if they were not."""
-    return load_state(file, key).cases_pruned_before
-
-
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, to_sql(session_id)))
+    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, session_id))
     return [_to_case(row) for row in rows]
 
 
@@ -186,80 +211,11 @@ def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     return tuple(map(_to_case, rows))
 
 
-def load_runs(
-    file: DatabaseFile, key: SuiteKey, scope: CaseScope, *, branch: str | None, up_to: int | None, last: int | None
-) -> list[TestRun]:
-    """Return the newest sessions with a verdict whose cases were saved in a scope, with these cases, oldest first."""
-    sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS}
-        WHERE {OF_SUITE} AND {_IS_LIVE} AND (scope = 'all' OR (scope = 'failed' AND ? = 'failed'))
-        AND {OF_BRANCH} AND relative_id <= coalesce(?, relative_id) ORDER BY relative_id DESC
-    """
-    saved = _to_sessions(file.execute(sql, (*key, scope, to_sql(branch), up_to)))
-    sessions = [*islice((session for session in saved if session.has_verdict), last)]
-    if not sessions:
-        _check_reads(file, key)
-    if scope == "all" and not sessions and load_runs(file, key, "failed", branch=branch, up_to=up_to, last=1):
-        raise ConfigError(
-            f'only the failing test cases of {key} were saved: sync with cases="all" (sync --cases all), or read '
-            'them with cases="failed"'
-        )
-    runs = _load_runs(file, key, reversed(sessions), f"AND {_IS_FAILING}" if scope == "failed" else "")
-    return [evolve(run, scope=scope) for run in runs]
-
-
-def load_history(file: DatabaseFile, key: SuiteKey, test: TestKey | str, *, branch: str | None) -> list[TestRun]:
-    """Return the sessions of which it is known what a test did, each with the cases of this test only, newest first."""
-    _check_reads(file, key)
-    if isinstance(test, str):
-        searched = "the tests in the database; sync --cases failed saves only those that have failed"
-        test = find_test(_load_tests(file, key), test, searched=searched)
-    sql = f"""
-        SELECT {SESSION_COLUMNS}, scope FROM {SESSIONS} LEFT JOIN tests ON tests.suite = suites.number AND {IS_TEST}
-        WHERE {OF_SUITE} AND {_IS_LIVE} AND {OF_BRANCH} AND (scope = 'failed'
-            OR EXISTS (SELECT 1 FROM case_rows WHERE session = sessions.number AND test = tests.number))
-        ORDER BY relative_id DESC
-    """
-    names = (to_sql(test.name), to_sql(test.classname), to_sql(test.group))
-    rows = file.execute(sql, (*names, *key, to_sql(branch))).fetchall()
-    runs = zip(rows, _load_runs(file, key, _to_sessions(rows), f"AND {IS_TEST}", names), strict=True)
-    known = [evolve(run, scope="failed") if row["scope"] == "failed" else run for row, run in runs]
-    return [run for run in known if run.cases or run.session.has_verdict]
-
-
-def _load_tests(file: DatabaseFile, key: SuiteKey) -> Iterator[TestKey]:
-    """Iterate over the tests of a suite of which cases are saved."""
-    sql = f"""
-        SELECT tests.test_group_name, tests.classname, tests.name
-        FROM suite_rows AS suites JOIN tests ON tests.suite = suites.number WHERE {OF_SUITE}
-    """
-    return (TestKey(*map(from_sql, row)) for row in file.execute(sql, key))
-
-
-def _check_reads(file: DatabaseFile, key: SuiteKey) -> None:
-    """Raise ConfigError if a suite has sessions that passed or failed, but the cases of none were read."""
-    sql = f"""
-        SELECT count(*), count(last_scope) FROM {SESSIONS}
-        WHERE {OF_SUITE} AND {_IS_LIVE} AND sessions.status IN ('SUCCESSFUL', 'ERROR')
-    """
-    sessions, reads = file.execute(sql, key).fetchone()
-    if sessions and not reads:
-        raise ConfigError(f'no test cases of {key} are saved: sync with cases="failed" or "all" (sync --cases)')
-
-
-def _load_runs(
-    file: DatabaseFile,
-    key: SuiteKey,
-    sessions: Iterable[Session],
-    condition: str = "",
-    parameters: Sequence[object] = (),
-) -> list[TestRun]:
-    """Return sessions with those of their cases that meet a condition, in the order of the API."""
-    sql = f"{_CASES} {condition} ORDER BY each.position"
-    return [
-        TestRun(session, tuple(_to_case(row) for row in file.execute(sql, (*key, to_sql(session.id), *parameters))))
-        for session in sessions
-    ]
+def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope | None:
+    """Return which test cases of a session are saved completely: all, or only those that failed. None for none."""
+    row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
+    found = row.fetchone()
+    return found["scope"] if found is not None else None
 
 
 def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
@@ -270,4 +226,4 @@ def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
 
 def _to_case(row: sqlite3.Row) -> TestCase:
     """Return the test case of a row. Raise `DecodeError` for an invalid value."""
-    return case_from_dict({name: from_sql(row[name]) for name in CASE_COLUMNS})
+    return case_from_dict({name: row[name] for name in CASE_COLUMNS})

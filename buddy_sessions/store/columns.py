@@ -16,7 +16,6 @@ from ..models import Member, Session
 from .schema import FIELDS
 
 _T = TypeVar("_T")
-_Text = TypeVar("_Text", bound=str | None)
 
 _get_fields = attrgetter(*FIELDS)
 
@@ -25,19 +24,7 @@ Row = tuple[Any, ...]
 
 _BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
 OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
-"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is a `to_sql` text."""
-
-MARK_ABSENT = "deleted_at = min(missing_since, :now), missing_since = min(ifnull(missing_since, :now), :now)"
-"""Marks rows that a sync, whose time is `:now`, did not find: the first time as missing, the second time as deleted.
-
-Both marks have the time of the first sync, or `:now` if that is in the future.
-"""
-
-IS_NOT_MARKED = "deleted_at IS NULL AND missing_since IS NOT :now"
-"""The condition for `MARK_ABSENT`: one sync sets only one of the marks."""
-
-StoredId = str | bytes
-"""An id as it is stored: bytes if it has a lone surrogate."""
+"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is the name."""
 
 Members = dict[str | None, Member | None]
 """Members by their JSON."""
@@ -60,28 +47,13 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
 
     `members` are those of the rows before, and get the member of this one: few members create many sessions.
     """
-    fields = dict(zip(FIELDS, map(from_sql, row), strict=True))
+    fields = dict(zip(FIELDS, row, strict=True))
     text = fields["created_by"]
     if text is not None:
         fields["created_by"] = members.get(text) or from_json(text)
     session = session_from_dict(fields)
     members[text] = session.created_by
     return session
-
-
-def to_sql(text: _Text) -> _Text | bytes:
-    """Return a text as it is stored: with a lone surrogate, which SQLite does not accept, as a blob."""
-    if text is not None and not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text.encode(errors="surrogatepass")
-    return text
-
-
-def from_sql(value: Any) -> Any:
-    """Return a stored value; a blob is text with a lone surrogate. Raises `DecodeError` if it is not valid."""
-    return convert(lambda blob: blob.decode(errors="surrogatepass"), value) if type(value) is bytes else value
 
 
 def from_json(text: Any) -> Any:
@@ -92,11 +64,6 @@ def from_json(text: Any) -> Any:
 def to_time(text: Any) -> datetime | None:
     """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
     return None if text is None else convert(datetime.fromisoformat, text).astimezone(UTC)
-
-
-def time_to_sql(time: datetime | None) -> str | None:
-    """Return a time as it is stored."""
-    return None if time is None else unstructure_time(time)
 
 
 def time_to_prefix(time: datetime) -> str:
@@ -115,7 +82,7 @@ def convert(function: Callable[[Any], _T], value: Any) -> _T:
 def _value_to_sql(value: Any) -> Any:
     """Return the value of a field as it is stored."""
     if isinstance(value, str):
-        return to_sql(str(value))
+        return str(value)
     return unstructure_time(value) if isinstance(value, datetime) else value
 
 

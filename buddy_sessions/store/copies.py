@@ -12,10 +12,11 @@ from datetime import datetime
 
 from attrs import frozen
 
+from .._decoding.hooks import unstructure_time
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, convert, from_sql, time_to_prefix, time_to_sql, to_time
+from .columns import Members, convert, time_to_prefix, to_time
 from .file import DatabaseFile, DatabaseThread
 from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE
 from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
@@ -39,7 +40,6 @@ class StoreChange:
         missing_since: When the first sync that did not find the session began; None if it was found.
         deleted_at: The same time, once two syncs did not find it.
         pruned_before: Delete the sessions of the suite whose `create_date` is earlier. Those that were kept follow.
-        cases_only: Delete only the test cases of these sessions.
     """
 
     position: int
@@ -49,7 +49,6 @@ class StoreChange:
     missing_since: datetime | None = None
     deleted_at: datetime | None = None
     pruned_before: datetime | None = None
-    cases_only: bool = False
 
 
 async def iterate_changes(thread: DatabaseThread, after: int) -> AsyncIterator[StoreChange]:
@@ -86,7 +85,7 @@ def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
     return [
         StoreChange(
             position=row["position"],
-            suite=SuiteKey(*map(from_sql, row[:3])),
+            suite=SuiteKey(*row[:3]),
             session=to_session_from(row, members),
             failures=None if row["last_scope"] is None else load_failures(file, row["number"]),
             missing_since=to_time(row["missing_since"]),
@@ -104,27 +103,24 @@ def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChan
             position=row["position"],
             suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
             pruned_before=to_time(row["pruned_before"]),
-            cases_only=row["change"] == "prune-cases",
         )
         for row in file.execute(sql, (after + 1, last))
     ]
 
 
-def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime, *, cases_only: bool) -> None:
+def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime) -> None:
     """Record that a suite was pruned, in place of the last time. Called in the transaction that prunes it.
 
-    A copy deletes all sessions from before that time, or their cases. So those that are still saved change, too.
+    A copy deletes all sessions from before that time. So those that are still saved change, too.
     """
-    change = "prune-cases" if cases_only else "prune"
     sql = """
-        INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, ?, ?)
+        INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, 'prune', ?)
         ON CONFLICT (workspace, project, suite_id, change) DO UPDATE
         SET position = excluded.position, pruned_before = max(pruned_before, excluded.pruned_before)
         RETURNING pruned_before
     """
-    (latest,) = file.execute(sql, (*key, change, time_to_sql(before))).fetchone()
-    kept = "AND number IN (SELECT session FROM case_reads)" if cases_only else ""
-    sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE} {kept}"
+    (latest,) = file.execute(sql, (*key, unstructure_time(before))).fetchone()
+    sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE}"
     file.execute(sql, {"suite": suite, "before": time_to_prefix(convert(datetime.fromisoformat, latest))})
 
 

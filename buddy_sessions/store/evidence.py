@@ -1,30 +1,141 @@
-"""Decides what a page proves about the sessions in the database. Pure. `pages` marks absent sessions.
+"""The rules that decide what pages prove about the sessions in the database. Pure; `pages` applies them.
 
 A contradiction proves that an earlier response was wrong, or that the suite was created again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
-from ..models import Session, is_before
-from .columns import Row, StoredId, to_sql
-from .exchange import ALL_NUMBERS, Interval, KnownRange, PageToSave
+from .._paging.paginator import SessionPage
+from ..models import Session
+from .columns import Row
+from .exchange import ALL_NUMBERS, Interval, PageToSave, SuiteState, SyncScope
+
+ABSENCES = 2
+"""The number of syncs that must not find a session, or a suite, until it is deleted."""
+
+# The time between two checks of an unfinished session: a share of its age, within these limits.
+PAUSE_PER_AGE = 1 / 10
+SHORTEST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=1)
+
+
+class Marks(NamedTuple):
+    """The marks of a session or a suite that syncs did not find, as they are stored.
+
+    `absences` is the number of these syncs since it was last found, and `marked_at` the time of the last one.
+    """
+
+    missing_since: str | None = None
+    deleted_at: str | None = None
+    absences: int = 0
+    marked_at: str | None = None
+
+
+def next_marks(marks: Marks, now: str) -> Marks:
+    """Return the marks after a sync, whose time is `now`, has not found it. Each sync counts once.
+
+    Both times are those of the first sync, or `now` if that is in the future.
+    """
+    if marks.deleted_at is not None or marks.marked_at == now:
+        return marks
+    absences, since = marks.absences + 1, min(marks.missing_since or now, now)
+    return Marks(since, since if absences >= ABSENCES else None, absences, now)
+
+
+def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
+    """Return whether an unfinished session is to be requested again: `checked` is the time of the last check or save.
+
+    A check in the future does not count: the clock was wrong.
+    """
+    if checked is None:
+        return True
+    age = now - created if created else timedelta()
+    pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
+    return not timedelta() <= now - checked < pause
+
+
+@define(kw_only=True)
+class ReadRange:
+    """A range of `relative_id`s that a sync reads, and what was read of it.
+
+    Attributes:
+        low: The `relative_id` at which the read ends.
+        high: The `relative_id` at which it begins; None for the newest session.
+        all_above: All sessions above this `relative_id` are saved, whatever `since` is.
+        extends: Whether the range extends the known range.
+        lowest: The lowest `relative_id` that was read.
+        read: The range of `relative_id`s that were read, and that are saved completely.
+        is_cut: Whether `read` ends above a session that `since` leaves out.
+        is_done: Whether a page was read whose sessions all were pruned, or are older than `since`.
+    """
+
+    low: int = 1
+    high: int | None = None
+    all_above: int = ALL_NUMBERS[1]
+    extends: bool = True
+    lowest: int | None = None
+    read: Interval | None = None
+    is_cut: bool = False
+    is_done: bool = False
+
+    def take(
+        self, page: SessionPage, listed: Sequence[Session], state: SuiteState, scope: SyncScope, *, is_verified: bool
+    ) -> PageToSave:
+        """Return what to save of a page, and what it proves: nothing if the list is out of order."""
+        sessions = page.sessions
+        kept = [session for session in sessions if not state.was_pruned(session)]
+        too_old = {each.relative_id for each in kept if each.relative_id <= self.all_above and not scope.includes(each)}
+        is_pruned = bool(sessions) and not kept
+        self.is_done = bool(sessions) and len(too_old) == len(kept)
+        if not is_verified:
+            self.is_done |= self.low > 1 and any(each.relative_id <= self.low for each in sessions)
+            return PageToSave(sessions=sessions, too_old=too_old)
+        if sessions:
+            self.lowest = sessions[-1].relative_id
+        elif self.lowest is None and self.high is not None:
+            self.lowest = self.high + 1
+        proven, is_end = page.proven_range, False
+        if proven is not None and self.lowest is not None and proven[0] < self.lowest:
+            # The list ends above 1: Buddy has deleted what is older, which proves nothing about the sessions below.
+            is_end = page.is_last and not self.is_cut
+            proven = (self.lowest, proven[1]) if self.lowest <= proven[1] else None
+        if proven is not None and not self.is_cut:
+            self._extend(proven, [number for number in too_old if not state.knows(number)], is_pruned=is_pruned)
+        is_older = (self.is_done and not is_pruned) or (self.is_cut and page.is_last and self.low == 1)
+        return PageToSave(
+            sessions=sessions,
+            too_old=too_old,
+            listed=listed,
+            proven=proven,
+            read=self.read if self.extends else None,
+            end=self.lowest if is_end and not self.is_cut else None,
+            older_than=scope.since if is_older else None,
+        )
+
+    def _extend(self, proven: Interval, left_out: Sequence[int], *, is_pruned: bool) -> None:
+        """Extend `read` by a page, down to the first session that is left out. What was pruned is known."""
+        low, cut = 1 if is_pruned else proven[0], max(left_out, default=0)
+        self.is_cut = cut >= low
+        low, high = max(low, cut + 1), self.read[1] if self.read else proven[1]
+        self.read = (low, high) if low <= high else None
 
 
 class SavedSession(NamedTuple):
     """A session in the database, with the number of its row."""
 
     number: int
-    id: StoredId
+    id: str
     relative_id: int
     row: Row
     is_missing: bool = False
     is_deleted: bool = False
+    is_replaced: bool = False  # it was marked because the suite was created again, which is not confirmed yet
 
     @property
     def is_living(self) -> bool:
@@ -44,72 +155,96 @@ class PageChanges:
         absent: The ranges of `relative_id`s in which only the sessions exist that the page lists.
         is_contradiction: Whether the page is a contradiction that drops the known range.
         is_recreated: Whether the suite was created again.
+        is_confirmed: Whether the page confirms that it was, which an earlier sync has found.
+        is_reverted: Whether the page shows that it was not: it lists a session of the list before.
         is_stale: Whether the page is a first page that shows an older state of the list.
     """
 
-    new: list[StoredId] = Factory(list)
-    changed: list[StoredId] = Factory(list)
+    new: list[str] = Factory(list)
+    changed: list[str] = Factory(list)
     present: list[int] = Factory(list)
     restored: list[int] = Factory(list)
     absent: list[Interval] = Factory(list)
     is_contradiction: bool = False
     is_recreated: bool = False
+    is_confirmed: bool = False
+    is_reverted: bool = False
     is_stale: bool = False
 
 
 def judge(
     page: PageToSave,
-    rows: Mapping[StoredId, Row],
+    rows: Mapping[str, Row],
     saved: Collection[SavedSession],
-    known: KnownRange,
+    state: SuiteState,
     *,
     newest: int,
-    pruned_before: datetime | None = None,
+    now: datetime,
 ) -> PageChanges:
     """Return what a page proves.
 
     `rows` are the values of its sessions by their ids. `saved` are the sessions in the database that have a
     `relative_id` on the page, and `newest` is the highest one of a living session, 0 if there is none.
     """
-    listed = {to_sql(session.id) for session in page.listed}
-    relative_ids = {session.relative_id for session in page.listed}
-    kind = kind_of(page, saved, newest, pruned_before)
-    changes = PageChanges(is_stale=kind == "stale", is_recreated=kind == "recreated")
-    new = dict(rows)
+    kind = _kind_of(page, saved, newest, state)
+    changes = _compare(page, rows, saved)
+    is_same_sync = state.recreated_at == now
+    if changes.is_reverted:
+        state = state.switch_list(now)
+    known = {session.id for session in saved}
+    left_out = {each.id for each in page.sessions if each.relative_id in page.too_old or state.was_pruned(each)}
+    changes.new += [id_ for id_ in rows if id_ not in known and id_ not in left_out]
+    changes.changed += changes.new
+    changes.is_stale = kind == "stale"
+    changes.is_recreated |= kind == "recreated"
+    changes.is_contradiction |= changes.is_recreated or any(
+        each.id not in known and _should_be_saved(each, state) for each in page.listed
+    )
+    changes.is_contradiction &= not page.is_repair
+    changes.is_recreated &= changes.is_contradiction and not changes.is_reverted
+    if changes.is_recreated or (changes.is_reverted and not is_same_sync):
+        # What is above this page was read before: it is of the list that this page shows.
+        highest = ALL_NUMBERS[1] if page.is_first else max(session.relative_id for session in page.listed)
+        changes.absent.append((1, highest))
+        changes.is_confirmed = False
+        return changes
+    if page.proven is not None:
+        changes.absent.append(page.proven)
+    if page.top and kind is None:
+        changes.absent.append((page.top + 1, ALL_NUMBERS[1]))
+        changes.is_confirmed &= not changes.is_contradiction and state.recreated_at not in {None, now}
+    else:
+        changes.is_confirmed = False
+    return changes
+
+
+def _compare(page: PageToSave, rows: Mapping[str, Row], saved: Collection[SavedSession]) -> PageChanges:
+    """Return what a page shows about saved sessions."""
+    changes = PageChanges()
+    listed, relative_ids = {each.id for each in page.listed}, {each.relative_id for each in page.listed}
     for session in saved:
-        row = new.pop(session.id, None)
+        row = rows.get(session.id)
         if row is not None or session.id in listed:
             changes.present.append(session.number)
             if row is not None and session.row != row:
                 changes.changed.append(session.id)
             if not session.is_living:
                 changes.restored.append(session.number)
-            changes.is_contradiction |= session.is_deleted
+            changes.is_contradiction |= session.is_deleted or session.is_replaced
+            changes.is_reverted |= session.is_replaced
+            changes.is_confirmed |= session.is_living
         elif session.is_living and session.relative_id in relative_ids:
             changes.is_recreated = True  # another session has its `relative_id`
-    changes.new += new
-    changes.changed += new
-    unsaved = listed.difference(session.id for session in saved)
-    is_unexpected = any(
-        to_sql(session.id) in unsaved and _should_be_saved(session, known, pruned_before) for session in page.listed
-    )
-    changes.is_contradiction |= is_unexpected or changes.is_recreated or kind == "empty"
-    changes.is_contradiction &= not page.is_repair
-    changes.is_recreated &= not page.is_repair
-    if page.proven is not None:
-        changes.absent.append(page.proven)
-    if page.top is not None and kind != "stale":
-        changes.absent.append((page.top + 1, ALL_NUMBERS[1]))
     return changes
 
 
-def kind_of(
-    page: PageToSave, saved: Collection[SavedSession], newest: int, pruned_before: datetime | None = None
+def _kind_of(
+    page: PageToSave, saved: Collection[SavedSession], newest: int, state: SuiteState
 ) -> Literal["stale", "empty", "recreated"] | None:
     """Return what is unusual about a first page; None if nothing is, or for another page.
 
     - stale: an older state of the list. It lacks the newest living session.
-    - empty: no session exists any more.
+    - empty: the list has no session, but the database has. Buddy may have deleted all of them.
     - recreated: another list. It has no session that is saved or was pruned, and no `relative_id` above the newest
       living one.
     """
@@ -117,17 +252,41 @@ def kind_of(
         return None
     if page.top == 0:
         return "empty"
-    listed = {(to_sql(each.id), each.relative_id) for each in page.listed}
-    was_pruned = any(is_before(each, pruned_before) for each in page.listed)
+    listed = {(each.id, each.relative_id) for each in page.listed}
+    was_pruned = any(map(state.was_pruned, page.listed))
     if not was_pruned and listed.isdisjoint((session.id, session.relative_id) for session in saved):
         return "recreated"
     return "stale" if page.top < newest else None
 
 
-def _should_be_saved(session: Session, known: KnownRange, pruned_before: datetime | None) -> bool:
-    """Return whether a listed session should be in the database, if the known range is right."""
-    if known.contains(session.relative_id):
-        return not is_before(session, pruned_before)
-    if known.main is None or known.older_than is None or session.relative_id > known.main[0]:
+def _should_be_saved(session: Session, state: SuiteState) -> bool:
+    """Return whether a listed session should be in the database, if what is known is right."""
+    if state.knows(session.relative_id):
+        return not state.was_pruned(session)
+    if state.known is None or state.older_than is None or session.relative_id > state.known[0]:
         return False
-    return session.create_date is not None and not is_before(session, known.older_than)
+    return session.create_date is not None and session.create_date >= state.older_than
+
+
+def state_after(state: SuiteState, page: PageToSave, changes: PageChanges, now: datetime) -> SuiteState:
+    """Return the state of a suite after a page, if the page changes no saved session."""
+    after = evolve(state, is_synced=True, unlisted=page.unlisted or (None if page.is_first else state.unlisted))
+    if changes.is_recreated or changes.is_reverted:
+        after = after.switch_list(now)
+        if changes.is_reverted and state.recreated_at == now:  # one response of this sync was wrong
+            after = evolve(after, recreated_at=None)
+    if changes.is_contradiction:
+        after = after.forget()
+    elif changes.is_stale:
+        after = evolve(after.up_to(page.top or 0), unlisted=state.unlisted)
+    elif changes.is_confirmed:
+        after = evolve(after, recreated_at=None, earlier_limit=None)
+    if after.end is not None and any(each.relative_id < after.end.number for each in page.listed):
+        after = evolve(after, end=None)
+    if page.read is not None and not changes.is_contradiction:
+        after = after.extend(page.read, is_end=page.end is not None)
+        if page.older_than is not None and after.known is not None and after.known[0] == page.read[0]:
+            after = evolve(after, older_than=page.older_than)
+    if page.end is not None and not changes.is_contradiction:
+        after = after.end_at(page.end, now)
+    return after if after == state else evolve(after, complete=None)

@@ -1,10 +1,10 @@
-"""What the loop of a sync and the database's thread pass to each other: plain, frozen data."""
+"""What the database knows of a suite, and what a sync and the database's thread pass to each other: frozen data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from attrs import evolve, frozen
 
@@ -27,19 +27,14 @@ class SessionId(NamedTuple):
 class SyncScope:
     """What a sync saves: the arguments of `SessionStore.sync`. Sessions without a date count as new."""
 
-    after: int = 0
     since: datetime | None = None
     cases: CaseScope | None = None
     cases_branch: str | None = None
     details: int = MAX_DETAILS
 
     def includes(self, session: Session) -> bool:
-        """Return whether a session of the list is in scope."""
-        return session.relative_id > self.after and not self.is_too_old(session)
-
-    def is_too_old(self, session: Session) -> bool:
-        """Return whether a session was created before `since`."""
-        return is_before(session, self.since)
+        """Return whether a session was created at `since` or later."""
+        return not is_before(session, self.since)
 
     def limit(self, since: datetime | None) -> SyncScope:
         """Return this scope without the sessions created before a time, if there is one."""
@@ -48,8 +43,7 @@ class SyncScope:
     def is_within(self, other: SyncScope) -> bool:
         """Return whether a sync with the other scope saves everything that is in this one."""
         return (
-            other.after <= self.after
-            and (other.since is None or (self.since is not None and other.since <= self.since))
+            (other.since is None or (self.since is not None and other.since <= self.since))
             and _CASE_SCOPES.index(self.cases) <= _CASE_SCOPES.index(other.cases)
             and (self.cases is None or other.cases_branch in {None, self.cases_branch})
             and (self.cases is None or self.details <= other.details)
@@ -70,52 +64,37 @@ Interval = tuple[int, int]
 ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
 
-@frozen(kw_only=True)
-class KnownRange:
-    """The `relative_id`s of which the database has every existing session, except what was pruned.
+@frozen
+class KnownEnd:
+    """The end of a list above `relative_id` 1: Buddy has deleted what was older.
 
     Attributes:
-        main: The known range itself; None before the first sync.
-        upper: The range above `main` that a catch-up had read when it was interrupted. The next sync continues there.
-        older_than: All sessions below `main` were created before this time; None if that is unknown.
+        number: No lower `relative_id` is listed.
+        found_at: The time of the sync that has found it.
+        is_final: Whether a later sync has asked below it once more, and found nothing.
     """
 
-    main: Interval | None = None
-    upper: Interval | None = None
-    older_than: datetime | None = None
-
-    def contains(self, number: int) -> bool:
-        """Return whether a `relative_id` is in one of the ranges."""
-        return any(each is not None and each[0] <= number <= each[1] for each in (self.main, self.upper))
-
-    def extend(self, read: Interval) -> KnownRange:
-        """Return what is known after a range was read without a gap.
-
-        If it overlaps a known range, it extends that: a page was compared with both. Otherwise it becomes `main` or,
-        above `main`, `upper`, if there is none yet. A third range is not kept.
-        """
-        if self.main is None:
-            return evolve(self, main=read)
-        parts = [self.main] if self.upper is None else [self.main, self.upper]
-        touched = [each for each in parts if each[0] <= read[1] and read[0] <= each[1]]
-        joined = min(low for low, _ in (read, *touched)), max(high for _, high in (read, *touched))
-        if self.main in touched:
-            return evolve(self, main=joined, upper=None if self.upper in touched else self.upper)
-        if touched or (self.upper is None and read[0] > self.main[1]):
-            return evolve(self, upper=joined)
-        return self
-
-    def up_to(self, highest: int) -> KnownRange:
-        """Return what is known up to a `relative_id`."""
-        main, upper = (
-            (each[0], min(each[1], highest)) if each is not None and each[0] <= highest else None
-            for each in (self.main, self.upper)
-        )
-        return KnownRange(main=main, upper=upper, older_than=self.older_than) if main else NOTHING_KNOWN
+    number: int
+    found_at: datetime
+    is_final: bool = False
 
 
-NOTHING_KNOWN = KnownRange()
-"""What is known before the first sync."""
+Bottom = Literal["start", "retention", "prune", "since"]
+"""What is below the known range: see `KnownRange`."""
+
+
+class KnownRange(NamedTuple):
+    """The `relative_id`s from `low` to `high`: the database has every existing session of them that was not pruned.
+
+    Attributes:
+        bottom: What is below. "start": nothing, since `low` is 1. "retention": nothing that Buddy still has.
+            "prune", "since": older sessions, which were pruned, or left out by `since`. None: unknown, since no sync
+            has read that far.
+    """
+
+    low: int
+    high: int
+    bottom: Bottom | None
 
 
 @frozen(kw_only=True)
@@ -123,29 +102,102 @@ class SuiteState:
     """What the database knows of a suite. The defaults are those of a suite that was never synced.
 
     Attributes:
+        known: The known range: the database has every existing session in it, except what was pruned.
+        older_than: All sessions below the known range were created before this time; None if that is unknown.
+        end: The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
+        unlisted: The id of the newest session, if the last sync could request it, but no page has listed it.
+        recreated_at: The time of the sync that has found another list; None once a later one has confirmed it.
+        pruned_before: A time. The sessions created before it were pruned: they are not saved again.
+        earlier_limit: `pruned_before` of the list before, until the new one is confirmed.
         complete: The last sync, if it was complete and nothing has changed since: then the same first page needs no
             comparison.
-        pruned_before: A time. The sessions created before it were pruned: they are not saved again.
-        cases_pruned_before: The same for test cases.
     """
 
     is_synced: bool = False
-    known: KnownRange = NOTHING_KNOWN
-    complete: CompleteSync | None = None
+    known: Interval | None = None
+    older_than: datetime | None = None
+    end: KnownEnd | None = None
+    unlisted: str | None = None
+    recreated_at: datetime | None = None
     pruned_before: datetime | None = None
-    cases_pruned_before: datetime | None = None
+    earlier_limit: datetime | None = None
+    complete: CompleteSync | None = None
+
+    @property
+    def known_range(self) -> KnownRange | None:
+        """The known range, and what is below; None if nothing is known."""
+        if self.known is None:
+            return None
+        bottom: Bottom | None = None
+        if self.known[0] == 1:
+            bottom = "start"
+        elif self.end is not None:
+            bottom = "retention"
+        elif self.older_than is not None:
+            bottom = "since"
+        if bottom is not None and self.pruned_before is not None:
+            bottom = "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
+        return KnownRange(*self.known, bottom)
+
+    def knows(self, number: int) -> bool:
+        """Return whether a `relative_id` is in the known range."""
+        return self.known is not None and self.known[0] <= number <= self.known[1]
+
+    def was_pruned(self, session: Session) -> bool:
+        """Return whether a session was pruned, so that it is not saved again."""
+        return is_before(session, self.pruned_before)
+
+    def forget(self) -> SuiteState:
+        """Return the state if nothing is known of the list any more."""
+        return evolve(self, known=None, older_than=None, end=None, unlisted=None, complete=None)
+
+    def switch_list(self, now: datetime) -> SuiteState:
+        """Return the state after the suite was created again, or after the list before has appeared again."""
+        return evolve(self, recreated_at=now, pruned_before=self.earlier_limit, earlier_limit=self.pruned_before)
+
+    def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
+        """Return the state after a range was read without a gap.
+
+        If it overlaps the known range, it extends that: a page was compared with both. If it does not, and the list
+        ends there (`is_end`), it replaces it.
+        """
+        known = self.known
+        if known is not None and known[0] <= read[1] and read[0] <= known[1] + is_end:
+            return evolve(self, known=(min(known[0], read[0]), max(known[1], read[1])))
+        return evolve(self, known=read, older_than=None) if known is None or is_end else self
+
+    def end_at(self, number: int, now: datetime) -> SuiteState:
+        """Return the state after a sync has found the end of the list. The second sync makes it final."""
+        end = self.end
+        if end is None or number < end.number or (end.is_final and number > end.number):
+            end = KnownEnd(number, now)
+        return evolve(self, end=evolve(end, is_final=end.is_final or end.found_at != now))
+
+    def up_to(self, highest: int) -> SuiteState:
+        """Return what is known up to a `relative_id`."""
+        if self.known is None or highest < self.known[0]:
+            return self.forget()
+        end = None if self.end is not None and self.end.number > highest else self.end
+        return evolve(self, known=(self.known[0], min(self.known[1], highest)), end=end)
+
+    def continues_at(self, scope: SyncScope) -> int | None:
+        """Return the `relative_id` at which a sync continues downwards; None if nothing below may be in scope."""
+        if self.known is None:
+            return None
+        if self.end is not None:
+            return None if self.end.is_final else self.end.number
+        is_older = self.older_than is not None and scope.since is not None and self.older_than <= scope.since
+        return None if self.known[0] == 1 or is_older else self.known[0]
 
 
 class SyncStart(NamedTuple):
     """What the database knows of a suite when a sync begins.
 
     Attributes:
-        highest: The highest `relative_id` of a session that is not deleted; 0 if there is none.
         due: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
     """
 
     state: SuiteState
-    highest: int
     due: Sequence[SessionId]
 
 
@@ -154,26 +206,29 @@ class PageToSave:
     """A page to be saved, and what it proves.
 
     Attributes:
-        listed: All sessions that responses have listed since the page before, also those that are out of scope or were
-            read before: they are compared with the database. Empty for a session that was requested alone, and for a
-            list out of order.
+        too_old: The `relative_id`s of sessions that are saved only if they were saved before.
+        listed: All sessions that responses have listed since the page before, also those that were read before: they
+            are compared with the database. Empty for a session that was requested alone, and for a list out of order.
         proven: The range of `relative_id`s whose existing sessions are all listed.
         read: The range of `relative_id`s that this read has saved completely, from its first page to this one.
-        is_whole_top: Whether `read` begins at the top of the list, and no session of it is out of scope.
+        end: The lowest `relative_id` of the list, if it is above 1, and this page proves that the list ends there.
         is_first: Whether it is the first page of the list.
         is_repair: Whether this sync has already dropped the known range. It never does so twice, or it might not end.
-        checked: The range of `relative_id`s that was read to check its unfinished sessions.
+        checked: The `relative_id` of an unfinished session that was requested to check it.
+        unlisted: The id of the newest session, which could be requested, although the first page lacks it.
         older_than: A time before which all sessions below `read` were created.
     """
 
     sessions: Sequence[Session]
+    too_old: Collection[int] = ()
     listed: Sequence[Session] = ()
     proven: Interval | None = None
     read: Interval | None = None
-    is_whole_top: bool = False
+    end: int | None = None
     is_first: bool = False
     is_repair: bool = False
-    checked: Interval | None = None
+    checked: int | None = None
+    unlisted: str | None = None
     older_than: datetime | None = None
 
     @property
@@ -184,15 +239,14 @@ class PageToSave:
 
 @frozen(kw_only=True)
 class SavedPage:
-    """What saving a page has changed, and the known range afterwards.
+    """What saving a page has changed, and the state of the suite afterwards.
 
     `repaired` is the number of sessions that it has corrected: they should have been saved, but were not, or were
     marked as missing or deleted.
     """
 
-    known: KnownRange
+    state: SuiteState
     changed: tuple[Session, ...] = ()
     is_contradiction: bool = False
-    is_recreated: bool = False
     is_stale: bool = False
     repaired: int = 0

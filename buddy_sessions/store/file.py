@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import partial
+from threading import Event
+from typing import Concatenate, ParamSpec, TypeVar
 
 from ..errors import ConfigError, DecodeError, StoreError
 from .schema import APPLICATION_ID, NEWEST_POSITION, SCHEMA, VERSION
@@ -22,15 +23,26 @@ Parameters = Sequence[object] | Mapping[str, object]
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another program that is writing to the file."""
 
+SQLITE_TIMEOUT = 0.1
+"""Seconds of that which SQLite itself may wait: in this time, a call cannot be interrupted."""
+
+_SMALLEST_DATABASE = 512
+"""The bytes of the smallest file of SQLite, except an empty one."""
+
+_COPY = "to read a file that you may not change, copy it: SQLite writes next to it"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program is writing to it: wait until that has finished, and try again",
     sqlite3.SQLITE_FULL: "the disk is full: free some space, and try again; all pages saved so far are kept",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite file, and was not changed: choose another path",
     sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, and sync into a new file",
-    sqlite3.SQLITE_CANTOPEN: "check that its folder exists, and that you may write to the file and the folder",
-    sqlite3.SQLITE_READONLY: "check that you may write to the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: f"check that its folder exists, and that you may write to both; {_COPY}",
+    sqlite3.SQLITE_READONLY: f"check that you may write to it and its folder; {_COPY}",
     sqlite3.SQLITE_IOERR: "the disk fails, or its file system does not support SQLite",
 }
+
+
+def _size_of(path: str) -> int:
+    return os.path.getsize(path) if os.path.isfile(path) else 0
 
 
 class OtherFileError(StoreError, ConfigError):
@@ -47,7 +59,7 @@ class DatabaseFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.is_read_only = False
+        self._closing = Event()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._position = 0  # the last one that the current transaction has used
@@ -72,41 +84,22 @@ class DatabaseFile:
 
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
-        self.is_read_only = False  # it may have been, when this file was open before
-        self._connect(self.path, timeout=BUSY_TIMEOUT)
-        try:
-            is_new = self._is_new()  # first, since the next statements change the file
-            if is_new:
-                self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that what is pruned can be given back
-            self._use_wal()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
-                raise
-            self._open_immutable(error)
-            return
+        self._closing.clear()
+        self._connect()
+        is_new = self._is_new()  # first, since the next statements change the file
+        if is_new:
+            self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that what is pruned can be given back
         # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
+        self.execute("PRAGMA journal_mode = WAL")
         self.execute("PRAGMA synchronous = NORMAL")
         if is_new:
             self._create()
 
-    def _open_immutable(self, error: sqlite3.OperationalError) -> None:
-        """Open a file that this process may only read, in a folder in which it may create no file.
-
-        SQLite then ignores the `-wal` file, and does not notice other writers. So that file must be missing or empty,
-        as it is when no program has the database open.
-        """
-        wal = f"{self.path}-wal"
-        if not os.path.isfile(self.path) or (os.path.exists(wal) and os.path.getsize(wal)):
-            raise error
-        self.close()
-        uri = f"{Path(self.path).as_uri()}?immutable=1"
-        self._connect(uri, uri=True)
-        self.is_read_only = True
-        self._is_new()
-
-    def _connect(self, database: str, **options: Any) -> None:
+    def _connect(self) -> None:
         """Connect to the file, and note which one it is."""
-        self._connection = sqlite3.connect(database, isolation_level=None, **options)
+        if 0 < _size_of(self.path) < _SMALLEST_DATABASE:  # SQLite would take it for an empty one
+            raise OtherFileError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
+        self._connection = sqlite3.connect(self.path, timeout=SQLITE_TIMEOUT, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._connection.create_function("next_position", 0, self._next_position)
         self._identity = self._find_identity()
@@ -123,8 +116,8 @@ class DatabaseFile:
         """Raise `StoreError` if the file was deleted or replaced since it was opened: then nothing is saved in it."""
         if self._connection is not None and self._find_identity() != self._identity:
             raise StoreError(
-                f"{self.path} was deleted or replaced while it was open, so nothing that was saved meanwhile is in it: "
-                "open the store again, and repeat the call"
+                f"{self.path} was deleted or replaced while it was open: open the store again, and repeat the call; "
+                "nothing that was saved meanwhile is in the file"
             )
 
     def close(self) -> None:
@@ -133,18 +126,9 @@ class DatabaseFile:
         if connection is not None:
             connection.close()
 
-    def _use_wal(self) -> None:
-        """Switch to WAL mode. Unlike any other statement, this one does not wait for a program that is writing."""
-        end = time.monotonic() + BUSY_TIMEOUT
-        while True:
-            try:
-                self.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
+    def stop_waiting(self) -> None:
+        """Let a call that waits for another program fail now. Called in another thread, before `close`."""
+        self._closing.set()
 
     def _is_new(self) -> bool:
         """Return whether the file has no schema yet."""
@@ -173,8 +157,18 @@ class DatabaseFile:
                 self.execute(f"PRAGMA user_version = {VERSION}")
 
     def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Execute a statement."""
-        return self._open_connection().execute(sql, parameters)
+        """Execute a statement. Wait up to `BUSY_TIMEOUT` for a program that is writing, or until `stop_waiting`.
+
+        SQLite's own wait cannot be interrupted.
+        """
+        connection, end = self._open_connection(), time.monotonic() + BUSY_TIMEOUT
+        while True:
+            try:
+                return connection.execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                may_wait = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not connection.in_transaction
+                if not may_wait or time.monotonic() > end or self._closing.wait(0.01):
+                    raise
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
         """Execute a statement for each row."""
@@ -220,6 +214,11 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+def _call(file: DatabaseFile, function: Callable[[], _T]) -> _T:
+    file.check_same_file()
+    return function()
+
+
 class DatabaseThread:
     """A thread that calls functions of a file, one at a time, so that the event loop never waits for a disk.
 
@@ -254,12 +253,6 @@ class DatabaseThread:
                 f"this process was forked after the store {self.path} was opened: open a store in each process"
             )
 
-    def check_writable(self) -> None:
-        """Raise `StoreError` if the file is not open, or cannot be written."""
-        self.check_open()
-        if self._file.is_read_only:
-            raise StoreError(f"{self.path} can only be read: check that you may write to the file and its folder")
-
     async def open(self) -> None:
         """Start the thread and open the database. Does nothing if it is open."""
         self._check_process()
@@ -273,10 +266,14 @@ class DatabaseThread:
                 raise
 
     async def close(self) -> None:
-        """Close the database and end the thread, after the calls made before. Does nothing if it is not open."""
+        """Close the database and end the thread, after the calls made before. Does nothing if it is not open.
+
+        A call that waits for another program fails at once.
+        """
         self._check_process()
         executor, self._executor = self._executor, None
         if executor is not None:
+            self._file.stop_waiting()
             closing = asyncio.wrap_future(executor.submit(self._file.close))
             executor.shutdown(wait=False)
             await asyncio.shield(closing)  # else a cancelled close() could leave the database open
@@ -289,7 +286,7 @@ class DatabaseThread:
         Raises:
             StoreError: The thread is not open, or the function failed.
         """
-        # Not a method: the thread must not keep an unclosed store alive.
-        future = self.check_open().submit(function, self._file, *args, **kwargs)
+        # Not methods: the thread must not keep an unclosed store alive.
+        future = self.check_open().submit(_call, self._file, partial(function, self._file, *args, **kwargs))
         with self._file.translate_errors():
             return await asyncio.wrap_future(future)

@@ -11,18 +11,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from ..errors import StoreError
 from ..models import SuiteKey
 from .file import DatabaseFile
 
-_POLL = 0.1
-"""Seconds between two attempts to take a lock of another process."""
+_POLL = 0.02
+"""Seconds between two attempts to take a lock."""
 
-_SUITE_POLL = 0.02
-"""Seconds between two checks whether another sync of this process still reads a suite."""
+# What this process holds. The keys begin with its id: a fork copies what its parent holds, but holds nothing.
+_held: dict[tuple[int, str], list[sqlite3.Connection]] = {}  # the connection to a lock file, once for each holder
+_suites: set[tuple[int, str, SuiteKey]] = set()
+_mutex = threading.Lock()  # loops of several threads may share a file
 
 
 def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
@@ -35,11 +37,11 @@ def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[No
         f"another process is syncing or pruning {path}: try again when it has finished, or wait for it (wait=600, or "
         "--wait 10m)"
     )
-    return _hold(path, "-lock", None, message, wait=wait)
+    return _hold(path, "-lock", message, wait=wait, is_shared=True)
 
 
-def hold_watch(path: str, kind: str, name: str, *, owner: object) -> AbstractAsyncContextManager[None]:
-    """Hold the lock of the watches of a kind and name. The workers of one watch, its `owner`, share it.
+def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[None]:
+    """Hold the lock of the watches of a kind and name.
 
     Raises:
         StoreError: Another watch holds it, or its file cannot be written.
@@ -48,75 +50,41 @@ def hold_watch(path: str, kind: str, name: str, *, owner: object) -> AbstractAsy
         f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
         "--name)"
     )
-    return _hold(path, f"-lock-{kind}-{name}", owner, message)
+    return _hold(path, f"-lock-{kind}-{name}", message)
 
 
 @asynccontextmanager
-async def _hold(path: str, suffix: str, owner: object, message: str, *, wait: float = 0.0) -> AsyncIterator[None]:
+async def _hold(
+    path: str, suffix: str, message: str, *, wait: float = 0.0, is_shared: bool = False
+) -> AsyncIterator[None]:
     """Hold a lock. Raise StoreError if it is not free within `wait` seconds."""
-    lock = _find_lock(path, suffix)
-    end = time.monotonic() + wait
-    while not lock.take(owner):
-        remaining = end - time.monotonic()
-        if remaining <= 0:
-            raise StoreError(message, retryable=True)
-        await asyncio.sleep(min(_POLL, remaining))
+    key = os.getpid(), _real_path(path) + suffix
+    await _wait_for(lambda: _take(key, is_shared=is_shared), message, wait)
     try:
         yield
     finally:
-        lock.release()
+        with _mutex:
+            connection = _held[key].pop()
+            if not _held[key]:
+                del _held[key]
+                connection.close()
 
 
 @asynccontextmanager
-async def hold_suite(path: str, key: SuiteKey) -> AsyncIterator[None]:
-    """Wait until no other task of this process syncs or deletes a suite of a file, and let no other begin."""
-    suite, owner = (os.getpid(), _real_path(path), key), object()
-    while _suites.setdefault(suite, owner) is not owner:  # noqa: ASYNC110 - the other sync may run in another loop
-        await asyncio.sleep(_SUITE_POLL)
+async def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AsyncIterator[None]:
+    """Let no other task of this process sync or delete a suite of a file.
+
+    Raises:
+        StoreError: Another task does so, and has not ended within `wait` seconds.
+    """
+    suite = os.getpid(), _real_path(path), key
+    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it (wait=600)"
+    await _wait_for(lambda: _take_suite(suite), message, wait)
     try:
         yield
     finally:
-        del _suites[suite]
-
-
-class _Lock:
-    """A lock file, and its owner in this process, which may hold it several times."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._mutex = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._owner: object = None
-        self._holders = 0
-
-    def take(self, owner: object) -> bool:
-        """Return whether the owner holds the lock now. Otherwise another owner, or another process, does."""
-        with self._mutex:
-            if not self._holders:
-                self._connection, self._owner = _lock_file(self._path), owner
-            if self._connection is None or self._owner is not owner:
-                return False
-            self._holders += 1
-            return True
-
-    def release(self) -> None:
-        """Undo one `take`."""
-        with self._mutex:
-            self._holders -= 1
-            if not self._holders:
-                self.close()
-
-    def close(self) -> None:
-        """End the transaction."""
-        connection, self._connection, self._owner = self._connection, None, None
-        if connection is not None:
-            connection.close()
-
-
-# The keys begin with the id of the process: a fork copies what its parent holds, but holds nothing. Both dictionaries
-# are changed by `setdefault` and `del`, each in one step for other threads.
-_locks: dict[tuple[int, str], _Lock] = {}
-_suites: dict[tuple[int, str, SuiteKey], object] = {}
+        with _mutex:
+            _suites.remove(suite)
 
 
 def _real_path(path: str) -> str:
@@ -124,13 +92,35 @@ def _real_path(path: str) -> str:
     return os.path.realpath(path)
 
 
-def _find_lock(path: str, suffix: str) -> _Lock:
-    """Return the lock of this process whose file is next to a database file."""
-    process = os.getpid()
-    for copied in [key for key in list(_locks) if key[0] != process]:
-        _locks.pop(copied).close()  # else SQLite would take this process for the holder; the parent still holds it
-    lock_path = _real_path(path) + suffix
-    return _locks.setdefault((process, lock_path), _Lock(lock_path))
+async def _wait_for(take: Callable[[], bool], message: str, wait: float) -> None:
+    end = time.monotonic() + wait
+    while not take():
+        remaining = end - time.monotonic()
+        if remaining <= 0:
+            raise StoreError(message, retryable=True)
+        await asyncio.sleep(min(_POLL, remaining))
+
+
+def _take_suite(suite: tuple[int, str, SuiteKey]) -> bool:
+    with _mutex:
+        is_free = suite not in _suites
+        _suites.add(suite)
+        return is_free
+
+
+def _take(key: tuple[int, str], *, is_shared: bool) -> bool:
+    """Return whether a lock is held now, alone or, if it is shared, with others of this process."""
+    with _mutex:
+        for copied in [each for each in _held if each[0] != key[0]]:
+            _held.pop(copied)[0].close()  # else SQLite would take this process for the holder; the parent still is
+        if key in _held:
+            if is_shared:
+                _held[key].append(_held[key][0])
+            return is_shared
+        connection = _lock_file(key[1])
+        if connection is not None:
+            _held[key] = [connection]
+        return connection is not None
 
 
 def _lock_file(path: str) -> sqlite3.Connection | None:

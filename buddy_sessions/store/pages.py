@@ -9,36 +9,18 @@ from datetime import datetime
 
 from attrs import evolve
 
+from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
-from .columns import (
-    IS_NOT_MARKED,
-    MARK_ABSENT,
-    Row,
-    StoredId,
-    from_sql,
-    time_to_prefix,
-    time_to_sql,
-    to_rows,
-    to_sql,
-    to_time,
-)
-from .evidence import PageChanges, SavedSession, judge
-from .exchange import (
-    NOTHING_KNOWN,
-    CompleteSync,
-    KnownRange,
-    PageToSave,
-    SavedPage,
-    SessionId,
-    SuiteState,
-    SyncScope,
-    SyncStart,
-)
+from .columns import Row, to_rows, to_time
+from .evidence import Marks, PageChanges, SavedSession, is_check_due, judge, next_marks, state_after
+from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncStart
 from .file import DatabaseFile
-from .plan import is_check_due, is_more_below
 from .schema import FIELDS, SUITE_NUMBER
 from .suites import add_suite, load_state, mark_suite_found, save_state
+
+_CHUNK = 10_000
+"""The number of sessions that are marked at once: the memory is bounded, however many a page proves missing."""
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
@@ -48,33 +30,36 @@ _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND s
 _HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL"
 _CREATED_BY = FIELDS.index("created_by")
 
+_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(Marks._fields)}) = (?, ?, ?, ?)"
+
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
     VALUES (?, ?, next_position(){", ?" * len(FIELDS)})
-    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, missing_since, deleted_at, marked_at) =
-    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, NULL)
+    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {", ".join(Marks._fields)}) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, 0, NULL)
 """
 
 
 def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
     """Return what the database knows of a suite when a sync begins."""
-    return SyncStart(load_state(file, key), file.number(_HIGHEST, key), _load_due(file, key, now))
+    state = load_state(file, key)
+    return SyncStart(state, _load_due(file, key, now, lowest=state.end.number if state.end else 1))
 
 
 def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
     """Return the newest living session of a suite."""
     row = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", key).fetchone()
-    return None if row is None else SessionId(row["relative_id"], from_sql(row["id"]))
+    return None if row is None else SessionId(row["relative_id"], row["id"])
 
 
-def find_missing(file: DatabaseFile, key: SuiteKey, scope: SyncScope, now: datetime, *, below: int) -> int:
-    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none."""
-    sql = f"""
-        {_HIGHEST} AND missing_since IS NOT NULL
-        AND marked_at <> ? AND relative_id > ? AND relative_id < ? AND coalesce(create_date >= ?, TRUE)
+def find_missing(file: DatabaseFile, key: SuiteKey, now: datetime, *, below: int) -> int:
+    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none.
+
+    Sessions below the end of the list are not: a list proves nothing about them.
     """
-    since = None if scope.since is None else time_to_prefix(scope.since)
-    return file.number(sql, (*key, time_to_sql(now), scope.after, below, since))
+    state = load_state(file, key)
+    sql = f"{_HIGHEST} AND missing_since IS NOT NULL AND marked_at <> ? AND relative_id >= ? AND relative_id < ?"
+    return file.number(sql, (*key, unstructure_time(now), state.end.number if state.end else 1, below))
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
@@ -86,95 +71,83 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
-        rows: dict[StoredId, Row] = {row[0]: row for row in to_rows(page.sessions)}
-        saved = _load_saved(file, number, page)
+        rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
+        saved = _load_saved(file, number, page, before)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
-        changes = judge(page, rows, saved, before.known, newest=newest, pruned_before=before.pruned_before)
+        changes = judge(page, rows, saved, before, newest=newest, now=now)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
-        is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
-        after = _after_page(before, page, changes, is_change=is_change)
+        is_change = _mark_absent(file, number, changes, before, now) or bool(changes.changed or changes.restored)
+        after = state_after(before, page, changes, now)
+        if is_change:
+            after = evolve(after, complete=None)
         if after != before:
             save_state(file, key, after)
+        if after.end is not None and after.end.is_final and after.end != before.end and after.recreated_at is None:
+            _unmark_below(file, number, after.end.number)
         mark_suite_found(file, key)
-        unfinished = {to_sql(session.id) for session in page.sessions if not session.is_finished}
+        unfinished = {session.id for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
         _restore(file, changes.restored)
         forget_cases(file, number, set(changes.changed).difference(changes.new))
         if page.checked is not None:
-            sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id BETWEEN ? AND ?"
-            file.execute(sql, (time_to_sql(now), number, *page.checked))
+            sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id = ?"
+            file.execute(sql, (unstructure_time(now), number, page.checked))
     changed, new = set(changes.changed), set(changes.new)
-    saved_now = tuple(session for session in page.sessions if to_sql(session.id) in changed)
-    unsaved = [each for each in saved_now if to_sql(each.id) in new and before.known.contains(each.relative_id)]
+    saved_now = tuple(session for session in page.sessions if session.id in changed)
+    unsaved = [each for each in saved_now if each.id in new and before.knows(each.relative_id)]
     return SavedPage(
-        known=after.known,
+        state=after,
         changed=saved_now,
         is_contradiction=changes.is_contradiction,
-        is_recreated=changes.is_recreated,
         is_stale=changes.is_stale,
         repaired=len(unsaved) + len(changes.restored),
     )
 
 
-def withdraw_claims(file: DatabaseFile, key: SuiteKey, known: KnownRange, now: datetime) -> None:
-    """Restore the known range, and remove the marks that a sync has set, because its list was out of order."""
+def withdraw_claims(file: DatabaseFile, key: SuiteKey, before: SuiteState, now: datetime) -> None:
+    """Restore the state of a suite, and remove the marks that a sync has set, because its list was out of order."""
     sql = f"""
-        UPDATE session_rows SET position = next_position(), deleted_at = NULL,
-            missing_since = iif(deleted_at IS NULL, NULL, missing_since)
-        WHERE suite = {SUITE_NUMBER} AND marked_at = ?
+        UPDATE session_rows SET position = next_position(), deleted_at = NULL, absences = absences - 1,
+            missing_since = iif(absences > 1, missing_since, NULL)
+        WHERE suite = {SUITE_NUMBER} AND marked_at = ? AND absences > 0
     """
     with file.transaction():
         state = load_state(file, key)
         if state.is_synced:
-            save_state(file, key, evolve(state, known=known, complete=None))
-            file.execute(sql, (*key, time_to_sql(now)))
+            save_state(file, key, evolve(before, is_synced=True, complete=None))
+            file.execute(sql, (*key, unstructure_time(now)))
 
 
-def finish_sync(file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int) -> None:
+def finish_sync(
+    file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int, unlisted: str | None = None
+) -> None:
     """Record that a sync is complete: unless something remains to be read, the same first page needs no comparison.
 
-    `top` is the highest `relative_id` on that page.
+    `top` is the highest `relative_id` on that page. Nothing above it is saved, unless this and the last sync could
+    request the newest session, `unlisted`, which no page lists.
     """
     with file.transaction():
         state = load_state(file, key)
         recorded = state.complete
         if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
             return
-        is_complete = state.known.upper is None and (not top or not is_more_below(state.known, complete.scope))
+        is_read = not top or (state.continues_at(complete.scope) is None)
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
-        if is_complete and not is_missing and file.number(_HIGHEST, key) == top:
+        is_top = file.number(_HIGHEST, key) == top or (unlisted is not None and unlisted == state.unlisted)
+        if is_read and not is_missing and is_top:
             save_state(file, key, evolve(state, complete=complete))
 
 
-def _after_page(state: SuiteState, page: PageToSave, changes: PageChanges, *, is_change: bool) -> SuiteState:
-    """Return the state of a suite after a page. `is_change`: whether the page changes saved sessions."""
-    known = state.known
-    if changes.is_contradiction:
-        known = NOTHING_KNOWN
-    elif changes.is_stale:
-        known = known.up_to(page.top or 0)
-    if page.read is not None and (page.is_whole_top or not changes.is_contradiction):
-        known = known.extend(page.read)
-        if page.older_than is not None and known.main is not None and known.main[0] == page.read[0]:
-            known = evolve(known, older_than=page.older_than)
-    return SuiteState(
-        is_synced=True,
-        known=known,
-        complete=state.complete if known == state.known and not is_change else None,
-        pruned_before=None if changes.is_recreated else state.pruned_before,
-        cases_pruned_before=None if changes.is_recreated else state.cases_pruned_before,
-    )
-
-
-def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime) -> Sequence[SessionId]:
+def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime, *, lowest: int) -> Sequence[SessionId]:
     """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
     columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
+    sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY relative_id DESC"
     due: list[tuple[str, SessionId]] = []
-    for row in file.execute(f"SELECT {columns} {_UNFINISHED} ORDER BY relative_id DESC", key):
+    for row in file.execute(sql, (*key, lowest)):
         session = Session(
-            id=from_sql(row["id"]),
+            id=row["id"],
             relative_id=row["relative_id"],
-            status=SessionStatus(from_sql(row["status"])),
+            status=SessionStatus(row["status"]),
             finish_date=to_time(row["finish_date"]),
         )
         if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
@@ -182,14 +155,15 @@ def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime) -> Sequence[Sess
     return [session for _, session in sorted(due, key=lambda each: each[0])]
 
 
-def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:
+def _load_saved(file: DatabaseFile, suite: int, page: PageToSave, state: SuiteState) -> list[SavedSession]:
     """Return the sessions in the database that have the same `relative_id` as one on the page."""
     sql = f"""
-        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at
+        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at, marked_at
         FROM session_rows LEFT JOIN members ON members.number = created_by
         WHERE suite = ? AND relative_id IN (SELECT value FROM json_each(?))
     """
     numbers = json.dumps([*{session.relative_id for session in (*page.listed, *page.sessions)}])
+    recreated_at = None if state.recreated_at is None else unstructure_time(state.recreated_at)
     return [
         SavedSession(
             number=row["number"],
@@ -198,17 +172,18 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedS
             row=tuple(row)[: len(FIELDS)],
             is_missing=row["missing_since"] is not None,
             is_deleted=row["deleted_at"] is not None,
+            is_replaced=recreated_at is not None and row["marked_at"] == recreated_at,
         )
         for row in file.execute(sql, (suite, numbers))
     ]
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int, rows: Sequence[Row], unfinished: Collection[StoredId], now: datetime
+    file: DatabaseFile, suite: int, rows: Sequence[Row], unfinished: Collection[str], now: datetime
 ) -> None:
     """Save sessions. An unfinished one counts as checked now: the page has just shown its state."""
     members = _save_members(file, {row[_CREATED_BY] for row in rows})
-    checked = time_to_sql(now)
+    checked = unstructure_time(now)
     file.execute_many(
         _SAVE_SESSION,
         [
@@ -223,26 +198,49 @@ def _save_sessions(
 
 def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
     """Remove the marks of sessions that were found again."""
-    sql = """
-        UPDATE session_rows SET (missing_since, deleted_at, marked_at, position) = (NULL, NULL, NULL, next_position())
-        WHERE number = ?
+    file.execute_many(f"{_SET_MARKS} WHERE number = ?", [(*Marks(), number) for number in numbers])
+
+
+def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, before: SuiteState, now: datetime) -> bool:
+    """Mark sessions that a page should have listed. Return whether any was marked.
+
+    If the list before has appeared again, its sessions lose their marks, and those of the other list get them.
     """
-    file.execute_many(sql, [(number,) for number in numbers])
+    replaced: list[int] = []
+    is_reverted = changes.is_reverted and before.recreated_at != now
+    if before.recreated_at is not None and (is_reverted or changes.is_confirmed):
+        sql = "SELECT number FROM session_rows WHERE suite = ? AND marked_at = ? AND deleted_at IS NULL"
+        replaced = [number for (number,) in file.execute(sql, (suite, unstructure_time(before.recreated_at)))]
+    kept = [*changes.present, *replaced] if is_reverted else changes.present
+    marked = False
+    for low, high in changes.absent:
+        condition = "relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))"
+        marked |= _mark(file, suite, condition, (low, high, json.dumps(kept)), now)
+    if is_reverted:
+        _restore(file, replaced)
+    elif replaced:
+        marked |= _mark(file, suite, "number IN (SELECT value FROM json_each(?))", (json.dumps(replaced),), now)
+    return marked
 
 
-def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
-    """Mark sessions that a page should have listed, by `MARK_ABSENT`. Return whether any was marked.
-
-    This is done in SQL, since a page may prove that many sessions do not exist.
-    """
+def _mark(file: DatabaseFile, suite: int, condition: str, parameters: Sequence[object], now: datetime) -> bool:
+    """Mark sessions that meet a condition, once in a sync. Return whether there are any."""
+    time, marked = unstructure_time(now), False
     sql = f"""
-        UPDATE session_rows SET {MARK_ABSENT}, marked_at = :now, position = next_position()
-        WHERE suite = :suite AND relative_id BETWEEN :low AND :high AND {IS_NOT_MARKED}
-        AND number NOT IN (SELECT value FROM json_each(:present))
+        SELECT {", ".join(Marks._fields)}, number FROM session_rows
+        WHERE suite = ? AND {condition} AND deleted_at IS NULL AND marked_at IS NOT ? LIMIT {_CHUNK}
     """
-    parameters = {"now": time_to_sql(now), "suite": suite, "present": json.dumps(changes.present)}
-    marked = [file.execute(sql, {**parameters, "low": low, "high": high}).rowcount for low, high in changes.absent]
-    return any(marked)
+    while rows := file.execute(sql, (suite, *parameters, time)).fetchall():
+        marks = [(*next_marks(Marks(*row[:-1]), time), row["number"]) for row in rows]
+        file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
+        marked = True
+    return marked
+
+
+def _unmark_below(file: DatabaseFile, suite: int, number: int) -> None:
+    """Remove the marks of missing sessions below the end of the list: Buddy has deleted what is older."""
+    sql = f"{_SET_MARKS} WHERE suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
+    file.execute(sql, (*Marks(), suite, number))
 
 
 def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:

@@ -1,6 +1,6 @@
-"""Deletes old sessions, or only their test cases, or a whole suite, and returns their space to the file system.
+"""Deletes old sessions with their test cases, or a whole suite, and returns their space to the file system.
 
-What was pruned is not saved again: a suite notes the time before which its sessions, or their cases, were pruned.
+What was pruned is not saved again: a suite notes the time before which its sessions were pruned.
 """
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
@@ -14,11 +14,11 @@ from attrs import evolve
 
 from ..models import Session, SuiteKey
 from .cases import forget_unused_tests
-from .columns import time_to_prefix, to_sql, to_time
+from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
-from .file import BUSY_TIMEOUT, DatabaseFile
+from .file import SQLITE_TIMEOUT, DatabaseFile
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
-from .sessions import load_newest_ci_run
+from .sessions import load_deciding_sessions
 from .suites import load_state, save_state
 
 _VACUUM_PAGES = 2_000
@@ -47,8 +47,8 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
     return (min(filter(None, (now, *others))) - age).replace(microsecond=0)
 
 
-def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_only: bool = False) -> int:
-    """Delete the sessions created before a time, in whole seconds, or only their cases. Return their number.
+def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
+    """Delete the sessions created before a time, in whole seconds. Return their number.
 
     One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
     """
@@ -57,23 +57,19 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime, *, cases_on
         old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_newest_ci_run(file, key)])
-        count = _delete_cases(file, _OLD, old)
-        if cases_only:
-            state = evolve(state, cases_pruned_before=before)
-        else:
-            count = file.execute(f"DELETE {_OLD}", old).rowcount
-            state = evolve(state, pruned_before=max(before, state.pruned_before or before))
+        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])
+        _delete_cases(file, _OLD, old)
+        count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
-            save_state(file, key, state)
+            save_state(file, key, evolve(state, pruned_before=max(before, state.pruned_before or before)))
             forget_unused_tests(file, number)
-            record_prune(file, key, number, before, cases_only=cases_only)
+            record_prune(file, key, number, before)
     return count
 
 
 def _number_of(file: DatabaseFile, suite: int, session: Session) -> int:
     sql = "SELECT number FROM session_rows WHERE suite = ? AND id = ?"
-    return int(file.execute(sql, (suite, to_sql(session.id))).fetchone()["number"])
+    return int(file.execute(sql, (suite, session.id)).fetchone()["number"])
 
 
 def return_space(file: DatabaseFile) -> bool:
@@ -96,15 +92,13 @@ def shrink_file(file: DatabaseFile) -> None:
     try:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
-        file.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+        file.execute(f"PRAGMA busy_timeout = {SQLITE_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> int:
-    """Delete the cases of sessions, given as SQL. Return the number of sessions whose cases were read."""
-    condition = f"WHERE session IN (SELECT number {sessions})"
-    file.execute(f"DELETE FROM case_rows {condition}", parameters)
-    file.execute(f"DELETE FROM case_groups {condition}", parameters)
-    return file.execute(f"DELETE FROM case_reads {condition}", parameters).rowcount
+def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> None:
+    """Delete the cases of sessions, given as SQL."""
+    for table in ("case_rows", "case_groups", "case_reads"):
+        file.execute(f"DELETE FROM {table} WHERE session IN (SELECT number {sessions})", parameters)
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:

@@ -32,10 +32,9 @@ _CASE_ID = "coalesce(each.id, tests.id)"
 _UNRESERVED = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~"
 """The characters of an id that are not encoded in a URL."""
 
-# A URL of the session that is a blob, which has a lone surrogate, is not equal to any text.
 _CASE_URL = f"""
     CASE WHEN each.status IN ('FAILED', 'ERROR') THEN each.url
-    WHEN trim({_CASE_ID} || case_groups.id, '{_UNRESERVED}') = '' AND sessions.url = CAST(sessions.url AS TEXT)
+    WHEN trim({_CASE_ID} || case_groups.id, '{_UNRESERVED}') = ''
     THEN sessions.url || '/test-groups/' || case_groups.id || '/cases/' || {_CASE_ID} END
 """
 
@@ -97,9 +96,9 @@ SCHEMA = (
     CREATE TABLE session_rows (
         number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, {_COLUMNS},
         missing_since TEXT, deleted_at TEXT,
-        -- internal: the time of the sync that set the last of these two; for an unfinished session, that of the last
-        -- sync that saved or requested it
-        marked_at TEXT, checked_at TEXT,
+        -- internal: how many syncs in a row did not find it, and the time of the last one; for an unfinished session,
+        -- that of the last sync that saved or requested it
+        absences INTEGER NOT NULL DEFAULT 0, marked_at TEXT, checked_at TEXT,
         -- internal: the position at which the session, its marks or its cases last changed
         position INTEGER NOT NULL,
         UNIQUE (suite, id)
@@ -118,7 +117,7 @@ SCHEMA = (
     """,
     # Descending, as a first sync inserts, and only the day: else it would be twice as large.
     f"CREATE INDEX sessions_age ON session_rows (suite, {DAY} DESC)",
-    # Internal: when suites were last forgotten or pruned (`change` is forget, prune or prune-cases), for copies.
+    # Internal: when suites were last forgotten or pruned (`change` is forget or prune), for copies.
     """
     CREATE TABLE suite_changes (
         position INTEGER PRIMARY KEY, workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
@@ -141,9 +140,9 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, deleted_at TEXT,
-        -- internal: the number in other tables; when the last sync began that has read the suite to its end; a
-        -- `SuiteState` as JSON, null if the suite was only listed
-        number INTEGER PRIMARY KEY, synced_at TEXT, state TEXT,
+        -- internal: as in `session_rows`; the number in other tables; when the last sync began that has read the suite
+        -- to its end; a `SuiteState` as JSON, null if the suite was only listed
+        absences INTEGER NOT NULL DEFAULT 0, marked_at TEXT, number INTEGER PRIMARY KEY, synced_at TEXT, state TEXT,
         UNIQUE (workspace, project, suite_id)
     )
     """,

@@ -4,15 +4,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+
+from attrs import evolve
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
-from ..analysis.completeness import find_judged_runs
+from ..analysis.commits import SessionList, find_commits
+from ..analysis.suite_status import has_enough_commits, judge_suite
 from ..models import Session, SuiteKey
-from .columns import OF_BRANCH, Members, to_session, to_sql
+from ..questions.suite_reader import MAX_SEARCHED
+from .columns import OF_BRANCH, Members, to_session
 from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_SUITE
+from .suites import load_known_list
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
@@ -44,7 +50,7 @@ def load_sessions(
         AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
     members: Members = {}
-    rows = file.execute(sql, (*key, to_sql(branch), up_to, limit))
+    rows = file.execute(sql, (*key, branch, up_to, limit))
     return [to_session(row, members) for row in rows]
 
 
@@ -65,13 +71,31 @@ async def load_pages(
         yielded = {session.id for session in sessions if session.relative_id == last}
 
 
-def load_newest_ci_run(file: DatabaseFile, key: SuiteKey) -> list[Session]:
-    """Return the sessions that decide whether a suite is red, of the newest CI run of its main branch."""
+def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session | None:
+    """Return the session with this `relative_id` or ID that is not deleted; None if there is none."""
+    column = "relative_id" if isinstance(name, int) else "id"
+    sql = f"SELECT {', '.join(FIELDS)} FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL AND {column} = ?"
+    row = file.execute(sql, (*key, name)).fetchone()
+    return None if row is None else to_session(row, {})
+
+
+def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Session]:
+    """Return the sessions of the commit that says whether the main branch of a suite is red."""
+    known = load_known_list(file, key)
+
+    def load(branch: str | None, limit: int = NEWEST) -> SessionList:
+        sessions = load_sessions(file, key, branch=branch, limit=limit)
+        end = "cut" if len(sessions) == limit else known.end
+        return SessionList(sessions=sessions, end=end, as_of=known.as_of or datetime.now(UTC))
+
+    newest = load(None)
     older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
-    newest = load_sessions(file, key, limit=NEWEST)
-    branch = main_branch({session.id: session for session in [*newest, *older]}.values())
-    for limit in (NEWEST, _PAGE_SIZE):
-        sessions = [] if branch is None else load_sessions(file, key, branch=branch, limit=limit)
-        if ci_runs := find_judged_runs(sessions, is_complete=len(sessions) < limit):
-            return list(ci_runs[0].deciding)
-    return []
+    name = main_branch({session.id: session for session in [*newest.sessions, *older]}.values())
+    if name is None:
+        return ()
+    own = evolve(newest, sessions=[session for session in newest.sessions if session.branch == name])
+    if not has_enough_commits(own):
+        lists = (load(name, limit) for limit in range(NEWEST, MAX_SEARCHED + 1, NEWEST))
+        own = next((each for each in lists if each.end != "cut" or len(find_commits(each)) > 1), own)
+    status = judge_suite(key, name, own)
+    return status.commit.sessions if status.commit is not None else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Self
 
 from attrs import evolve
 
+from .._base.async_only import AsyncContext
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -32,19 +33,21 @@ from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.read_ahead import RequestSlots
-from .._streams.events import ChangeSource
 from .._streams.harvest import Harvest, OnFailure
-from .._streams.status import StatusSource, StatusWatch
-from .._streams.watch import OnFirstFailure, Watch
+from .._streams.poller import OnFirstFailure
+from .._streams.status_watch import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
-from ..analysis.suite_status import NoVerdict, SuiteStatus, VerdictSearch, find_status
-from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase, TestKey, TestRun
-from .cases import load_cases, load_history, load_runs
+from ..analysis.suite_status import NoVerdict, SuiteStatus
+from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
+from ..questions.questions import Questions
+from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseFile, DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
+from .saved_source import SavedSource
 from .sessions import load_pages, load_sessions
 from .suites import SavedSuite, load_saved_suites, load_state, load_suites
 from .sync import SuiteSync
@@ -52,17 +55,19 @@ from .sync_run import SyncRun
 from .watches import WatchState
 
 
-class SessionStore:
-    """A SQLite database of sessions that is kept up to date. Use it as `async with`, or `open` and `close` it.
+class SessionStore(AsyncContext, Questions):
+    """A SQLite database of sessions that is kept up to date, and answers the same `Questions` as a client.
+
+    Use it as `async with`, or `open` and `close` it.
 
     One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
-    one process share a file: they sync different suites at the same time, and one suite one after the other. Reading
-    never waits for a sync. Every call waits up to 30 seconds for another program that is writing to the file.
+    one process share a file: they sync different suites at the same time. Reading never waits for a sync. Every call
+    waits up to 30 seconds for another program that is writing to the file.
 
     You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`:
     `sessions` with the fields of `Session`, and `suites`, both with `missing_since` and `deleted_at` (see `sync`);
     `cases` with `session_id`, and the fields of `TestCase` without `failure`. Times are ISO 8601 text in UTC,
-    `created_by` is JSON, and text with a lone surrogate is a blob. All tables are internal.
+    `created_by` is JSON. All tables are internal.
 
     A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
     argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.
@@ -79,6 +84,7 @@ class SessionStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # SQLite takes "" and ":memory:" for databases without a file. An absolute path always means a file.
         self._thread = DatabaseThread(os.path.abspath(os.fsdecode(path)))
+        super().__init__(SavedSource(self._thread))
 
     def __repr__(self) -> str:
         return f"<SessionStore {self._thread.path}>"
@@ -95,8 +101,8 @@ class SessionStore:
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
-        A complete database in a folder in which this process may create no file can be read, but not synced. A file
-        that belongs to another program is rejected with `StoreError`, and not changed.
+        A file that belongs to another program is rejected with `StoreError`, and not changed. So is one that this
+        process may not write, nor its folder: SQLite needs both, also to read. Copy the file.
         """
         await self._thread.open()
 
@@ -110,7 +116,6 @@ class SessionStore:
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
         wait: float = 0.0,
-        after: int | Mapping[SuiteKey, int] | None = None,
         since: datetime | None = None,
         cases: CaseScope | None = None,
         cases_branch: str | None = None,
@@ -134,12 +139,11 @@ class SessionStore:
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            wait: Seconds to wait for another process that syncs into the file, or prunes it.
-            after: Only sessions with a higher `relative_id` are saved and yielded, as in `BuddyClient.harvest`. A later
-                sync can read the others. The sessions between the new and the saved ones are all saved, so that no gap
-                remains, unless that has more than 10,000 `relative_id`s.
-            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`, with
-                the same exception as for `after`.
+            wait: Seconds to wait for another process that syncs into the file, or prunes it, and for each suite that
+                another task of this process syncs.
+            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`. A
+                later sync can read the others. What is newer than the newest saved session is always saved, so that no
+                gap remains.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
                 are read once. When the session changes, they are deleted, and read again. If something is in doubt (a
@@ -161,9 +165,9 @@ class SessionStore:
 
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
-            StoreError: While iterating, before any request: another process is syncing into the file, or pruning it;
-                `error.retryable` is True. If the file fails during a sync, every suite that is not completely read
-                fails with this error, and no more requests are made.
+            StoreError: While iterating, before any request: another process is syncing into the file, or pruning it, or
+                another task syncs the suite; `error.retryable` is True. If the file fails during a sync, every suite
+                that is not completely read fails with this error, and no more requests are made.
         """
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
@@ -173,44 +177,44 @@ class SessionStore:
         validate_int("details", details, minimum=0)
         if keep is not None:
             validate_age("keep", keep)
-        self._thread.check_writable()
-        run = SyncRun(buddy, self._thread)
+        self._thread.check_open()
+        run = SyncRun(buddy, self._thread, wait=wait)
 
-        def read(key: SuiteKey, after: int, slots: RequestSlots) -> SuiteSync:
-            scope = SyncScope(after=after, since=since, cases=cases, cases_branch=cases_branch, details=details)
+        def read(key: SuiteKey, _after: int, slots: RequestSlots) -> SuiteSync:
+            scope = SyncScope(since=since, cases=cases, cases_branch=cases_branch, details=details)
             return SuiteSync(run, key, scope, full=full, keep=keep, slots=slots)
 
         return Harvest(
             buddy.api,
             suites,
             read,
-            after=after,
+            after=None,
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
             unique=True,
         )
 
-    async def prune(self, *, older_than: timedelta, cases_only: bool = False, wait: float = 0.0) -> int:
+    async def prune(self, *, older_than: timedelta, wait: float = 0.0) -> int:
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
-        With `cases_only`, only their test cases are deleted. Return the number of sessions that were deleted, or whose
-        cases were. The age is that of `create_date`; a session without a date is kept. So are those of the
-        newest CI run of the main branch: they say whether the suite is red. No later sync saves what was pruned
-        again, not even with `full`: to get it back, sync into a new file. `wait` is that of `sync`.
+        Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
+        kept. So are those of the commit that says whether the main branch is red. No later sync
+        saves what was pruned again, not even with `full`: to get it back, sync into a new file. `wait` is that of
+        `sync`.
 
         Other programs can read and write meanwhile. If one keeps a transaction open, only the file is shortened later.
         After a `StoreError`, some suites may be pruned already.
         """
         validate_age("older_than", older_than)
         validate_seconds("wait", wait, zero_allowed=True)
-        self._thread.check_writable()
+        self._thread.check_open()
         count = 0
         async with hold_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
             for suite in await self._thread.run(load_suites, with_deleted=True):
-                async with hold_suite(self._thread.path, suite.key):
-                    count += await self._thread.run(prune_suite, suite.key, before, cases_only=cases_only)
+                async with hold_suite(self._thread.path, suite.key, wait=wait):
+                    count += await self._thread.run(prune_suite, suite.key, before)
             await self._finish_deleting()
         return count
 
@@ -221,9 +225,9 @@ class SessionStore:
         """
         key = validate_key(suite)
         validate_seconds("wait", wait, zero_allowed=True)
-        self._thread.check_writable()
+        self._thread.check_open()
         async with hold_file(self._thread.path, wait=wait):
-            async with hold_suite(self._thread.path, key):
+            async with hold_suite(self._thread.path, key, wait=wait):
                 await self._thread.run(forget_suite, key)
             await self._finish_deleting()
 
@@ -273,7 +277,7 @@ class SessionStore:
         return count
 
     def changes(self, after: int = 0) -> AsyncIterator[StoreChange]:
-        """Iterate over what was saved, changed or marked since a position, so that a copy elsewhere can follow.
+        """Iterate over what was saved, marked or deleted since a position, so that a copy elsewhere can follow.
 
         Changes come in the order of their positions; only the last change of a session is kept. Begin with `after=0`,
         and save the `position` of the last change with the copy, in one transaction: pass it as `after` the next time.
@@ -288,7 +292,7 @@ class SessionStore:
     def watch(
         self,
         buddy: BuddyClient,
-        suites: Iterable[SuiteRef],
+        suites: Iterable[SuiteRef] | str,
         *,
         name: str = "default",
         interval: float = 60.0,
@@ -309,34 +313,33 @@ class SessionStore:
             StoreError: While iterating: another watch of this name is running, or a change cannot be saved. The next
                 iteration tries to save it again.
         """
-        self._thread.check_writable()
-        state = WatchState(self._thread, "changes", name, branch)
-        source = ChangeSource(branch, state)
-        return Watch(buddy.api, suites, source, interval=interval, on_failure=on_failure, hold=state.hold)
+        self._thread.check_open()
+        saved = WatchState(self._thread, "changes", name, branch)
+        return Watch(ChangePoller(buddy.api, suites, branch, interval=interval, on_failure=on_failure, saved=saved))
 
     def watch_status(
         self,
         buddy: BuddyClient,
-        suites: Iterable[SuiteRef],
+        suites: Iterable[SuiteRef] | str,
         *,
         name: str = "default",
-        branch: str | Main | None = MAIN,
+        branch: str | Main = MAIN,
         interval: float = 60.0,
         on_failure: OnFirstFailure = "raise",
     ) -> StatusWatch:
         """Return the status changes of many suites as one stream, from where the last one of this name stopped.
 
-        An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, the event
-        that was not acknowledged is reported again, and none is lost. The first event of a suite that was never watched
-        is its current status. Each `branch` has its own state. `name` and errors are those of `watch`. A `watch` and
-        a `watch_status` can have the same name.
+        An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, what was not
+        acknowledged is reported again, in one event with what has changed since; what has changed back is not. The
+        first event of a suite that was never watched is its current status. Each `branch` has its own state. `name` and
+        errors are those of `watch`. A `watch` and a `watch_status` can have the same name.
 
         The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
         """
-        self._thread.check_writable()
-        state = WatchState(self._thread, "status", name, validate_judged_branch(branch))
-        source = StatusSource(buddy.api, branch, state)
-        return StatusWatch(buddy.api, suites, source, interval=interval, on_failure=on_failure, hold=state.hold)
+        self._thread.check_open()
+        saved = WatchState(self._thread, "status", name, validate_judged_branch(branch))
+        poller = StatusPoller(buddy.api, suites, branch, interval=interval, on_failure=on_failure, saved=saved)
+        return StatusWatch(poller)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, except deleted ones, newest first.
@@ -361,58 +364,6 @@ class SessionStore:
         """
         return await self._thread.run(load_cases, validate_key(suite), validate_session(session))
 
-    async def runs(
-        self,
-        suite: SuiteRef,
-        *,
-        cases: CaseScope = "all",
-        branch: str | Main | None = MAIN,
-        up_to: int | None = None,
-        last: int | None = None,
-    ) -> list[TestRun]:
-        """Return the sessions that are SUCCESSFUL or ERROR and whose test cases were saved, with these, oldest first.
-
-        Args:
-            suite: The suite.
-            cases: "all" for the sessions of which all cases were saved; "failed" for only the failing cases, also of
-                sessions of which only these were saved: their `scope` is "failed".
-            branch: Only sessions of this branch; None for all sessions (default: the main branch, as `main_branch`
-                determines it from the newest 100 sessions; without a main branch, there are no runs).
-            up_to: Only sessions with this `relative_id` or a lower one.
-            last: The maximum number of sessions, the newest ones.
-
-        Raises:
-            ConfigError: `cases` is "all", and only failing cases were saved; or no cases of the suite were.
-        """
-        key, scope = validate_key(suite), validate_scope(cases)
-        highest = None if up_to is None else validate_int("up_to", up_to)
-        number = None if last is None else validate_int("last", last)
-        name = await self._search(key).choose_branch(branch)
-        if name is None and branch is MAIN:
-            return []
-        return await self._thread.run(load_runs, key, scope, branch=name, up_to=highest, last=number)
-
-    async def history(self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main | None = MAIN) -> list[TestRun]:
-        """Return the sessions of which it is known what one test did, each with the cases of this test, newest first.
-
-        If only the failing cases of a session were saved (`scope` "failed"), and the test is none of them, it did not
-        fail: `cases` is empty. A session of which all cases were saved is left out if the test is none of them.
-
-        Args:
-            suite: The suite.
-            test: The `key` of a case; or its text, or a part of that which fits one saved test.
-            branch: Only sessions of this branch, as in `runs`.
-
-        Raises:
-            ConfigError: The text fits no saved test, or several: the notes of the error name them. Or no cases of the
-                suite were saved.
-        """
-        key = validate_key(suite)
-        name = await self._search(key).choose_branch(branch)
-        if name is None and branch is MAIN:
-            return []
-        return await self._thread.run(load_history, key, test, branch=name)
-
     async def suites(self) -> list[Suite]:
         """Return the suites that were synced, except deleted ones, sorted by their keys.
 
@@ -424,9 +375,7 @@ class SessionStore:
         """Return what the file has of each suite that was synced, with deleted ones, sorted by their keys."""
         return await self._thread.run(load_saved_suites)
 
-    async def status(
-        self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main | None = MAIN
-    ) -> list[SuiteStatus]:
+    async def status(self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, as `BuddyClient.status` does, from what was saved: without a request.
 
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
@@ -435,24 +384,17 @@ class SessionStore:
             suites: The suites; None for all that were synced, sorted by their keys.
             branch: As in `BuddyClient.status`.
         """
-        selected = validate_judged_branch(branch)
-        chosen = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
         states = {each.suite: each for each in await self.info()}
-        statuses: list[SuiteStatus] = []
-        for key in states if chosen is None else chosen:
-            state = states.get(key)
-            if state is None or state.missing_since is None:
-                status = await find_status(self._search(key), key, branch=selected)
-            else:
+        keys = list(states) if suites is None else [validate_key(each) for each in validate_suites(suites)]
+        found = {key for key in keys if key not in states or states[key].missing_since is None}
+        statuses = {each.suite: each for each in await super().status(found, branch=branch)}
+        for key, state in states.items():
+            if state.missing_since is not None:
                 reason: NoVerdict = "missing" if state.deleted_at is None else "deleted"
-                status = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
-            if state is not None:
-                status = evolve(status, name=state.name, synced_at=state.synced_at)
-            statuses.append(status)
-        return statuses
-
-    def _search(self, suite: SuiteKey) -> VerdictSearch:
-        return VerdictSearch(lambda branch: self.pages(suite, branch=branch))
+                statuses[key] = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
+            if key in statuses:
+                statuses[key] = evolve(statuses[key], name=state.name, synced_at=state.synced_at)
+        return [statuses[key] for key in keys]
 
     async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
         """Return the known range: its lowest and highest `relative_id`. Between them, every session is saved or pruned.
@@ -460,4 +402,4 @@ class SessionStore:
         None if the suite was not synced, or if nothing is known, for example because its list is out of order.
         """
         state = await self._thread.run(load_state, validate_key(suite))
-        return state.known.main
+        return state.known

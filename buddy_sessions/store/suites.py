@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from attrs import frozen
 from cattrs.preconf.json import make_converter
 
+from .._decoding.hooks import unstructure_time
 from ..models import Suite, SuiteKey
-from .columns import IS_NOT_MARKED, MARK_ABSENT, convert, from_sql, time_to_sql, to_sql, to_time
-from .exchange import Interval, SuiteState
+from .columns import convert, to_time
+from .evidence import Marks, next_marks
+from .exchange import Bottom, Interval, SuiteState
 from .file import DatabaseFile
 from .schema import OF_SUITE, SUITE_NUMBER
 
@@ -25,6 +28,44 @@ def load_state(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     """Return the state of a suite."""
     row = file.execute(f"SELECT state FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     return SuiteState() if row is None else _to_state(row["state"])
+
+
+@frozen(kw_only=True)
+class KnownList:
+    """What a database knows of the list of a suite.
+
+    Attributes:
+        lowest_id: Down to this `relative_id`, every existing session is saved, unless `doubt` says why not.
+        end: What is below, as in `SessionList`.
+        as_of: When the last sync began that has read the suite to its end; None if there was none.
+    """
+
+    lowest_id: int
+    end: Literal["beginning", "pruned", "cut"]
+    as_of: datetime | None
+    doubt: str
+
+
+def load_known_list(file: DatabaseFile, key: SuiteKey) -> KnownList:
+    """Return what is known of the list of a suite."""
+    row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    if row is None or row["state"] is None:
+        return KnownList(lowest_id=1, end="cut", as_of=None, doubt="the suite was not synced")
+    known, as_of = _to_state(row["state"]).known_range, to_time(row["synced_at"])
+    sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
+    newest = file.execute(sql, key).fetchone()["newest"]
+    if row["missing_since"] is not None:
+        return KnownList(lowest_id=1, end="cut", as_of=as_of, doubt="the last sync did not find the suite")
+    if known is None:
+        doubt = "" if newest is None else "the list of sessions was not read completely: sync again"
+        return KnownList(lowest_id=1, end="beginning", as_of=as_of, doubt=doubt)
+    is_behind = newest is not None and newest > known.high
+    return KnownList(
+        lowest_id=known.low,
+        end="pruned" if known.bottom == "prune" else "cut" if known.bottom in {None, "since"} else "beginning",
+        as_of=as_of,
+        doubt=f"newer sessions than #{known.high} were not read completely: sync again" if is_behind else "",
+    )
 
 
 def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
@@ -43,18 +84,20 @@ def _to_state(text: str | None) -> SuiteState:
 
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
-    """Record that the server does not know a suite, by `MARK_ABSENT`."""
-    sql = f"""
-        UPDATE suite_rows SET {MARK_ABSENT}, {MARK_INCOMPLETE}
-        WHERE workspace = :workspace AND project = :project AND suite_id = :suite_id AND {IS_NOT_MARKED}
-    """
-    file.execute(sql, {**key._asdict(), "now": time_to_sql(now)})
+    """Record that the server does not know a suite, by `next_marks`. Its sessions and its known range stay."""
+    names = ", ".join(Marks._fields)
+    row = file.execute(f"SELECT {names} FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    if row is not None:
+        marks = next_marks(Marks(*row), unstructure_time(now))
+        sql = f"UPDATE suite_rows SET ({names}) = (?, ?, ?, ?), {MARK_INCOMPLETE} WHERE {OF_SUITE}"
+        file.execute(sql, (*marks, *key))
 
 
 def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
-    sql = f"UPDATE suite_rows SET missing_since = NULL, deleted_at = NULL WHERE {OF_SUITE} AND missing_since NOT NULL"
-    file.execute(sql, key)
+    names = ", ".join(Marks._fields)
+    sql = f"UPDATE suite_rows SET ({names}) = (?, ?, ?, ?) WHERE {OF_SUITE} AND missing_since NOT NULL"
+    file.execute(sql, (*Marks(), *key))
 
 
 def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite]:
@@ -64,13 +107,13 @@ def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite
     sql = f"SELECT {columns} FROM suite_rows WHERE {condition} ORDER BY 1, 2, 3"
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
-        for *key, name, identifier, html_url in (map(from_sql, row) for row in file.execute(sql))
+        for *key, name, identifier, html_url in file.execute(sql)
     ]
 
 
 def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that a sync of a suite has read to its end."""
-    file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time_to_sql(now), *key))
+    file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
 
 
 @frozen(kw_only=True)
@@ -84,6 +127,7 @@ class SavedSuite:
         missing: How many of them the last sync did not find.
         deleted: The number of saved sessions that are deleted.
         known_range: The known range, as of `SessionStore.known_range`.
+        bottom: What is below it, as of `KnownRange`.
         synced_at: When the last sync began that has read the suite to its end.
         missing_since: When the first sync began that did not find the suite; None if the last one has found it.
         deleted_at: The same time, once two syncs did not find it.
@@ -95,6 +139,7 @@ class SavedSuite:
     missing: int
     deleted: int
     known_range: Interval | None
+    bottom: Bottom | None
     synced_at: datetime | None
     missing_since: datetime | None
     deleted_at: datetime | None
@@ -109,19 +154,21 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             ({count} IS NOT NULL) AS deleted
         FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3
     """
+    states = ((row, _to_state(row["state"])) for row in file.execute(sql))
     return [
         SavedSuite(
-            suite=SuiteKey(*map(from_sql, row[:3])),
-            name=from_sql(row["name"]),
+            suite=SuiteKey(*row[:3]),
+            name=row["name"],
             sessions=row["sessions"],
             missing=row["missing"],
             deleted=row["deleted"],
-            known_range=_to_state(row["state"]).known.main,
+            known_range=state.known,
+            bottom=None if state.known_range is None else state.known_range.bottom,
             synced_at=to_time(row["synced_at"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),
         )
-        for row in file.execute(sql)
+        for row, state in states
     ]
 
 
@@ -141,22 +188,19 @@ def save_names(
     Those that were listed are neither missing nor deleted. The others are suites that were synced, and are not deleted.
     """
     with file.transaction():
-        file.execute("INSERT OR REPLACE INTO projects VALUES (?, ?, ?)", (workspace, project, time_to_sql(now)))
+        file.execute("INSERT OR REPLACE INTO projects VALUES (?, ?, ?)", (workspace, project, unstructure_time(now)))
         file.execute_many(
             """
             INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, project, suite_id) DO UPDATE
-            SET (name, identifier, html_url, missing_since, deleted_at) =
-                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL)
+            SET (name, identifier, html_url, missing_since, deleted_at, absences, marked_at) =
+                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL, 0, NULL)
             """,
-            [
-                tuple(map(to_sql, (workspace, project, suite.id, suite.name, suite.identifier, suite.html_url)))
-                for suite in suites
-            ],
+            [(workspace, project, suite.id, suite.name, suite.identifier, suite.html_url) for suite in suites],
         )
     listed = {suite.id for suite in suites}
     sql = (
         "SELECT suite_id FROM suite_rows WHERE (workspace, project) = (?, ?) AND state NOT NULL AND deleted_at IS NULL"
     )
-    saved = [from_sql(row["suite_id"]) for row in file.execute(sql, (workspace, project))]
+    saved = [row["suite_id"] for row in file.execute(sql, (workspace, project))]
     return [SuiteKey(workspace, project, suite_id) for suite_id in saved if suite_id not in listed]

@@ -1,15 +1,13 @@
 """The sync of one suite: reads what the database lacks, and saves it.
 
 All state of the sync is in the event loop. The thread of the database gets a page, saves it, and returns what has
-changed:
-
-    plan → page → save_page → plan → … → finish_sync
+changed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -23,16 +21,50 @@ from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
-from .exchange import CompleteSync, Interval, PageToSave, SavedPage, SyncScope
+from .evidence import ReadRange
+from .exchange import ALL_NUMBERS, CompleteSync, Interval, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .file import DatabaseFile
 from .lock import hold_suite
 from .pages import count_above, find_missing, finish_sync, load_newest, load_start, save_page, withdraw_claims
-from .plan import RangeReading, ReadRange, SyncPlan
 from .prune import prune_suite, return_space
 from .suites import mark_suite_missing, mark_suite_synced
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
+
+MAX_CHECKS = 10
+"""The number of unfinished sessions that the sync of a suite requests by themselves."""
+
+
+@attrs.define(kw_only=True)
+class _Progress:
+    """What a sync has found so far.
+
+    Attributes:
+        scope: What to save, with the limit of `keep`.
+        state: What the database knows now.
+        before: The state to restore if the list is out of order.
+        due: The unfinished sessions to check that no page has shown.
+        top: The highest `relative_id` on the first page.
+        is_stale: Whether the first page is older than what is saved.
+        is_unchanged: Whether the first page is that of the last complete sync.
+        is_verified: Whether the list was in order so far.
+        is_contradicted: Whether the known range was dropped: the list is read once more.
+        all_above: Above this `relative_id`, it is read completely then, whatever `since` is.
+        complete: What to save if nothing remains to be read, or is in doubt.
+    """
+
+    scope: SyncScope
+    state: SuiteState
+    before: SuiteState
+    due: dict[int, SessionId]
+    top: int = 0
+    is_stale: bool = False
+    is_unchanged: bool = False
+    is_verified: bool = True
+    is_contradicted: bool = False
+    all_above: int = ALL_NUMBERS[1]
+    complete: CompleteSync | None = None
 
 
 class SuiteSync:
@@ -71,26 +103,22 @@ class SuiteSync:
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Read and save what the database lacks, and iterate over the pages that contain new or changed sessions.
 
-        The last page is included even if it is empty.
+        The last page is empty.
         """
         run, key = self._run, self._key
-        async with hold_suite(run.path, key):
+        async with hold_suite(run.path, key, wait=run.wait):
             start = await run.call(load_start, key, run.now)
-            oldest = None if self._keep is None else await run.time_before(self._keep)
-            plan, part = SyncPlan.begin(start, self._scope.limit(oldest), full=self._full)
-            following: ReadRange | None = part
-            while following is not None:
-                part, following = following, None
-                reader = self._read_range(plan, part) if part.session_id is None else self._check(plan, part)
-                async with aclosing(reader) as pages:
-                    async for page in pages:
-                        following = await self._plan_next(plan) if page.is_last else None
-                        is_last = page.is_last and following is None
-                        if page.sessions or is_last:
-                            yield attrs.evolve(page, is_last=is_last)
+            due = {session.relative_id: session for session in start.due}
+            progress = _Progress(scope=await self._limit_scope(), state=start.state, before=start.state, due=due)
+            async with aclosing(self._read(progress)) as pages:
+                async for page in pages:
+                    if page.sessions:
+                        yield attrs.evolve(page, is_last=False)
             self._counts += await run.update_names(key)
-            if await self._read_cases(plan) and plan.complete is not None and plan.is_verified:
-                await run.call(finish_sync, key, plan.complete, top=plan.top)
+            has_cases = progress.is_unchanged or await self._read_cases(progress.scope)
+            if has_cases and progress.complete is not None:
+                unlisted = start.state.unlisted
+                await run.call(finish_sync, key, progress.complete, top=progress.top, unlisted=unlisted)
             if self._full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self._keep is not None:
@@ -99,147 +127,195 @@ class SuiteSync:
                     pass
             await run.call(mark_suite_synced, key, run.now)
             await run.call(DatabaseFile.check_same_file)
+        yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
-    async def _read_range(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
-        """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed.
+    async def _limit_scope(self, sessions: Sequence[Session] = ()) -> SyncScope:
+        """Return the scope without what `keep` would delete. A session with a later date may raise that limit."""
+        return self._scope.limit(None if self._keep is None else await self._run.time_before(self._keep, sessions))
 
-        `is_last` says that a page is the last one of this range; in `pages`, of the sync.
-        """
-        reader = self._reader = await self._new_reader(part)
-        reading = RangeReading(plan, part, is_first=part.high is None)
+    async def _read(self, progress: _Progress) -> AsyncGenerator[SessionPage, None]:
+        """Read what the database lacks; once more from the top after a contradiction. Iterate over the pages."""
+        for is_repair in (False, True):
+            async with aclosing(self._parts(progress)) as parts:
+                async for part in parts:
+                    async with aclosing(self._read_part(progress, part, is_repair=is_repair)) as pages:
+                        async for page in pages:
+                            yield page
+                    if progress.is_unchanged or not progress.is_verified:
+                        return
+                    if progress.is_contradicted and not is_repair:
+                        break
+            if not progress.is_contradicted:
+                return
+
+    async def _parts(self, progress: _Progress) -> AsyncGenerator[ReadRange | SessionId, None]:
+        """Iterate over what to read: ranges of the list, and single sessions. What was found decides what follows."""
+        run, key, known = self._run, self._key, progress.state.known
+        if known is None:
+            yield ReadRange(all_above=progress.all_above)
+        else:
+            yield ReadRange(low=1 if self._full else known[1], all_above=known[1])
+        end = progress.state.end
+        was_found_now = end is not None and end.found_at == run.now
+        if not was_found_now and (number := progress.state.continues_at(progress.scope)) is not None:
+            yield ReadRange(high=number, all_above=progress.all_above)
+        number = progress.top + 1
+        while number := await run.call(find_missing, key, run.now, below=number):
+            yield ReadRange(low=number, high=number, extends=False)
+        if progress.is_stale and (newest := await run.call(load_newest, key)) and newest.relative_id > progress.top:
+            yield newest
+        progress.is_stale = False
+        for _ in range(MAX_CHECKS):
+            if not progress.due:
+                return
+            session = next(iter(progress.due.values()))
+            yield session
+            if progress.due.pop(session.relative_id, None) is not None:  # not found: does the list go on below?
+                yield ReadRange(low=session.relative_id, high=session.relative_id, extends=False)
+
+    def _read_part(
+        self, progress: _Progress, part: ReadRange | SessionId, *, is_repair: bool
+    ) -> AsyncGenerator[SessionPage, None]:
+        if isinstance(part, ReadRange):
+            return self._read_range(progress, part, is_repair=is_repair)
+        return self._request(progress, part, is_repair=is_repair)
+
+    async def _read_range(
+        self, progress: _Progress, part: ReadRange, *, is_repair: bool
+    ) -> AsyncGenerator[SessionPage, None]:
+        """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
+        reader = self._reader = await self._new_reader(progress, part)
         failure: BuddyError | None = None
+        is_first = part.high is None
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    if self._keep is not None:
-                        plan.scope = self._scope.limit(await self._run.time_before(self._keep, page.sessions))
-                    if reading.is_first and reader.first_digest is not None:
-                        plan.complete = CompleteSync(reader.first_digest, plan.scope)
-                    await self._withdraw_claims(plan, reader)
-                    to_save, is_last = reading.take(page, reader.listed)
-                    saved = await self._save(plan, to_save)
-                    if not all(map(plan.scope.includes, saved.changed)):
-                        message = "%s: also saved sessions that `after` or `since` leaves out, so that no gap remains"
-                        _log.info(message, self._key)
-                    is_last = is_last or plan.restarts
-                    if is_last:
-                        plan.checks += reader.stats.requests if part.is_check else 0
-                    yield attrs.evolve(page, sessions=saved.changed, is_last=is_last)
-                    if is_last:
+                    progress.scope = await self._limit_scope(page.sessions)
+                    if is_first and reader.first_digest is not None:
+                        progress.complete = CompleteSync(reader.first_digest, progress.scope)
+                    await self._withdraw_claims(progress, reader, page)
+                    if is_first:
+                        progress.top = max((session.relative_id for session in reader.listed), default=0)
+                    is_verified = progress.is_verified
+                    to_save = part.take(page, reader.listed, progress.state, progress.scope, is_verified=is_verified)
+                    to_save = attrs.evolve(to_save, is_first=is_first and is_verified, is_repair=is_repair)
+                    is_first = False
+                    saved = await self._save(progress, to_save)
+                    yield attrs.evolve(page, sessions=saved.changed)
+                    if part.is_done or saved.is_contradiction:
                         break
-            if reader.is_not_modified:
-                plan.parts_left, plan.missing_below = [], 0
-                self._case_sync = None  # the last sync has read the cases, too
-                yield SessionPage(suite=self._key, number=1, sessions=(), is_last=True)
         except BuddyError as error:
             failure = error
         finally:
+            progress.is_unchanged = reader.is_not_modified
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
-            raise await self._save_failure(plan, reader, failure)
+            raise await self._save_failure(progress, reader, failure)
 
-    async def _new_reader(self, part: ReadRange) -> PageReader:
+    async def _new_reader(self, progress: _Progress, part: ReadRange) -> PageReader:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
-        cursor = None
+        cursor, known_digest, complete = None, None, progress.state.complete
         if part.high is not None:
             # If the offset is wrong, the read needs more requests, but misses no session.
             cursor = Cursor(part.high + 1, await self._run.call(count_above, self._key, part.high))
+        elif complete is None or self._full or progress.due or not progress.scope.is_within(complete.scope):
+            known_digest = b""
+        else:
+            known_digest = complete.digest
         spec = ReadSpec(
             after=part.low - 1,
             cursor=cursor,
             min_id=1,
-            check_end=part.check_end,
+            check_end=True,
             slots=self._slots,
-            known_digest=None if cursor else part.known_digest,
+            known_digest=known_digest,
         )
         return self._run.buddy.api.read(self._key, spec)
 
-    async def _check(self, plan: SyncPlan, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
-        """Request and save one session. Iterate over one page: with the session if it has changed, otherwise empty.
+    async def _request(
+        self, progress: _Progress, session: SessionId, *, is_repair: bool
+    ) -> AsyncGenerator[SessionPage, None]:
+        """Request and save one session. Iterate over one page, with the session if it has changed.
 
-        `is_last` is that of `_read_range`: this page is a range of its own.
+        If the newest one, which the first page lacks, does not exist, that page was right.
         """
-        place = part.low, part.high or part.low
-        sessions: tuple[Session, ...] = ()
+        is_newest, is_known = progress.is_stale, session.id == progress.state.unlisted
+        found: tuple[Session, ...] = ()
         proven: Interval | None = None
-        session_id = part.session_id or ""
-        try:
-            sessions = (await self._run.buddy.session(self._key, session_id),)
-        except NotFoundError:
-            proven = place  # no session exists in this range: those in the database are absent
-        except ConfigError as error:
-            _log.warning("%s: session %r is not checked: %s", self._key, session_id, error)
         self._counts += Stats(requests=1)
-        plan.checks += 1
+        try:
+            found = (await self._run.buddy.session(self._key, session.id),)
+        except NotFoundError:
+            if not is_newest:
+                return
+            proven = progress.top + 1, session.relative_id
+        except ConfigError as error:
+            _log.warning("%s: session %r is not checked: %s", self._key, session.id, error)
+            progress.due.pop(session.relative_id, None)
+        if is_newest and found and not is_known:
+            message = "%s: the list is outdated: it does not contain the newest saved session, %d, which exists"
+            _log.warning(message, self._key, session.relative_id)
         to_save = PageToSave(
-            sessions=sessions,
+            sessions=found,
             proven=proven,
-            is_repair=plan.repair_above is not None,
-            checked=place if part.is_check else None,
+            is_repair=is_repair,
+            checked=session.relative_id,
+            unlisted=session.id if is_newest and found else None,
         )
-        saved = await self._save(plan, to_save)
-        yield SessionPage(suite=self._key, number=0, sessions=saved.changed, is_last=True)
+        saved = await self._save(progress, to_save)
+        yield SessionPage(suite=self._key, number=0, sessions=saved.changed)
 
-    async def _save(self, plan: SyncPlan, to_save: PageToSave) -> SavedPage:
+    async def _save(self, progress: _Progress, page: PageToSave) -> SavedPage:
         """Save a page, in one transaction."""
-        saved = await self._run.call(save_page, self._key, to_save, self._run.now)
-        plan.after_page(to_save, saved)
+        saved = await self._run.call(save_page, self._key, page, self._run.now)
         self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
-        message = None
-        if saved.is_contradiction and to_save.top == 0:
-            message = "the list is empty: all sessions are marked as missing, and the next sync decides"
-        elif saved.is_contradiction:
-            message = "sessions have reappeared, or the suite was created again: it is read again"
+        progress.state = saved.state
+        for session in (*page.listed, *page.sessions):
+            progress.due.pop(session.relative_id, None)
+        for number in [each for each in progress.due if page.proven and page.proven[0] <= each <= page.proven[1]]:
+            del progress.due[number]
+        if page.is_first:
+            progress.is_stale = saved.is_stale
+        if saved.is_contradiction:
+            _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self._key)
+            progress.is_contradicted = True
+            progress.all_above = progress.before.known[0] - 1 if progress.before.known else ALL_NUMBERS[1]
+            progress.before = progress.before.forget()
         elif saved.is_stale:
-            message = "the list does not contain the newest saved session: it was deleted, or the response is outdated"
-        if message is not None:
-            _log.warning("%s: %s", self._key, message)
+            progress.before = progress.before.up_to(progress.top)
+        elif page.top == 0 and saved.state.known is not None:
+            _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self._key)
         return saved
 
-    async def _withdraw_claims(self, plan: SyncPlan, reader: PageReader) -> None:
-        """Undo the marks of this sync, and its changes of the known range, if a read is not verified."""
-        if plan.is_verified and not reader.stats.verified:
-            plan.is_verified = False
-            await self._run.call(withdraw_claims, self._key, plan.fallback, self._run.now)
+    async def _withdraw_claims(self, progress: _Progress, reader: PageReader, page: SessionPage | None = None) -> None:
+        """Undo the marks of this sync, and its changes of the known range, if the list is out of order.
 
-    async def _save_failure(self, plan: SyncPlan, reader: PageReader, error: BuddyError) -> BuddyError:
+        If only its end is in doubt, which the last page shows, what the pages prove stays.
+        """
+        if progress.is_verified and not reader.stats.verified:
+            progress.complete = None
+            if page is None or page.proven_range is None:
+                progress.is_verified = False
+                await self._run.call(withdraw_claims, self._key, progress.before, self._run.now)
+
+    async def _save_failure(self, progress: _Progress, reader: PageReader, error: BuddyError) -> BuddyError:
         """Save what a failed read proves. Return its error, or the one of saving."""
         try:
             if isinstance(error, NotFoundError):
                 await self._run.call(mark_suite_missing, self._key, self._run.now)
-            await self._withdraw_claims(plan, reader)
+            await self._withdraw_claims(progress, reader)
         except StoreError as later:
             _log.warning("%s: %s", self._key, error)  # only the later error is raised
             return later
         return error
 
-    async def _plan_next(self, plan: SyncPlan) -> ReadRange | None:
-        """Return the range to read after one that has ended; None if nothing remains to be read."""
-        if not plan.is_verified:
-            return None
-        if (next_part := plan.next_range()) is not None:
-            return next_part
-        if plan.is_stale:
-            # If the newest session is a 404, the first page is up to date, and all sessions above its top are absent.
-            plan.is_stale = False
-            newest = await self._run.call(load_newest, self._key)
-            if newest is not None and newest.relative_id > plan.top:
-                return ReadRange(low=plan.top + 1, high=newest.relative_id, session_id=newest.id)
-        if plan.missing_below > 0:
-            below = min(plan.missing_below, plan.top + 1)
-            missing = await self._run.call(find_missing, self._key, plan.scope, self._run.now, below=below)
-            plan.missing_below = missing
-            if missing:
-                return ReadRange(low=missing, high=missing)
-        return plan.next_check()
-
-    async def _read_cases(self, plan: SyncPlan) -> bool:
+    async def _read_cases(self, scope: SyncScope) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
         if self._case_sync is None:
             return True
-        pending = await self._run.call(load_pending, self._key, plan.scope, full=self._full)
+        pending = await self._run.call(load_pending, self._key, scope, full=self._full)
         if pending:
             await self._case_sync.read(pending)
-            pending = await self._run.call(load_pending, self._key, plan.scope)
+            pending = await self._run.call(load_pending, self._key, scope)
         return not pending

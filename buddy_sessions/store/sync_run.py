@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from .._base.stats import Stats
 from .._client.client import BuddyClient
+from .._http.long_bodies import LongBodies
 from ..errors import BuddyError, NotFoundError, StoreError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile, DatabaseThread, is_file_error
@@ -22,12 +23,16 @@ _log = logging.getLogger("buddy_sessions")
 
 
 class SyncRun:
-    """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets."""
+    """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
 
-    def __init__(self, buddy: BuddyClient, thread: DatabaseThread, *, now: datetime | None = None) -> None:
+    def __init__(
+        self, buddy: BuddyClient, thread: DatabaseThread, *, wait: float = 0.0, now: datetime | None = None
+    ) -> None:
         self.buddy = buddy
+        self.wait = wait
         self.now = now or datetime.now(UTC)
         self.path = thread.path
+        self.long_bodies = LongBodies()
         self._thread = thread
         self._file_failure: str | None = None
         self._listed_projects: set[tuple[str, str]] = set()

@@ -86,11 +86,9 @@ def change_suite(random: Random, fake: FakeBuddy, key: SuiteKey) -> None:
 async def change_database(random: Random, store: SessionStore, buddy: BuddyClient) -> None:
     suite = random.choice([KEY, OTHER_KEY])
     age = DAY * random.randrange(1, 80)
-    match random.choice(["sync"] * 6 + ["prune", "prune cases", "forget", "keep"]):
+    match random.choice(["sync"] * 6 + ["prune", "forget", "keep"]):
         case "prune":
             await store.prune(older_than=age)
-        case "prune cases":
-            await store.prune(older_than=age, cases_only=True)
         case "forget":
             await store.forget(suite)
         case kind:
@@ -136,13 +134,13 @@ async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> No
     assert [[case.name for case in change.failures or ()] for change in changes if change.session] == [[], [], ["test"]]
     assert [change async for change in db.store.changes(newest)] == []
 
-    db.suite.delete(db.suite.sessions[-1]["id"])
+    db.suite.delete(db.suite.sessions[-2]["id"])
     for marks in (1, 2):
         await db.sync(full=True)
         (change,) = [change async for change in db.store.changes(newest)]
         assert change.position > newest
         assert change.session is not None
-        assert (change.session.relative_id, change.missing_since is not None) == (1, True)
+        assert (change.session.relative_id, change.missing_since is not None) == (2, True)
         assert change.deleted_at == (change.missing_since if marks == 2 else None)
         newest = change.position
 

@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.columns import StoredId
-from buddy_sessions.store.evidence import PageChanges, SavedSession, judge
-from buddy_sessions.store.exchange import ALL_NUMBERS, NOTHING_KNOWN, KnownRange, PageToSave
+from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, judge, next_marks
+from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
 
-OLD, NEW = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
 
-def saved(number: int, *, is_missing: bool = False, is_deleted: bool = False) -> SavedSession:
+def saved(number: int, **marks: bool) -> SavedSession:
     """Return a session in the database."""
-    return SavedSession(number, f"id{number}", number, ("saved",), is_missing or is_deleted, is_deleted)
+    return SavedSession(number, f"id{number}", number, ("saved",), **marks)
 
 
-Page = tuple[PageToSave, dict[StoredId, Any]]
+Page = tuple[PageToSave, dict[str, Any]]
 """A page, and the values of its sessions."""
 
 
@@ -42,11 +42,10 @@ def page_of_another(number: int, **fields: Any) -> Page:
     return page(number, id_="another", **fields)
 
 
-GONE = saved(1, is_deleted=True)
+GONE = saved(1, is_missing=True, is_deleted=True)
 ANOTHER: dict[str, Any] = {"new": ["another"], "changed": ["another"]}
 AGAIN: dict[str, Any] = {"is_contradiction": True}
 RECREATED: dict[str, Any] = {"is_contradiction": True, "is_recreated": True}
-ABOVE_8, ABOVE_2 = (9, ALL_NUMBERS[1]), (3, ALL_NUMBERS[1])
 
 CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "new": (page(5, 1), [saved(1)], {"new": ["id5"], "changed": ["id5"], "present": [1]}),
@@ -56,15 +55,29 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "proven-range": (page(proven=(1, 3)), [], {"absent": [(1, 3)]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
     "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
-    "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **RECREATED}),
+    "another-session-with-its-number": (
+        page_of_another(9, proven=(9, 9)),
+        [saved(9)],
+        {**ANOTHER, **RECREATED, "absent": [(1, 9)]},
+    ),
     "number-of-a-missing-one": (page_of_another(9), [saved(9, is_missing=True)], ANOTHER),
-    "another-session-out-of-scope": (page_of_another(9, sessions=()), [saved(9)], RECREATED),
+    "another-session-out-of-scope": (
+        page_of_another(9, sessions=()),
+        [saved(9)],
+        {**RECREATED, "absent": [(1, 9)]},
+    ),
     "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
+    "older-than-since": (page(5, 1, too_old={1, 5}, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
+    "session-of-the-list-before": (
+        page(1),
+        [saved(1, is_missing=True, is_replaced=True)],
+        {"restored": [1], "present": [1], "is_reverted": True, "absent": [(1, 1)], **AGAIN},
+    ),
     "in-the-known-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
     "rejected-page-in-the-known-range": (page_of_another(4, sessions=()), [], AGAIN),
     "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
     "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
-    "below-the-known-range-and-older": (page_of_another(1, date=OLD), [], ANOTHER),
+    "below-the-known-range-and-older": (page_of_another(1, date=datetime(2025, 3, 1, tzinfo=UTC)), [], ANOTHER),
     "stale-first-page": (
         page(8, 7, proven=(7, 8), is_first=True),
         [saved(7), saved(8)],
@@ -79,52 +92,100 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "another-list": (
         page_of_another(8, proven=(8, 8), is_first=True),
         [],
-        {**ANOTHER, "absent": [(8, 8), ABOVE_8], **RECREATED},
+        {**ANOTHER, "absent": [ALL_NUMBERS], **RECREATED},
     ),
-    "empty-list": (page(is_first=True), [], {"absent": [ALL_NUMBERS], **AGAIN}),
+    "empty-list": (page(is_first=True), [], {}),
 }
 
 
 @pytest.mark.parametrize(("page", "saved", "expected"), CASES.values(), ids=CASES)
 def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
     """The newest living session is 10; 2 to 4 are known, and everything below is older."""
-    known = KnownRange(main=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
-    assert judge(*page, saved, known, newest=10, pruned_before=datetime(2025, 2, 1, tzinfo=UTC)) == PageChanges(
-        **expected
-    )
+    state = SuiteState(known=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
+    state = evolve(state, pruned_before=datetime(2025, 2, 1, tzinfo=UTC))
+    found = judge(*page, saved, state, newest=10, now=NOW)
+    assert evolve(found, is_confirmed=False) == PageChanges(**expected)
+
+
+@pytest.mark.parametrize("listed", [saved(10), saved(10, is_missing=True, is_replaced=True)], ids=["new", "before"])
+def test_next_sync_confirms_that_a_suite_was_created_again(listed: SavedSession) -> None:
+    """Or it shows the list before."""
+    state = SuiteState(known=(1, 10), recreated_at=NEW)
+    for now, is_later in ((NEW, False), (NOW, True)):
+        found = judge(*page(10, is_first=True), [listed], state, newest=10, now=now)
+        assert (found.is_confirmed, found.is_reverted) == (is_later and listed.is_living, listed.is_replaced)
+
+
+def test_marks() -> None:
+    """Each sync counts once; both times are those of the first one, unless its clock was ahead."""
+    marks = Marks()
+    for sync in range(1, ABSENCES + 1):
+        for _ in range(2):
+            marks = next_marks(marks, f"2026-01-0{sync}")
+        deleted_at = "2026-01-01" if sync == ABSENCES else None
+        assert marks == Marks("2026-01-01", deleted_at, sync, f"2026-01-0{sync}")
+    assert next_marks(marks, "2027-01-01") == marks
+    assert next_marks(Marks("2099-01-01", None, 1, "2099-01-01"), "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
 
 
 class TestKnownRange:
     """Read ranges that are added, one after the other, and what is known then."""
 
     @pytest.mark.parametrize(
-        ("reads", "main", "upper"),
+        ("reads", "known"),
         [
-            pytest.param([(5, 9)], (5, 9), None, id="first"),
-            pytest.param([(5, 9), (1, 5)], (1, 9), None, id="extended-below"),
-            pytest.param([(5, 9), (9, 12)], (5, 12), None, id="extended-above"),
-            pytest.param([(5, 9), (10, 12)], (5, 9), (10, 12), id="next-to-it-but-not-compared"),
-            pytest.param([(5, 9), (20, 30), (15, 30)], (5, 9), (15, 30), id="catch-up"),
-            pytest.param([(5, 9), (20, 30), (9, 20)], (5, 30), None, id="joined"),
-            pytest.param([(5, 9), (20, 30), (40, 50)], (5, 9), (20, 30), id="third-range"),
-            pytest.param([(5, 9), (20, 30), (30, 50)], (5, 9), (20, 50), id="catch-up-extended-above"),
-            pytest.param([(5, 9), (20, 30), (1, 50)], (1, 50), None, id="everything"),
+            pytest.param([(5, 9)], (5, 9), id="first"),
+            pytest.param([(5, 9), (1, 5)], (1, 9), id="extended-below"),
+            pytest.param([(5, 9), (9, 12)], (5, 12), id="extended-above"),
+            pytest.param([(5, 9), (10, 12)], (5, 9), id="next-to-it-but-not-compared"),
+            pytest.param([(5, 9), (10, 12, "end")], (5, 12), id="list-ends-next-to-it"),
+            pytest.param([(5, 9), (11, 12, "end")], (11, 12), id="list-ends-above-it"),
+            pytest.param([(5, 9), (1, 50)], (1, 50), id="everything"),
         ],
     )
-    def test_two_ranges_are_known_at_most(
-        self, reads: list[tuple[int, int]], main: tuple[int, int], upper: tuple[int, int] | None
-    ) -> None:
-        known = NOTHING_KNOWN
-        for each in reads:
-            known = known.extend(each)
-        assert known == KnownRange(main=main, upper=upper)
+    def test_one_range_is_known(self, reads: list[tuple[Any, ...]], known: tuple[int, int]) -> None:
+        state = SuiteState()
+        for low, high, *end in reads:
+            state = state.extend((low, high), is_end=bool(end))
+        assert state.known == known
+
+    @pytest.mark.parametrize(("highest", "known"), [(15, (5, 9)), (7, (5, 7)), (4, None)])
+    def test_it_ends_at_the_top_of_a_stale_page(self, highest: int, known: tuple[int, int] | None) -> None:
+        assert SuiteState(known=(5, 9)).up_to(highest).known == known
 
     @pytest.mark.parametrize(
-        ("highest", "main", "upper"),
-        [(50, (5, 9), (20, 30)), (25, (5, 9), (20, 25)), (15, (5, 9), None), (7, (5, 7), None), (4, None, None)],
+        ("fields", "bottom"),
+        [
+            ({"known": (1, 9)}, "start"),
+            ({"known": (5, 9)}, None),
+            ({"known": (5, 9), "older_than": NEW}, "since"),
+            ({"known": (5, 9), "end": KnownEnd(5, NOW)}, "retention"),
+            ({"known": (1, 9), "pruned_before": OLD}, "prune"),
+            ({"known": (5, 9), "pruned_before": OLD, "older_than": OLD}, "prune"),
+            ({"known": (5, 9), "pruned_before": OLD, "older_than": NEW}, "since"),
+            ({"known": (5, 9), "pruned_before": OLD}, None),
+        ],
     )
-    def test_it_ends_at_the_top_of_a_stale_page(
-        self, highest: int, main: tuple[int, int] | None, upper: tuple[int, int] | None
+    def test_what_is_below(self, fields: dict[str, Any], bottom: str | None) -> None:
+        assert SuiteState(**fields).known_range == (*fields["known"], bottom)
+        assert SuiteState().known_range is None
+
+    @pytest.mark.parametrize(
+        ("found", "number", "is_final"),
+        [
+            ([(5, OLD)], 5, False),
+            ([(5, OLD), (5, OLD)], 5, False),
+            ([(5, OLD), (5, NEW)], 5, True),
+            pytest.param([(5, OLD), (7, NEW)], 5, True, id="moved-meanwhile"),
+            pytest.param([(5, OLD), (3, NEW)], 3, False, id="was-wrong"),
+            pytest.param([(5, OLD), (5, NEW), (7, NOW)], 7, False, id="moved-later"),
+        ],
+    )
+    def test_second_sync_decides_where_the_list_ends(
+        self, found: list[tuple[int, datetime]], number: int, is_final: bool
     ) -> None:
-        known = KnownRange(main=(5, 9), upper=(20, 30)).up_to(highest)
-        assert (known.main, known.upper) == (main, upper)
+        state = SuiteState(known=(3, 9))
+        for each, now in found:
+            state = state.end_at(each, now)
+        assert state.end is not None
+        assert (state.end.number, state.end.is_final) == (number, is_final)

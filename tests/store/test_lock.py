@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sqlite3
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
-from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, query, sync
 
@@ -31,12 +35,20 @@ async def main(path):
                 if line == "hold\\n":
                     await held.enter_async_context(hold_file(path))
                 elif line == "watch\\n":
-                    await held.enter_async_context(hold_watch(path, "changes", "default", owner=None))
+                    await held.enter_async_context(hold_watch(path, "changes", "default"))
             except StoreError:
                 line = "refused\\n"
             os.write(1, line.encode())
 
 asyncio.run(main(sys.argv[1]))
+"""
+
+# A shell lets its background jobs ignore SIGINT.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from buddy_sessions.__main__ import main
+sys.exit(main())
 """
 
 BUSY = r"another process is syncing or pruning .*sessions\.db: try again when it has finished, or wait for it"
@@ -120,7 +132,7 @@ class TestOtherProcess:
         async with SessionStore(db.path) as reader:
             assert len(await reader.sessions(KEY)) == await reader.export(tmp_path / "a.csv") == 3
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
-                assert (await anext(watch)).session.relative_id == 3
+                assert (await anext(watch)).commit.session.relative_id == 3
         assert query(db.path, "SELECT count(*) FROM sessions") == [(3,)]
 
     async def test_watch_of_the_same_name_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
@@ -152,10 +164,10 @@ class TestSameProcess:
         async with SessionStore(path) as other, store.sync(buddy, [KEY]) as first:
             await anext(first)
             assert await sync(other, buddy, OTHER_KEY) == [2, 1]
-            assert await other.prune(older_than=timedelta(days=9000)) == 0
+            assert await other.prune(older_than=timedelta(days=9000), wait=60) == 0
             assert len([session async for session in first]) == 2
 
-    async def test_second_writer_of_a_suite_waits(self, db: SyncedSuite) -> None:
+    async def test_second_writer_of_a_suite_waits_if_it_is_told_to(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
         async with SessionStore(db.path) as other, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
@@ -163,8 +175,8 @@ class TestSameProcess:
             later = [
                 asyncio.create_task(writer)
                 for writer in (
-                    sync(other, db.buddy),
-                    other.prune(older_than=timedelta(days=9000)),
+                    sync(other, db.buddy, wait=60),
+                    other.prune(older_than=timedelta(days=9000), wait=60),
                     asyncio.to_thread(asyncio.run, self.sync_in_another_loop(db)),
                 )
             ]
@@ -176,7 +188,19 @@ class TestSameProcess:
 
     async def sync_in_another_loop(self, db: SyncedSuite) -> list[int]:
         async with BuddyClient(db.fake.token, base_url=db.fake.base_url) as buddy, SessionStore(db.path) as store:
-            return await sync(store, buddy)
+            return await sync(store, buddy, wait=60)
+
+    async def test_sync_inside_a_sync_of_the_suite_is_refused(self, db: SyncedSuite) -> None:
+        """It would wait for itself."""
+        create_finished(db.suite, 100)
+        async for _ in db.store.sync(db.buddy, [KEY], concurrency=1):
+            with pytest.raises(HarvestError) as caught:
+                await db.sync(wait=0.05)
+            for writer in (lambda: db.store.prune(older_than=timedelta(days=1)), lambda: db.store.forget(KEY)):
+                with pytest.raises(StoreError, match="another task is syncing or pruning acme/shop/MNbyVedg") as error:
+                    await writer()
+            assert str(caught.value.failures[KEY]) == str(error.value)
+            break
 
     async def test_process_holds_the_file_until_its_last_sync_ends(self, db: SyncedSuite, other: OtherProcess) -> None:
         create_finished(db.suite, 100)
@@ -245,3 +269,27 @@ async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
     assert len(await db.store.sessions(OTHER_KEY)) == 2
     assert await db.sync(cases="all") == [1]
     assert len(await db.store.runs(KEY)) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+async def test_interrupted_command_does_not_wait_for_another_program(
+    fake: FakeBuddy, suite: FakeSuite, path: Path, store: SessionStore, number: int
+) -> None:
+    """Which holds a write lock: SQLite itself would wait 30 seconds for it."""
+    create_finished(suite, 3)
+    requested = asyncio.Event()
+    fake.on_request = lambda _: requested.set()
+    environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        command = sys.executable, "-c", COMMAND, "sync", str(KEY), "--db", str(path)
+        process = await asyncio.create_subprocess_exec(*command, stderr=PIPE, env=environment)
+        await requested.wait()
+        await asyncio.sleep(0.2)  # until it has received the page, and tries to save it
+        started = time.monotonic()
+        process.send_signal(number)
+        await process.communicate()
+        assert time.monotonic() - started < 2
+    assert process.returncode == 130
+    assert await store.sessions(KEY) == []

@@ -58,9 +58,27 @@ class TestSessions:
         await db.store.prune(older_than=MONTH)
         execute(db.path, "UPDATE session_rows SET deleted_at = create_date WHERE relative_id = 125")
         execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
-        assert await db.count_requests() == 3  # down to the first page that is entirely older
+        assert await db.count_requests() == 4  # page 1 again, and down to the first page that is entirely older
         assert await db.known_range() == (1, 130)
         assert await db.count_requests() == 1
+
+    async def test_later_limit_stays(self, db: SyncedSuite) -> None:
+        """What it pruned is not read again."""
+        create_daily(db.suite, 90)
+        await db.sync()
+        for age in (MONTH / 2, 3 * MONTH, MONTH):
+            await db.store.prune(older_than=age)
+            await db.sync(full=True)
+            assert await numbers(db.store) == list(range(90, 75, -1))
+
+    async def test_names_of_tests_without_a_case_are_deleted(self, db: SyncedSuite) -> None:
+        create_daily(db.suite, 60, cases=CASES)
+        db.suite.add_cases(db.suite.sessions[-1]["id"], [{"name": "old", "status": "FAILED"}])
+        db.fake.add_suite(*OTHER_KEY).create(cases=[{"name": "other", "status": "FAILED"}])
+        await db.sync(KEY, OTHER_KEY, cases="failed")
+        assert await db.store.prune(older_than=MONTH) == 30
+        assert query(db.path, "SELECT name FROM tests ORDER BY name") == [("other",), ("test",)]
+        assert query(db.path, "SELECT count(*) FROM case_rows") == [(31,)]
 
     async def test_newest_verdict_of_the_main_branch_stays(self, db: SyncedSuite) -> None:
         """With its test cases, however many newer sessions other branches have."""
@@ -81,23 +99,24 @@ class TestSessions:
         old = (datetime.now(UTC) - timedelta(days=40)).isoformat()
         for run in (1, 2, 3):
             for status in ("SUCCESSFUL", "ERROR" if run == 3 else "SUCCESSFUL", "SUCCESSFUL"):
-                db.suite.create(status=status, ci_run_url=f"https://ci.example/{run}", create_date=old)
+                db.suite.create(status=status, revision=f"{run:040x}", create_date=old)
         db.suite.create(branch="feature")
         await db.sync(cases="failed")
         assert await db.store.prune(older_than=MONTH) == 6
         (saved,) = await db.store.status()
-        assert (saved.is_failing, saved.session and saved.session.relative_id) == (True, 8)
+        assert saved.commit is not None
+        assert (saved.is_failing, saved.commit.session.relative_id) == (True, 8)
 
     async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
-        """Also for the test cases."""
+        """Once a second sync has confirmed it."""
         create_daily(db.suite, 90, cases=CASES)
         await db.sync(cases="failed")
-        assert await db.store.prune(older_than=2 * MONTH, cases_only=True) == 30
         assert await db.store.prune(older_than=MONTH) == 60
         suite = db.recreate(0)
         create_daily(suite, 70, cases=CASES)
         assert await db.sync(cases="failed") == list(range(70, 0, -1))
-        assert len(await db.store.runs(KEY, cases="failed")) == 70
+        (saved,) = await db.store.info()
+        assert saved.sessions - saved.missing == 70
         suite.reopen(suite.sessions[-1]["id"])
         assert await db.sync(full=True) == [1]
 
@@ -107,29 +126,6 @@ class TestSessions:
         # As if the clock were 100 days ahead.
         execute(db.path, "UPDATE session_rows SET create_date = strftime('%FT%TZ', create_date, '-100 days')")
         assert await db.store.prune(older_than=MONTH) == 30, "now is when the newest session was created"
-
-
-class TestCases:
-    async def test_cases_alone_are_deleted_and_stay_away(self, db: SyncedSuite) -> None:
-        """And the names of tests that have no case any more."""
-        create_daily(db.suite, 60, cases=CASES)
-        db.suite.add_cases(db.suite.sessions[-1]["id"], [{"name": "old", "status": "FAILED"}])
-        db.fake.add_suite(*OTHER_KEY).create(cases=[{"name": "other", "status": "FAILED"}])
-        await db.sync(KEY, OTHER_KEY, cases="failed")
-        assert await db.store.prune(older_than=MONTH, cases_only=True) == 30
-        assert query(db.path, "SELECT name FROM tests ORDER BY name") == [("other",), ("test",)]
-        db.suite.reopen(db.suite.sessions[-1]["id"])
-        db.suite.finish(db.suite.sessions[-1]["id"])
-        for options in ({"cases": "failed"}, {"cases": "all", "full": True}):
-            await db.sync(**options)
-            assert [run.session.relative_id for run in await db.store.runs(KEY, cases="failed")] == list(range(31, 61))
-        assert len(await numbers(db.store)) == 60
-        assert await db.count_requests(cases="all") == 1
-        assert await db.store.prune(older_than=MONTH, cases_only=True) == 0
-        await db.store.prune(older_than=timedelta(days=10))  # cases go with their sessions
-        assert query(db.path, "SELECT count(*), (SELECT count(*) FROM case_rows) FROM cases WHERE name = 'test'") == [
-            (10, 11)
-        ]
 
 
 class TestKeep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,12 +14,13 @@ from buddy_sessions import (
     BuddyError,
     ConfigError,
     HarvestError,
+    ResponseError,
     ServerError,
     StoreError,
     SuiteKey,
 )
 from buddy_sessions.store.suites import MARK_INCOMPLETE
-from buddy_sessions.testing import FakeSuite, Fault
+from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -32,6 +33,17 @@ from helpers.stores import (
     query,
     sync,
 )
+
+
+def create_daily(suite: FakeSuite, count: int) -> None:
+    """One session a day: the last one has just been created."""
+    now = datetime.now(UTC)
+    for age in range(count - 1, -1, -1):
+        suite.create(status="SUCCESSFUL", create_date=(now - timedelta(days=age)).isoformat())
+
+
+def parse_time(session: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(session["create_date"])
 
 
 class TestFirstSync:
@@ -60,7 +72,7 @@ class TestFirstSync:
         assert [session.relative_id for session in await db.store.sessions(KEY)] == numbers
 
     async def test_empty_suite_costs_one_request_each_time(self, db: SyncedSuite) -> None:
-        assert [await db.count_requests() for _ in range(3)] == [3, 1, 1]  # the first one checks the end of the list
+        assert [await db.count_requests() for _ in range(3)] == [2, 1, 1]  # the first one checks the end of the list
         assert (await db.store.sessions(KEY), await db.known_range()) == ([], None)
         create_finished(db.suite, 30)
         assert len(await db.sync()) == 30
@@ -118,7 +130,7 @@ class TestNextSync:
         db.suite.reopen(db.suite.sessions[80]["id"])
         async with db.store.sync(db.buddy, [KEY]) as harvest:
             pages = [page async for page in harvest.pages()]
-        assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False)] * 4 + [(20, True)]
+        assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False)] * 5 + [(0, True)]
         make_due(db.path)
         async with db.store.sync(db.buddy, [KEY]) as harvest:
             assert [(page.sessions, page.is_last) async for page in harvest.pages()] == [((), True)]
@@ -128,7 +140,7 @@ class TestNextSync:
         async with db.store.sync(db.buddy, [KEY]) as harvest:
             pages = [page async for page in harvest.pages()]
         numbers = [([session.relative_id for session in page.sessions], page.is_last) for page in pages]
-        assert numbers == [([101], False), ([20], True)]
+        assert numbers == [([101], False), ([20], False), ([], True)]
         stats = harvest.stats
         async with db.store.sync(db.buddy, [KEY]) as unchanged:
             assert [(page.sessions, page.is_last) async for page in unchanged.pages()] == [((), True)]
@@ -155,42 +167,44 @@ class TestUnfinishedSessions:
         assert await db.is_complete()
 
     @pytest.mark.parametrize(
-        ("offsets", "deleted", "per_page", "requests"),
+        ("offsets", "per_page", "requests"),
         [
-            pytest.param([19], [], 20, [1], id="last-on-page-1"),
-            pytest.param([*range(300, 380, 10), 700, 702], [], 100, [3], id="near-each-other"),
-            # Unnoticed deletions make the client search for each pair; the search of the last one is not interrupted.
-            pytest.param(
-                [each + pair for each in range(100, 1500, 100) for pair in (0, 1)],
-                [each + offset for each in range(30, 1430, 100) for offset in range(40)],
-                *(20, range(6, 17)),
-                id="not-found-at-once",
-            ),
+            pytest.param([19], 20, 1, id="last-on-page-1"),
+            pytest.param([*range(300, 380, 10)], 100, 9, id="near-each-other"),
         ],
     )
     async def test_unfinished_sessions_near_each_other_share_requests(
-        self, db: SyncedSuite, offsets: list[int], deleted: list[int], per_page: int, requests: Sequence[int]
+        self, db: SyncedSuite, offsets: list[int], per_page: int, requests: int
     ) -> None:
-        sessions = create_finished(db.suite, 1500).sessions
+        sessions = create_finished(db.suite, 400).sessions
         for offset in offsets:
             db.suite.reopen(sessions[offset]["id"])
         async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=per_page) as buddy:
             await sync(db.store, buddy)
-            for offset in deleted:
-                db.suite.delete(sessions[offset]["id"])
             make_due(db.path)
             db.fake.requests.clear()
             assert await sync(db.store, buddy) == []
-            assert len(list_requests(db.fake)) in requests
-            numbers = [sessions[offset]["relative_id"] for offset in offsets]
+            assert len(list_requests(db.fake)) == requests
             for offset in offsets:
                 db.suite.finish(sessions[offset]["id"])
-            finished: list[int] = []
             make_due(db.path)
-            while found := await sync(db.store, buddy):
-                finished += found
-                make_due(db.path)
-        assert sorted(finished, reverse=True) == numbers
+            finished = await sync(db.store, buddy)
+        assert sorted(finished, reverse=True) == [sessions[offset]["relative_id"] for offset in offsets]
+
+    async def test_response_with_another_session_is_an_error(self, db: SyncedSuite) -> None:
+        """Of a confused cache: it is not saved."""
+        create_finished(db.suite, 100)
+        other = create_finished(db.fake.add_suite(*OTHER_KEY), 1).sessions[0]
+        db.suite.reopen(db.suite.sessions[50]["id"])
+        await db.sync()
+        make_due(db.path)
+        db.fake.inject(Fault.stall(0), Fault.body(json.dumps(other).encode()))
+        with pytest.raises(HarvestError) as caught:
+            await db.sync()
+        assert isinstance(caught.value.failures[KEY], ResponseError)
+        assert f"the response is another session, '{other['id']}'" in str(caught.value.failures[KEY])
+        assert await db.sync() == []
+        assert await db.is_complete()
 
     async def test_ten_of_them_are_checked_in_turn(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 1500)
@@ -216,31 +230,6 @@ class TestUnfinishedSessions:
             db.fake.requests.clear()
             await db.sync()
             assert len(db.fake.requests) == requests
-
-
-class TestAfter:
-    async def test_sessions_below_remain_for_a_later_sync(self, db: SyncedSuite) -> None:
-        unfinished = db.suite.create()
-        create_finished(db.suite, 59)
-        assert await db.sync(after={KEY: 55}) == [60, 59, 58, 57, 56]
-        assert len(list_requests(db.fake)) == 1
-        assert await db.known_range() == (56, 60)
-        create_finished(db.suite, 2)
-        assert await db.sync(after={KEY: 55, OTHER_KEY: 3}) == [62, 61]
-        assert len(await db.sync()) == 55
-        assert await db.known_range() == (1, 62)
-        db.suite.finish(unfinished["id"])
-        make_due(db.path)
-        assert await db.sync(after=1) == []
-        assert await db.sync(after=0) == [1]
-        assert await db.is_complete()
-
-    @pytest.mark.parametrize("after", [-1, "7", 1.5])
-    async def test_invalid_number_of_a_suite_fails_that_suite(self, db: SyncedSuite, after: Any) -> None:
-        with pytest.raises(HarvestError) as caught:
-            await db.sync(after={KEY: after})
-        assert isinstance(caught.value.failures[KEY], ConfigError)
-        assert not db.fake.requests
 
 
 Action = Callable[[SyncedSuite], Any]
@@ -270,7 +259,7 @@ def respond_with_older_list(db: SyncedSuite) -> None:
 Sync = tuple[Action, list[int], list[int], tuple[int, int] | None, bool]
 """What happens before a sync; then the missing and deleted sessions, the known range, and if page 1 was compared."""
 
-ALL, EVERY_NUMBER = (1, 50), [*range(1, 51)]
+ALL = (1, 50)
 LACKS_47: Sync = (respond(Fault.missing_row(3)), [47], [], ALL, True)
 UNCHANGED: Sync = (nothing, [], [], ALL, False)
 COMPARED: Sync = (nothing, [], [], ALL, True)
@@ -289,7 +278,7 @@ SYNCS: dict[str, list[Sync]] = {
     "row-not-listed-once": [LACKS_47, COMPARED, UNCHANGED, LACKS_47, COMPARED],
     "row-not-listed-twice": [LACKS_47, (respond(Fault.missing_row(3)), [47], [47], ALL, True), COMPARED, UNCHANGED],
     "outdated-list": [(respond_with_older_list, [], [], (1, 40), True), COMPARED, UNCHANGED],
-    "empty-list": [(respond(*[Fault.short_page(0)] * 3), EVERY_NUMBER, [], None, True), COMPARED, UNCHANGED],
+    "empty-list": [*[(respond(*[Fault.short_page(0)] * 2), [], [], ALL, True)] * 3, UNCHANGED],
     "list-out-of-order": [(respond(Fault.swapped(5)), [], [], ALL, True), COMPARED, UNCHANGED],
 }
 
@@ -312,29 +301,43 @@ class TestMissingSessions:
             assert ("does not contain the newest saved session" in caplog.text) is is_outdated
             caplog.clear()
 
-    @pytest.mark.parametrize(
-        "limit", [{"after": 50}, {"after": 100}, {"since": datetime(2099, 1, 1, tzinfo=UTC)}], ids=str
-    )
-    async def test_reappearing_session_makes_the_sync_read_everything(
-        self, db: SyncedSuite, limit: dict[str, Any]
-    ) -> None:
-        """Down to where the range ended, whatever its limits are."""
-        create_finished(db.suite, 130)
-        await db.sync(after=50)
+    async def test_reappearing_session_makes_the_sync_read_everything(self, db: SyncedSuite) -> None:
+        """Down to where the range ended, whatever `since` is."""
+        create_daily(db.suite, 130)
+        first = parse_time(db.suite.sessions[79])
+        await db.sync(since=first)
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id IN (55, 125)")
         execute(db.path, "DELETE FROM session_rows WHERE relative_id = 60")
         execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
-        assert (await db.sync(**limit), db.marked()) == ([60], [])
+        assert (await db.sync(since=datetime(2099, 1, 1, tzinfo=UTC)), db.marked()) == ([60], [])
         assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(130, 50, -1))
         assert await db.known_range() == (51, 130)
 
     async def test_session_reappears_although_no_range_is_known(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 130)
+        create_daily(db.suite, 130)
         await db.sync()
         execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 125")
         execute(db.path, "UPDATE suite_rows SET state = json_remove(state, '$.complete', '$.known')")
-        assert await db.sync(after=100) == []
+        assert await db.sync(since=parse_time(db.suite.sessions[29])) == []
         assert (db.marked(), await db.known_range()) == ([], (101, 130))
+
+    async def test_newest_session_that_no_list_shows(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
+        """It exists, so nothing is marked. The second sync leaves it out of the range, the third costs one request."""
+        create_finished(db.suite, 50)
+        await db.sync()
+
+        def hide(request: RecordedRequest) -> None:
+            if request.path.endswith("/sessions"):
+                db.fake.inject(Fault.stale(db.suite.snapshot()[1:]))
+
+        db.fake.on_request = hide
+        for requests in (2, 2, 1):
+            assert await db.count_requests() == requests
+        assert (db.marked("missing_since"), await db.known_range()) == ([], (1, 49))
+        assert caplog.text.count("the list is outdated: it does not contain the newest saved session, 50") == 1
+        db.fake.on_request = None
+        await db.sync()
+        assert await db.known_range() == ALL
 
     async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
@@ -395,22 +398,104 @@ class TestSuiteThatIsNotListed:
         assert len(await db.store.sessions(OTHER_KEY)) == 3
 
 
+def retain(suite: FakeSuite, count: int) -> None:
+    for session in suite.sessions[count:]:
+        suite.delete(session["id"])
+
+
+class TestRetention:
+    """Buddy deletes old sessions."""
+
+    async def test_what_is_saved_stays_as_it_was(self, db: SyncedSuite) -> None:
+        """Also after full syncs. The second sync that finds the end is the last one that asks below it."""
+        create_finished(db.suite, 100)
+        await db.sync()
+        retain(db.suite, 70)
+        db.suite.delete(db.suite.sessions[50]["id"])  # number 50
+        for _ in range(3):
+            await db.sync(full=True)
+        assert (db.marked("missing_since"), db.marked()) == ([50], [50])
+        saved = [session.relative_id for session in await db.store.sessions(KEY)]
+        assert saved == [*range(100, 50, -1), *range(49, 0, -1)]
+        assert await db.known_range() == (1, 100)
+        assert await db.count_requests() == 1
+
+    async def test_end_of_a_list_is_asked_for_twice(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 100)
+        retain(db.suite, 70)
+        requests = [await db.count_requests() for _ in range(3)]
+        assert requests[1:] == [1 + 2, 1], "page 1, and below the end"
+        assert await db.known_range() == (31, 100)
+        (saved,) = await db.store.info()
+        assert saved.bottom == "retention"
+
+    async def test_end_that_was_wrong_is_read_over(self, db: SyncedSuite) -> None:
+        """Two pages are empty once: the next sync reads on."""
+        create_finished(db.suite, 100)
+        db.fake.inject(Fault.stall(0), Fault.stall(0), *[Fault.short_page(0)] * 4)
+        await db.sync()
+        db.fake.faults.clear()
+        await db.sync()
+        assert await db.is_complete()
+        assert await db.known_range() == (1, 100)
+
+    async def test_unfinished_session_that_is_gone(self, db: SyncedSuite) -> None:
+        """It is missing only if a lower one is still listed."""
+        create_finished(db.suite, 100)
+        for index in (50, 95):
+            db.suite.reopen(db.suite.sessions[index]["id"])
+        await db.sync()
+        retain(db.suite, 70)
+        db.suite.delete(db.suite.sessions[50]["id"])
+        for deleted in ([], [50]):
+            make_due(db.path)
+            await db.sync()
+            assert (db.marked("missing_since"), db.marked()) == ([50], deleted)
+        make_due(db.path)
+        assert await db.count_requests() == 1
+
+    async def test_absence_longer_than_the_retention(self, db: SyncedSuite) -> None:
+        """The list becomes the known range. What was saved before stays."""
+        create_finished(db.suite, 50)
+        await db.sync()
+        create_finished(db.suite, 100)
+        retain(db.suite, 60)
+        assert len(await db.sync()) == 60
+        assert await db.known_range() == (91, 150)
+        await db.sync(full=True)
+        assert len(await db.store.sessions(KEY)) == 110
+        assert db.marked("missing_since") == []
+
+
 class TestRecreatedSuite:
     """A suite was deleted, and another one was created with the same name."""
 
-    @pytest.mark.parametrize(
-        ("count", "after"), [(70, 0), *((150, after) for after in (0, 100, 129, 130, 131, 140, 150))]
-    )
-    async def test_every_new_session_is_read(self, db: SyncedSuite, count: int, after: int) -> None:
-        """Also if page 1 contains no saved number: the new list is longer. `after` does not limit this sync."""
+    @pytest.mark.parametrize("count", [5, 70, 129, 130, 131, 150, 200])
+    async def test_every_new_session_is_read(self, db: SyncedSuite, count: int) -> None:
+        """Also if page 1 contains no saved number: the new list is longer. The second sync deletes the old ones."""
         create_finished(db.suite, 130)
         await db.sync()
         db.recreate(count)
-        assert sorted(await db.sync(after=after)) == list(range(1, count + 1))
-        for _ in range(3):  # after two of them, the old sessions are deleted
-            await db.sync()
+        assert sorted(await db.sync()) == list(range(1, count + 1))
+        assert db.marked("missing_since") == list(range(1, 131))
+        assert await db.sync() == []
+        assert db.marked() == list(range(1, 131))
         assert await db.is_complete()
         assert await db.known_range() == (1, count)
+
+    async def test_list_of_another_suite_is_not_a_new_one(self, db: SyncedSuite) -> None:
+        """It is shown once: nothing is deleted, and what was pruned stays away."""
+        create_daily(db.suite, 130)
+        await db.sync()
+        await db.store.prune(older_than=timedelta(days=30))
+        saved = await db.store.sessions(KEY)
+        other = create_finished(db.fake.add_suite(*OTHER_KEY), 130)
+        db.fake.suites[KEY] = other
+        assert len(await db.sync()) == 130
+        db.fake.suites[KEY] = db.suite
+        for _ in range(3):
+            await db.sync()
+        assert await db.store.sessions(KEY) == saved
 
 
 class TestNotModified:
@@ -420,10 +505,6 @@ class TestNotModified:
         ("first", "second", "is_compared"),
         [
             ({}, {}, False),
-            ({"after": 10}, {"after": 10}, False),
-            ({"after": 10}, {"after": 20}, False),
-            ({"after": 20}, {"after": 10}, True),
-            ({"after": 10}, {}, True),
             ({}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, False),
             ({"since": datetime(2025, 1, 1, tzinfo=UTC)}, {}, True),
             ({"since": datetime(2025, 1, 2, tzinfo=UTC)}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, True),
@@ -462,20 +543,6 @@ class TestNotModified:
         assert await db.sync() == []
         assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
         assert len(db.fake.requests) == 1
-
-    async def test_page_is_compared_after_a_second_first_page(self, db: SyncedSuite) -> None:
-        """The sync reads the list again, because a session has reappeared. Meanwhile, the list grows."""
-        create_finished(db.suite, 50)
-        await db.sync()
-        execute(db.path, "UPDATE session_rows SET deleted_at = '2025-01-01T00:00:00Z' WHERE relative_id = 45")
-        execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
-        second = 5  # after the three requests of the first sync, and the first page
-        db.fake.on_request = lambda _: len(list_requests(db.fake)) == second and create_finished(db.suite, 1)
-        assert await db.sync(after=48) == [51]
-        db.fake.on_request = None
-        delete(51)(db)
-        await db.sync(after=48)
-        assert db.marked("missing_since") == [51]
 
 
 class TestFullSync:
@@ -526,16 +593,6 @@ class TestSince:
         db.suite.create(status="SUCCESSFUL", create_date="2025-06-02T00:00:00Z")
         assert await db.sync(since=since) == [121]
 
-    async def test_gap_among_sessions_that_are_too_old_costs_nothing(self, db: SyncedSuite) -> None:
-        self.create_dated(db.suite)
-        await db.sync()
-        db.suite.delete(db.suite.sessions[10]["id"])
-        assert await db.sync(full=True) == []
-        assert (await db.known_range(), db.marked("missing_since")) == ((1, 120), [110])
-        db.suite.create(status="SUCCESSFUL", create_date="2025-05-01T00:00:00Z")
-        assert await db.count_requests(since=datetime(2025, 4, 25, tzinfo=UTC)) == 1
-        assert db.marked() == [110]
-
     @pytest.mark.parametrize(("month", "count"), [(4, 70), *((6, count) for count in (50, 119, 120, 121, 150, 200))])
     async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, month: int, count: int) -> None:
         """Also if all sessions of the old list were too old, so that none was saved."""
@@ -581,27 +638,6 @@ class TestListOutOfOrder:
 
 
 class TestInterruption:
-    @pytest.mark.parametrize("page_count", range(1, 8))
-    async def test_next_sync_reads_only_the_gap(self, db: SyncedSuite, page_count: int) -> None:
-        create_finished(db.suite, 130)
-        seen = 0
-        async with db.store.sync(db.buddy, [KEY], concurrency=1) as harvest:
-            async for _ in harvest.pages():
-                seen += 1
-                if seen == page_count:
-                    break
-        create_finished(db.suite, 3)
-        numbers = [session.relative_id for session in await db.store.sessions(KEY)]
-        lowest = numbers[-1]
-        assert numbers == list(range(130, lowest - 1, -1))
-        assert lowest <= max(131 - 20 * page_count, 1)
-        assert await db.known_range() == (lowest, 130)
-        db.fake.requests.clear()
-        assert await db.sync() == [133, 132, 131, *range(lowest - 1, 0, -1)]
-        assert len(list_requests(db.fake)) <= 1 + -(-(lowest - 1) // 19)
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 133)
-
     async def test_invalid_name_fails_that_suite(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 3)
         invalid = SuiteKey("acme", "..", "x")

@@ -10,7 +10,7 @@ from random import Random
 import attrs
 import pytest
 
-from buddy_sessions.store.exchange import KnownRange, SyncScope
+from buddy_sessions.store.exchange import Interval, SyncScope
 from buddy_sessions.store.sessions import load_sessions
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
@@ -51,7 +51,7 @@ def listed(server: ModelServer) -> list[int]:
     return [session.relative_id for session in server.rows]
 
 
-def known(model: ModelStore) -> KnownRange:
+def known(model: ModelStore) -> Interval | None:
     return load_state(model.database, KEY).known
 
 
@@ -79,47 +79,21 @@ def test_daily_syncs_of_a_day_save_all_days(
         assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
         assert count(model) == len(server.rows) - 200
     assert saved(model) == listed(server)[:-200]
-    assert known(model).main == (201, len(server.rows))
+    assert known(model) == (201, len(server.rows))
 
 
 def test_interrupted_catch_ups_leave_nothing_out(model: ModelStore, client: ModelClient, server: ModelServer) -> None:
-    """The second one is continued, and the third one is saved only."""
+    """Each one begins again at the top. What it saves is not yielded twice."""
     server.create(100)
-    requests = 0
     model.sync(client, now=FIRST_DATE)
     requests = 0
-    for number, (crash_after, expected) in enumerate(
-        [
-            (2, KnownRange(main=(1, 100), upper=(341, 400))),
-            (1, KnownRange(main=(1, 100), upper=(341, 400))),
-            (None, KnownRange(main=(1, 1000))),
-        ],
-        start=1,
-    ):
+    for number, (crash_after, expected) in enumerate([(2, (1, 100)), (1, (1, 100)), (None, (1, 1000))], start=1):
         server.create(300)
         requests = server.requests
         model.sync(client, now=FIRST_DATE + number * DAY, crash_after=crash_after)
         assert known(model) == expected
     assert saved(model) == listed(server)
-    assert server.requests - requests <= 600 // (PER_PAGE - 1) + 240 // (PER_PAGE - 1) + 15
-
-
-@pytest.mark.parametrize("gap", [5_000, 20_000], ids=["near", "far"])
-def test_after_far_above_the_range_leaves_it(
-    model: ModelStore, client: ModelClient, server: ModelServer, gap: int
-) -> None:
-    """Some numbers do not exist, so that few sessions make a large gap."""
-    server.create(50)
-    model.sync(client, now=FIRST_DATE)
-    server.skip(gap)
-    server.create(50)
-    model.sync(client, now=FIRST_DATE + DAY, scope=SyncScope(after=gap + 70))
-    if gap > 10_000:
-        assert saved(model) == [*range(gap + 100, gap + 70, -1), *range(50, 0, -1)]
-        assert known(model) == KnownRange(main=(1, 50), upper=(gap + 71, gap + 100))
-        model.sync(client, now=FIRST_DATE + 2 * DAY)
-    assert saved(model) == listed(server)
-    assert known(model) == KnownRange(main=(1, gap + 100))
+    assert server.requests - requests <= 900 // (PER_PAGE - 1) + 15
 
 
 @pytest.mark.parametrize("has_date", [True, False], ids=["date", "no-date"])

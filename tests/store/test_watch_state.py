@@ -143,11 +143,20 @@ async def test_recreated_suite_starts_anew(db: SyncedSuite) -> None:
     await check_changes(db, ("NEW", 2, None))
 
 
-async def test_first_status_is_repeated_until_it_is_acknowledged(db: SyncedSuite) -> None:
+@pytest.mark.fault
+@pytest.mark.parametrize("kind", ["watch", "watch_status"])
+async def test_nothing_is_acknowledged_in_a_file_that_was_replaced(db: SyncedSuite, kind: str) -> None:
     db.suite.create(status="ERROR")
-    for _ in range(2):
-        async with asyncio.timeout(120), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as watch:
-            assert (await anext(watch)).kind == "CURRENT"
+    await check_changes(db)
+    db.suite.create(status="ERROR")
+    async with getattr(db.store, kind)(db.buddy, [KEY], interval=INTERVAL) as watch:
+        await anext(watch)
+        db.path.rename(db.path.with_suffix(".old"))
+        async with SessionStore(db.path):
+            pass
+        for _ in range(2):
+            with pytest.raises(StoreError, match="was deleted or replaced while it was open"):
+                await anext(watch)
 
 
 @pytest.mark.fault
