@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from functools import partial
 from itertools import repeat
 from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
 from .._api.api import Api
+from .._base.async_only import AsyncContext, AsyncItems
 from .._base.outage import Outage
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
-from .._base.workers import WorkerPool
+from .._base.workers import Channel, run_workers
 from .._paging.paginator import SessionPage
 from .._paging.read_ahead import RequestSlots
 from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
@@ -36,7 +38,7 @@ class SuiteRead(Protocol):
         ...
 
 
-class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
+class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]]):
     """The sessions of many suites as one stream of `(key, session)`. The sessions of a suite arrive newest first.
 
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
@@ -59,6 +61,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         ...     async for key, session in harvest:
         ...         print(key, session.relative_id, session.status)
     """
+
+    _whole = "run()"
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         self._reading: set[SuiteRead] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
-        self._pool: WorkerPool[SessionPage] = WorkerPool(self._work, size=concurrency, name="harvest", hold=hold)
+        self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")
         self._is_ended = False
         self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
 
@@ -100,7 +104,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         """Stop the harvest, and wait until its requests have ended. You can call it more than once."""
         self._is_ended = True
         self._items = iter(())
-        await self._pool.close()
+        await self._channel.close()
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
@@ -114,7 +118,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
         return attrs.evolve(total, verified=total.verified and not total.failed)
 
     async def __anext__(self) -> tuple[SuiteKey, Session]:
-        self._pool.claim()
+        self._channel.claim()
         while (item := next(self._items, None)) is None:
             page = await self._next_page()
             if page is None:
@@ -150,8 +154,8 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
 
     async def _next_page(self) -> SessionPage | None:
         self._api.check_event_loop()  # otherwise each suite would fail
-        page = await self._pool.get()
-        if page is None and not self._is_ended and self._pool.failure is None:
+        page = await self._channel.get()
+        if page is None and not self._is_ended and self._channel.failure is None:
             self._is_ended = True
             if self._source.error is not None:
                 raise self._source.error
@@ -159,7 +163,11 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
                 raise HarvestError(self._failures)
         return page
 
-    async def _work(self) -> None:
+    async def _work(self, hold: Callable[[], AbstractAsyncContextManager[None]], concurrency: int) -> None:
+        async with hold():
+            await run_workers(self._read_suites, concurrency)
+
+    async def _read_suites(self) -> None:
         while (key := await self._source.next()) is not None:
             await self._read_suite(key)
 
@@ -177,7 +185,7 @@ class Harvest(AsyncIterator[tuple[SuiteKey, Session]]):
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     self._outage.on_success()
-                    await self._pool.put(page)
+                    await self._channel.put(page)
             self._ended_reads += Stats(suites=1)
         except ClientClosedError:
             raise  # no other suite can be read either

@@ -160,7 +160,11 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
                 lambda suite: [delete(suite, suite.sessions), *(suite.create(relative_id=i, **DONE) for i in (1, 2))],
                 [(NEW, 1), (NEW, 2)],
             ),
-            (lambda suite: suite.create(relative_id=3), [(NEW, 3)]),
+            (lambda suite: suite.create(relative_id=3, **DONE), [(NEW, 3)]),
+            (
+                lambda suite: [suite.create(relative_id=number, **DONE) for number in range(4, 154)],
+                [(NEW, number) for number in range(4, 154)],
+            ),
         ],
     ),
 }
@@ -380,22 +384,23 @@ class TestSuites:
             suite.create()
             assert await changes.after(ONE_POLL) == [(NEW, 2)]
 
-    async def test_no_suites_are_an_empty_stream(self, buddy: BuddyClient) -> None:
-        async with buddy.watch([]) as watch:
-            await watch.refresh()
-            await watch.settled()
-            assert [change async for change in watch] == []
+    @pytest.mark.parametrize("suites", [[], "", "acme/", "acme/shop/unit", "https://app.buddy.works/acme/shop"])
+    @pytest.mark.parametrize("kind", ["watch", "watch_status"])
+    async def test_nothing_to_watch_is_an_error(self, buddy: BuddyClient, kind: str, suites: Any) -> None:
+        with pytest.raises(ConfigError):
+            getattr(buddy, kind)(suites)
 
 
 class TestManySuites:
     async def test_polls_are_spread_over_the_interval(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 200)
-        tasks = len(asyncio.all_tasks())
+        async with watching(buddy, *suites[:20]):
+            tasks = len(asyncio.all_tasks())
         started = asyncio.get_running_loop().time()
         times = record_times(fake)
         async with watching(buddy, *suites) as changes:
             assert [requested[0] for requested in times.values()] == [started] * 200
-            assert len(asyncio.all_tasks()) - tasks <= 4 + 4 + 1  # workers, connections of the server, the consumer
+            assert len(asyncio.all_tasks()) == tasks  # a suite that waits has none
             for suite in suites:
                 suite.create()
             await asyncio.sleep(ONE_POLL)
@@ -421,6 +426,20 @@ class TestRefresh:
             await asyncio.sleep(0.1)
             assert [change.suite for change in changes.take()] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
+
+    async def test_refreshed_suite_precedes_those_that_are_due(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        suites = add_suites(fake, 100)
+        fake.latency = 1
+        times = record_times(fake)
+        async with buddy.watch(keys(suites)) as watch:
+            waiting = asyncio.create_task(anext(watch, None))
+            await asyncio.sleep(1.5)
+            await watch.refresh(suites[-1].key)
+            await asyncio.sleep(100)
+        await waiting
+        requested = [path.split("/")[-2] for path in times]
+        assert requested.index("s99") <= 8
+        assert len(requested) == 100
 
     @pytest.mark.parametrize("unknown", ["acme/shop/other", "acme/shop", 7, ["acme/shop/s0"]])
     async def test_unknown_suite_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, unknown: Any) -> None:
@@ -496,6 +515,21 @@ class TestSettled:
 
 
 class TestLeaving:
+    async def test_watch_without_async_with_ends(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        create_with_each_request(fake)
+        tasks = len(asyncio.all_tasks())
+
+        async def watch_one_change() -> Change:
+            async for change in buddy.watch([suite.key], interval=INTERVAL):
+                return change
+            raise AssertionError
+
+        with pytest.warns(ResourceWarning, match="unclosed watch: use `async with`"):
+            await watch_one_change()
+        await buddy.close()
+        await asyncio.sleep(1)
+        assert (len(asyncio.all_tasks()), fake.in_flight) == (tasks, 0)
+
     @pytest.mark.parametrize("is_waiting", [False, True])
     async def test_closing_a_watch_leaves_nothing_behind(
         self, fake: FakeBuddy, is_waiting: bool, caplog: pytest.LogCaptureFixture
