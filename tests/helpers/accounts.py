@@ -228,11 +228,6 @@ def single_case(change: Callable[[JsonObject], object]) -> Change:
     return _each("", "/cases/[^/]+$", change)
 
 
-def single_suite(change: Callable[[JsonObject], object]) -> Change:
-    """Return a change of a suite that is read alone, in place."""
-    return _each("", "/suites/[^/]+$", change)
-
-
 @frozen
 class Served:
     """A running account.

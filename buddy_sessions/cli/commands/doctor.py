@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import BuddyClient, ConfigError, Region, SuiteKey
+from buddy_sessions import ConfigError, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.regions import API_HOSTS
 from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
 from ..doctor.checks import examine
-from ..doctor.probe import MAX_REQUESTS, Probe, send
-from ..doctor.record import Exchange, Finding, Record
-from ..doctor.report import make_report, read_report
-from ..errors import ExitCode, describe_os_error
-from ..input.paths import explain_errors
-from ..options import Access, Flag
-from ..render.console import Output
+from ..doctor.probe import Probe
+from ..doctor.record import Finding
+from ..doctor.report import describe, make_report, to_json, to_markdown
+from ..errors import ExitCode
+from ..input.paths import FILE, explain_errors
+from ..options import Access
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
@@ -31,15 +30,14 @@ from ..render.text import one_line
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "unchecked": "dim"}
 _FIELDS = "check", "level", "found", "meaning", "advice"
+_WRITERS = {".json": to_json, ".md": to_markdown}
 
 
 async def doctor(
     target: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
-    report: Path | None = None,
-    replay: Path | None = None,
-    try_regions: Flag = False,
+    report: Annotated[Path | None, FILE] = None,
     format: Literal["table", "jsonl"] | None = None,  # noqa: A002 - the name of the option
     access: Access = Access(),
 ) -> ExitCode:
@@ -51,65 +49,37 @@ async def doctor(
     For example:
 
     - buddy-sessions doctor
-    - buddy-sessions doctor acme/storefront --report doctor.json.gz
-    - buddy-sessions doctor --replay doctor.json.gz
+    - buddy-sessions doctor acme/storefront --report doctor.md
 
     Args:
         target: WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT, or WORKSPACE. Without it, only the
             connection and the token are checked.
-        report: File to write what was received, to attach it to an issue. It has no name, id, URL or text of your
-            account: only their form.
-        replay: Check the responses in a report, without a request.
-        try_regions: If the token is rejected, try it in the other regions. The token is sent to each of them.
+        report: File to write the shape of the responses to, .json or .md, to attach it to an issue. Of your account,
+            it has only names of fields and values of enumerations that this package does not know: at its top.
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
     output_format, messages = choose_format(format, json=False), access.verbosity.open()
-    if replay is not None:
-        if target or report is not None:
-            raise ConfigError("--replay reads a report: leave out the suite and --report")
-        exchanges = _read(replay)
-    else:
-        names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
-        validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
-        if report is not None:
-            with explain_errors(report, replace_file(report)):
-                pass  # it can be written, which is checked before the first request
-        exchanges = await _probe(names, access, messages, try_regions=try_regions)
-    findings = examine(Record(exchanges))
-    show(_result(findings, exchanges), output_format, messages)
+    names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
+    validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
     if report is not None:
-        content = make_report(exchanges)
+        if report.suffix not in _WRITERS:
+            raise ConfigError(f"--report {report.name} is no file of a known format: end its name in .json or .md")
+        with explain_errors(report, replace_file(report)):
+            pass  # it can be written, which is checked before the first request
+    async with access.connection.open_client(messages, max_wait=10.0) as buddy:
+        probe = Probe(buddy.api)
+        await probe.run(names)
+    findings = examine(probe.record)
+    show(_result(findings, probe.count), output_format, messages)
+    if report is not None:
+        content = make_report(probe.record, findings)
         with explain_errors(report, replace_file(report)) as new:
-            new.write_bytes(content)
-        messages.print_written(report, f"{len(content) / 1000:,.0f} kB", "look into it before you send it: zless")
+            new.write_text(_WRITERS[report.suffix](content), encoding="utf-8")
+        messages.print_note(f"Wrote {report}: {describe(content)}. Look at it with: less {shlex.quote(str(report))}")
     return ExitCode.RED if any(each.level == "problem" for each in findings.values()) else ExitCode.DONE
 
 
-async def _probe(names: Sequence[str], access: Access, messages: Output, *, try_regions: bool) -> list[Exchange]:
-    """Send the requests, and return them with their responses."""
-    async with access.connection.open_client(messages, max_wait=10.0) as buddy:
-        region = next((str(region) for region, host in API_HOSTS.items() if host == buddy.api.host), "")
-        probe = Probe(buddy.api)
-        await probe.run(names)
-    if try_regions and region and probe.record.status("token") == 401:
-        for other in Region:
-            if other != region and len(probe.record.exchanges) < MAX_REQUESTS:
-                async with BuddyClient.from_env(region=other, trust_env=True) as buddy:
-                    probe.record.add(await send(buddy.api, f"region-{other}", ("user", "token"), {}))
-    return probe.record.exchanges
-
-
-def _read(path: Path) -> list[Exchange]:
-    """Return the exchanges in a report. Raises ConfigError if it is none."""
-    try:
-        return read_report(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read {describe_os_error(error, path)}") from error
-    except ValueError:
-        raise ConfigError(f"{str(path)!r} is no report of doctor: create one with --report FILE") from None
-
-
-def _result(findings: dict[str, Finding], exchanges: Sequence[Exchange]) -> Result:
+def _result(findings: Mapping[str, Finding], requests: int) -> Result:
     """Return the checks as a table, and a row for each."""
     items = [
         Item(None, _cells(name, each), row={"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}})
@@ -122,7 +92,7 @@ def _result(findings: dict[str, Finding], exchanges: Sequence[Exchange]) -> Resu
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,
-        title=f"{verdict}, {format_count(len(exchanges), 'request')}",
+        title=f"{verdict}, {format_count(requests, 'request')}",
         is_red=bool(problems),
     )
 
@@ -132,5 +102,5 @@ def _cells(name: str, finding: Finding) -> tuple[Text | str, ...]:
     mark = "-" if finding.level == "unchecked" else finding.level
     found = Text(one_line(finding.found))
     if finding.level in ("note", "problem"):
-        found.append("\n" + one_line("; ".join(filter(None, [finding.meaning, finding.advice]))), "dim")
+        found.append(f"\n{one_line(finding.meaning)}; {one_line(finding.advice)}", "dim")
     return Text(mark, _STYLES[finding.level]), name, found

@@ -1,11 +1,12 @@
-"""The report of `doctor`: it has the form of what was received, and none of its words."""
+"""The report of `doctor`: what it says of an account, and that no word of the account is in it."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 import string
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,164 +15,233 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from buddy_sessions import BuddyError, Session, SuiteKey, TestCase
+from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase
+from buddy_sessions._decoding.shapes import NOT_SHOWN, OBJECTS
 from buddy_sessions.cli.doctor.checks import examine
-from buddy_sessions.cli.doctor.record import LISTS, Exchange, Record
-from buddy_sessions.cli.doctor.report import make_report, read_report
-from buddy_sessions.cli.doctor.row_checks import FORMS
+from buddy_sessions.cli.doctor.probe import Probe
+from buddy_sessions.cli.doctor.record import SESSION_LISTS, Exchange, Record
+from buddy_sessions.cli.doctor.report import make_report, to_json, to_markdown
 from buddy_sessions.testing import FakeBuddy
+from helpers.accounts import KEY, add_suite, served
 from helpers.command_line import Call
 from helpers.command_line import served as serve
+from helpers.wrong_servers import DIFFERS_IN_TEN_WAYS, TEN_WAYS
 
-DATE = {"date": "Tue, 21 Oct 2025 06:42:16 GMT"}
-
-
-class PrivateStrings:
-    """Makes random strings of several scripts, and keeps them."""
-
-    def __init__(self) -> None:
-        self._rng = random.Random(1)
-        self.kept: list[str] = []
-
-    def __call__(self, form: str = "{}") -> str:
-        letters = self._rng.choice([string.ascii_letters, string.ascii_lowercase + string.digits, "äöüßłéπж漢字かな"])
-        name = self._rng.choice(string.ascii_letters) + "".join(self._rng.choices(letters, k=self._rng.randint(5, 15)))
-        self.kept.append(name)
-        return form.format(name)
+ORDINARY = "api", "unit", "main", "tests", "ok", "word", "checks", "url", "null", "ann", "acme", "go", "x1", "is"
+"""Names that are words of the package, too, or parts of such words."""
+CONSTANTS = {
+    value for kinds in OBJECTS.values() for kind in kinds.values() if isinstance(kind, frozenset) for value in kind
+}
 
 
-def add_private_suite(fake: FakeBuddy, private: PrivateStrings) -> SuiteKey:
-    """Add a suite with 120 sessions. Every text in it is private."""
-    key = SuiteKey(private(), private(), private())
-    suite = fake.add_suite(*key, name=private("{} tests"), identifier=private())
-    for number in range(120):
-        member: dict[str, Any] = {
-            **{name: private("https://{}.example/x") for name in ("url", "html_url", "avatar_url")},
-            "id": number + 100,
-            "name": private("Ann {}"),
-            "email": private("{}@example.com"),
-        }
-        texts = {name: private() for name in ("revision", "execution_id", "action_execution_id", "error_message")}
-        cases = [
-            {
-                "status": status,
-                "name": private("test_{}[1-2]"),
-                "text": private("at {}\n  line 2"),
-                **{name: private() for name in ("test_group_name", "classname", "message")},
-            }
-            for status in ("FAILED", "PASSED")
-        ]
-        suite.create(private("feature/{}"), cases=cases, created_by=member, ci_run_url=private("https://{}/1"), **texts)
-    return key
+def report_of(record: Record) -> str:
+    return to_json(make_report(record, examine(record)))
 
 
-def test_no_private_string_remains(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    private = PrivateStrings()
+def random_names(seed: int) -> Iterator[str]:
+    """Yield names that have the form of a word."""
+    rng = random.Random(seed)
+    while True:
+        yield "q" + "".join(rng.choices(string.ascii_letters, k=rng.choice([4, 9, 14])))
+
+
+def ordinary_names() -> Iterator[str]:
+    """Yield ordinary words, then longer ones that are made of them. None has the form of an ID."""
+    for count in range(1, 6):
+        yield from (name for name in map("".join, product(ORDINARY, repeat=count)) if len(name) != 8)
+
+
+async def record_of(fake: FakeBuddy) -> Record:
+    async with fake, BuddyClient(fake.token, base_url=str(fake.base_url)) as buddy:
+        probe = Probe(buddy.api)
+        await probe.run(KEY)
+    return probe.record
+
+
+def renamed(record: Record, names: Iterator[str], *, keeps_known: bool) -> Record:
+    """Return exchanges in which each text is a name, also in headers, errors and unknown objects."""
+
+    def rename(value: Any) -> Any:
+        if isinstance(value, dict):
+            other = {"labels": {next(names): next(names)}, f"{next(names)} {next(names)}": next(names)}
+            return {name: rename(each) for name, each in value.items()} | other
+        if isinstance(value, list):
+            return [rename(each) for each in value]
+        is_kept = keeps_known and isinstance(value, str) and (value in CONSTANTS or value.startswith("202"))
+        return next(names) if isinstance(value, str) and not is_kept else value
+
+    changed = Record()
+    for purpose, each in record.items():
+        headers = {name: next(names) for name in each.headers if name != "date"} | {next(names): next(names)}
+        body = json.dumps(rename(each.json)).encode()
+        changed[purpose] = attrs.evolve(each, headers={"date": each.headers["date"], **headers}, body=body)
+    for number, status in enumerate((0, 400, 403, 404, 500)):
+        errors = json.dumps({"errors": [{"message": next(names), f"{next(names)} ": next(names)}]}).encode()
+        last = attrs.evolve(changed["case"], status=status, body=errors, error=f"cannot connect to {next(names)}")
+        changed[("no-branch", "again", "failed", "beyond", "workspaces")[number]] = last
+    return changed
+
+
+@pytest.mark.parametrize("keeps_known", [True, False], ids=["known-values-stay", "all-texts"])
+async def test_report_does_not_depend_on_names(keeps_known: bool) -> None:
+    """Whatever the names are, of workspaces, tests, people, messages or headers: the report has the same bytes."""
+    fake = FakeBuddy(rate_limit=1000)
+    add_suite(fake, 60)
+    record = await record_of(fake)
+    kept: list[str] = []
+
+    def keep(names: Iterator[str]) -> Iterator[str]:
+        for name in names:
+            kept.append(name)
+            yield name
+
+    first, second, third = (
+        report_of(renamed(record, names, keeps_known=keeps_known))
+        for names in (keep(random_names(1)), random_names(2), ordinary_names())
+    )
+    assert first == second == third
+    assert len(kept) > 1000
+    assert [name for name in kept if name in first] == []
+
+
+SECRET = "Geheim"
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.md"])
+def test_no_private_string_is_written(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """Neither the names in a suite, nor the token, nor the host."""
     fake = FakeBuddy(token="token-of-a-person-1234567")
-    key = add_private_suite(fake, private)
-    report = tmp_path / "report.json.gz"
+    key = SuiteKey(SECRET, f"{SECRET}-shop", f"x{SECRET}")
+    suite = fake.add_suite(*key, name=f"{SECRET} tests", identifier=SECRET)
+    member = dict.fromkeys(("url", "html_url", "name", "email"), f"https://{SECRET}.example/{SECRET}@x")
+    texts = dict.fromkeys(("revision", "execution_id", "action_execution_id", "error_message", "ci_run_url"), SECRET)
+    fields: dict[str, Any] = dict.fromkeys(
+        ("name", "text", "test_group_name", "classname", "message"), f"{SECRET}[1-2]"
+    )
+    for _ in range(120):
+        suite.create(SECRET, cases=[{**fields, "status": "FAILED"}, fields], created_by=member, **texts)
+    report = tmp_path / name
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     with serve(fake):
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
         result = call("doctor", str(key), "--report", str(report))
-    text = gzip.decompress(report.read_bytes()).decode().casefold()
+    text = report.read_text(encoding="utf-8").casefold()
     assert result.code == 0
-    assert len(private.kept) > 1000
-    assert [each for each in [*private.kept, fake.token] if each.casefold() in text] == []
-    assert report.stat().st_size <= 100_000
-    assert max(map(len, text.splitlines())) < 2000  # people read it before they send it
+    assert [each for each in (SECRET, fake.token, "127.0.0.1") if each.casefold() in text] == []
+    assert text.count("\n") <= 300
+    assert max(map(len, text.splitlines())) <= 300
+    assert f"less {report}" in result.err
 
 
-def exchange(body: object, purpose: str = "page-1", **fields: Any) -> Exchange:
+def exchange(content: object, purpose: str = "page-1", **fields: Any) -> Exchange:
     path = "workspaces", "acme", "projects", "shop", "unit-tests", "suites", "MNbyVedg", "sessions"
-    content = json.dumps(body).encode()
     query: dict[str, str | int] = {"page": 1, "per_page": 100, "branch": "main"}
-    return Exchange(purpose=purpose, path=path, query=query, status=200, headers=DATE, body=content, at=1.0, **fields)
+    known: dict[str, Any] = {
+        "status": 200,
+        "headers": {"date": "Tue, 21 Oct 2025 06:42:16 GMT"},
+        "body": json.dumps(content).encode(),
+    }
+    return Exchange(purpose=purpose, path=path, query=query, at=1.0, **known | fields)
+
+
+def record(*exchanges: Exchange) -> Record:
+    return Record({each.purpose: each for each in exchanges})
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        exchange({}, headers={"x-geheim": SECRET, "server": SECRET, "location": f"https://{SECRET}/", "date": SECRET}),
+        exchange({}, headers={"x-rate-limit-reset": SECRET, "x-rate-limit-remaining": SECRET}),
+        exchange(
+            {}, headers={"x-oauth-scopes": f"{SECRET}, {SECRET}_READ", "x-accepted-0auth-scopes": SECRET}, status=403
+        ),
+        exchange({}, headers={"content-type": f"text/html; {SECRET}"}, body=f"<h1>{SECRET}</h1>".encode()),
+        exchange({"errors": [{"message": SECRET, "field": SECRET}, SECRET]}, status=404),
+        exchange({}, status=0, body=b"", error=f"cannot connect to {SECRET}: TLS"),
+        exchange({SECRET: {SECRET: SECRET}, "sessions": {SECRET: [SECRET]}}),
+        exchange([SECRET, [SECRET, {SECRET: SECRET}]]),
+        exchange({"sessions": [{"id": SECRET, SECRET: 1, f"{SECRET}_x".lower() + "y" * 40: 1, "created_by": SECRET}]}),
+        exchange({"sessions": [{"id": 1, "status": SECRET, "ref_type": f"{SECRET} X", "ci_provider": SECRET * 9}]}),
+        exchange({"sessions": [{"id": 1, "status": f"OK\n{SECRET}", f"ok\n{SECRET}": 1, "create_date": SECRET}]}),
+        exchange({"sessions": [{"id": 1, "relative_id": SECRET, "duration": SECRET, "created_by": {SECRET: SECRET}}]}),
+        exchange({"scopes": [SECRET, {SECRET: 1}], "expires_at": SECRET, "workspace_restrictions": [SECRET]}, "token"),
+        exchange({"id": 1, "status": "FAILED", "data": json.dumps({"name": 1, SECRET: {SECRET: SECRET}})}, "case"),
+        exchange({"id": 1, "status": "FAILED", "data": f"<testcase {SECRET}='1'><{SECRET}/></testcase>"}, "case"),
+        exchange({"suites": [{"id": 1, "url": f"https://app.buddy.works/{SECRET}/{SECRET}/x/{SECRET}"}]}, "suites"),
+    ],
+    ids=lambda each: str(each.body[:60] or each.error),
+)
+def test_hostile_word_is_counted_only(hostile: Exchange) -> None:
+    for text in (report_of(record(hostile)), to_markdown(make_report(record(hostile), examine(record(hostile))))):
+        assert SECRET.casefold() not in text.casefold()
+
+
+def test_words_from_outside_are_at_the_top() -> None:
+    row = {"id": "1", "relative_id": 1, "status": "CANCELLED", "ref_type": "not one", "labels": 1, "Not a name": 2}
+    report = report_of(record(exchange({"sessions": [row]}), exchange({"scopes": ["PIPELINE_READ"]}, "token")))
+    assert report.splitlines()[1].startswith(' "about": "The shape of')
+    assert (
+        "\n".join(report.splitlines()[2:9])
+        == f'''\
+ "unknown_fields": {{
+  "session.labels": {{"whole number, 1 digit": 1}},
+  "session {NOT_SHOWN}": {{"whole number, 1 digit": 1}}
+ }},
+ "unknown_values": {{
+  "session.status": {{"CANCELLED": 1}},
+  "session.ref_type": {{"{NOT_SHOWN}": 1}},'''
+    )
+    for word in ("labels", "CANCELLED", "PIPELINE_READ"):
+        assert report.count(word) == 1
+    assert "Not a name" not in report
+
+
+def test_hostile_account_has_a_short_report() -> None:
+    """Many unknown names and values, scopes and fields do not make it longer than 300 lines."""
+    rng = random.Random(4)
+    rows = [
+        {"id": "1", "status": "".join(rng.choices(string.ascii_uppercase, k=9)), rng.choice("abc") + str(number): 1}
+        for number in range(3000)
+    ]
+    exchanges = [exchange({"sessions": rows})]
+    for name, fields in OBJECTS.items():
+        content = {field: [{"a": [1]}, "x"] for field in fields} | {f"x{number}": 1 for number in range(99)}
+        exchanges += [exchange(content, name), exchange({name: [content]}, name)]
+    report = make_report(record(*exchanges), examine(record(*exchanges)))
+    assert to_json(report).count("\n") <= 300
+    assert to_markdown(report).count("\n") <= 300
+    assert max(map(len, to_json(report).splitlines())) <= 1000
+
+
+def test_ten_differences_are_visible(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a developer learns from the report of a server that is not as this package expects."""
+    report = tmp_path / "report.md"
+    with served(DIFFERS_IN_TEN_WAYS, tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value or "")
+        call("doctor", "acme/shop/MNbyVedg", "--report", str(report))
+    lines = report.read_text(encoding="utf-8").splitlines()
+    for field, text in TEN_WAYS:
+        assert any(line.startswith(f"- `{field}`: ") and text in line for line in lines), field
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
     max_leaves=5,
 )
 names = st.sampled_from([field.name for model in (Session, TestCase) for field in attrs.fields(model)])
 rows_of_anything = st.lists(st.dictionaries(names, json_values) | json_values, max_size=3)
-bodies = st.fixed_dictionaries(dict.fromkeys({*LISTS.values(), "sessions"}, rows_of_anything)) | json_values
-purposes = st.sampled_from([*FORMS, "token", "no-branch", "again"])
+lists = dict.fromkeys(("sessions", "suites", "projects", "cases"), rows_of_anything)
+bodies = st.fixed_dictionaries(lists) | json_values
+purposes = st.sampled_from(
+    ["token", "projects", "suites", *SESSION_LISTS, "again", "no-branch", "session", "cases", "failed", "case"]
+)
 
 
 @settings(phases=set(Phase) - {Phase.shrink})  # which takes minutes
-@given(st.lists(st.builds(exchange, bodies, purposes), max_size=6))
+@given(st.lists(st.builds(exchange, bodies, purposes, status=st.sampled_from([200, 200, 403, 500])), max_size=6))
 def test_no_response_breaks_a_check(exchanges: list[Exchange]) -> None:
-    examine(Record(exchanges))
-    make_report(exchanges)
-
-
-def test_form_stays() -> None:
-    member = {"id": 4711, "name": "Ann Lee", "email": "ann.lee@acme.com"}
-    row = {
-        "id": "YDnagwGk",
-        "relative_id": 2,
-        "status": "SUCCESSFUL",
-        "revision": "755b691cfff32e08aba35f2c",
-        "create_date": "2025-10-21T06:42:16Z",
-        "finish_date": "2025-99-21T06:42:16Z",
-        "ref_type": "BRANCH",
-        "ref_name": "feature/YDnagwGk",
-        "created_by": member,
-        "duration": 17,
-        "shards": 3,
-        "labels": {"nightly": 1},
-    }
-    report = make_report([exchange({"sessions": [row, {**row, "ref_name": "main"}]})])
-    found, other = json.loads(read_report(report)[0].body)["sessions"]
-    kept = {name: found[name] for name in ("relative_id", "status", "ref_type", "duration")}
-    assert kept == {"relative_id": 2, "status": "SUCCESSFUL", "ref_type": "BRANCH", "duration": 17}
-    assert other["ref_name"] == "main"
-    assert found["ref_name"].endswith(f"/{found['id']}")
-    assert [len(found[name]) for name in ("id", "revision", "ref_name")] == [8, 24, 16]
-    assert set(found["revision"]) <= set(string.hexdigits)
-    assert found["create_date"].endswith("T06:42:16Z")
-    assert found["create_date"] < "2024"
-    assert len(str(found["created_by"]["id"])) == 4
-    assert "shards" in found
-    assert "nightly" not in found["labels"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        '{"name":"adds Zürich","status":"FAILED","failure":{"message":"Z\\u00fcrich\\n1","stackTrace":"Zürich"}}',
-        '<testcase name="Z&#252;rich &lt;a&gt;"><failure message="Zürich"><![CDATA[Zürich <b>]]></failure></testcase>',
-        f'<testcase><failure message="no">{"line of Zürich &amp; Rome " * 99}</failure></testcase>',
-    ],
-    ids=["json", "xml", "long-xml"],
-)
-def test_data_keeps_its_structure(data: str) -> None:
-    exchanges = [exchange({"id": "1", "name": "a", "status": "FAILED", "data": data}, "case")]
-    report = make_report(exchanges)
-    text = gzip.decompress(report).decode()
-    assert examine(Record(read_report(report)))["data"].level == "ok"
-    assert "rich" not in text
-    assert "Rome" not in text
-    assert len(text) < 2_000
-
-
-def test_refused_if_a_word_remains() -> None:
-    exchanges = [attrs.evolve(exchange({"sessions": [{"id": "Storefront"}]}), headers={"ratelimit-storefront": "1"})]
-    with pytest.raises(BuddyError, match="1 words of the account would be in the report, which is not written"):
-        make_report(exchanges)
-
-
-def test_large_account_fits() -> None:
-    rng = random.Random(3)
-    rows = [
-        {
-            "id": rng.randbytes(8).hex(),
-            "relative_id": number,
-            "status": "ERROR",
-            "error_message": rng.randbytes(90).hex(),
-        }
-        for number in range(5000, 0, -1)
-    ]
-    assert len(make_report([exchange({"sessions": rows}, purpose) for purpose in ("page-1", "page-2")])) <= 100_000
+    report = report_of(record(*exchanges))
+    assert json.loads(report)["checks"].keys() == examine(record(*exchanges)).keys()

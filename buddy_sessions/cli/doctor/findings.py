@@ -1,0 +1,321 @@
+"""What the checks of `doctor` look for: one function for each, which yields what is wrong, or worth to know. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from itertools import pairwise
+from statistics import median
+
+from buddy_sessions import DecodeError, Project, Region, ResponseError, Session, TestCase
+from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
+from buddy_sessions._decoding.failures import read_failure
+from buddy_sessions._decoding.hooks import fields_of
+from buddy_sessions._decoding.shapes import CONSTANT
+
+from .record import SESSION_LISTS, Finding, JsonRow, Record, Word, parse_time
+
+REPORT_IT = "send the file of --report FILE with an issue"
+"""What to do if only the authors can help."""
+_DAY = 86_400
+_PAGE = 100
+_SLOW = 2000  # milliseconds
+_OPTIONAL = "token", "workspaces"  # requests that a token need not be allowed
+_LIMIT_HEADERS = "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"
+_COUNTS = fields_of(Session, int | None)
+_DATES = fields_of(Session, datetime | None)
+_USED = *_COUNTS, "start_date", "duration", "revision", "ref_type", "ref_name"
+_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "projects": partial(decode_list, name="projects", model=Project),
+    "suites": partial(decode_suites, workspace="", project=""),
+    "sessions": decode_page,
+    "session": partial(decode_object, model=Session),
+    "cases": partial(decode_list, name="cases", model=TestCase),
+    "case": partial(decode_object, model=TestCase),
+}
+_problem, _note, _fact = partial(Finding, "problem"), partial(Finding, "note"), partial(Finding, "ok")
+
+
+def connection(record: Record) -> Iterator[Finding]:
+    """Look for errors in place of responses, and for responses of something else than the API."""
+    for each in record.values():
+        if not each.status:
+            advice = "for the certificate of your company, set SSL_CERT_FILE to a file with its authority"
+            yield _problem("no response: {}", (each.error,), advice=advice if "TLS" in each.error else "")
+        elif not isinstance(each.json, dict) and (each.status < HTTPStatus.BAD_REQUEST or each.body.strip()):
+            advice = "is it the page of a proxy? Is the base URL …/api?"
+            yield _problem("{}: status {} without JSON", (Word(each.purpose), each.status), advice=advice)
+
+
+def token(record: Record) -> Iterator[Finding]:
+    """Look for a token that is rejected, that lacks a scope, or that expires within two weeks."""
+    others = " or ".join(f"--region {region}" for region in Region if region != record.region)
+    for each in record.values():
+        if each.status == HTTPStatus.UNAUTHORIZED:
+            advice = "set BUDDY_TOKEN to a personal access token, not the BUDDY_UT_TOKEN of a suite"
+            advice += f"; if it is one of another region, add {others}" if record.region else ""
+            yield _problem("the token is rejected (401)", advice=advice)
+        elif each.status == HTTPStatus.FORBIDDEN and not each.is_disabled and each.purpose not in _OPTIONAL:
+            has, needs = (", ".join(filter(CONSTANT.fullmatch, each.scopes(kind))) for kind in ("", "accepted-"))
+            scopes = f"the token has {has or 'unknown scopes'}; this needs {needs or 'unknown ones'}"
+            found = Word(each.name), scopes if has or needs else Word("the response names no scopes")
+            if each.purpose == "projects":
+                yield _note("the token may not list {} (403): {}", found, meaning="only a WORKSPACE needs it")
+            else:
+                yield _problem("the token may not read the {} (403): {}", found)
+    own = record["token"]
+    expiry, listed = parse_time(own.document.get("expires_at")), own.document.get("scopes")
+    if expiry is not None and (days := (expiry - record.now) / _DAY) < 14:
+        yield _note("the token expires in {:.0f} days", (days,), advice="create another one")
+    if own.status:
+        names = ", ".join(map(str, listed) if isinstance(listed, list) else own.scopes(""))
+        yield _fact("accepted, scopes: {}", (names or Word("unknown"),))
+
+
+def api(record: Record) -> Iterator[Finding]:
+    """Look for other errors of the API. A page may begin after the end of the list, where there may be one."""
+    for each in record.values():
+        is_after_end = each.purpose in ("page-2", "window") and each.status == record["beyond"].status
+        is_missing = each.purpose in ("projects", "suites", "page-1") and each.status == HTTPStatus.NOT_FOUND
+        is_optional = each.purpose in _OPTIONAL and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        if each.is_disabled:
+            advice = "let an administrator enable the API in the settings of the workspace"
+            yield _problem("the API is disabled in the workspace", advice=advice)
+        elif each.status not in (0, 200, 401, 403, 429) and not (is_after_end or is_missing or is_optional):
+            meaning = f"{each.name} cannot be read completely"
+            yield _problem("{}: status {}", (Word(each.purpose), each.status), meaning=meaning)
+
+
+def clock(record: Record) -> Iterator[Finding]:
+    """Look for a difference of more than a minute between the clocks of the server and of this machine."""
+    skews = [moment - each.at + each.seconds / 2 for each in record.answered if (moment := each.server_time)]
+    skew = median(skews or [0])
+    if not skews and record.answered:
+        yield _note("no valid Date header", meaning="the clock of this machine counts for the rate limit")
+    elif abs(skew) > 60:
+        found = abs(skew), Word("ahead of" if skew > 0 else "behind")
+        yield _problem("the server is {:,.0f} s {} this machine", found)
+
+
+def suites(record: Record) -> Iterator[Finding]:
+    """Look for names that do not exist, and for lists that are empty."""
+    asked, listed = record.asked, record["suites"].rows
+    if asked.status == HTTPStatus.NOT_FOUND:
+        yield _problem("{}: not found (404)", (Word(asked.purpose),))
+    if _repeats(listed, "id"):
+        yield _problem("a suite is listed twice", meaning="its sessions are read twice", advice=REPORT_IT)
+    if asked.document and not asked.rows:
+        yield _note("no {} to read", (Word(asked.name),), meaning="there is nothing to check")
+
+
+def _repeats(rows: list[JsonRow], *names: str) -> bool:
+    """Return whether two rows have the same values in these fields."""
+    return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
+
+
+def page_size(record: Record) -> Iterator[Finding]:
+    """Look for pages that have another size than requested."""
+    first = record["page-1"]
+    for each in (first, record["window"]):
+        if len(each.rows) > each.size:
+            yield _problem("asked for {} sessions, received {}", (each.size, len(each.rows)))
+    if first.rows and first.size < _PAGE:
+        yield _note("per_page=100 is refused, {} is honoured", (first.size,))
+    if 0 < len(record["page-2"].rows) <= len(first.rows) < first.size:
+        yield _note("asked for {} sessions, received {}", (first.size, len(first.rows)))
+
+
+def order(record: Record) -> Iterator[Finding]:
+    """Look for sessions that are not listed by `relative_id`, newest first, each once."""
+    for numbers in (record[name].numbers for name in SESSION_LISTS):
+        if broken := sum(upper <= lower for upper, lower in pairwise(numbers)):
+            yield _problem("{} of {} sessions are not newest first, by relative_id", (broken, len(numbers)))
+
+
+def paging(record: Record) -> Iterator[Finding]:
+    """Look for a page that does not begin where the pages before it end."""
+    first, again = record["page-1"].numbers, record["again"].numbers
+    for each in (record["page-2"], record["window"]):
+        shift = record.shift_of(each)
+        if shift and not -len(record.deleted) <= shift <= max(again, default=first[0]) - first[0]:
+            place, side = (each.query["page"], each.size), Word("early" if shift > 0 else "late")
+            yield _problem("page {} of {} begins {} sessions too {}", (*place, abs(shift), side))
+
+
+def branch(record: Record) -> Iterator[Finding]:
+    """Look for sessions of other branches, and for sessions of a branch that are not listed for it."""
+    listed = record["branch"]
+    if record["no-branch"].rows:
+        yield _problem("a branch that does not exist has sessions: the filter is ignored")
+    if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
+        yield _problem("{} of {} sessions of a branch are of another one", (len(others), len(listed.rows)))
+    missing = record.missing_of_branch - record.deleted
+    if missing and listed.status == HTTPStatus.OK:
+        found = "sessions of a branch that are not listed for it: {}"
+        yield _problem(found, (len(missing),), meaning="a verdict may be outdated")
+
+
+def end(record: Record) -> Iterator[Finding]:
+    """Look for a page after the end that is no empty list."""
+    beyond = record["beyond"]
+    if beyond.status == HTTPStatus.OK and beyond.document.get("sessions") != []:
+        yield _problem("a page after the end is no empty list")
+
+
+def unfinished(record: Record) -> Iterator[Finding]:
+    """Look for sessions that are in progress for more than a day."""
+    running = [row for row in record.sessions if row.get("status") == "IN_PROGRESS"]
+    old = [row for row in running if record.now - (parse_time(row.get("create_date")) or record.now) > _DAY]
+    names = ", ".join(f"#{row.get('relative_id')}" for row in old[:3])
+    if old:
+        yield _note("sessions in progress for more than a day: {} ({})", (len(old), names))
+
+
+def rate_limit(record: Record) -> Iterator[Finding]:
+    """Look for headers that this package cannot use, and for a quota that is too small to poll each suite."""
+    for index, each in enumerate(record.values()):
+        if each.status == HTTPStatus.TOO_MANY_REQUESTS:
+            meaning, advice = "the quota is used up, also by other tools", "wait, and try again"
+            yield _problem("no requests remain, after {} requests", (index,), meaning=meaning, advice=advice)
+    found = [{name: each.headers[name] for name in _LIMIT_HEADERS if name in each.headers} for each in record.answered]
+    headers = next(filter(None, reversed(found)), {})
+    if not {*_LIMIT_HEADERS[1:]} <= headers.keys():
+        if record.answered:
+            yield _note("{} of 3 headers: X-Rate-Limit-Remaining or -Reset is missing", (len(headers),))
+    elif not all(re.fullmatch(r"\s*[0-9]{1,18}\s*", value) for value in headers.values()):
+        yield _problem("a header is not a whole number")
+    else:
+        yield _quota(record, *(int(headers.get(name, "0")) for name in _LIMIT_HEADERS))
+
+
+def _quota(record: Record, limit: int, remaining: int, reset: int) -> Finding:
+    last, polled = record.answered[-1], max(1, len(record["suites"].rows))
+    seconds = reset - (last.server_time or last.at)
+    if seconds > _DAY:
+        return _problem("the reset is more than a day away: is it in milliseconds?", meaning="a wait is far too long")
+    if seconds < -5:
+        return _problem("the reset is in the past, or not a Unix time")
+    find = _note if remaining * 60 < polled * max(seconds, 60) else _fact
+    values = max(limit, remaining), remaining, seconds
+    meaning = f"requests to poll the suites of the project each minute: {polled}"
+    advice = "poll less often, or ask Buddy for a higher limit"
+    return find("{:,} requests, {:,} remain, {:,.0f} s until the reset", values, meaning=meaning, advice=advice)
+
+
+def fields(record: Record) -> Iterator[Finding]:
+    """Look for responses that this package cannot decode, and for fields that are missing or unknown."""
+    for each in record.values():
+        try:
+            if each.status == HTTPStatus.OK and each.name in _DECODERS:
+                _DECODERS[each.name](each.body)
+        except DecodeError as error:
+            yield _problem("{}: {} {}", (Word(each.purpose), Word(error.field or "the object"), str(error)))
+        except ResponseError:  # the check of the connection reports it
+            continue
+    missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
+    if len(record.finished) > 1 and missing:
+        yield _note("no session has {}", (Word(", ".join(missing)),), meaning="what needs them finds nothing")
+    if unknown := sorted(record.shape.unknown_fields):
+        yield _note("unknown: {} ({})", (len(unknown), ", ".join(unknown[:6])))
+
+
+def values(record: Record) -> Iterator[Finding]:
+    """Look for unknown statuses and kinds, and for counts that cannot be right."""
+    for name, unknown in record.shape.unknown_values.items():
+        found = ", ".join(unknown)
+        if name in ("session.status", "case.status"):
+            meaning = "it counts as neither red nor green"
+            yield _problem("unknown {}: {}", (Word(name), found), meaning=meaning)
+        elif name.startswith("session."):
+            yield _note("unknown {}: {}", (Word(name), found), meaning="it is kept")
+    counts = [[each for name in _COUNTS if type(each := row.get(name)) is int] for row in record.finished]
+    if wrong := [each for each in counts if len(each) == len(_COUNTS) and (min(each) < 0 or each[0] < sum(each[1:]))]:
+        yield _problem("the counts of {} sessions do not add up", (len(wrong),))
+    failing = [row for row in record.finished if row.get("failed_count") or row.get("error_count")]
+    green = [row for row in failing if row.get("status") == "SUCCESSFUL"]
+    if len(green) * 2 > len(failing):
+        yield _problem("{} of {} sessions with failed tests are SUCCESSFUL", (len(green), len(failing)))
+
+
+def dates(record: Record) -> Iterator[Finding]:
+    """Look for times that are not in UTC, and for durations that are not in seconds."""
+    rows = record.sessions
+    ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - record.now
+    if ahead > 120:
+        found = "the newest session is created {:,.0f} s in the future: times may be local ones"
+        yield _problem(found, (ahead,))
+    lengths = [(length, _number(row.get("duration"))) for row in rows if (length := _length(row)) is not None]
+    if early := [length for length, _ in lengths if length < -1]:
+        yield _note("{} sessions finish before they start", (len(early),), advice="do not rely on these dates")
+    ratios = [duration / length for length, duration in lengths if duration is not None and length >= 2]
+    if ratios and median(ratios) > 200:  # a ratio above it is no rounding, and no parallel run
+        yield _problem("durations are in milliseconds")
+    seconds = [time for row in record["cases"].rows if (time := _number(row.get("time"))) is not None]
+    duration = _number(record["session"].document.get("duration"))
+    if seconds and duration is not None and median(seconds) > max(duration, 1):
+        yield _problem("most tests take longer than their session: their times may be in milliseconds")
+    times = [str(row[name]) for row in rows for name in _DATES if parse_time(row.get(name)) is not None]
+    if others := [time for time in times if not time.upper().endswith(("Z", "+00:00"))]:
+        meaning = "this package converts them; without a zone, they count as UTC"
+        yield _note("{} times have another zone than UTC, or none", (len(others),), meaning=meaning)
+
+
+def _number(value: object) -> float | None:
+    """Return a number of a size with which one can calculate."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
+
+
+def _length(row: JsonRow) -> float | None:
+    """Return the seconds from the start of a session to its end; None if a date is missing."""
+    start, finish = parse_time(row.get("start_date") or row.get("create_date")), parse_time(row.get("finish_date"))
+    return None if start is None or finish is None else finish - start
+
+
+def case_ids(record: Record) -> Iterator[Finding]:
+    """Look for test cases that are not listed as they are counted, and for ids that name no case, or several."""
+    case, all_cases, failed = record["case"], record["cases"], record["failed"]
+    for each, name in ((all_cases, "tests_count"), (failed, "failed_count")):
+        listed, expected = len(each.rows), record["session"].document.get(name)
+        is_cut = listed >= 20 and listed % 10 == 0  # a page may have fewer than 100: the documented size is 20
+        if each.document and type(expected) is int and not is_cut and listed != min(expected, _PAGE):
+            yield _problem("{} test cases are listed, {} is {}", (listed, Word(name), expected))
+        if _repeats(each.rows, "test_group_id", "id"):
+            yield _problem("several test cases have the same id")
+        if lost := [row for row in each.rows if row.get("test_group_id") is None]:
+            yield _problem("{} test cases have no test_group_id", (len(lost),))
+    ids = {_key(row): row.get("id") for row in all_cases.rows}
+    if any(row.get("id") != ids.get(_key(row), row.get("id")) for row in failed.rows):
+        yield _problem("the id of a test case differs from response to response")
+    if case.document and str(case.document.get("id")) != case.path[-1]:
+        yield _problem("a single test case is another one", meaning="failures are those of other tests")
+
+
+def _key(row: JsonRow) -> tuple[str, ...]:
+    return tuple(str(row.get(name)) for name in ("test_group_name", "classname", "name"))
+
+
+def data(record: Record) -> Iterator[Finding]:
+    """Look for a failing test that does not say why it fails."""
+    case = record["case"].document
+    text = case["data"].strip() if isinstance(case.get("data"), str) else ""
+    form, failure = Word({"{": "JSON", "<": "XML"}.get(text[:1], "another format")), read_failure(text)
+    is_failing = case.get("status") in ("FAILED", "ERROR")
+    if is_failing and not text:
+        yield _problem("data of a failing test is missing")
+    elif text and failure is None and (is_failing or form == "another format"):
+        yield _problem("data of a test is {}, without a known failure", (form,))
+    elif failure is not None and not failure.message and not failure.text:
+        yield _note("{} without a message", (form,))
+
+
+def latency(record: Record) -> Iterator[Finding]:
+    """Look for responses that typically take longer than two seconds."""
+    times = [1000 * each.seconds for each in record.answered]
+    if times:
+        typical = median(times)
+        meaning = f"1,000 suites take {typical / 8 / 60:.0f} minutes"
+        find = _note if typical > _SLOW else _fact
+        yield find("{:,.0f} ms, at most {:,.0f} ms", (typical, max(times)), meaning=meaning)
