@@ -6,6 +6,7 @@ import asyncio
 import html
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from buddy_sessions.testing import FakeBuddy
-from helpers.recipe_programs import copy_recipe, finish, running
+from helpers.recipe_programs import copy_recipe, finish, run_program, running
 
 ON_FAKE_DISCORD = """
 import runpy, sys, discord, yarl
@@ -80,11 +81,13 @@ class FakeChat:
 
     async def post(self, request: web.Request) -> web.Response:
         """Accept a message, unless it is to be rejected."""
+        if request.headers.get("Authorization") not in AUTHORIZATIONS:
+            return json_response({"ok": False, "error": "invalid_auth", "message": "Unauthorized"}, status=401)
         if self.rejections:
             self.rejections -= 1
             return json_response({"ok": False, "error": "channel_not_found"}, status=403)
         post = await request.json()
-        self.posts.put_nowait(post.get("text") or post["content"])
+        self.posts.put_nowait(post.get("text") or post.get("markdown_text") or post["content"])
         message: dict[str, Any] = {"id": "1", "channel_id": str(CHANNEL), "type": 0, "author": USER, "content": ""}
         message |= {name: [] for name in ("embeds", "attachments", "mentions", "mention_roles")}
         message |= {"pinned": False, "mention_everyone": False, "tts": False, "edited_timestamp": None}
@@ -136,14 +139,19 @@ async def bot(
             yield process
 
 
-def failing(*names: str) -> list[dict[str, str]]:
-    return [{"name": name, "classname": "", "test_group_name": "cart", "status": "FAILED"} for name in names]
+def results(*failing: str) -> list[dict[str, str]]:
+    """Return the test cases of a session: of all these tests, some fail."""
+    names = ("adds", "pays", "next", "hidden", "@everyone <!channel>")
+    return [
+        {"name": name, "classname": "", "test_group_name": "cart", "status": "FAILED" if name in failing else "PASSED"}
+        for name in names
+    ]
 
 
 async def test_bot_posts_the_tests_that_newly_fail(fake: FakeBuddy, chat: FakeChat, name: str, tmp_path: Path) -> None:
     """At its first start, all that fail. It posts again what the chat has not accepted, and mentions nobody."""
     suite = fake.add_suite("acme", "storefront", "MNbyVedg")
-    suite.create(status="SUCCESSFUL")
+    suite.create(cases=results())
 
     async def next_post() -> list[str]:
         return html.unescape((await chat.posts.get()).replace("\\", "")).splitlines()
@@ -152,16 +160,16 @@ async def test_bot_posts_the_tests_that_newly_fail(fake: FakeBuddy, chat: FakeCh
         while len(fake.requests) < 2:  # it reports each session from now on
             await asyncio.sleep(0.01)
         chat.rejections = 2
-        suite.create(branch="feature", cases=failing("hidden"))
-        session = suite.create(cases=[{"name": "passes"}, *failing("adds", "pays")])
+        suite.create(branch="feature", cases=results("hidden"))
+        session = suite.create(cases=results("adds", "pays"))
         lines = await next_post()
         assert "acme/storefront/MNbyVedg is red on main:" in lines[0]
         assert [lines[1], *(line[2:] for line in lines[2:])] == [session["html_url"], "cart > adds", "cart > pays"]
-        suite.create(cases=failing("adds", "next"))
+        suite.create(cases=results("adds", "next"))
         assert [line[2:] for line in (await next_post())[2:]] == ["cart > next"]
-        suite.create(cases=[{"name": "passes"}])
+        suite.create(cases=results())
         assert "is green on main:" in (await next_post())[0]
-    suite.create(cases=failing("@everyone <!channel>"))
+    suite.create(cases=results("@everyone <!channel>"))
     async with bot(fake, tmp_path, chat, name) as process:
         while "is green on main:" in (post := await chat.posts.get()):
             pass  # the bot was killed before it had asked for the next event, so this one is repeated
@@ -190,10 +198,29 @@ async def test_bot_goes_on_if_buddy_rejects_its_token(
     fake: FakeBuddy, chat: FakeChat, name: str, tmp_path: Path
 ) -> None:
     """It is renewed on the server, for example."""
-    fake.add_suite("acme", "storefront", "MNbyVedg").create(cases=failing("adds"))
+    fake.add_suite("acme", "storefront", "MNbyVedg").create(cases=results("adds"))
     right, fake.token = fake.token, "renewed"
     async with bot(fake, tmp_path, chat, name, BUDDY_TOKEN=right):
         while len(fake.requests) < 2:
             await asyncio.sleep(0.01)
         fake.token = right
         assert "adds" in await chat.posts.get()
+
+
+@pytest.mark.parametrize("token", ["xoxb-fake", "xoxb-wrong"])
+async def test_red_suites_are_posted_each_morning(token: str, fake: FakeBuddy, chat: FakeChat, tmp_path: Path) -> None:
+    pytest.importorskip("slack_sdk")
+    fake.add_suite("acme", "storefront", "MNbyVedg").create(cases=results("adds"))
+    app = web.Application()
+    app.add_routes(chat.routes())
+    async with TestServer(app) as server:
+        recipe = copy_recipe("morning_post", tmp_path, SLACK_API=str(server.make_url("/")))
+        status = f"{sys.executable} -m buddy_sessions status acme --why --format markdown"
+        command = ("-c", f"import os; raise SystemExit(os.system({f'{status} | {sys.executable} {recipe}'!r}) >> 8)")
+        finished = await run_program(fake, tmp_path, *command, SLACK_BOT_TOKEN=token)
+    if token == "xoxb-wrong":
+        assert (finished.code, chat.posts.empty()) == (1, True)
+        assert "cannot post: " in finished.err
+    else:
+        assert (finished.code, finished.err) == (0, "")
+        assert "MNbyVedg" in chat.posts.get_nowait()

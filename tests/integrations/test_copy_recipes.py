@@ -91,11 +91,11 @@ class Original:
         async with SessionStore(self.path) as store:
             for _ in range(2):
                 await store.sync(self._buddy, keys, cases="failed", details=1).run()
-            if kind in (1, 2):
+            if kind == 1:
                 oldest = (await store.sessions("acme/shop/a"))[-10].create_date
                 assert oldest is not None
-                await store.prune(older_than=datetime.now(UTC) - oldest, cases_only=kind == 1)
-            if kind == 3:
+                await store.prune(older_than=datetime.now(UTC) - oldest)
+            if kind == 2:
                 await store.forget("acme/shop/b")
 
 

@@ -45,7 +45,9 @@ async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
         assert "email" not in str(sessions)
         status, _, tests = await get(f"{url}/MNbyVedg/{broken['id']}/failures")
         assert (status, [test["name"] for test in tests]) == (200, ["pays"])
-        for path in ("nothing", "MNbyVedg/nothing/failures", "%00"):
+        status, _, answer = await get(f"{url}/MNbyVedg/status")
+        assert (status, answer["branch"], answer["is_failing"]) == (200, "main", True)
+        for path in ("nothing", "nothing/status", "MNbyVedg/nothing/failures", "%00"):
             assert await get(f"{url}/{path}") == (404, None, {"detail": "there is no such suite or session"})
         fake.token = "another"
         assert await get(f"{url}/MNbyVedg") == (502, None, {"detail": "Buddy cannot be read"})

@@ -1,15 +1,16 @@
-"""The gates of the recipes for GitHub Actions and Buddy: their commands run in a shell, as they are in the YAML.
+"""The action for GitHub: its steps run in a shell, as they are in `action.yml`, with a fake API of GitHub.
 
-The variables of each CI, and what a session of it stores, are those of the recordings.
+The variables of GitHub, and what a session of it stores, are those of the recordings.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,19 @@ from aiohttp.test_utils import TestServer
 
 from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.recipe_programs import RECIPES
 from helpers.recordings import environment_of, requests_of
+from helpers.workflow_commands import commands_in
 
+ROOT = Path(__file__).parents[2]
+ACTION = ROOT / ".github" / "actions" / "gate"
 KEY = SuiteKey("acme", "storefront", "MNbyVedg")
-MARKER = f"<!-- buddy-sessions failures {KEY} -->\n"
-GITHUB, BUDDY = "ci-github-pull-request", "ci-buddy-pull-request"
-OLD_COMMIT = "0d9c8b7a6f5e4d3c2b1a09f8e7d6c5b4a3928170"
+MARKER = f"<!-- buddy-sessions gate {KEY} -->\n"
+PULL_REQUEST, PUSH, RERUN = "ci-github-pull-request", "ci-github-push", "ci-github-rerun"
 QUEUE = "gh-readonly-queue/main/pr-7-0d9c8b7"
-
-both = pytest.mark.parametrize("recording", [GITHUB, BUDDY])
-
-
-def is_github(recording: str) -> bool:
-    return recording.startswith("ci-github")
 
 
 def stored_by(recording: str) -> dict[str, Any]:
-    """Return the fields of the session that a reporter creates in this CI, but for its author."""
+    """Return the fields of the session that a reporter creates in this CI."""
     return {**requests_of(recording)[0]["json"], "created_by": None}
 
 
@@ -51,7 +47,7 @@ class GitHub:
 
     Attributes:
         comments: The text of each comment, by ID.
-        is_forbidden: Whether comments are refused.
+        is_forbidden: Whether all requests are refused.
     """
 
     def __init__(self) -> None:
@@ -65,83 +61,96 @@ class GitHub:
         app.router.add_patch(f"{repository}/issues/comments/{{id}}", self._write)
         self.server = TestServer(app)
 
-    async def _show_attempt(self, request: web.Request) -> web.Response:
+    def _check(self, request: web.Request) -> None:
         assert request.headers["Authorization"] == "Bearer of-github"
-        return web.json_response({"id": 1234567890, "run_attempt": 2, "run_started_at": minutes_ago(30)})
-
-    async def _list(self, _: web.Request) -> web.Response:
-        return web.json_response([{"id": number, "body": body} for number, body in self.comments.items()])
-
-    async def _write(self, request: web.Request) -> web.Response:
         if self.is_forbidden:
             raise web.HTTPForbidden
+
+    async def _show_attempt(self, request: web.Request) -> web.Response:
+        self._check(request)
+        return web.json_response({"id": 1234567890, "run_attempt": 2, "run_started_at": minutes_ago(30)})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._check(request)
+        first = 100 * (int(request.query["page"]) - 1)
+        listed = [{"id": number, "body": body} for number, body in self.comments.items()]
+        return web.json_response(listed[first : first + 100])
+
+    async def _write(self, request: web.Request) -> web.Response:
+        self._check(request)
         number = int(request.match_info.get("id", len(self.comments) + 1))
         self.comments[number] = (await request.json())["body"]
         return web.json_response({"id": number})
 
 
 class Gate:
-    """The gate of a recipe in a folder of its own.
+    """The action in a folder of its own: its step for the verdict, in the CI of a recording.
 
     Attributes:
+        inputs: The inputs of the action.
         variables: The environment of its commands.
-        runner: The result of the tests' job: `success` or `failure`.
     """
 
     def __init__(self, recording: str, folder: Path, fake: FakeBuddy, github: GitHub) -> None:
-        self.folder = folder
-        self.runner = "failure"
+        action = yaml.safe_load((ACTION / "action.yml").read_text())
+        self.folder, self.files = folder, folder / "of-github"
+        self.files.mkdir()
+        self.inputs = {name: str(each.get("default", "")) for name, each in action["inputs"].items()}
+        self.inputs |= {"suite": str(KEY), "token": fake.token, "outcome": "failure", "options": "--timeout 2s"}
+        self._step = action["runs"]["steps"][-1]
         self.variables = {
             **environment_of(recording),
             "BUDDY_API_URL": str(fake.base_url),
-            "BUDDY_TOKEN": fake.token,
+            "GITHUB_ACTION_PATH": str(ACTION),
             "GITHUB_API_URL": str(github.server.make_url("")).rstrip("/"),
-            "GITHUB_TOKEN": "of-github",
+            "RUNNER_TEMP": str(folder),
+            **{name: str(self.files / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")},
         }
-        if is_github(recording):
-            workflow = yaml.safe_load((RECIPES / "github_actions.yml").read_text())
-            job = workflow["jobs"]["gate"]
-            (step,) = (step for step in job["steps"] if step.get("name") == "Gate")
-            assert set(step["env"]) == {"BUDDY_TOKEN", "GITHUB_TOKEN", "PULL_REQUEST", "RUNNER"}
-            assert job["needs"] == "tests"
-            self._before, self._script = "", step["run"]
-            pull_request = "7" if self.variables["GITHUB_EVENT_NAME"] == "pull_request" else ""
-            defaults = {**workflow["env"], "GITHUB_RUN_ATTEMPT": "1", "PULL_REQUEST": pull_request}
-            defaults["GITHUB_STEP_SUMMARY"] = "summary.md"
-        else:
-            (pipeline,) = yaml.safe_load((RECIPES / "buddy.yml").read_text())
-            actions = {action["action"]: action["execute_commands"] for action in pipeline["actions"]}
-            assert pipeline["actions"][-1]["shell"] == "BASH"
-            self._before, self._script = actions["Find the newest session"][-1], actions["Gate"][-1]
-            defaults = {each["key"]: each["value"] for each in pipeline["variables"]}
-        self.variables = {**defaults, **self.variables, "APPEAR_TIMEOUT": "2s", "TIMEOUT": "3s"}
+        self.variables.setdefault("GITHUB_RUN_ATTEMPT", "1")
+        self.pull_request = "7" if self.variables["GITHUB_EVENT_NAME"] == "pull_request" else ""
 
-    async def begin(self) -> None:
-        """Run what is before the tests. It must succeed."""
-        code, out = await self._run(self._before)
-        assert code == 0, out
-
-    async def judge(self) -> tuple[int, str, str]:
-        """Run the gate. Return its exit code, what it prints, and the Markdown that it writes."""
-        self.variables["RUNNER"] = self.runner
-        (self.folder / "runner.txt").write_text(f"{self.runner}\n")
-        code, out = await self._run(self._script)
-        markdown = self.folder / "gate.md"
-        return code, out, markdown.read_text() if markdown.exists() else ""
-
-    async def _run(self, script: str) -> tuple[int, str]:
+    async def judge(self) -> tuple[int, str]:
+        """Run the gate. Return its exit code, and what it prints."""
+        for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+            (self.files / name).unlink(missing_ok=True)
+        context = {f"inputs.{name}": value for name, value in self.inputs.items()}
+        context |= {"github.token": "of-github", "github.event.pull_request.number": self.pull_request}
+        environment = {
+            name: re.sub(r"\$\{\{ (\S+) \}\}", lambda match: context[match[1]], value)
+            for name, value in self._step["env"].items()
+        }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         process = await asyncio.create_subprocess_exec(
-            *("bash", "--noprofile", "--norc", "-e", "-c", script),
+            *("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", self._step["run"]),
             cwd=self.folder,
-            env={"PATH": path, "HOME": str(self.folder), "PYTHONIOENCODING": "utf-8", **self.variables},
+            env={
+                "PATH": path,
+                "HOME": str(self.folder),
+                "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+                "PYTHONUTF8": "1",
+                **self.variables,
+                **environment,
+            },
             stdout=PIPE,
             stderr=STDOUT,
         )
         async with asyncio.timeout(120):
             out, _ = await process.communicate()
         assert process.returncode is not None
+        assert self.inputs["token"] not in out.decode() or not self.inputs["token"]
         return process.returncode, out.decode()
+
+    @property
+    def summary(self) -> str:
+        """The Markdown of the summary."""
+        file = self.files / "GITHUB_STEP_SUMMARY"
+        return file.read_text() if file.exists() else ""
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the step."""
+        lines = (self.files / "GITHUB_OUTPUT").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
 
 
 @pytest.fixture
@@ -156,13 +165,13 @@ async def github() -> AsyncIterator[GitHub]:
 def suite(fake: FakeBuddy) -> FakeSuite:
     """A suite in which a test fails on main."""
     suite = fake.add_suite(*KEY)
-    for _ in range(3):
-        add(suite, "old", revision=OLD_COMMIT, branch="main", create_date=minutes_ago(90))
+    for number in range(3):
+        add(suite, "old", revision=f"0d9c8b7{number}" * 5, branch="main", create_date=minutes_ago(90))
     return suite
 
 
 @pytest.fixture
-def open_gate(fake: FakeBuddy, github: GitHub, tmp_path: Path) -> Callable[[str], Gate]:
+def open_gate(fake: FakeBuddy, github: GitHub, tmp_path: Path) -> Any:
     """Return the gate in the CI of a recording."""
     return lambda recording: Gate(recording, tmp_path, fake, github)
 
@@ -176,148 +185,210 @@ def add(suite: FakeSuite, failing: str = "", *, tests: str = "passes old new", *
     return suite.create(cases=cases, **fields)
 
 
-NO_VERDICT = "No verdict: the tests were not judged"
 VERDICTS: dict[str, tuple[dict[str, Any] | None, dict[str, str], int, str]] = {
-    "green": ({"runner": "success"}, {}, 0, "✅"),
-    "known failure": ({"failing": "old"}, {}, 0, "old"),
-    "new failure": ({"failing": "old new"}, {}, 1, "new"),
-    "crash": ({"status": "ERROR", "error_message": "out of memory"}, {}, 1, "out of memory"),
-    "file that cannot be loaded": ({"tests": "passes old"}, {}, 1, "❌ Tests did not run"),
-    "runner that failed": ({}, {}, 1, "❌ The runner failed, but no test did"),
-    "no session": (None, {}, 5, NO_VERDICT),
-    "no session on the baseline": ({}, {"BASELINE": "mian"}, 5, NO_VERDICT),
-    "session that does not finish": ({"status": "IN_PROGRESS"}, {}, 6, NO_VERDICT),
-    "token that is rejected": ({}, {"BUDDY_TOKEN": "wrong"}, 4, NO_VERDICT),
-    "server that is down": ({}, {"BUDDY_API_URL": "http://127.0.0.1:1"}, 7, NO_VERDICT),
+    "green": ({}, {"outcome": "success"}, 0, "✅ Passes: 0 new failures"),
+    "known failure": ({"failing": "old"}, {}, 0, "✅ Passes: 0 new failures, 1 known"),
+    "new failure": ({"failing": "old new"}, {}, 1, "❌ Fails: 1 new failure, 1 known"),
+    "no session, and tests that failed": (None, {}, 1, "the tests failed, and no session did"),
+    "cancelled": (None, {"outcome": "cancelled"}, 5, "the tests were cancelled"),
+    "session that does not finish": ({"status": "IN_PROGRESS"}, {"outcome": "success"}, 6, "did not finish"),
+    "token that is rejected": ({}, {"token": "wrong"}, 4, "No verdict"),
 }
 
 
-@pytest.mark.parametrize(
-    ("recording", "verdict"),
-    [(GITHUB, verdict) for verdict in VERDICTS]
-    + [(BUDDY, verdict) for verdict in ("known failure", "new failure", "runner that failed", "no session")],
-)
-async def test_exit_code_tells_a_red_test_from_an_outage(
-    recording: str,
-    verdict: str,
-    suite: FakeSuite,
-    open_gate: Callable[[str], Gate],
-    github: GitHub,
-) -> None:
-    session, variables, code, shown = VERDICTS[verdict]
-    gate = open_gate(recording)
-    await gate.begin()
+@pytest.mark.parametrize("verdict", VERDICTS)
+async def test_verdict_is_in_each_place(verdict: str, suite: FakeSuite, open_gate: Any, github: GitHub) -> None:
+    """The exit code, the log, the summary, the outputs and the comment say the same."""
+    session, inputs, code, shown = VERDICTS[verdict]
+    gate = open_gate(PULL_REQUEST)
+    gate.inputs |= inputs
     if session is not None:
-        fields = {**session}
-        gate.runner = fields.pop("runner", "failure")
-        add(suite, **stored_by(recording), **fields)
-    gate.variables |= variables
-    found, out, markdown = await gate.judge()
+        add(suite, **stored_by(PULL_REQUEST), **session)
+    found, out = await gate.judge()
     assert found == code, out
-    assert markdown.startswith(MARKER)
-    assert shown in markdown
-    assert ("title=Red::" in out or "RED:" in out) == (shown in {"new", "out of memory", "❌ Tests did not run"}), out
-    assert github.comments[3] == markdown
-    if is_github(recording):
-        assert (gate.folder / "summary.md").read_text() == markdown
-        assert ("::error" in out) == (code > 0)
+    assert gate.summary.startswith(MARKER)
+    assert shown in gate.summary
+    assert gate.outputs["verdict"] == {0: "passes", 1: "fails"}.get(code, "none")
+    assert gate.outputs["new"] == str(int(verdict == "new failure"))
+    assert gate.outputs["known"] == str(int("old" in (session or {}).get("failing", "")))
+    assert [command.name for command in commands_in(out)] == ["error"] * (code > 0)
+    assert github.comments.get(3) == (None if verdict == "green" else gate.summary)
+
+
+@pytest.mark.parametrize("outcome", ["", "maybe"])
+async def test_wrong_input_is_named(outcome: str, suite: FakeSuite, open_gate: Any) -> None:
+    gate = open_gate(PUSH)
+    gate.inputs["outcome"] = outcome
+    code, out = await gate.judge()
+    assert (code, "error: --outcome " in out, gate.outputs["verdict"]) == (2, True, "none")
 
 
 @pytest.mark.parametrize(
     ("recording", "variables", "stored"),
     [
-        ("ci-github-push", {}, {}),
-        ("ci-github-tag", {}, {}),
-        ("ci-github-push", {"GITHUB_EVENT_NAME": "merge_group", "GITHUB_REF_NAME": QUEUE}, {"ref_name": QUEUE}),
-        ("ci-github-pull-request", {}, {}),
-        ("ci-github-pull-request-without-event-file", {}, {}),
-        ("ci-buddy-push", {}, {}),
-        ("ci-buddy-pull-request", {}, {}),
-        ("ci-buddy-tag", {}, {}),
+        (PUSH, {}, {}),
+        (PULL_REQUEST, {}, {}),
+        (PUSH, {"GITHUB_EVENT_NAME": "merge_group", "GITHUB_REF_NAME": QUEUE}, {"ref_name": QUEUE}),
     ],
-    ids=lambda value: value.get("GITHUB_EVENT_NAME") if isinstance(value, dict) else value,
+    ids=["push", "pull request", "merge queue"],
 )
-async def test_session_of_each_event_is_found(
-    recording: str,
-    variables: dict[str, str],
-    stored: dict[str, str],
-    suite: FakeSuite,
-    open_gate: Callable[[str], Gate],
-    github: GitHub,
+async def test_sessions_of_each_event_are_found(
+    recording: str, variables: dict[str, str], stored: dict[str, str], suite: FakeSuite, open_gate: Any, github: GitHub
 ) -> None:
-    """Each job of a matrix has a session. One of another run of the same commit does not count at GitHub."""
+    """Each job of a matrix has a session. One of another run of the same commit does not count."""
     gate = open_gate(recording)
     gate.variables |= variables
-    await gate.begin()
     fields = {**stored_by(recording), **stored}
-    add(suite, "new", **fields)
     add(suite, "old", **fields)
-    if is_github(recording):
-        add(suite, "other", **{**fields, "ci_run_url": "https://github.com/acme/web/actions/runs/1234567891"})
-    code, out, markdown = await gate.judge()
+    add(suite, "new", **fields)
+    add(suite, "other", **{**fields, "ci_run_url": "https://github.com/acme/web/actions/runs/1234567891"})
+    code, out = await gate.judge()
     assert code == 1, out
-    assert [name for name in ("new", "old", "other") if f"{name}</code>" in markdown] == ["new", "old"]
-    assert (len(github.comments) == 3) == ("pull-request" in recording)
+    assert [name for name in ("new", "old", "other") if f"{name}</code>" in gate.summary] == ["new", "old"]
+    assert (len(github.comments) == 3) == (recording == PULL_REQUEST)
 
 
-@pytest.mark.parametrize("recording", ["ci-github-rerun", "ci-buddy-push"])
-async def test_another_run_of_the_commit_replaces_the_first(
-    recording: str, suite: FakeSuite, open_gate: Callable[[str], Gate]
-) -> None:
-    """Also if the first one was killed: its session never finishes."""
-    gate = open_gate(recording)
-    stored = stored_by(recording)
-    add(suite, "new", **stored, create_date=minutes_ago(60))
-    add(suite, **stored, status="IN_PROGRESS", create_date=minutes_ago(60))
-    await gate.begin()
-    assert (await gate.judge())[0] == 5
-    add(suite, **stored)
-    gate.runner = "success"
-    code, out, _ = await gate.judge()
+@pytest.mark.parametrize("before", [{"failing": "new"}, {"status": "IN_PROGRESS"}, {}], ids=["red", "killed", "green"])
+async def test_failed_jobs_are_run_again(before: dict[str, Any], suite: FakeSuite, open_gate: Any) -> None:
+    """What was red or unfinished before this attempt is replaced; what was green remains."""
+    gate = open_gate(RERUN)
+    stored = stored_by(RERUN)
+    add(suite, **stored, **before, create_date=minutes_ago(60))
+    if before:
+        add(suite, **stored, create_date=minutes_ago(10))
+    gate.inputs["outcome"] = "success"
+    code, out = await gate.judge()
     assert code == 0, out
 
 
-@both
-async def test_one_comment_is_updated(
-    recording: str, suite: FakeSuite, open_gate: Callable[[str], Gate], github: GitHub
-) -> None:
-    gate = open_gate(recording)
-    await gate.begin()
-    session = add(suite, "new", **stored_by(recording))
+async def test_attempt_whose_begin_is_not_known(suite: FakeSuite, open_gate: Any, github: GitHub) -> None:
+    """All sessions of the run are judged: the one that was run again is replaced."""
+    github.is_forbidden = True
+    gate = open_gate(RERUN)
+    times = {"create_date": minutes_ago(60), "finish_date": minutes_ago(59)}
+    add(suite, "new", **stored_by(RERUN), **times)
+    add(suite, **stored_by(RERUN), create_date=minutes_ago(10))
+    gate.inputs["outcome"] = "success"
+    code, out = await gate.judge()
+    assert (code, "replaced" in out) == (0, True), out
+
+
+async def test_one_comment_is_updated(suite: FakeSuite, open_gate: Any, github: GitHub) -> None:
+    """It is found behind 100 others."""
+    github.comments |= dict.fromkeys(range(3, 103), "Me, too.")
+    gate = open_gate(PULL_REQUEST)
+    session = add(suite, "new", **stored_by(PULL_REQUEST))
     before = {**github.comments}
     assert (await gate.judge())[0] == 1
-    assert "❌ 1 new failure" in github.comments[3]
-    suite.finish(session, "SUCCESSFUL", cases=[{"name": "new"}])
-    gate.runner = "success"
-    assert (await gate.judge())[0] == 0
-    assert "✅ 0 new failures" in github.comments.pop(3)
+    assert "❌ Fails: 1 new failure" in github.comments[103]
+    suite.finish(session, "SUCCESSFUL", cases=[{"name": name} for name in ("passes", "old", "new")])
+    gate.inputs["outcome"] = "success"
+    code, out = await gate.judge()
+    assert code == 0, out
+    assert "✅ Passes: 0 new failures" in github.comments.pop(103)
     assert github.comments == before
 
 
+@pytest.mark.parametrize(("comment", "notices"), [("true", 1), ("false", 0)])
 async def test_refused_comment_changes_no_verdict(
-    suite: FakeSuite, open_gate: Callable[[str], Gate], github: GitHub
+    comment: str, notices: int, suite: FakeSuite, open_gate: Any, github: GitHub
 ) -> None:
     github.is_forbidden = True
-    gate = open_gate(GITHUB)
-    add(suite, "old", **stored_by(GITHUB))
-    code, out, _ = await gate.judge()
-    assert (code, "comment could not be written" in out) == (0, True)
+    gate = open_gate(PULL_REQUEST)
+    gate.inputs["comment"] = comment
+    add(suite, "old", **stored_by(PULL_REQUEST))
+    code, out = await gate.judge()
+    assert code == 0, out
+    assert [command.properties["title"] for command in commands_in(out)] == ["No comment"] * notices
 
 
-@pytest.mark.parametrize(("runner", "code"), [("success", 0), ("failure", 1)])
-async def test_pull_request_of_a_fork_has_no_token(runner: str, code: int, open_gate: Callable[[str], Gate]) -> None:
-    gate = open_gate(GITHUB)
-    gate.runner = runner
-    gate.variables["BUDDY_TOKEN"] = ""
-    found, out, _ = await gate.judge()
-    assert (found, "::notice title=No gate::" in out) == (code, True)
+@pytest.mark.parametrize(
+    ("outcome", "code", "verdict"), [("success", 0, "passes"), ("failure", 1, "fails"), ("cancelled", 5, "none")]
+)
+async def test_fork_has_no_token(outcome: str, code: int, verdict: str, open_gate: Any) -> None:
+    gate = open_gate(PULL_REQUEST)
+    gate.inputs |= {"outcome": outcome, "token": ""}
+    found, out = await gate.judge()
+    (notice,) = commands_in(out)
+    assert (found, notice.name, gate.outputs["verdict"]) == (code, "notice", verdict)
 
 
-async def test_begin_of_an_attempt_that_is_unknown(suite: FakeSuite, open_gate: Callable[[str], Gate]) -> None:
-    """Without it, a session of the attempt before would be judged."""
-    gate = open_gate("ci-github-rerun")
-    gate.variables["GITHUB_RUN_ATTEMPT"] = "3"
-    add(suite, **stored_by("ci-github-rerun"))
-    code, out, markdown = await gate.judge()
-    assert code > 1, out
-    assert NO_VERDICT in markdown
+async def test_inputs_are_options(suite: FakeSuite, open_gate: Any) -> None:
+    """Also with spaces."""
+    gate = open_gate(PUSH)
+    (gate.folder / "my tests.toml").write_text('[[test]]\nname = "*new"\nuntil = 2099-12-31\nreason = "SHOP-7"\n')
+    gate.inputs |= {"baseline": "main", "quarantine": "my tests.toml"}
+    add(suite, "old new", **stored_by(PUSH))
+    code, out = await gate.judge()
+    assert (code, "Passes: 0 new failures, 1 known, 1 quarantined" in out) == (0, True), out
+    assert (gate.outputs["new"], gate.outputs["known"]) == ("0", "2")
+
+
+@pytest.mark.parametrize("guide", ["README.md", "buddy_sessions/cli/README.md"])
+def test_guides_use_inputs_that_there_are(guide: str) -> None:
+    inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    steps = re.findall(
+        r"^( +)- uses: OWNER/buddy_sessions/.github/actions/gate@main.*\n((?:\1  .*\n)+)", text, re.MULTILINE
+    )
+    assert steps
+    for _, step in steps:
+        used = yaml.safe_load(step)["with"]
+        assert used.keys() <= inputs.keys()
+        assert {name for name, each in inputs.items() if each.get("required")} <= used.keys()
+
+
+def test_install() -> None:
+    """It installs the package from the checkout of the action, with the extra of the command line."""
+    action = yaml.safe_load((ACTION / "action.yml").read_text())
+    install, _ = action["runs"]["steps"]
+    assert install["if"] == "inputs.token != ''"
+    assert "$GITHUB_ACTION_PATH/../../..[cli]" in install["run"]
+    assert (ACTION / ".." / ".." / ".." / "pyproject.toml").is_file()
+
+
+CIS: dict[str, dict[str, str]] = {
+    "GitLab": {"CI_COMMIT_REF_NAME": "fix"},
+    "CircleCI": {"CIRCLE_SHA1": "HEAD"},
+    "Jenkins": {"BRANCH_NAME": "fix"},
+    "Bitbucket": {"BITBUCKET_COMMIT": "another"},
+    "Azure": {},
+    "Buddy": {"BUDDY_RUN_COMMIT": "HEAD"},
+}
+"""The variables of each CI that the guide names; HEAD stands for the commit."""
+
+
+@pytest.mark.parametrize("ci", CIS)
+async def test_lines_for_any_other_ci(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
+    """The command of the guide judges the commit that the reporters of this CI store."""
+    guide = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"^{ci}(?:,[^:]*)?:\n\n```\w+\n(.*?)```$", guide, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert len(found[1].splitlines()) <= 5
+    command = re.search(r"buddy-sessions gate [^\"\n]*", found[1])
+    assert command is not None
+    prepare = (
+        "git init -q && git -c user.name=a -c user.email=a@b.example commit -q --allow-empty -m x; git rev-parse HEAD"
+    )
+    judge = f"code=1; {command[0].replace(chr(92), '')} --timeout 2s --quiet"
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "SUITE": str(KEY),
+        "BUDDY_TOKEN": fake.token,
+        "BUDDY_API_URL": str(fake.base_url),
+    }
+
+    async def run(script: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec("bash", "-c", script, cwd=tmp_path, env=environment, stdout=PIPE)
+        out, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode()
+
+    _, head = await run(prepare)
+    environment |= {name: value.replace("HEAD", head.strip()) for name, value in CIS[ci].items()}
+    code, out = await run(judge)
+    assert (code, "the tests failed, and no session did" in out) == (1, True), out
+    add(suite, "old", branch="fix", revision=head.strip())
+    code, out = await run(judge)
+    assert (code, "Passes: 0 new failures, 1 known" in out) == (0, True), out

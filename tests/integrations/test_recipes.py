@@ -87,7 +87,7 @@ async def test_gauges_for_prometheus(fake: FakeBuddy, tmp_path: Path) -> None:
     assert found["buddy_suite_lost"] == {"red": 0, "green": 1, "empty": 0}
     assert found["buddy_suite_synced_seconds"]["red"] == pytest.approx(time.time(), abs=60)
     (sample,) = gauges["buddy_suite_red"].samples
-    assert sample.labels["name"] == 'API "v2" \\   '
+    assert sample.labels["name"] == 'API "v2" \\  \ufffd'
     assert sample.labels["branch"] == "main"
 
 

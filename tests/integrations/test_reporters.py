@@ -1,4 +1,4 @@
-"""Buddy's own reporters on npm upload to `FakeBuddy` from Jest, Mocha and Vitest."""
+"""Buddy's own reporters on npm upload real test runs to `FakeBuddy`, and verdicts about them are right."""
 
 from __future__ import annotations
 
@@ -9,88 +9,174 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient
-from buddy_sessions.testing import FakeBuddy
-from helpers.recordings import environment_of, requests_of
+from buddy_sessions import BuddyClient, NoVerdictError, TestCase
+from buddy_sessions.analysis.judgement import Outcome
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.real_runs import CI, PACKAGES, RUNNERS, Repository
 from helpers.uploads import GIT, trial_commands
 
 NPM = shutil.which("npm")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(NPM is None, reason="npm is not on the PATH")]
 
-PACKAGES = ["@buddy-works/unit-tests@0.20.0", "jest@30", "mocha@11", "vitest@4"]
-RUNNERS = {
-    "jest": ("cart.test.js", ["jest", "--ci", "--reporters=@buddy-works/unit-tests/jest"]),
-    "mocha": ("cart.js", ["mocha", "--reporter", "@buddy-works/unit-tests/mocha", "cart.js"]),
-    "vitest": ("cart.spec.mjs", ["vitest", "run", "--reporter=@buddy-works/unit-tests/vitest", "cart.spec"]),
+TESTS = {"adds": "", "applies the discount": "", "has lines": "", "removes": ""}
+OLD = {"applies the discount": "throw new Error('20 is not 18')"}
+NEW = {"has lines": "undefined.lines"}
+MESSAGES = {
+    "has lines": "Cannot read properties of undefined (reading 'lines')",
+    "applies the discount": "20 is not 18",
 }
-TESTS = """
-describe('Cart', () => {
-  it('adds', () => new Promise((done) => setTimeout(done, 1500)))  // Mocha's reporter loses what ends at once
-  it('applies the discount', () => assert.equal(20, 18))
-  it('has lines', () => undefined.lines)
-})
-"""
-GITHUB = "ci-github-push"
+PASSES = {True: "passes", False: "fails", None: "no verdict"}
+CIS: tuple[CI, ...] = ("github", "gitlab", "circleci")
 
 
-async def run_in(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+async def run_in(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, which is its home."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
     return await asyncio.to_thread(
-        subprocess.run, command, cwd=folder, env=environment, check=False, capture_output=True, timeout=120
+        subprocess.run, command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=120
     )
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the runners and the reporters are installed."""
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `node_modules` with the runners and the reporters."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "package.json").write_text(json.dumps({"private": True}))
     command = [str(NPM), "install", "--no-audit", "--no-fund", "--silent", *PACKAGES]
     installed = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     if installed.returncode:
         pytest.skip(f"npm cannot install the reporters: {installed.stderr.strip()[:200]}")
-    for name, _ in RUNNERS.values():
-        imports = "const assert = require('assert')"
-        if name.endswith(".mjs"):
-            imports = "import { assert, describe, it } from 'vitest'"
-        (folder / name).write_text(imports + TESTS)
-    return folder
+    return folder / "node_modules"
+
+
+async def gate(buddy: BuddyClient, suite: FakeSuite, revision: str, outcome: Outcome | None = None) -> str:
+    """Return what a gate says, the failing tests with their novelty, and the kinds of its reasons."""
+    try:
+        judgement = await buddy.judge(suite.key, revision, outcome=outcome)
+    except NoVerdictError:
+        return "no session"
+    tests = [f"{title_of(test.case)} is {test.novelty}" for test in judgement.tests]
+    reasons = [reason.kind for reason in judgement.reasons]
+    return ", ".join([PASSES[judgement.passes], *tests]) + (f" ({', '.join(reasons)})" if reasons else "")
+
+
+def title_of(case: TestCase) -> str:
+    return next(title for title in TESTS if case.name.endswith(title))
+
+
+async def status(buddy: BuddyClient, suite: FakeSuite) -> str:
+    """Return the status of main, and since which commit."""
+    (status,) = await buddy.status([suite.key])
+    assert (status.branch, status.remark) == ("main", "")
+    assert status.since is not None
+    return f"{'red' if status.is_failing else 'green'} since {status.since.revision}"
+
+
+async def answer(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, repository: Repository
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Upload a history: main breaks, and pull requests of it break more, nothing, and a file. Return answers.
+
+    The second dictionary has what a developer expects.
+    """
+    answers: dict[str, Any] = {}
+    expected: dict[str, Any] = {}
+
+    async def judge(name: str, revision: str, code: int, without: str, with_outcome: str | None = None) -> None:
+        outcome: Outcome = "failure" if code else "success"
+        answers[f"gate of {name}"] = await gate(buddy, suite, revision)
+        answers[f"gate of {name}, with the outcome"] = await gate(buddy, suite, revision, outcome)
+        expected[f"gate of {name}"] = without
+        expected[f"gate of {name}, with the outcome"] = with_outcome or without
+
+    good = repository.commit(TESTS)
+    await judge("main", good, await repository.test(), "passes")
+    answers["status"], expected["status"] = await status(buddy, suite), f"green since {good}"
+
+    bad = repository.commit(TESTS | OLD)
+    code = await repository.test()
+    await judge("main that breaks", bad, code, "fails, applies the discount is new (new failure)")
+    answers["status after it"], expected["status after it"] = await status(buddy, suite), f"red since {bad}"
+    history = await buddy.history(suite.key, "applies the discount")
+    assert history.before is not None
+    answers["history"] = history.is_failing, history.streak[-1].commit.revision, history.before.commit.revision
+    expected["history"] = (True, bad, good)
+
+    repository.switch("fix")
+    worse = repository.commit(TESTS | OLD | NEW)
+    code = await repository.test(pull_request=7)
+    both = "fails, has lines is new, applies the discount is known (new failure)"
+    await judge("a pull request that breaks more", worse, code, both)
+    failing = (await buddy.judge(suite.key, worse)).tests
+    answers["messages"] = {title_of(test.case): test.case.failure and test.case.failure.message for test in failing}
+    expected["messages"] = MESSAGES
+    answers["files"] = {test.case.key.classname for test in failing}
+    expected["files"] = {repository.runner.file}
+    text = await markdown(fake, suite, worse)
+    answers["markdown"] = [part for part in (*MESSAGES, *MESSAGES.values()) if part in text]
+    expected["markdown"] = [*MESSAGES, *MESSAGES.values()]
+
+    same = repository.commit(TESTS | OLD)
+    code = await repository.test(pull_request=7)
+    await judge("a pull request that breaks nothing", same, code, "passes, applies the discount is known")
+
+    broken = repository.commit(TESTS | {"adds": "}"})
+    code = await repository.test(pull_request=7)
+    answers["gate of a broken file passes"] = (await gate(buddy, suite, broken)).startswith("passes")
+    answers["gate of a broken file, with the outcome"] = (await gate(buddy, suite, broken, "failure")).partition(" ")[0]
+    expected |= {"gate of a broken file passes": False, "gate of a broken file, with the outcome": "fails"}
+    answers["exit code of a broken file"], expected["exit code of a broken file"] = bool(code), True
+    answers["status at the end"], expected["status at the end"] = await status(buddy, suite), f"red since {bad}"
+    return answers, expected
+
+
+async def markdown(fake: FakeBuddy, suite: FakeSuite, revision: str) -> str:
+    """Return the failures of a commit as the command line prints them."""
+    variables = {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
+    command = ("-m", "buddy_sessions", "failures", str(suite.key), revision, "--format", "markdown")
+    done = await run_in(Path.cwd(), sys.executable, *command, **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-async def test_reporter_uploads_a_session(
-    runner: str, project: Path, fake_buddy: FakeBuddy, buddy_client: BuddyClient
+async def test_verdicts(runner: str, modules: Path, tmp_path: Path, fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """From GitHub, GitLab and CircleCI at once."""
+
+    async def compare(ci: CI) -> None:
+        suite = fake.add_suite("acme", "shop", ci)
+        repository = Repository(tmp_path / ci, modules, runner, ci, fake, suite)
+        answers, expected = await answer(fake, buddy, suite, repository)
+        assert answers == expected, ci
+
+    async with asyncio.TaskGroup() as tasks:
+        for ci in CIS:
+            tasks.create_task(compare(ci))
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["each-attempt-is-kept", "the-last-one-replaces-the-others"])
+async def test_retry(
+    keeps: bool, modules: Path, tmp_path: Path, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
-    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg")
-    file, command = RUNNERS[runner]
-    variables = {"BUDDY_UT_TOKEN": suite.upload_token, "BUDDY_API_URL": str(fake_buddy.base_url)}
-    process = await run_in(project, "npx", *command, **environment_of(GITHUB), **variables)
-    assert process.returncode, process.stdout
-    (session,) = await buddy_client.sessions(suite.key).collect()
-    assert (session.is_finished, session.status, session.tests_count, session.failed_count) == (True, "ERROR", 3, 2)
-    expected = requests_of(GITHUB)[0]["json"]
-    assert {name: getattr(session, name) for name in expected} == expected
-    assert session.created_by is None
-    failures = await buddy_client.failures(suite.key, session, details=True)
-    separator = " " if runner == "mocha" else " > "
-    titles = [separator.join(["Cart", title]) for title in ("applies the discount", "has lines")]
-    assert [str(case.key) for case in failures] == [f"{file} > {title}" for title in titles]
-    discount, lines = (case.failure for case in failures)
-    assert discount is not None
-    assert "20" in (discount.message or "")
-    assert lines is not None
-    assert (lines.type, lines.message) == ("TypeError", "Cannot read properties of undefined (reading 'lines')")
+    """Playwright ends well, and its reporter closes the session as failed."""
+    fake.keeps_repeated_cases = keeps
+    repository = Repository(tmp_path / "shop", modules, "playwright", "github", fake, suite)
+    revision = repository.commit(TESTS | {"removes": "if (test.info().retry === 0) throw new Error('at first')"})
+    assert await repository.test("--retries=1") == 0, repository.output
+    assert (await gate(buddy, suite, revision)).startswith("fails")
+    retried = ", removes is retried" if keeps else ""
+    assert await gate(buddy, suite, revision, "success") == f"passes{retried}"
 
 
-async def test_trial_of_the_readme(project: Path, fake_buddy: FakeBuddy, tmp_path: Path) -> None:
+async def test_trial_of_the_readme(modules: Path, fake_buddy: FakeBuddy, tmp_path: Path) -> None:
     """With the packages that are installed."""
     suite = fake_buddy.add_suite("acme", "storefront", "MNbyVedg")
     (tmp_path / "package.json").write_text(json.dumps({"private": True}))
-    (tmp_path / "node_modules").symlink_to(project / "node_modules")
+    (tmp_path / "node_modules").symlink_to(modules)
     (tmp_path / "cart.test.js").write_text("test('adds', () => expect(1 + 1).toBe(2))")
     variables = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), **GIT}
     variables |= {"BUDDY_TOKEN": fake_buddy.token, "BUDDY_API_URL": str(fake_buddy.base_url)}
@@ -101,5 +187,5 @@ async def test_trial_of_the_readme(project: Path, fake_buddy: FakeBuddy, tmp_pat
     script = "\n".join(["git init -qb main", "git add cart.test.js", "git commit -qm main", *commands])
     process = await run_in(tmp_path, "bash", "-c", script, **variables)
     assert process.returncode == 1, process.stderr
-    failure = json.loads(process.stdout.splitlines()[-1])
-    assert (failure["classname"], failure["name"], failure["baseline"]) == ("try.test.js", "fails", "new")
+    assert "  try.test.js > fails\n" in process.stdout
+    assert "Fails: 1 new failure\n" in process.stdout

@@ -14,19 +14,20 @@ from urllib.parse import quote
 
 from buddy_sessions import Session
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.judgement import Cause, count_marks, crash_text
+from buddy_sessions.analysis.baseline import Cause, crash_text
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
 from .text import (
     UNKNOWN,
     cause_text,
+    count_marks,
     cut,
     one_line,
     ref_name,
     session_facts,
-    started_by,
     trace_of,
     web_url,
+    without_commands,
 )
 
 DEFAULT_MAX_BYTES = 65_000
@@ -43,10 +44,24 @@ _MARKS = {True: "❌ ", False: "✅ ", None: ""}
 _TRACE_LIMITS = (16_000, 4_000, 1_000)  # characters
 _RESERVE = 200  # bytes for each title and for what is left out
 
-_MARKUP = re.compile(r"[!#$&*:<>@\[\\\]^_`{|}~]|(?<=www)\.", re.IGNORECASE)
-"""What could begin markup, a link, a mention, an emoji or a formula, unless it is written as an entity."""
-_REFERENCE = re.compile("(?:#|&#35;|GH-)[0-9]+(?![0-9;])|(?:&#64;\u200b[\\w-]*)+", re.IGNORECASE)
-"""What GitHub links, also if it is written as entities: issues and people. It links nothing in code."""
+_MARKUP = re.compile(
+    r"""(?x)
+      [`$~@]
+    | (?<!\s)\* | \*(?!\s)                    # emphasis
+    | (?<!\w)_+ | _+(?!\w)                    # emphasis, which no _ within a word begins or ends
+    | <(?=[a-z/!?]|$) | &(?=\#?\w+;)          # HTML
+    | \](?=[(\[]) | ^\[ | :(?=//) | (?<=www)\.     # links
+    | :(?=(?:100|1234|[\w+-]*[a-z+-][\w+-]*):)      # an emoji
+    | \\(?=[!-/:-@\[-`{-~]|$)                 # a backslash that escapes what follows
+    | ^\#(?=\#*(?:\s|$)) | ^>                 # a heading, a quotation
+    | ^:(?=:) | (?<=\#\#)\[                   # a workflow command, in a log of GitHub
+    """,
+    re.IGNORECASE,
+)
+"""What would be markup, a link, a mention, an emoji or a formula, unless it is written as an entity."""
+_REFERENCE = re.compile("(?:#|GH-)[0-9]+(?![0-9;])|(?:@\u200b[\\w-]*)+", re.IGNORECASE)
+"""What GitHub links: issues and people. It links nothing in code."""
+_ENTITIES = {"<": "&lt;", "&": "&amp;"}
 _MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
 
 
@@ -86,8 +101,7 @@ def fact_lines(result: Result, style: Style) -> list[str]:
     sessions = [_session_line(session, style) for session in result.sessions[:MAX_SESSIONS]]
     if more := len(result.sessions) - len(sessions):
         sessions.append(f"and {format_count(more, 'more session')}")
-    if result.old is not None:
-        sessions.append(f"Compared with {_session_line(result.old, style)}")
+    sessions += [f"Compared with {_session_line(session, style)}" for session in result.old[:MAX_SESSIONS]]
     lines = [] if result.sessions else [result.about]
     lines += [*result.warnings[:MAX_SESSIONS], *result.facts]
     lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
@@ -95,10 +109,7 @@ def fact_lines(result: Result, style: Style) -> list[str]:
 
 
 def _session_line(session: Session, style: Style) -> str:
-    """Return a session on one line, with a link to its CI run if its author is not known."""
-    author, run_url = started_by(session)
-    parts = session_facts(session)
-    return ", ".join(style.link(style.text(part), run_url if part == author else None) for part in parts)
+    return ", ".join(map(style.text, session_facts(session)))
 
 
 def cause_line(cause: Cause, style: Style) -> str:
@@ -110,12 +121,14 @@ def cause_line(cause: Cause, style: Style) -> str:
 
 
 def item_line(item: Item, columns: Sequence[Column], style: Style) -> str:
-    """Return an item on one line: its name, what its cells say, and its remark."""
+    """Return an item on one line: its name, or else its first cell, which has the link, and what else is known."""
     shown = [(column, str(cell)) for column, cell in zip(columns, item.cells, strict=False)]
     shown = [(column, cell) for column, cell in shown if cell not in {"", UNKNOWN}]
-    cells = [column.phrase.format(cell) for column, cell in shown if column.phrase]
-    name = style.name(str(item.key)) if item.key is not None else ""
-    return ": ".join(filter(None, (name, style.text(", ".join(filter(None, [*cells, item.remark]))))))
+    facts = [column.phrase.format(cell) for column, cell in shown if column.phrase]
+    facts += [item.remark] if item.remark else []
+    name = style.name(str(item.key)) if item.key is not None else style.text(facts.pop(0))
+    separator = ", " if item.key is None else ": "
+    return separator.join(filter(None, (style.link(name, item.url), style.text(", ".join(facts)))))
 
 
 def verdict(result: Result) -> str:
@@ -149,8 +162,9 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
     ranks = {str(test.case.key): rank for cause in result.causes for rank, test in enumerate(cause.tests)}
     sections = [sorted(section.items, key=lambda item: ranks.get(str(item.key), 0)) for section in result.sections]
     items = [item for section in sections for item in section]
-    names, rest = _take((item_line(item, result.columns, GITHUB) for item in items), budget * 3 // 4)
-    traces = _choose_traces(items[: len(names)], names, rest + budget // 4)
+    for_names = budget * 3 // 4 if any(item.case is not None for item in items) else budget
+    names, rest = _take((item_line(item, result.columns, GITHUB) for item in items), for_names)
+    traces = _choose_traces(items[: len(names)], names, rest + budget - for_names)
     shown = zip(names, traces, strict=True)
     blocks = [
         _render_section(section, list(islice(shown, len(section.items))), result.noun) for section in result.sections
@@ -236,11 +250,11 @@ def _trace(item: Item, limit: int) -> str:
     failure = item.case.failure if item.case is not None else None
     text = trace_of(failure, limit=limit) if failure is not None else ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text.replace('@', _MENTION)}\n{fence}" if text else ""
+    return f"{fence}text\n{without_commands(text.replace('@', _MENTION))}\n{fence}" if text else ""
 
 
 def _entity(match: re.Match[str]) -> str:
-    return f"&#{ord(match[0])};" + (_MENTION[1:] if match[0] == "@" else "")
+    return _MENTION if match[0] == "@" else "".join(_ENTITIES.get(each, f"&#{ord(each)};") for each in match[0])
 
 
 def _size(text: str) -> int:

@@ -20,17 +20,17 @@ SHOWN = "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]"
 
 COMMANDS = {
     "list": ["list", A],
-    "suites": ["suites", "acme/shop"],
-    "failures": ["failures", A, "4"],
-    "flaky": ["flaky", A],
-    "slowest": ["slowest", A],
+    "status": ["status", "acme/shop"],
+    "cases": ["cases", A, "4"],
+    "flaky": ["flaky", A, "--branch", EVIL],
+    "slowest": ["slowest", A, "--branch", EVIL],
     "compare": ["compare", A, "1", "2"],
     "harvest": ["harvest", A],
     "export": ["export", A, "--db", "sessions.db"],
-    "watch": ["watch", A, "--interval", "0.01", "--status"],
+    "watch": ["watch", A, "--interval", "0.01", "--status", "--branch", EVIL],
 }
 FORMATS = {name: ["table", "jsonl", "csv"] for name in COMMANDS} | {
-    "failures": ["table", "jsonl", "csv", "junit"],
+    "cases": ["table", "jsonl", "csv", "junit"],
     "harvest": ["jsonl", "csv"],
     "export": ["jsonl", "csv"],
 }
@@ -54,7 +54,8 @@ def suite(fake: FakeBuddy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> F
 
 def add_session(suite: FakeSuite, status: str) -> None:
     evil: dict[str, Any] = dict.fromkeys(("name", "test_group_name", "classname"), EVIL)
-    fields: dict[str, Any] = dict.fromkeys(("branch", "html_url", "error_message", "revision"), EVIL)
+    fields: dict[str, Any] = dict.fromkeys(("branch", "html_url", "error_message"), EVIL)
+    fields["revision"] = f"{EVIL}{len(suite.sessions)}"
     message = {"message": "\x9b2J\u202e[red]", "text": "\u202e"} if status == "FAILED" else {}
     suite.create(**fields, created_by={"name": EVIL}, cases=[{**evil, "status": status, **message}])
 
@@ -109,8 +110,8 @@ def test_closed_pipe_is_not_an_error(
         (["list", A], ["id", "relative_id", "status", *(f"created_by_{name}" for name in AUTHOR), "error_count"]),
         (["harvest", A], ["id", *(f"created_by_{name}" for name in AUTHOR), "ci_provider"]),
         (["export", A, "--db", "x.db"], ["id", "created_by_email", "error_message"]),
-        (["suites", "acme/shop"], ["url", "html_url", "id", "identifier", "name"]),
-        (["failures", A], ["session_id", "relative_id", "id", "name", *(f"failure_{name}" for name in FAILURE)]),
+        (["status", "acme/shop"], ["name", "branch", "status", "failing_tests", "cause", "since"]),
+        (["cases", A, "2"], ["session_id", "relative_id", "id", "name", *(f"failure_{name}" for name in FAILURE)]),
         (["flaky", A], ["test_group_name", "classname", "name", "changes", "failed", "runs"]),
         (["slowest", A], ["test_group_name", "classname", "name", "median", "slowest", "runs"]),
         (["compare", A, "1", "2"], ["change", "session_id", "name", "failure_message", "old_time"]),
@@ -134,14 +135,14 @@ def test_csv_has_a_header_and_flat_columns(
     sync_database(fake, Path("x.db"))
     code, out, _ = call(*arguments, "--format", "csv")
     header, *lines = csv.reader(io.StringIO(out, newline=""))
-    assert (code, len(lines)) == (0, arguments[0] == "suites")
+    assert (code, len(lines)) == (0, arguments[0] == "status")
     start = 1 if arguments[0] == "compare" else 0
     assert header[start : start + 3] == ["workspace", "project", "suite_id"]
     assert set(columns) <= set(header)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
-@pytest.mark.parametrize("name", ["list", "failures", "flaky", "slowest", "compare", "suites", "status", "wait"])
+@pytest.mark.parametrize("name", ["list", "cases", "flaky", "slowest", "compare", "status", "wait"])
 def test_long_key_is_in_one_line(
     name: str, width: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,10 +153,10 @@ def test_long_key_is_in_one_line(
     for number in range(6):
         case = {"name": "name" * 6, "classname": "", "test_group_name": "group" * 5}
         suite.create(cases=[case | {"status": "FAILED" if number % 2 else "PASSED", "message": "lost " * 30}])
-    arguments = {"suites": [key.rpartition("/")[0]], "status": [key], "wait": [key, "--branch", "main"]}
+    arguments = {"status": [key], "wait": [key, "--branch", "main"]}
     code, out, _ = call(name, *arguments.get(name, [key]), "--format", "table")
     lines = [line for line in out.splitlines() if "://" not in line]
-    shown = key if name in {"suites", "status", "list", "wait"} else test
+    shown = key if name in {"status", "list", "wait"} else test
     assert (code, any(shown in line for line in lines)) == (0, True)
     if shown == key:
         assert all(len(line) <= width or key in line for line in lines), lines
@@ -171,4 +172,4 @@ def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
     assert run([*arguments, "-q"]) == 0
-    assert (bool(shown.getvalue()), messages.getvalue()) == ("-o" not in arguments, "")
+    assert (bool(shown.getvalue()), messages.getvalue()) == (arguments == ["harvest", "acme/shop"], "")

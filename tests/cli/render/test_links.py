@@ -9,7 +9,6 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import use_terminal
-from helpers.uploads import GITHUB, RUN
 
 A = "acme/shop/a"
 
@@ -34,21 +33,10 @@ def links(shown: str) -> list[tuple[str, str]]:
     return [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"), [(["list", A], "1"), (["failures", A], "#1"), (["harvest", A], "✘ failed")], ids=" ".join
-)
+@pytest.mark.parametrize(("arguments", "text"), [(["list", A], "1"), (["cases", A], "#1")], ids=" ".join)
 def test_sessions_are_links(arguments: list[str], text: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
     session = suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}])
     assert links(run_on_terminal(monkeypatch, *arguments)) == [(text, session["html_url"])]
-
-
-@pytest.mark.parametrize("arguments", [["list", A], ["status", "acme/shop"]], ids=lambda arguments: arguments[0])
-def test_runs_without_an_author_are_links(
-    arguments: list[str], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    suite.create("main", status="ERROR", **GITHUB)
-    monkeypatch.setenv("COLUMNS", "100")
-    assert ("GitHub 17", RUN) in links(run_on_terminal(monkeypatch, *arguments))
 
 
 @pytest.mark.parametrize("url", [None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é"])

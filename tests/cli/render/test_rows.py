@@ -75,5 +75,5 @@ class TestCsv:
         if value is None:
             return ""
         if isinstance(value, str):
-            return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+            return f"'{value}" if value.startswith(tuple("=+-@\t\r\n＝＋－＠")) else value  # noqa: RUF001
         return compact_json(value)

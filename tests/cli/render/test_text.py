@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from buddy_sessions import CIProvider, Member, Session, SessionStatus, Stats
+from buddy_sessions import Member, Session, SessionStatus, Stats
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.judgement import FailingTest, find_causes
+from buddy_sessions.analysis.baseline import FailingTest, find_causes
 from buddy_sessions.cli.render.styled import sparkline
 from buddy_sessions.cli.render.text import (
+    author_name,
     cause_text,
     escape,
     format_age,
     format_requests,
     one_line,
-    started_by,
 )
 from helpers.recordings import cases_of
 from helpers.uploads import RUN
@@ -52,30 +52,11 @@ def test_invisible_characters_are_escaped_as_in_json() -> None:
     assert one_line(" a\n\tb\x00 ") == "a b\\u0000"
 
 
-@pytest.mark.parametrize(
-    ("provider", "url", "expected"),
-    [
-        ("GITHUB_ACTION", RUN, ("GitHub run 17", RUN)),
-        ("GITHUB_ACTION", "https://github.com/acme/shop", ("GitHub run", "https://github.com/acme/shop")),
-        (
-            "CIRCLE_CI",
-            "https://circleci.com/gh/acme/web/1234/",
-            ("CircleCI run 1234", "https://circleci.com/gh/acme/web/1234/"),
-        ),
-        ("BUDDY", "https://a.example/7", ("Buddy run 7", "https://a.example/7")),
-        ("NEW", "https://a.example/7", ("CI run 7", "https://a.example/7")),
-        (None, "https://a.example/7", ("CI run 7", "https://a.example/7")),
-        ("NONE", None, ("", None)),
-    ],
-)
-def test_run_in_place_of_an_unknown_author(
-    provider: str | None, url: str | None, expected: tuple[str, str | None]
-) -> None:
-    ci_provider = CIProvider(provider) if provider else None
-    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR, ci_provider=ci_provider, ci_run_url=url)
-    assert started_by(session) == expected
-    assert started_by(evolve(session, created_by=Member(name=""))) == expected
-    assert started_by(evolve(session, created_by=Member(name="Ann"))) == ("Ann", None)
+@pytest.mark.parametrize("author", [None, Member(name="")])
+def test_number_of_a_run_is_no_author(author: Member | None) -> None:
+    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR, ci_run_url=RUN, created_by=author)
+    assert author_name(session) == ""
+    assert author_name(evolve(session, created_by=Member(name="Ann"))) == "Ann"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +73,10 @@ def test_run_in_place_of_an_unknown_author(
 )
 def test_message_precedes_the_place_of_a_cause(recording: str, text: str) -> None:
     session = Session(id="x", relative_id=1, status=SessionStatus.ERROR)
-    texts = [cause_text(cause) for cause in find_causes(FailingTest(session, case) for case in cases_of(recording))]
+    texts = [
+        cause_text(cause)
+        for cause in find_causes([FailingTest(session=session, case=case) for case in cases_of(recording)])
+    ]
     assert [found for found in texts if text in found]
 
 

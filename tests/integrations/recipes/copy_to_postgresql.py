@@ -43,8 +43,6 @@ async def apply(copy, change):
         await copy.execute(SAVE, (*names, change.missing_since, change.deleted_at, *texts))
     elif change.pruned_before is None:  # the suite was forgotten
         await copy.execute("DELETE FROM sessions WHERE (workspace, project, suite_id) = (%s, %s, %s)", change.suite)
-    elif change.cases_only:
-        await copy.execute(f"UPDATE sessions SET failures = NULL {OLD}", (*change.suite, change.pruned_before))
     else:
         await copy.execute(f"DELETE FROM sessions {OLD}", (*change.suite, change.pruned_before))
 

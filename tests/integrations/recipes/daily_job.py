@@ -10,7 +10,7 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 
-from buddy_sessions import BuddyClient, BuddyError, SessionStore
+from buddy_sessions import BuddyClient, BuddyError, NoVerdictError, SessionStore
 
 WORKSPACE, PROJECT = "acme", "storefront"
 BRANCH = "main"
@@ -49,7 +49,10 @@ async def main():
     async with SessionStore("buddy.db") as store:
         suites, failures = await sync(store)
         for suite in suites:
-            failing = failing_tests(await store.runs(suite.key, cases="failed", branch=BRANCH))
+            try:
+                failing = failing_tests(await store.runs(suite.key, cases="failed", branch=BRANCH, last=100))
+            except NoVerdictError:  # no session of this branch, or the suite could not be read
+                continue
             if failing:
                 print(f"{suite.name}, {BRANCH}: {len(failing)} failing tests, {suite.html_url}")
             for case, first in failing:

@@ -31,9 +31,9 @@ def escape(text):
 
 
 def describe(change):
-    status = "red" if change.session.is_failing else "green"
-    title = escape(f"{change.suite} is {status} on {change.session.ref_name}:")
-    lines = [title, change.session.html_url or change.session.id]
+    commit, session = change.commit, change.commit.session
+    status = "red" if commit.is_failing else "green"
+    lines = [escape(f"{change.suite} is {status} on {commit.branch}:"), session.html_url or session.id]
     text = "\n".join([*lines, *(f"- {escape(str(case.key))}" for case in change.newly_failing)])
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
 
@@ -54,7 +54,7 @@ async def watch(channel):
         store.watch_status(buddy, SUITES, interval=INTERVAL, on_failure="retry") as changes,
     ):
         async for change in changes:
-            if change.session.is_failing or change.kind == "RECOVERED":
+            if change.commit.is_failing or change.kind == "RECOVERED":
                 await post(channel, describe(change))
 
 

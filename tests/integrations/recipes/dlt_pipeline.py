@@ -35,8 +35,7 @@ def delete(copy, change):
     if change.pruned_before is None:
         copy.execute_sql(f"DELETE FROM sessions {OF_SUITE}", *change.suite)
     else:
-        what = "UPDATE sessions SET failures = NULL" if change.cases_only else "DELETE FROM sessions"
-        copy.execute_sql(f"{what} {OF_SUITE} AND create_date < %s", *change.suite, change.pruned_before)
+        copy.execute_sql(f"DELETE FROM sessions {OF_SUITE} AND create_date < %s", *change.suite, change.pruned_before)
 
 
 @dlt.resource(

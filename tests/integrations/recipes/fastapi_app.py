@@ -36,6 +36,13 @@ class FailingTest(BaseModel):
     status: str
 
 
+class Status(BaseModel):
+    branch: str | None
+    is_failing: bool | None  # None without a verdict
+    reason: str | None
+    since: datetime | None
+
+
 @asynccontextmanager
 async def lifespan(app):
     # A web request should not wait for minutes: fail early, and tell the caller when to come back.
@@ -62,6 +69,15 @@ async def on_buddy_error(request: Request, error: BuddyError):
 async def latest(request: Request, workspace: str, project: str, suite_id: str) -> list[Session]:
     suite = SuiteKey(workspace, project, suite_id)
     return await request.app.state.buddy.sessions(suite, max_sessions=10).collect()
+
+
+@app.get("/{workspace}/{project}/{suite_id}/status")
+async def status(request: Request, workspace: str, project: str, suite_id: str) -> Status:
+    (found,) = await request.app.state.buddy.status([SuiteKey(workspace, project, suite_id)])
+    if found.error is not None:
+        raise found.error
+    since = found.since.turned.create_date if found.since is not None else None
+    return Status(branch=found.branch, is_failing=found.is_failing, reason=found.reason, since=since)
 
 
 @app.get("/{workspace}/{project}/{suite_id}/{session_id}/failures")

@@ -29,8 +29,9 @@ log = logging.getLogger("slack_bot")
 
 
 def describe(change):
-    status = "red" if change.session.is_failing else "green"
-    lines = [f"{change.suite} is {status} on {change.session.ref_name}:", change.session.html_url or change.session.id]
+    commit, session = change.commit, change.commit.session
+    status = "red" if commit.is_failing else "green"
+    lines = [f"{change.suite} is {status} on {commit.branch}:", session.html_url or session.id]
     lines += [f"• {' '.join(str(case.key).split())}" for case in change.newly_failing]
     text = escape("\n".join(lines), quote=False)  # the three characters that Slack interprets: & < >
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
@@ -54,7 +55,7 @@ async def main():
         store.watch_status(buddy, SUITES, interval=INTERVAL, on_failure="retry") as changes,
     ):
         async for change in changes:
-            if change.session.is_failing or change.kind == "RECOVERED":
+            if change.commit.is_failing or change.kind == "RECOVERED":
                 await post(slack, describe(change))
 
 
