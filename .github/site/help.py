@@ -1,12 +1,8 @@
-"""Writes the help of every command to a file: `nox -s help` makes `buddy_sessions/cli/HELP.md`."""
+"""Prints the help of every command as a page of the site."""
 
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
-
-import cyclopts
 
 from buddy_sessions.cli.app import app
 
@@ -27,10 +23,8 @@ def help_page() -> str:
     _, commands, text = re.split(r"\*\*Commands\*\*:\n\n((?:\* .*\n)+)", text)
     (connection,) = set(CONNECTION.findall(text))
     text = CONNECTION.sub("And the options of the [connection](#connection).\n", text)
-    version = f"<!-- Written by nox -s help, with cyclopts {cyclopts.__version__}. -->\n"
-    parts = INTRODUCTION, commands, text.strip() + "\n", f"## Connection\n\n{connection}", version
-    return "\n".join(parts)
+    return "\n".join([INTRODUCTION, commands, text.strip() + "\n", f"## Connection\n\n{connection}"])
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(help_page(), encoding="utf-8")
+    print(help_page(), end="")

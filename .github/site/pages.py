@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -35,6 +36,8 @@ GUIDES = {
     ".github/SECURITY.md": "the security policy",
     "CHANGELOG.md": "what a user can do now",
 }
+HELP = "buddy_sessions/cli/HELP.md"
+"""The guide that is no file: its text is generated."""
 REFERENCE = {  # the title of each page, and the modules whose public names it has; the first page has all others
     "Reading": (),
     "Client": ("client", "_options", "_http"),
@@ -82,15 +85,23 @@ def reference_page(title: str) -> str:
     return "\n".join(lines)
 
 
+def guide_text(name: str) -> str:
+    """Return the text of a guide."""
+    if name != HELP:
+        return (ROOT / name).read_text(encoding="utf-8")
+    return str(runpy.run_path(str(Path(__file__).with_name("help.py")))["help_page"]())
+
+
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the guides, the files that they link, and the reference."""
-    paths = {ROOT / name for name in GUIDES}
+    paths = {ROOT / name for name in GUIDES if name != HELP}
     for guide in list(paths):
         links = re.findall(r'(?:\]\(|(?:src|srcset)=")([^)"#:]+)[)"]', guide.read_text(encoding="utf-8"))
         paths |= {(guide.parent / link).resolve() for link in links}
     for path in sorted(path for path in paths if path.is_file()):
         name = path.relative_to(ROOT).as_posix()
         files.append(File.generated(config, name, content=path.read_bytes()))
+    files.append(File.generated(config, HELP, content=guide_text(HELP)))
     for title in REFERENCE:
         files.append(File.generated(config, f"reference/{title.lower()}.md", content=reference_page(title)))
     return files
@@ -101,7 +112,7 @@ def on_post_build(*, config: MkDocsConfig) -> None:
     index = ["# buddy_sessions", "", f"> {config.site_description}", "", "## Guides", ""]
     full = []
     for name, content in GUIDES.items():
-        text = (ROOT / name).read_text(encoding="utf-8")
+        text = guide_text(name)
         target = Path(config.site_dir, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Makes the pictures of the README in `.github/pictures`, light and dark: `failures` on a terminal, and the report.
+"""Makes the pictures of the README in `.github/pictures`, light and dark: a gate on a terminal, and the report.
 
-Run it with `nox -s pictures`, which needs Chromium with its chromedriver. It shows the suites of
-`buddy-sessions serve`.
+Run it with `nox -s pictures`, which needs Chromium with its chromedriver. The terminal shows the suites of
+`buddy-sessions serve`; the report those of `tests/helpers/team.py`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from rich.text import Text
 from selenium import webdriver
 
 from buddy_sessions.testing import FakeBuddy
+from helpers.team import sync_team
 
 PICTURES = Path(__file__).parents[1] / "pictures"
-COMMANDS = [["failures", "acme/storefront/65OmRb8v", "217", "--baseline", "main"]]
+COMMANDS = [["gate", "acme/storefront/65OmRb8v", "217"]]
 COLUMNS = 100
 WINDOW = {"width": 1200, "height": 600, "deviceScaleFactor": 1, "mobile": False}
 THEMES = {  # background, text, then black, red, green, yellow, blue, magenta, cyan, white
@@ -88,14 +89,14 @@ async def main() -> None:
         fake.add_demo_suites()
         os.environ |= {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
         printed = [(arguments, await asyncio.to_thread(run, *arguments)) for arguments in COMMANDS]
-        with tempfile.TemporaryDirectory() as folder:
-            database, page = f"{folder}/sessions.db", Path(folder, "report.html")
-            await asyncio.to_thread(run, "sync", "acme/storefront", "acme/payments", "--db", database, "--cases", "all")
-            await asyncio.to_thread(run, "report", "--db", database, "-o", str(page))
-            for theme in THEMES:
-                picture = PICTURES / f"failures-{theme}.svg"
-                picture.write_text(draw_terminal(printed, theme), encoding="utf-8")
-                (PICTURES / f"report-{theme}.png").write_bytes(photograph(page, theme))
+    with tempfile.TemporaryDirectory() as folder:
+        database, page = Path(folder, "sessions.db"), Path(folder, "report.html")
+        await sync_team(database)
+        await asyncio.to_thread(run, "report", "--db", str(database), "--max-age", "14d", "-o", str(page))
+        for theme in THEMES:
+            picture = PICTURES / f"gate-{theme}.svg"
+            picture.write_text(draw_terminal(printed, theme), encoding="utf-8")
+            (PICTURES / f"report-{theme}.png").write_bytes(photograph(page, theme))
 
 
 asyncio.run(main())

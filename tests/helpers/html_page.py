@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-_VOID_TAGS = frozenset({"br", "hr", "img", "meta"})
+_VOID_TAGS = frozenset({"br", "hr", "img", "input", "meta"})
 """Tags without an end tag."""
 
 _INLINE_TAGS = frozenset({"a", "b", "code", "span", "time", "wbr"})
@@ -55,7 +55,8 @@ class HtmlPage(HTMLParser):
             self.mistakes.append(tag)
 
     def handle_data(self, data: str) -> None:
-        self._texts.append(data)
+        if self._open[-1:] not in (["style"], ["script"]):
+            self._texts.append(data)
 
     @property
     def text(self) -> str:

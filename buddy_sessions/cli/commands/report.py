@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from buddy_sessions import ConfigError, SessionStore
+from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
-from buddy_sessions.analysis.completeness import count_failing
-from buddy_sessions.analysis.judgement import crash_text
+from buddy_sessions.analysis import FlakyTests, SuiteStatus
+from buddy_sessions.analysis.branches import suggest_branches
+from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode
 from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import explain_errors, find_database
 from ..input.times import Age, Since
-from ..options import BranchOptions, Flag, SavedFile, Verbosity
-from ..reading.case_source import SavedCases
-from ..reading.suggestions import suggest_branches
-from ..reading.suite_reader import SuiteReader
-from ..reading.suite_report import ReportContext, State, SuiteReport, ended, read_suite
-from ..render.html import MIN_BYTES, load_template, render_page
+from ..options import BRANCH, Flag, SavedFile, Verbosity
+from ..render.html import MIN_BYTES, Report, load_template, render_page
+from ..render.news import Period, SharedCause, SuiteNews, describe_suite, share_causes, time_of
 from ..render.result import Item, Result, Section
 from ..render.show import show
-from ..render.text import cause_text, format_moment, origin
-from .status import status_item
+from ..render.text import SHORT_HASH, author_name, cut
 
 _NEW = timedelta(hours=24)
+_MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
+_MAX_PLACES = 6
+_STALE = "stale"
+_FEW_TESTS = re.compile(r"#\d+: [\d,]+ tests? ran[^;]*")
 
 
 async def report(
     *,
     db: SavedFile,
     suite: Annotated[Sequence[str], Parameter(consume_multiple=True, show_default=False)] = (),
-    branches: BranchOptions = BranchOptions(),
+    branch: Annotated[str | None, BRANCH] = None,
     new_since: Annotated[
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
     max_age: Age | None = None,
     exit_code: Flag = False,
-    out: Annotated[Path | None, Parameter(name=("--out", "-o"))] = None,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"), metavar="FILE")] = None,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES))] = None,
     format: Literal["jsonl"] | None = None,  # noqa: A002 - the name of the option
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> ExitCode:
-    """Write an HTML report of a database: what is newly red on main, by whom and why, still red, or has recovered.
+    """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
-    The failing tests are on it if they were saved by "sync --cases failed".
+    Causes need the failing tests, which "sync --cases failed" saves; flaky tests need "sync --cases all".
 
     For example:
 
@@ -64,80 +67,180 @@ async def report(
 
     Args:
         suite: Only these suites, or those of WORKSPACE/PROJECT or WORKSPACE (default: all suites in the file).
-        max_age: A suite is stale if its newest verdict or its last sync is older than 24h, 7d or 2w, unless it is
-            missing or deleted.
+        branch: Branch to look at (default: the main branch of each suite).
+        max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
         exit_code: End with exit code 1 if a suite is red or stale.
         out: HTML file to write. It is replaced only when the page is complete.
-        max_bytes: Maximum size of the page, such as 100000 for a mail: other branches, then failing tests are left
-            out, and the page says so.
-        format: Print a digest for a chat: a JSON line, with a "text", for each suite that is red, has recovered, is not
-            up to date, or did not run all its tests.
+        max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
+            left out, and the page says so.
+        format: Print a digest for a chat: a JSON line, with a "text", for the whole and for each cause, for what has
+            recovered, and for what is not judged.
     """
-    branch, messages = branches.choose(), verbosity.open()
+    messages = verbosity.open()
     if out is None and format is None:
         raise ConfigError("nothing to write: add -o FILE.html, or --format jsonl for a digest")
-    find_database(db)
     targets = [defaults.parse_group(text) for text in suite]
     template = load_template() if out is not None else None
     now = datetime.now(UTC)
-    async with SessionStore(db) as store:
-        statuses = {status.suite: status for status in await store.status(branch=branch)}
-        pages = {each.key: each.html_url for each in await store.suites()}
-        chosen = select_keys(list(statuses), targets, db)
-        synced_at = max((it.synced_at for it in statuses.values() if it.synced_at), default=None)
-        context = ReportContext(branch, now, new_since or now - _NEW, max_age, synced_at)
-        suites: list[SuiteReport] = []
+    period = Period(now=now, new_since=new_since or now - _NEW, max_age=max_age)
+    async with SessionStore(find_database(db)) as store:
+        statuses = {each.suite: each for each in await store.status(branch=branch or MAIN)}
+        if not statuses:
+            raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
+        chosen = [statuses[key] for key in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
-            for key in chosen:
-                reader = SuiteReader(SavedCases(store, db), key)
-                suites.append(await read_suite(reader, statuses[key], context, pages.get(key)))
-                progress(f"{len(suites):,}/{format_count(len(chosen), 'suite')}")
-        if isinstance(branch, str) and suites and not any(each.latest for each in suites):
-            messages.print_warning(suggest_branches(branch, chosen[0], await store.sessions(chosen[0])))
+            found = await _read_report(store, chosen, period, branch, progress)
+        if branch is not None and all(status.reason == "no session" for status in chosen):
+            first = chosen[0].suite
+            messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
     if out is not None:
-        page = render_page(template, suites, context, max_bytes=max_bytes)
+        page = render_page(template, found, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
             new.write_bytes(page)
-        messages.print_written(out, format_count(len(suites), "suite"))
+        messages.print_written(out, format_count(len(chosen), "suite"))
     if format is not None:
-        show(_digest(suites, now), format, messages)
-    is_red = any(each.is_red or each.delay == "stale" for each in suites)
-    return ExitCode.RED if exit_code and is_red else ExitCode.DONE
+        items = [Item(None, row=row) for row in _digest(found)]
+        show(Result(command="report", noun="suite", sections=[Section("", items)]), format, messages)
+    needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
+    return ExitCode.RED if exit_code and needs_attention else ExitCode.DONE
 
 
-def _digest(suites: Sequence[SuiteReport], now: datetime) -> Result:
-    """Return a row for each suite that is red, has recovered, has a remark, or is not up to date, in this order."""
-    states = get_args(State)
-    shown = [it for it in suites if it.is_red or it.state == "recovered" or it.status.remark or not it.is_up_to_date]
-    items = [_digest_item(each, now) for each in sorted(shown, key=lambda it: states.index(it.state))]
-    return Result(command="report", noun="suite", sections=[Section("", items)])
+async def _read_report(
+    store: SessionStore,
+    statuses: Sequence[SuiteStatus],
+    period: Period,
+    branch: str | None,
+    progress: Callable[[str], object],
+) -> Report:
+    """Return what there is to say about suites: why they are red, and which of their tests are flaky."""
+    pages = {suite.key: suite.html_url for suite in await store.suites()}
+    synced_at = max((status.synced_at for status in statuses if status.synced_at), default=None)
+    suites: list[SuiteNews] = []
+    unknown = 0  # suites of which it is not known whether tests are flaky
+    for status in statuses:
+        note, detail = _note(status, period, synced_at)
+        suite = SuiteNews(status=status, url=pages.get(status.suite), note=note, detail=detail)
+        if status.is_failing is not None and note != _STALE:
+            judgement = flaky = None
+            selected = MAIN if branch is None else branch
+            with suppress(NoVerdictError):  # deleted meanwhile
+                if status.is_failing:
+                    judgement = await store.judge(status.suite, branch=selected, baseline=selected)
+                flaky = await _find_flaky(store, status, selected)
+            unknown += flaky is None
+            suite = describe_suite(suite, period, judgement, flaky)
+        suites.append(suite)
+        progress(f"{len(suites):,}/{format_count(len(statuses), 'suite')}")
+    missing = "sync --cases all saves the tests that passed"
+    return Report(
+        suites=sorted(suites, key=lambda each: (each.project, each.name, each.key)),
+        causes=share_causes(suites),
+        period=period,
+        branch=branch,
+        synced_at=synced_at,
+        flaky_note=f"Not known of {format_count(unknown, 'suite')}: {missing}." if unknown else "",
+    )
 
 
-def _digest_item(report: SuiteReport, now: datetime) -> Item:
-    """Return what has happened to a suite, as the values of `status`, its failing tests, and one text."""
-    status, tests = report.status, report.tests
-    state = status.reason or report.state
-    facts = [f"{state} since #{status.since.relative_id} ({origin(status.since)})" if status.since else state]
-    if tests:
-        marks = "".join(f", {count:,} {mark}" for mark, count in report.marks)
-        cause = cause_text(report.causes[0]) if report.causes else "their messages were not read"
-        facts.append(f"{format_count(len(tests), 'failing test')}{marks}: {cause}")
-    elif report.latest is not None and report.is_red and not count_failing(report.latest):
-        facts.append(crash_text(report.latest))
-    if report.red_streak is not None:
-        facts.append(f"it was red since {report.red_streak}")
-    if status.remark is not None:
-        facts.append(status.remark)
+async def _find_flaky(store: SessionStore, status: SuiteStatus, branch: str | Main) -> FlakyTests | None:
+    """Return the flaky tests of a suite; None if the tests that passed were not saved."""
+    try:
+        return await store.flaky(status.suite, branch=branch)
+    except ConfigError:
+        return None
+
+
+def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tuple[str, str]:
+    """Return why a suite is not judged, or what is unusual about one that is; and a detail."""
     if status.missing_since is not None:
-        facts.append(f"not found since {format_moment(status.missing_since)}")
-    elif report.delay == "stale" and report.latest is not None and (time := ended(report.latest)) is not None:
-        facts.append(f"stale: the newest verdict is of {format_moment(time)}")
-    elif not report.is_up_to_date and status.synced_at is not None:
-        facts.append(f"not up to date: synced {format_moment(status.synced_at)}")
-    name = f"{status.name} ({status.suite})" if status.name else str(status.suite)
-    failing = {
-        "failing": [str(test.case.key) for test in tests],
-        "new": [str(test.case.key) for test in tests if test.baseline == "new"],
+        return status.reason or "missing", period.age(status.missing_since)
+    if status.commit is None:
+        return status.reason or "no verdict", status.remark
+    if is_stale(status, period.now, period.max_age):
+        moments = filter(None, (time_of(status.commit.session), status.synced_at))
+        return _STALE, period.age(min(moments, default=period.now))
+    if synced_at and status.synced_at and synced_at - status.synced_at > _MAX_LAG:
+        return "not read by later syncs", period.age(status.synced_at)
+    few = _FEW_TESTS.search(status.remark)
+    return ("few tests", few[0]) if few else ("", "")
+
+
+def _digest(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield what is posted to a chat: the whole, each cause, what has recovered, and what is not judged."""
+    count = {state: len(report.by_state(state)) for state in ("new", "recovered", "unknown")}
+    yield {
+        "kind": "summary",
+        "text": report.title,
+        "written": report.period.now,
+        "new_since": report.period.new_since,
+        "synced_at": report.synced_at,
+        "suites": len(report.suites),
+        "newly_red": count["new"],
+        "red": len(report.red),
+        "recovered": count["recovered"],
+        "not_judged": count["unknown"],
     }
-    row = status_item(status, now, is_stale=report.delay == "stale", has_names=True).row or {}
-    return Item(None, row={**row, "status": state, **failing, "text": f"{name}: {'; '.join(facts)}"})
+    for cause in report.causes:
+        yield _cause_row(report, cause)
+    if recovered := report.by_state("recovered"):
+        moments = [suite.since for suite in recovered if suite.since is not None]
+        yield {
+            "kind": "recovered",
+            "text": f"{format_count(len(recovered), 'suite')} recovered: {_places(report, recovered)}",
+            "suites": [str(suite.key) for suite in recovered],
+            "since": min(moments, default=None),
+        }
+    for reason, suites in report.notes:
+        if suites[0].state == "unknown":
+            yield {
+                "kind": "not judged",
+                "text": f"{format_count(len(suites), 'suite')} not judged, {reason}: {_places(report, suites)}",
+                "suites": [str(suite.key) for suite in suites],
+                "reason": reason,
+            }
+
+
+def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
+    """Return a cause as a row of the digest."""
+    messages = [": ".join(filter(None, text)) for text in cause.texts]
+    began, (_, first) = time_of(cause.first.began), cause.commits[0]
+    facts = [
+        messages[0],
+        f"{format_count(len(cause.hits), 'suite')}, {format_count(cause.tests, 'test') if cause.tests else 'no test'}",
+        _places(report, cause.suites),
+    ]
+    age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"
+    author = f" by {cut(name)}" if (name := author_name(first)) else ""
+    commit = f"{cut(first.revision[:SHORT_HASH])}{author}" if first.revision else ""
+    facts.append(", ".join(filter(None, (age, commit))))
+    return {
+        "kind": "newly red" if cause.is_new else "red",
+        "text": " · ".join(filter(None, facts)),
+        "messages": messages,
+        "suites": [str(suite.key) for suite in cause.suites],
+        "also_in": [str(suite.key) for suite in cause.also],
+        "tests": cause.tests,
+        "is_flaky": cause.is_flaky,
+        "since": began,
+        "is_since_exact": cause.first.is_exact,
+        "commits": [
+            {
+                "project": report.place(suite),
+                "revision": session.revision,
+                "author": author_name(session) or None,
+                "html_url": session.html_url,
+                "ci_run_url": session.ci_run_url,
+            }
+            for suite, session in cause.named_commits
+        ],
+    }
+
+
+def _places(report: Report, suites: Sequence[SuiteNews]) -> str:
+    """Return the projects of suites; the name of the suite, if a project has only one."""
+    names = [
+        f"{project} {members[0].name}" if len(members) == 1 else f"{project} ({len(members)} suites)"
+        for project, members in report.by_project(suites)
+    ]
+    more = f" and {len(names) - _MAX_PLACES} more projects" if len(names) > _MAX_PLACES else ""
+    return f"{', '.join(names[:_MAX_PLACES])}{more}"

@@ -6,27 +6,145 @@ Templates escape HTML in every text, and `_escape_text` escapes invisible charac
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property, partial
+from hashlib import sha256
+from itertools import groupby
+from typing import Any, get_args
 
-from buddy_sessions import MAIN, __version__
+from attrs import frozen
+
+from buddy_sessions import Session, SuiteKey, __version__
 from buddy_sessions._base.extras import import_extra
-from buddy_sessions._base.figures import format_count, format_duration
+from buddy_sessions._base.figures import format_count
 
-from ..reading.suite_report import MAX_OTHERS, NEWEST, RECENT, ReportContext, SuiteReport, ended
-from .styled import RECENT_LEGEND
-from .text import UNKNOWN, format_share, one_line, ref_name, started_by, web_url
+from .news import Period, SharedCause, State, SuiteNews, time_of
+from .text import author_name, cut, one_line, web_url
 
 MIN_BYTES = 32_000
 """What a page may need that says only how many suites are red."""
 
-_STATES = ("newly red", "still red", "recovered")
-_MAX_OTHER_ROWS = 300  # rows of the table of other branches
-_LEFT_OUT = {"others": "other branches", "figures": "figures", "tests": "failing tests", "suites": "suites"}
+_SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
+_MAX_NAMED, _MAX_LENGTH = 12, 160  # suites and characters of the names of a new cause; of more, their numbers are shown
+_GITHUB_RUN = re.compile(r"(https://github\.com/[\w.-]+/[\w.-]+)/actions/runs/[0-9]+(?:/.*)?", re.ASCII)
+_HASH = re.compile("[0-9a-f]{7,64}")
+_STATES = get_args(State)
+_LEFT_OUT = {
+    "tests": "failing tests",
+    "others": "suites that are not red",
+    "lists": "flaky suites, suites that are not judged",
+    "older": "older causes",
+    "reds": "red suites of projects",
+    "causes": "causes",
+}
 """What is left out of a page that is too large, in this order, and how the page names it."""
+
+
+@frozen(kw_only=True, slots=False)
+class Report:
+    """What a report says, for all formats."""
+
+    suites: Sequence[SuiteNews]
+    causes: Sequence[SharedCause]
+    period: Period
+    branch: str | None  # None: the main branch of each
+    synced_at: datetime | None
+    flaky_note: str  # of which suites it is not known whether tests are flaky, and why
+
+    def by_state(self, *states: State) -> list[SuiteNews]:
+        """Return the suites in one of these states, by project and name."""
+        return [suite for suite in self.suites if suite.state in states]
+
+    @property
+    def red(self) -> list[SuiteNews]:
+        """The suites that are red."""
+        return self.by_state("new", "old")
+
+    @property
+    def new(self) -> list[SharedCause]:
+        """The causes that are new."""
+        return [cause for cause in self.causes if cause.is_new]
+
+    @property
+    def old(self) -> list[SharedCause]:
+        """The causes that are not new."""
+        return [cause for cause in self.causes if not cause.is_new]
+
+    @property
+    def main_causes(self) -> dict[SuiteKey, SharedCause]:
+        """The first cause of each suite; one that it had before comes before a new one."""
+        also = {suite.key: cause for cause in reversed(self.causes) for suite in cause.also}
+        return also | {suite.key: cause for cause in reversed(self.causes) for suite in cause.suites}
+
+    @property
+    def worse(self) -> int:
+        """How many suites were red before, and have a new cause."""
+        return len({suite.key for cause in self.new for suite in [*cause.suites, *cause.also] if suite.state == "old"})
+
+    @property
+    def title(self) -> str:
+        """The news, for a tab, a mail or a chat."""
+        new, count = self.by_state("new"), format_count(len(self.suites), "suite")
+        red = f"{len(self.red):,} of {len(self.suites):,} red"
+        if new:
+            names = list(dict.fromkeys(name for cause in self.new for name, _ in self.by_project(cause.suites)))
+            more = "…" if len(names) > 2 else ""
+            return f"{len(new):,} newly red ({', '.join(cut(name, 40) for name in names[:2])}{more}), {red}"
+        if self.worse:
+            return f"{format_count(self.worse, 'red suite')} got worse, {red}"
+        if self.red:
+            return f"Nothing newly red, {red}"
+        unknown = len(self.by_state("unknown"))
+        return f"No suite red, {unknown:,} not judged" if unknown else f"All {count} green"
+
+    def place(self, suite: SuiteNews) -> str:
+        """Return the name of the project of a suite; with its workspace, if there are several."""
+        return suite.key.project if self._has_one_workspace else "/".join(suite.project)
+
+    @cached_property
+    def _has_one_workspace(self) -> bool:
+        return len({suite.key.workspace for suite in self.suites}) == 1
+
+    def by_project(self, suites: Iterable[SuiteNews]) -> list[tuple[str, list[SuiteNews]]]:
+        """Return the projects of suites with their suites: most suites first."""
+        ordered = sorted(suites, key=self.place)
+        groups = [(name, list(members)) for name, members in groupby(ordered, key=self.place)]
+        return sorted(groups, key=lambda group: -len(group[1]))
+
+    @property
+    def projects(self) -> list[tuple[str, list[SuiteNews]]]:
+        """All projects with their suites: newly red ones first, then red ones; of a project, red suites first."""
+
+        def rank(group: tuple[str, list[SuiteNews]]) -> tuple[object, ...]:
+            states = [suite.state for suite in group[1]]
+            return -states.count("new"), -states.count("new") - states.count("old"), group[0]
+
+        return sorted(
+            ((name, sorted(members, key=_attention)) for name, members in self.by_project(self.suites)), key=rank
+        )
+
+    @property
+    def flaky(self) -> list[SuiteNews]:
+        """The suites with flaky tests, those first whose worst test failed most often."""
+        found = [(suite.flaky.failed, suite) for suite in self.suites if suite.flaky is not None]
+        return [suite for _, suite in sorted(found, key=lambda pair: -pair[0])]
+
+    @property
+    def notes(self) -> list[tuple[str, list[SuiteNews]]]:
+        """Why suites are not judged, or what is unusual about those that are, most suites first."""
+        names = dict.fromkeys(suite.note for suite in self.suites if suite.note)
+        groups = [(name, [suite for suite in self.suites if suite.note == name]) for name in names]
+        return sorted(groups, key=lambda group: (group[1][0].state != "unknown", -len(group[1])))
+
+
+def _attention(suite: SuiteNews) -> tuple[object, ...]:
+    """Return what the suites of a project are sorted by."""
+    states = {"new": 0, "old": 0, "recovered": 1, "unknown": 2, "green": 3}
+    since = -suite.since.timestamp() if suite.is_red and suite.since is not None else 0.0
+    return states[suite.state], since, suite.flaky is None, suite.name
 
 
 def load_template() -> Any:
@@ -40,101 +158,93 @@ def load_template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    css, script = (environment.loader.get_source(environment, name)[0] for name in ("report.css", "filter.js"))
     environment.globals.update(
-        count=format_count,
-        duration=format_duration,
-        ended=ended,
-        moment=_moment,
-        percent=format_share,
-        ref_name=ref_name,
-        started_by=started_by,
-        web_url=web_url,
-        MAIN=MAIN,
-        MAX_OTHERS=MAX_OTHERS,
-        NEWEST=NEWEST,
-        RECENT=RECENT,
-        RECENT_LEGEND=RECENT_LEGEND,
+        css=css,
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        commits_by_author=_commits_by_author,
+        marks=_marks,
+        plural=format_count,
+        states=_STATES,
+        time_of=time_of,
         version=__version__,
+        web_url=web_url,
     )
     return environment.get_template("report.html")
 
 
-def render_page(
-    template: Any, suites: Sequence[SuiteReport], context: ReportContext, *, max_bytes: int | None
-) -> bytes:
+def render_page(template: Any, report: Report, *, max_bytes: int | None) -> bytes:
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
-    oldest = datetime.min.replace(tzinfo=UTC)
-    newest_first = sorted(suites, key=lambda it: (it.streak and ended(it.streak.first)) or oldest, reverse=True)
-    newly_red, still_red, recovered = ([it for it in newest_first if it.state == state] for state in _STATES)
-    red = newly_red + still_red
-    flaky = [(it, test) for it in red for test in it.tests if test.baseline == "flaky"]
-    others = [(it, session) for it in suites for session in it.others]
-    others.sort(key=lambda other: ended(other[1]) or oldest, reverse=True)
-    latest = [it.latest for it in suites if it.latest is not None] + [session for _, session in others[:1]]
-    names = Counter(map(_short_name, suites))
+    projects = report.projects
     values = {
-        "red": red,
-        "newly_red": newly_red,
-        "still_red": still_red,
-        "recovered": recovered,
-        "flaky": flaky,
-        "incomplete": [it for it in suites if it.status.remark],
-        "outdated": [it for it in suites if not it.is_up_to_date],
-        "no_branch": [it for it in suites if it.status.reason == "no main branch"],
-        "suites": sorted(suites, key=_attention),
-        "namesakes": {it.status.suite for it in suites if names[_short_name(it)] > 1},
-        "others": others,
-        "other_count": sum(it.other_count for it in suites),
-        "context": context,
-        "newest": max(filter(None, map(ended, latest)), default=None),
+        "report": report,
+        "period": report.period,
+        "projects": projects,
+        "anchors": {name: f"p{number}" for number, (name, _) in enumerate(projects)},
+        "cause_of": report.main_causes,
+        "can_name": partial(_can_name, report),
+        "is_small": len(report.suites) <= _SMALL,
+        "is_large": len(report.suites) > _LARGE,
         "max_bytes": max_bytes,
     }
-    most = {
-        "others": min(_MAX_OTHER_ROWS, len(others)),
-        "figures": len(suites),
-        "tests": len(red),
-        "suites": max(len(suites), len(flaky)),
-    }
-
-    def render(shown: Mapping[str, int]) -> bytes:
-        less = [
-            f"{'some ' if shown[name] else ''}{text}" for name, text in _LEFT_OUT.items() if shown[name] < most[name]
-        ]
-        page: str = template.render(values, shown=shown, left_out=", ".join(less))
-        return page.encode()
-
-    return render(most) if max_bytes is None else _fit(render, most, max_bytes)
+    page = b""
+    for count in range(len(_LEFT_OUT) + 1):
+        shown, left_out = list(_LEFT_OUT)[count:], ", ".join([*_LEFT_OUT.values()][:count])
+        html: str = template.render(values, shown=shown, left_out=left_out)
+        page = html.encode()
+        if max_bytes is None or len(page) <= max_bytes:
+            break
+    return page
 
 
-def _fit(render: Callable[[Mapping[str, int]], bytes], shown: Mapping[str, int], max_bytes: int) -> bytes:
-    """Return a page with as much of everything as fits in `max_bytes`."""
-    page = render(shown)
-    if len(page) <= max_bytes:
-        return page
-    for name in _LEFT_OUT:
-        choices = [{**shown, name: number} for number in range(max(1, shown[name]))]
-        if len(render(choices[0])) <= max_bytes:
-            too_large = bisect_left(choices, max_bytes + 1, key=lambda choice: len(render(choice)))
-            return render(choices[too_large - 1])
-        shown = choices[0]
-    return render(shown)
+def _can_name(report: Report, suites: Sequence[SuiteNews]) -> bool:
+    """Return whether there is space for the names of suites."""
+    length = sum(len(suite.name) for suite in suites) + sum(len(name) for name, _ in report.by_project(suites))
+    return len(suites) <= _MAX_NAMED and length <= _MAX_LENGTH
 
 
-def _short_name(report: SuiteReport) -> tuple[str, str]:
-    """Return how lists name a suite, unless another one has the same name."""
-    key = report.status.suite
-    return report.status.name or key.suite_id, key.project
+def _commits_by_author(
+    commits: Sequence[tuple[SuiteNews, Session]],
+) -> Iterator[tuple[str, list[tuple[SuiteNews, Session, str]]]]:
+    """Yield the authors of commits; of each commit a suite, its session, and its page on GitHub.
+
+    Buddy does not know the author of a run on GitHub: the page says it.
+    """
+    for name in dict.fromkeys(author_name(session) for _, session in commits):
+        yield (
+            name,
+            [(suite, each, "" if name else _github_page(each)) for suite, each in commits if author_name(each) == name],
+        )
 
 
-def _attention(report: SuiteReport) -> tuple[object, ...]:
-    """Return what the table of all suites is sorted by: red ones first, then by lower pass rate."""
-    rate = report.recent.pass_rate
-    return not report.is_red, 2.0 if rate is None else rate, report.status.suite
+def _github_page(session: Session) -> str:
+    """Return the page of the commit of a session; empty if it did not run on GitHub."""
+    match = _GITHUB_RUN.fullmatch(session.ci_run_url or "")
+    return f"{match[1]}/commit/{session.revision}" if match and _HASH.fullmatch(session.revision or "") else ""
 
 
-def _moment(value: datetime | None) -> str:
-    """Return a day and a time: `2 Nov 2026, 10:16`."""
-    return UNKNOWN if value is None else f"{value.day} {value:%b %Y, %H:%M}"
+@frozen
+class _Marks:
+    """The marks of the last commits of a suite, as paths of SVG: those that passed, failed, and others."""
+
+    paths: dict[bool | None, str]
+    label: str
+
+
+def _marks(suite: SuiteNews) -> _Marks | None:
+    """Return the marks of a suite; equal ones are one line, which the style cuts into marks. None without any."""
+    recent = suite.status.recent
+    if not any(mark is not None for mark in recent):
+        return None
+    paths: dict[bool | None, str] = {}
+    x = 80 - 4 * len(recent)
+    for mark, members in groupby(reversed(recent)):
+        width = 4 * len(list(members))
+        paths[mark] = f"{paths.get(mark, '')}M{x} 6h{width - 1}"
+        x += width
+    passed, judged = recent.count(False), len(recent) - recent.count(None)
+    return _Marks(paths, f"{passed} of {judged} passed")
 
 
 def _escape_text(value: object) -> object:

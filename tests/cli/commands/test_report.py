@@ -1,4 +1,4 @@
-"""The command `report` and its page."""
+"""The command `report`: its page and its digest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
-from helpers.html_page import HtmlPage
-from helpers.uploads import GITHUB, RUN
+from helpers.html_page import HOSTILE, HtmlPage
 
-SCRIPT = "<script>alert(1)</script>"
 NOW = datetime.now(UTC)
+RUN = "https://github.com/acme/shop/actions/runs/17"
 
 Render = Callable[..., HtmlPage]
 """Syncs the fake server with the failing test cases, and returns the page of the report with these options."""
@@ -41,229 +39,171 @@ def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
         assert err.startswith(message)
         page = HtmlPage(path.read_text("utf-8"))
         assert page.mistakes == []
-        assert all(page.has_caption)
         return page
 
     return render
 
 
-def finish(suite: FakeSuite, *messages: str | None, hours: float, branch: str = "main", **fields: Any) -> str:
-    """Add a session that finished some hours ago: for each message, a test that fails, or passes if it is None.
-
-    Return when it finished, as the page shows it.
-    """
+def finish(suite: FakeSuite, *messages: str | None, hours: float, branch: str = "main", **fields: Any) -> None:
+    """Add a session that finished some hours ago: for each message, a test that fails, or passes if it is None."""
     cases = [
         {"name": f"test_{number}", "status": "PASSED"}
         if message is None
         else {"name": f"test_{number}", "status": "FAILED", "type": "ValueError", "message": message}
         for number, message in enumerate(messages)
     ]
-    time = NOW - timedelta(hours=hours)
-    iso = f"{time:%Y-%m-%dT%H:%M:%SZ}"
-    revision = f"cafecaf{len(suite.sessions):033}"
+    iso = f"{NOW - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
+    revision = f"{len(suite.sessions):07}{'c' * 33}"
     defaults = {"create_date": iso, "finish_date": iso, "created_by": {"name": "Ann"}, "revision": revision}
     suite.create(branch, **{"cases": cases, **defaults, **fields})
-    return f"{time.day} {time:%b %Y, %H:%M}"
-
-
-TITLES = ["Newly red", "Still red", "Recovered", "Flaky tests", "Tests did not run", "Not up to date", "No main branch"]
 
 
 def section(page: HtmlPage, title: str) -> str:
-    """Return the text below a heading; the number of suites in the index if there is no such heading."""
-    after = page.text.rpartition(f" {title} ")[2]
-    return re.split("|".join(f" {each} " for each in [*TITLES, "All suites"]), after)[0]
+    """Return the text below a heading, up to the next one; empty if there is no such heading."""
+    titles = "Broke since|Got worse since|Red for longer|Recovered|Flaky|Not judged|All suites|Red and green are"
+    parts = re.split(f"(?= (?:{titles}) )", page.text.partition(" UTC. ")[2])
+    return next((part.strip() for part in parts if part.startswith(f" {title} ")), "")
 
 
-class TestVerdict:
-    def test_other_branches_change_no_verdict(self, render: Render, fake: FakeBuddy) -> None:
-        red, green = (fake.add_suite("acme", "shop", name, name=f"{name} suite") for name in ("red", "green"))
-        finish(red, "lost", hours=2)
-        newest = finish(red, None, hours=1, branch="feature")
-        finish(green, None, hours=2)
-        finish(green, "lost", hours=1, branch="feature")
+class TestCauses:
+    def test_row_of_all_suites_that_have_it(self, render: Render, fake: FakeBuddy) -> None:
+        """With its age, author and commits, the message of one test as it was, and the tests."""
+        for project, name, hours in (("shop", "Unit", 5), ("shop", "E2E", 3), ("mail", "Unit", 4), ("mail", "Old", 90)):
+            suite = fake.add_suite("acme", project, f"{name}-{project}", name=name)
+            finish(suite, None, None, hours=100)
+            finish(suite, f"order {hours} is lost", None, hours=hours)
         page = render()
-        assert "1 of 2 suites is red on their main branch" in page.text
-        assert f"the newest passed or failed session is of {newest}; all" in page.text
-        assert "red suite acme/shop/red main is red since" in section(page, "Newly red")
-        assert "green suite" not in section(page, "Newly red")
-        assert "red suite acme/shop/red red main █ 0 % 0 of 1" in page.text
-        assert "green suite acme/shop/green green main ▂ 100 % 1 of 1" in page.text
-        assert "pull requests: 2" in page.text
-        assert re.search("feature green suite shop red #2 .* feature red suite shop green #2", page.text) is not None
+        assert "3 suites broke since yesterday 4 of 4 suites red on their main branch, 1 yesterday. Synced" in page.text
+        assert section(page, "Broke since") == (
+            "Broke since yesterday 3 suites, 1 cause 3 suites A ValueError: order 4 is lost shop E2E, Unit mail Unit "
+            "also in 1 suite that was red before: mail Old 5 h ago by Ann 0000001 shop , 0000001 mail "
+            "3 tests mail Unit: test_0 shop E2E: test_0 shop Unit: test_0"
+        )
+        assert section(page, "Red for longer") == ""
+        assert page.text.startswith("3 newly red (shop, mail), 4 of 4 red ")
 
-    @pytest.mark.parametrize(
-        ("options", "verdict", "message"),
-        [
-            ((), "No suite is red on their main branch", "Wrote "),
-            (("--branch", "feature"), "1 of 1 suite is red on feature", "Wrote "),
-            (("--all-branches",), "1 of 1 suite is red on any branch", "Wrote "),
-            (("--branch", "mian"), "No suite is red on mian", "warning: no session of branch 'mian' in acme/"),
-        ],
-    )
-    def test_branch_can_be_chosen(
-        self, render: Render, suite: FakeSuite, options: tuple[str, ...], verdict: str, message: str
-    ) -> None:
-        finish(suite, None, hours=2)
-        finish(suite, "lost", hours=1, branch="feature")
-        assert verdict in render(*options, message=message).text
-
-
-class TestSections:
-    def test_newly_red(self, render: Render, suite: FakeSuite) -> None:
-        """With the author and the commit of the first red session, and the failing tests of the latest by cause."""
-        finish(suite, None, None, None, "lost", hours=30)
-        finish(suite, None, hours=29)
-        since = finish(suite, "order 7 is lost", hours=5)
-        latest: dict[str, Any] = {"created_by": {"name": "Bo"}, "revision": "beef" * 10}
-        finish(suite, "order 8 is lost", "order 9 is lost", "no price", "timeout", hours=3, **latest)
+    def test_suite_that_was_red_and_got_worse(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, None, None, hours=200)
+        for hours in (90, 80, 70):
+            finish(suite, "lost", None, hours=hours)
+        finish(suite, "lost", "no price", hours=2, created_by={"name": "Bo"})
         page = render()
-        found = section(page, "Newly red")
-        assert f"main is red since {since} (#3) by Ann, commit cafecaf. Red for 5h" in found
-        assert "on 2 CI runs of main." in found
-        assert (
-            "4 tests fail in #4, the latest CI run, for 3 causes; compared with the 3 sessions of main before it: "
-            "2 new, 1 failing since #3, 1 flaky "
-            "ValueError: order <number> is lost test_1 tests/cart/test_total.py > CartTest new "
-            "test_0 tests/cart/test_total.py > CartTest failing since #3 "
-            "ValueError: no price test_2 tests/cart/test_total.py > CartTest new "
-            "ValueError: timeout test_3 tests/cart/test_total.py > CartTest flaky: failed in 1 of the last 3 on main"
-        ) in found
-        assert "CartTest of Backend shop , flaky: failed in 1 of the last 3 on main" in section(page, "Flaky tests")
-        assert section(page, "Still red") == "0"
+        assert page.text.startswith("1 red suite got worse, 1 of 1 red No suite is newly red, but 1 got worse 1 of 1")
+        assert "no price red before, now also for this: shop Backend 2 h ago by Bo" in section(page, "Got worse since")
+        assert section(page, "Red for longer") == (
+            "Red for longer 1 suite, 1 cause, each with its first commit 1 suite B ValueError: lost shop Backend "
+            "3 d by Ann 0000001"
+        )
 
-    def test_what_a_reporter_uploads(self, render: Render, suite: FakeSuite) -> None:
-        """No author, but a run. The file is group and class, and Playwright repeats it in the name."""
-        file = "e2e/a.spec.js"
-        case = {"name": "a.spec.js > Cart > adds", "classname": file, "test_group_name": file, "message": "x"}
-        finish(suite, hours=2, cases=[{**case, "status": "FAILED"}], **GITHUB)
-        finish(suite, "lost", hours=1, branch="7/merge", **GITHUB)
-        page = render()
-        assert "(#1), GitHub run 17, commit cafecaf. Red" in page.text
-        assert page.values("href", "a").count(RUN) == 2
-        assert ": x adds e2e/a.spec.js > Cart" in section(page, "Newly red")
-
-    def test_still_red(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, None, hours=200)
-        since = finish(suite, "lost", hours=170)
-        for hours in range(48, 36, -1):
-            finish(suite, "lost", hours=hours)
-        finish(suite, "lost", "no price", hours=1)
-        found = section(render(), "Still red")
-        assert f"main is red since {since} (#2) by Ann, commit cafecaf. Red for 7d02h, on 14 CI runs of main." in found
-        assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #5 or earlier" in found
-        assert "no price test_1 tests/cart/test_total.py > CartTest new ValueError: lost test_0 tests" in found
-
-    def test_tests_that_broke_a_busy_branch(self, render: Render, suite: FakeSuite) -> None:
-        """More sessions ago than those that a failure is compared with."""
-        finish(suite, None, "flaky", hours=7)
-        finish(suite, None, hours=6)
-        for _ in range(12):
-            finish(suite, "lost", hours=5)
-        finish(suite, "lost", "flaky", hours=1)
-        found = section(render(), "Newly red")
-        assert "compared with the 10 sessions of main before it: 1 new, 1 failing since #3 " in found
-
-    def test_pruned_test_cases_prove_nothing(
-        self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
+    def test_failure_that_is_flaky_is_a_cause_of_a_suite_without_another(
+        self, render: Render, suite: FakeSuite
     ) -> None:
-        for days in (30, 20, 1):
-            finish(suite, "lost", hours=24 * days)
-        render()
-        assert call("prune", "--db", str(tmp_path / "sessions.db"), "--keep", "25d", "--cases-only")[0] == 0
-        found = section(render(), "Still red")
-        assert "compared with the 1 session of main before it: 1 failing since #2 or earlier" in found
-
-    def test_recovered(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, None, hours=90)
-        red = finish(suite, "lost", hours=60)
-        finish(suite, "lost", hours=30)
-        green = finish(suite, None, hours=1)
-        found = section(render(), "Recovered")
-        assert f"main is green since {green} (#4) by Ann, commit cafecaf. It was red since {red} (#2), on 2" in found
-
-    @pytest.mark.parametrize(("since", "title"), [("24h", "Still red"), ("3d", "Newly red")])
-    def test_new_since_moves_a_suite_and_no_figure(
-        self, render: Render, suite: FakeSuite, since: str, title: str
-    ) -> None:
-        finish(suite, None, hours=90)
-        finish(suite, "lost", hours=48)
-        page = render("--new-since", since)
-        assert "main is red" in section(page, title)
-        assert "red main ▂█ 50 % 1 of 2" in page.text
-
-    def test_figures_name_their_sessions(self, render: Render, suite: FakeSuite) -> None:
-        for number in range(30):
-            finish(suite, None if number % 10 else "lost", hours=100 - number, duration=60 if number < 10 else 90)
-        finish(suite, "lost", hours=1, branch="other", duration=9999)
-        finish(suite, hours=1, status="SKIPPED", duration=9999)
-        suite.create("main", status="IN_PROGRESS")
-        text = render().text
-        assert f"green main {'█▂▂▂▂▂▂▂▂▂' * 2} 90 % 18 of 20 before: 90 % 1m30s before: 1m" in text
-        assert "of the last 20 passed or failed sessions of the branch, and of the 20 before" in text
+        finish(suite, None, "slow", hours=7)
+        finish(suite, None, None, hours=6)
+        finish(suite, "lost", None, hours=2)
+        finish(suite, "lost", "slow", hours=1)
+        found = section(render(), "Broke since")
+        assert "1 suite, 1 cause" in found
+        assert "slow" not in found
 
     @pytest.mark.parametrize(
         ("cases", "fields", "text"),
         [
-            (None, {}, "failing tests of #1 are not in the file: save them with buddy-sessions sync … --cases failed"),
-            ("failed", {"status": "ERROR", "cases": [], "error_message": "no runner"}, "session does: no runner"),
+            (None, {}, "A The failing tests are not in the database: save them with sync --cases failed shop Backend"),
+            (
+                "failed",
+                {"status": "ERROR", "cases": [], "error_message": "exit 137"},
+                "A No test failed: exit 137 shop",
+            ),
+            ("failed", {"status": "ERROR", "cases": []}, "A No test failed: Buddy gives no reason shop Backend 1 h"),
         ],
-        ids=["cases were not saved", "session without tests"],
+        ids=["cases were not saved", "session without tests", "and without a reason"],
     )
-    def test_red_suite_without_failing_tests(
+    def test_suite_without_failing_tests(
         self, render: Render, suite: FakeSuite, cases: str | None, fields: dict[str, Any], text: str
     ) -> None:
+        finish(suite, None, hours=3)
         finish(suite, "lost", hours=1, **fields)
-        assert text in section(render(cases=cases), "Newly red")
+        assert text in section(render(cases=cases), "Broke since")
 
-    def test_messages_that_were_not_read_are_no_cause(self, render: Render, suite: FakeSuite) -> None:
+    def test_messages_that_were_not_read_are_counted(self, render: Render, suite: FakeSuite) -> None:
         """A sync reads those of 100 tests."""
         finish(suite, None, hours=2)
         finish(suite, *["lost"] * 103, hours=1)
-        found = section(render(), "Newly red")
-        assert "103 tests fail in #2, the latest CI run, for 1 cause; compared" in found
-        assert "The messages of 3 tests were not read: test_" in found
+        assert "and 95 more; 3 messages not read" in section(render(), "Broke since")
 
-    def test_missing_values(self, render: Render, suite: FakeSuite) -> None:
-        names = ("create_date", "finish_date", "created_by", "revision", "ref_name", "ref_type", "html_url", "duration")
-        nothing: dict[str, Any] = dict.fromkeys(names)
-        finish(suite, "lost", hours=1, **nothing)
-        assert "No suite is red" in render().text
-        text = render("--all-branches").text
-        assert "all branches is red since - (#1). Red on at least 1 CI run of all branches" in text
-        assert "red all branches █ 0 % 0 of 1 - " in text
+    def test_place_is_one_of_its_project(self, render: Render, fake: FakeBuddy) -> None:
+        """A message that says nothing is grouped by the line of the failure. Another project has another such line."""
+        for project in ("mail", "shop"):
+            finish(fake.add_suite("acme", project, "a", name="Unit"), "assert 1 == 2", hours=1)
+        assert "2 suites, 2 causes" in section(render(), "Broke since")
 
-    def test_jobs_of_a_matrix_count_together(self, render: Render, suite: FakeSuite) -> None:
-        """As in `status`: one that passes later changes nothing, and one that is running is no verdict."""
-        for number, messages in enumerate([(None,), (None,), ("lost",), (None,)]):
-            finish(suite, *messages, hours=9 - number, ci_run_url=f"https://ci.example/{number // 2}")
-        suite.create("main", ci_run_url="https://ci.example/2")
+    def test_causes_of_the_same_suites_are_one_row(self, render: Render, fake: FakeBuddy) -> None:
+        for name in ("a", "b"):
+            finish(fake.add_suite("acme", "shop", name), "lost", "no price", "late", "stuck", hours=1)
+        found = section(render(), "Broke since")
+        assert "2 suites, 1 cause 2 suites A ValueError: late ValueError: lost ValueError: no price and 1 more" in found
+
+    def test_author_on_github(self, render: Render, suite: FakeSuite) -> None:
+        """Buddy does not know the author there, so the page of the commit is linked."""
+        finish(suite, None, hours=2)
+        revision = "beef" * 10
+        finish(suite, "lost", hours=1, created_by=None, ci_run_url=RUN, revision=revision)
         page = render()
-        assert "main is red since" in section(page, "Newly red")
-        assert "1 test fails in #4, #3, the latest CI run" in page.text
+        assert "1 h ago beefbee, author on GitHub" in section(page, "Broke since")
+        assert page.values("href").count(f"https://github.com/acme/shop/commit/{revision}") == 1
 
-    def test_tests_that_did_not_run_change_no_colour(
-        self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
-    ) -> None:
-        for hours in (4, 3, 2):
-            finish(suite, *[None] * 8, hours=hours)
-        finish(suite, *[None] * 3, hours=1)
-        page = render("--exit-code")
-        remark = "3 tests ran, usually 8: 5 did not run"
-        assert "No suite is red" in page.text
-        assert f"{remark} in #4 of main" in section(page, "Tests did not run")
-        db = str(tmp_path / "sessions.db")
-        (status,) = rows(call("status", "--db", db, "--exit-code").out)
-        assert (status["status"], status["remark"]) == ("green", remark)
-        assert f"acme/shop/MNbyVedg: {remark}" in call("status", "--db", db, "--format", "table").out
+    def test_red_since_the_beginning(self, render: Render, suite: FakeSuite) -> None:
+        for hours in (90, 80):
+            finish(suite, "lost", hours=hours)
+        assert "shop Backend >3 d by Ann 0000000" in section(render(), "Red for longer")
 
-    def test_suites_that_are_not_up_to_date(
+    def test_age_is_that_of_the_first_red_session(self, render: Render, suite: FakeSuite) -> None:
+        """A nightly run on an unchanged commit turns it red: the commit is old, the news is not."""
+        finish(suite, None, hours=200, revision="a" * 40)
+        for hours in (100, 76):
+            finish(suite, None, hours=hours, revision="b" * 40)
+        for hours in (40, 16):
+            finish(suite, "lost", hours=hours, revision="b" * 40)
+        assert "shop Backend 40 h by Ann" in section(render(), "Red for longer")
+
+
+class TestSections:
+    def test_recovered(self, render: Render, suite: FakeSuite) -> None:
+        finish(suite, None, hours=90)
+        finish(suite, "lost", hours=60)
+        finish(suite, None, hours=1)
+        page = render()
+        assert section(page, "Recovered") == "Recovered 1 shop Backend ✓ 1 h"
+        assert page.text.startswith("All 1 suite green The suite is green On their main branch. Synced")
+
+    def test_flaky_tests_need_all_cases(self, render: Render, suite: FakeSuite) -> None:
+        for hours in range(9, 0, -1):
+            finish(suite, "slow" if hours % 2 == 0 else None, hours=hours)
+        assert section(render(), "Flaky") == (
+            "Flaky Not known of 1 suite: sync --cases all saves the tests that passed."
+        )
+        assert section(render(cases="all"), "Flaky") == (
+            "Flaky 1, each with its worst test of 10 commits shop Backend test_0 4\u00d7"
+        )
+
+    def test_suites_that_are_not_judged(
         self, render: Render, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
-        """They are not red, and have a list of their own: deleted, missing, stale, or not read by later syncs."""
-        gone, lost, unread = (fake.add_suite("acme", "shop", name) for name in ("gone", "lost", "unread"))
-        for each in (suite, gone, lost, unread):
-            finish(each, None if each is suite else "lost", hours=72)
+        """They are neither red nor green. Those of which only the newest commit is unusual are judged by another."""
+        gone, lost, old, other, few, unread = (
+            fake.add_suite("acme", "shop", name, name=name)
+            for name in ("gone", "lost", "old", "other", "few", "unread")
+        )
+        for each in (gone, lost):
+            finish(each, "lost", hours=72)
+        finish(old, "lost", hours=400)
+        finish(other, "lost", hours=1, branch="7/merge")
+        for hours in range(12, 1, -1):
+            finish(few, *[None] * 20, hours=hours)
+        finish(few, None, hours=1)
+        for each in (suite, unread):
+            finish(each, None, hours=1)
         db = tmp_path / "sessions.db"
         sync_database(fake, db)
         for each in (gone, gone, lost):
@@ -271,115 +211,143 @@ class TestSections:
             call("sync", f"acme/shop/{each.key[2]}", "--db", str(db))
         del fake.suites[unread.key]
         with closing(sqlite3.connect(db)) as connection, connection:
-            connection.execute("UPDATE suite_rows SET synced_at = '2026-01-31T10:00:00Z' WHERE suite_id = 'unread'")
-        page = render()
-        found = section(page, "Not up to date")
-        assert re.search(r"acme/shop/gone : deleted: not found since \d", found)
-        assert re.search(r"acme/shop/lost : missing: not found since \d", found)
-        assert "not read by later syncs: the newest verdict is of" in found
-        assert "the last complete sync of 31 Jan 2026, 10:00" in found
-        assert "Backend" not in found
-        assert "1 of 4 suites is red" in page.text
-        assert "All suites 4 " in page.text
-        assert "acme/shop/gone deleted" in page.text
-        assert "Backend acme/shop/MNbyVedg : stale: the newest verdict is of" in section(
-            render("--max-age", "48h"), "Not up to date"
-        )
+            synced_at = f"{NOW - timedelta(days=40):%Y-%m-%dT%H:%M:%SZ}"
+            connection.execute("UPDATE suite_rows SET synced_at = ? WHERE suite_id = 'unread'", (synced_at,))
+        page = render("--max-age", "300h", cases=None)
+        assert page.text.startswith("No suite red, 5 not judged No suite is red On their main branch. Synced")
+        found = section(page, "Not judged")
+        for text in (
+            "Not judged 5, and 1 judged with a remark",
+            "deleted 1 shop gone 1 min",
+            "missing 1 shop lost 1 min",
+            "stale 2 shop old 16 d , shop unread 40 d",
+            "no main branch 1 shop other",
+            "few tests 1 shop few #12: 1 test ran, at least 20 in each of the 10 commits before",
+        ):
+            assert text in found
+        assert "not read by later syncs 1 shop unread" in section(render(), "Not judged")
 
-    def test_suite_of_pull_requests_has_no_main_branch(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, "lost", hours=1, branch="7/merge")
-        page = render("--exit-code")
-        assert "Backend acme/shop/MNbyVedg : its newest 100 sessions tested only" in section(page, "No main branch")
-        assert "No suite is red" in page.text
+    def test_marks_are_those_of_the_last_20_commits(self, render: Render, suite: FakeSuite) -> None:
+        for number in range(30):
+            finish(suite, None if number % 10 else "lost", hours=100 - number)
+        suite.create("main", status="IN_PROGRESS")
+        page = render()
+        assert page.values("aria-label", "svg") == ["18 of 19 passed"]
+
+    def test_projects_with_news_are_first(self, render: Render, fake: FakeBuddy) -> None:
+        """And in a project, the suites that are red."""
+        for project, name, hours in (("a", "x", 0), ("b", "y", 90), ("c", "x", 5), ("c", "w", 0)):
+            suite = fake.add_suite("acme", project, name, name=name)
+            finish(suite, None, hours=100)
+            finish(suite, "lost" if hours else None, hours=hours or 1)
+        found = section(render(), "All suites").partition("neither. ")[2]
+        assert found == "c 1 red of 2 x A5 h 1 not red w b 1 red of 1 y A3 d a 1 1 suite x"
+
+    def test_workspaces_are_named_if_there_are_several(self, render: Render, fake: FakeBuddy) -> None:
+        for workspace in ("acme", "initech"):
+            finish(fake.add_suite(workspace, "shop", "a", name="a"), "lost", hours=1)
+        assert "acme/shop a initech/shop a" in section(render(), "Broke since")
+
+    def test_long_lists_are_folded(self, render: Render, fake: FakeBuddy) -> None:
+        """And there is a filter. Up to 30 suites, there is neither."""
+        for number in range(31):
+            message = f"{chr(97 + number % 26)} is {'lost' if number < 26 else 'late'}"
+            finish(fake.add_suite("acme", "shop", f"s{number}"), message, hours=1)
+        page = render()
+        assert "23 more causes" in section(page, "Broke since")
+        assert page.count("script") == page.count("input") == 1
+        assert not any("open" in attrs for tag, attrs in page.tags if tag == "details")
+        fake.suites.popitem()
+        small = render("--suite", *[f"acme/shop/s{number}" for number in range(30)])
+        assert small.count("script") == small.count("input") == 0
+        assert all("open" in attrs for tag, attrs in small.tags if tag == "details")
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "message"),
+    [
+        ((), "All 1 suite green The suite is green On their main branch.", "Wrote "),
+        (("--branch", "feature"), "1 suite broke since yesterday 1 of 1 suite red on feature, 0 yesterday.", "Wrote "),
+        (("--branch", "mian"), "No suite red, 1 not judged No suite is red On mian.", "warning: no session of branch"),
+        (("--branch", "old"), "Nothing newly red, 1 of 1 red Nothing broke since yesterday 1 of 1 suite", "Wrote "),
+        (
+            ("--branch", "old", "--new-since", "3d"),
+            "1 suite broke in the last 3 d 1 of 1 suite red on old, 0 3 d ago.",
+            "",
+        ),
+    ],
+    ids=["main", "another", "unknown", "red for longer", "another time"],
+)
+def test_headline(render: Render, suite: FakeSuite, options: tuple[str, ...], text: str, message: str) -> None:
+    finish(suite, "lost", hours=50, branch="old")
+    finish(suite, None, hours=2)
+    finish(suite, "lost", hours=1, branch="feature")
+    assert text in render(*options, message=message).text
 
 
 class TestPage:
-    def test_index_is_first(self, render: Render, fake: FakeBuddy) -> None:
-        for number in range(40):
-            suite = fake.add_suite("acme", "shop", f"s{number}", name=f"S{number}")
-            finish(suite, "lost" if number < 3 else None, hours=1 + number)
-        page = render()
-        index = page.text.partition("all times are UTC.")[2]
-        assert index.strip().startswith("Newly red 3: S0 shop , S1 shop , S2 shop Still red 0 All suites 40")
-        assert page.values("href")[:2] == ["#newly-red", "#red-acme/shop/s0"]
-        folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
-        assert len(folded) == 1, "the table of 40 suites"
-
     def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
-        """As much as fits is shown. The most important parts are left out last, and the page says what is missing."""
-        cases: list[dict[str, Any]] = [
-            {"name": f"test_{number}", "status": "FAILED", "message": f"{'ab'[number % 2]} is lost"}
-            for number in range(9)
-        ]
-        for number in range(40):
-            suite = fake.add_suite("acme", "shop", f"s{number}", name=f"Suite {number}")
-            finish(suite, hours=2, cases=cases if number < 30 else [{"name": "x"}])
-            finish(suite, None, hours=1, branch="feature")
+        """The most important parts are left out last, and the page says what is missing."""
+        messages = [f"{name} is lost" for name in ("a", "b", "c")]
+        for number in range(60):
+            suite = fake.add_suite("acme", f"p{number % 7}", f"s{number}", name=f"Suite {number} " + "x" * 60)
+            finish(suite, None, hours=50)
+            finish(suite, *(messages[number % 3 :] if number < 30 else [None]), hours=2)
         render()
         db, path = tmp_path / "sessions.db", tmp_path / "report.html"
         found: list[str] = []
-        for size in (path.stat().st_size - 1, 85_000, 60_000, 32_000):
+        for size in range(path.stat().st_size - 1, 32_000, -6_000):
             call("report", "--db", str(db), "-o", str(path), "--max-bytes", str(size))
-            assert size - 2_000 < path.stat().st_size <= size
             page = HtmlPage(path.read_text("utf-8"))
+            assert path.stat().st_size <= size
             assert page.mistakes == []
-            assert "30 of 40 suites are red" in page.text
+            assert "30 suites broke since yesterday 30 of 60 suites red" in page.text
+            assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*page.values("id")}
             found += re.findall(f"Left out, to fit in {size:,} bytes: ([^.]*)", page.text)
-            if "suites" not in found[-1]:
-                assert page.text.count("main is red since") == 30
-                assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*page.values("id")}
-        assert found == [
-            "some other branches",
-            "other branches, some figures",
-            "other branches, figures, some failing tests",
-            "other branches, figures, failing tests, some suites",
-        ]
+        order = ["failing tests", "suites that are not red", "flaky suites, suites that are not judged"]
+        order += ["older causes", "red suites of projects", "causes"]
+        assert found[0] == order[0]
+        assert all(", ".join(order).startswith(text) for text in found)
+        assert sorted(found, key=len) == found
 
-    def test_suites_with_one_name_are_told_apart(self, render: Render, fake: FakeBuddy) -> None:
-        for project, name in (("shop", "a"), ("shop", "b"), ("other", "c")):
-            finish(fake.add_suite("acme", project, name, name="API"), "lost", hours=1)
-        for name in ("d", "e"):
-            finish(fake.add_suite("acme", "shop", name, name=""), "lost", hours=2)
-        assert "Newly red 5: API other , API acme/shop/a , API acme/shop/b , d shop , e shop Still" in render().text
-
-    def test_text_of_the_server_is_escaped(self, render: Render, fake: FakeBuddy) -> None:
-        odd = fake.add_suite("acme", "shop", "a%20b", name=f"{SCRIPT}1")
-        case = {"name": f"{SCRIPT}2\u202e", "test_group_name": SCRIPT, "classname": '"><b>', "html_url": "javascript:x"}
-        failure = {"status": "FAILED", "type": SCRIPT, "message": f"{SCRIPT}3 {{{{ 7*7 }}}}\ny", "text": SCRIPT}
-        author: dict[str, Any] = {"created_by": {"name": f'"{SCRIPT}4'}, "revision": "<b>"}
+    def test_hostile_text_is_only_text(self, render: Render, fake: FakeBuddy) -> None:
+        odd = fake.add_suite("acme", "shop", "a%20b", name=f"1{HOSTILE}")
+        failure = {"name": f"2{HOSTILE}", "type": HOSTILE, "message": f"3{HOSTILE} {{{{ 7*7 }}}}", "text": HOSTILE}
+        case = {"test_group_name": HOSTILE, "classname": '"><b>', "html_url": "javascript:x", "status": "FAILED"}
+        author: dict[str, Any] = {"created_by": {"name": f'4"{HOSTILE}'}, "revision": "<b>"}
         finish(odd, hours=2, cases=[{**case, **failure}], html_url=" https://a.example/", **author)
-        finish(
-            odd, None, hours=1, branch=f"{SCRIPT}5", ref_type="TAG", html_url="https://a.example/?a=1&b='>", **author
-        )
-        broken = fake.add_suite("acme", "shop", "b")
-        finish(broken, hours=1, status="ERROR", cases=[], error_message=f"{SCRIPT}6 \u202e\ud800", html_url="data:x")
+        broken = fake.add_suite("acme", "shop", "b", name='"><img src=x>')
+        finish(broken, hours=1, status="ERROR", cases=[], error_message=f"5{HOSTILE}", html_url="data:x", revision=None)
         page = render()
-        assert not {"script", "x"} & {tag for tag, _ in page.tags}
+        assert not {"script", "img", "x"} & {tag for tag, _ in page.tags}
         links = {link for link in page.values("href") if not link.startswith("#")}
-        assert links == {"https://a.example/?a=1&b='>"} | {it.html_url for it in fake.suites.values()}
-        for text in ("1 acme", f'2\\u202e {SCRIPT} > "><b>', "3 {{ 7*7 }}", "4, commit <b>", "5 ", "6 \\u202e\\ud800"):
-            assert f"{SCRIPT}{text}" in page.text
+        assert links == set()
+        start = "a`b``c </details></code> | @everyone [x](javascript:alert(1)) \\u001b[31mred"
+        for number in "125":
+            assert f"{number}{start}" in page.text
+        assert "3a`b``c </details></code> | @everyone" in page.text
+        assert f'4"{start}' in page.text
+        assert "\\u202e" in page.text
+        assert '"><img src=x>' in page.text
 
     def test_html_is_accessible_and_loads_nothing(self, render: Render, fake: FakeBuddy, tmp_path: Path) -> None:
-        for name in ("a", "b", "c"):
-            suite = fake.add_suite("acme", "shop", name).populate(40)
-            finish(suite, "lost" if name == "a" else None, hours=0)
+        for number in range(32):
+            suite = fake.add_suite("acme", "shop", f"s{number}")
+            finish(suite, "lost" if number % 5 == 0 else None, hours=30)
+            finish(suite, "lost" if number % 3 == 0 else None, hours=1)
         page = render()
         html = (tmp_path / "report.html").read_text("utf-8")
-        assert page.has_caption == [True, True]
-        assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in page.tags if tag == "th")
         ids = page.values("id")
         assert len(ids) == len(set(ids))
         assert {link.removeprefix("#") for link in page.values("href") if link.startswith("#")} <= {*ids}
-        assert {*page.values("aria-labelledby")} <= {*ids}
         levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-        assert levels[:2] == [1, 2]
-        assert all(after <= before + 1 for before, after in pairwise(levels))
-        assert len(re.findall("https?:", html)) == len([it for it in page.values("href", "a") if it[0] != "#"])
-        assert not page.values("src") + page.values("style")
-        assert not {"script", "link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
-        assert not re.search(r"url\(|@import|\bon\w+=", html)
-        assert "default-src 'none'" in html
+        assert levels[0] == 1
+        assert set(levels[1:]) == {2, 3}
+        assert not page.values("src")
+        assert not {"link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
+        assert not re.search(r"url\(|@import|<[^>]*\bon\w+=", html)
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-"
+        assert any(content.startswith(policy) for content in page.values("content", "meta"))
 
 
 @pytest.mark.parametrize(
@@ -388,53 +356,49 @@ class TestPage:
         ("--exit-code", 1),
         ("", 0),
         ("--exit-code --branch feature", 0),
-        ("--exit-code --branch feature --max-age 30m", 0),
+        ("--exit-code --branch feature --max-age 2h", 0),
         ("--exit-code --branch feature --max-age 1h", 1),
     ],
 )
 def test_exit_code(options: str, code: int, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """As that of `status`."""
+    """It says whether a suite is red or stale."""
     finish(suite, "lost", hours=2)
     finish(suite, None, hours=1.5, branch="feature")
     sync_database(fake, tmp_path / "x.db")
-    db = ("--db", str(tmp_path / "x.db"))
-    options = options.replace("30m", "2h")
-    assert call("report", *db, *options.split(), "-o", str(tmp_path / "x.html")).code == code
-    assert call("status", *db, *options.split()).code == code
+    assert call("report", "--db", str(tmp_path / "x.db"), *options.split(), "-o", str(tmp_path / "x.html")).code == code
 
 
 def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """A line for each suite with news, red ones first."""
-    fake.add_suite("acme", "shop", "empty")
+    """A line for the whole, for each cause, for what has recovered, and for what is not judged."""
+    fake.add_suite("acme", "mail", "empty", name="Empty")
     finish(suite, None, None, hours=9)
-    since = finish(suite, "order 7 is lost", None, hours=8)
-    finish(suite, "order 7 is lost", "no price", hours=7)
-    green, fixed = (fake.add_suite("acme", "shop", name) for name in ("green", "fixed"))
-    for each, message in ((green, None), (fixed, "lost")):
-        finish(each, message, hours=3)
-        finish(each, None, hours=2)
-    db = tmp_path / "x.db"
-    sync_database(fake, db, cases="failed")
-    code, out, err = call("report", "--db", str(db), "--format", "jsonl", "--exit-code")
+    finish(suite, "order 7 is lost", None, hours=8)
+    fixed = fake.add_suite("acme", "shop", "fixed", name="Fixed")
+    finish(fixed, "lost", hours=3)
+    finish(fixed, None, hours=2)
+    sync_database(fake, tmp_path / "x.db", cases="failed")
+    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl", "--exit-code")
     assert (code, err) == (1, "")
-    red, recovered = rows(out)
-    assert (red["key"], red["status"], red["session"], red["since"]) == ("acme/shop/MNbyVedg", "newly red", 3, 2)
-    assert (len(red["failing"]), [name.rpartition(" > ")[2] for name in red["new"]]) == (2, ["test_1"])
-    assert re.fullmatch(
-        r"Backend \(acme/shop/MNbyVedg\): newly red since #2 \(commit cafecaf00000, by Ann, [^)]*\); "
-        "2 failing tests, 1 new, 1 failing since #2: ValueError: no price",
-        red["text"],
-    )
-    assert since
-    assert (recovered["key"], recovered["status"]) == ("acme/shop/fixed", "recovered")
-    assert "recovered since #2 (" in recovered["text"]
-    assert recovered["text"].endswith("it was red since #1 or earlier")
-    assert call("report", "--db", str(db)).code == 2, "neither a file nor a format"
+    summary, cause, recovered, unknown = rows(out)
+    counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
+    assert {**summary, **counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"} == summary
+    assert [name for name in summary if name not in counts] == ["kind", "text", "written", "new_since", "synced_at"]
+    assert cause["kind"] == "newly red"
+    assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
+    assert cause["messages"] == ["ValueError: order 7 is lost"]
+    assert cause["suites"] == ["acme/shop/MNbyVedg"]
+    assert (cause["also_in"], cause["tests"], cause["is_flaky"], cause["is_since_exact"]) == ([], 1, False, True)
+    (commit,) = cause["commits"]
+    assert commit["author"] == "Ann"
+    assert commit["revision"] == f"0000001{'c' * 33}"
+    assert recovered["text"] == "1 suite recovered: shop Fixed"
+    assert (unknown["text"], unknown["reason"]) == ("1 suite not judged, no session: mail Empty", "no session")
 
 
-def test_suites_can_be_selected(render: Render, fake: FakeBuddy) -> None:
-    for project, name in (("shop", "a"), ("shop", "b"), ("other", "c")):
-        finish(fake.add_suite("acme", project, name, name=f"{name} suite"), None, hours=1)
-    text = render("--suite", "acme/shop/a", "https://app.buddy.works/acme/other/unit-tests/c").text
-    assert [name in text for name in ("a suite", "b suite", "c suite")] == [True, False, True]
-    assert "b suite" in render("--suite", "acme/shop").text
+def test_database_without_a_suite_is_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """No page says that all is green."""
+    sync_database(fake, tmp_path / "x.db")
+    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "-o", str(tmp_path / "x.html"), "--exit-code")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: no suite in ")
+    assert not (tmp_path / "x.html").exists()

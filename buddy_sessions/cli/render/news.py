@@ -1,0 +1,321 @@
+"""What is new in many suites, and which causes they share: what the page of a report and its digest say.
+
+It groups and sorts what the methods of a store have returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Literal, TypeAlias
+
+from attrs import evolve, frozen
+
+from buddy_sessions import Session, SuiteKey, TestKey
+from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, Judgement, SuiteStatus, TestedCommit
+from buddy_sessions.analysis.causes import normalise
+from buddy_sessions.analysis.failure_text import read_message
+
+from .text import cut, format_age
+
+State = Literal["new", "old", "unknown", "recovered", "green"]
+"""Newly red, red for longer, not judged, recovered, green."""
+
+_MAX_MESSAGE, _MAX_NAME, _MAX_TYPE = 300, 200, 60  # characters
+_MAX_TESTS = 5  # of a cause in a suite, that are named
+_MAX_COMMITS = 2  # of a cause; of more, only the first one is named
+_UNSAVED = "The failing tests are not in the database: save them with sync --cases failed"
+_NO_REASON = "Buddy gives no reason"
+_OLDEST = datetime.min.replace(tzinfo=UTC)
+
+_CauseKey: TypeAlias = tuple[str, ...]
+"""What causes of different suites have in common, if they are the same."""
+
+
+@frozen(kw_only=True)
+class Period:
+    """The time of a report, since when something is new in it, and after what time a verdict is stale."""
+
+    now: datetime
+    new_since: datetime
+    max_age: timedelta | None = None
+
+    @property
+    def text(self) -> str:
+        """Since when, as a part of a sentence: "since yesterday", "in the last 3 d"."""
+        return "since yesterday" if self._is_a_day else f"in the last {self.age(self.new_since)}"
+
+    @property
+    def before(self) -> str:
+        """When that was: "yesterday", "3 d ago"."""
+        return "yesterday" if self._is_a_day else f"{self.age(self.new_since)} ago"
+
+    @property
+    def _is_a_day(self) -> bool:
+        return timedelta(hours=20) <= self.now - self.new_since <= timedelta(hours=28)
+
+    def age(self, moment: datetime) -> str:
+        """Return the age of a moment, at least a minute: `3 h`."""
+        return format_age(min(moment, self.now - timedelta(minutes=1)), self.now).removesuffix(" ago")
+
+    def includes(self, moment: datetime | None) -> bool:
+        """Return whether a moment is new."""
+        return moment is not None and moment >= self.new_since
+
+
+@frozen(kw_only=True)
+class SuiteCause:
+    """Why one suite is red: failing tests with the same cause, or a session in which no test failed."""
+
+    key: _CauseKey
+    prefix: str = ""  # the type of the exception, or that no test failed
+    message: str
+    began: Session
+    is_exact: bool  # whether it did not begin earlier
+    is_new: bool
+    is_steady: bool = True  # otherwise, it is a cause only of a suite without another one
+    is_flaky: bool = False
+    count: int = 0  # of failing tests
+    tests: Sequence[tuple[str, str | None]] = ()  # the names and the pages of some of them
+
+
+@frozen(kw_only=True)
+class SuiteNews:
+    """A suite of a report: its status, and what is new."""
+
+    status: SuiteStatus
+    url: str | None  # of its page
+    state: State = "unknown"
+    note: str = ""  # why it is not judged, or what is unusual about a suite that is
+    detail: str = ""  # of the note
+    causes: Sequence[SuiteCause] = ()
+    unread: int = 0  # failing tests of which the messages were not read
+    flaky: FlakyTest | None = None  # the one that failed most often
+
+    @property
+    def key(self) -> SuiteKey:
+        """Its key."""
+        return self.status.suite
+
+    @property
+    def project(self) -> tuple[str, str]:
+        """The workspace and the project."""
+        return self.status.suite[:2]
+
+    @property
+    def name(self) -> str:
+        """Its name, or else its ID."""
+        return cut(self.status.name or self.key.suite_id, _MAX_NAME)
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it is red."""
+        return self.state in {"new", "old"}
+
+    @property
+    def turned(self) -> Session | None:
+        """The session since which it is red or green."""
+        return None if self.status.since is None else self.status.since.turned
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it is red or green."""
+        return None if self.turned is None else time_of(self.turned)
+
+
+@frozen(kw_only=True)
+class SharedCause:
+    """A cause of one or more suites; or several causes of the same suites."""
+
+    texts: Sequence[tuple[str, str]]  # prefixes and messages
+    hits: Sequence[tuple[SuiteNews, Sequence[SuiteCause]]]  # of a new cause, without those in `also`
+    also: Sequence[SuiteNews]  # other suites with a new cause, which were red before
+    is_new: bool
+    label: str = ""
+
+    @property
+    def suites(self) -> list[SuiteNews]:
+        """The suites of `hits`."""
+        return [suite for suite, _ in self.hits]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is new, but all of its suites were red before."""
+        return self.is_new and not any(suite.state == "new" for suite in self.suites)
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether all its tests are flaky."""
+        return all(cause.is_flaky for cause in self._causes)
+
+    @property
+    def tests(self) -> int:
+        """The number of failing tests in `suites`."""
+        return sum(cause.count for cause in self._causes)
+
+    @property
+    def first(self) -> SuiteCause:
+        """Where it began."""
+        return min(self._causes, key=lambda cause: time_of(cause.began) or _OLDEST)
+
+    @property
+    def commits(self) -> list[tuple[SuiteNews, Session]]:
+        """The commits with which it began, each once, oldest first."""
+        found: dict[object, tuple[SuiteNews, Session]] = {}
+        begun = [(suite, cause.began) for suite, causes in self.hits for cause in causes]
+        for suite, session in sorted(begun, key=lambda each: time_of(each[1]) or _OLDEST):
+            found.setdefault((suite.project, session.revision or session.id), (suite, session))
+        return list(found.values())
+
+    @property
+    def named_commits(self) -> list[tuple[SuiteNews, Session]]:
+        """Those of `commits` that are named."""
+        return self.commits if len(self.commits) <= _MAX_COMMITS else self.commits[:1]
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """What causes are sorted by: most suites first, then newest first; unsteady ones last."""
+        began = time_of(self.first.began) or _OLDEST
+        is_steady = any(cause.is_steady for cause in self._causes)
+        return not self.is_new, not is_steady, -len(self.hits), _OLDEST - began, self.texts[0]
+
+    @property
+    def _causes(self) -> list[SuiteCause]:
+        return [cause for _, causes in self.hits for cause in causes]
+
+
+def time_of(session: Session) -> datetime | None:
+    """Return when the verdict of a session was known."""
+    return session.finish_date or session.create_date
+
+
+def describe_suite(
+    suite: SuiteNews, period: Period, judgement: Judgement | None = None, flaky: FlakyTests | None = None
+) -> SuiteNews:
+    """Return a suite that is red or green with its state, its causes and its flaky tests."""
+    status, first, is_new = suite.status, suite.status.since, period.includes(suite.since)
+    tests = flaky.tests if flaky is not None else ()
+    suite = evolve(suite, flaky=max(tests, key=lambda test: test.failed, default=None))
+    if not status.is_failing:
+        return evolve(suite, state="recovered" if is_new and status.is_since_exact else "green")
+    suite = evolve(suite, state="new" if is_new else "old")
+    if judgement is None or status.commit is None or first is None:
+        return suite
+    causes: list[SuiteCause] = []
+    for cause in judgement.causes:
+        commits = [_began_with(test, first, judgement) or status.commit for test in cause.tests]
+        began = min(commits, key=lambda commit: commit.first.relative_id)
+        causes.append(_describe_cause(suite, cause, began, period, flaky={test.key for test in tests}))
+    causes += _crashes(suite, first, judgement)
+    unread = [test for test in judgement.tests if not test.case.has_details]
+    return evolve(suite, causes=causes or [_unknown_cause(suite, first, unread)], unread=len(unread))
+
+
+def _began_with(test: FailingTest, first: TestedCommit, judgement: Judgement) -> TestedCommit | None:
+    """Return the commit with which a test began to fail, not before the first red one; None for the newest one."""
+    if test.since is None:
+        return None if judgement.baseline is not None else first
+    may_be_older = judgement.baseline is not None and test.failed_in == len(judgement.baseline.commits)
+    return first if may_be_older or test.since.first.relative_id < first.first.relative_id else test.since
+
+
+def _describe_cause(
+    suite: SuiteNews, cause: Cause, began: TestedCommit, period: Period, *, flaky: Collection[TestKey]
+) -> SuiteCause:
+    """Return a cause of failing tests. Its message is that of one test, as it was."""
+    failure, is_place = cause.tests[0].case.failure, cause.template.startswith("at ")
+    message = "" if failure is None else read_message(failure)[1]
+    if is_place:
+        message = " ".join(filter(None, (cut(message, _MAX_MESSAGE // 2), cause.template)))
+    is_flaky = all(test.case.key in flaky for test in cause.tests)
+    is_steady = not is_flaky and any(test.novelty != "earlier" for test in cause.tests)
+    return SuiteCause(
+        key=("test", cause.type or "", cause.template, *(suite.project if is_place else ())),
+        prefix=cut(cause.type or "", _MAX_TYPE),
+        message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
+        began=began.turned,
+        is_exact=began is not suite.status.since or suite.status.is_since_exact,
+        is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turned))),
+        is_steady=is_steady,
+        is_flaky=is_flaky,
+        count=len(cause.tests),
+        tests=_name_tests(cause.tests),
+    )
+
+
+def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[FailingTest] = ()) -> SuiteCause:
+    """Return the cause of a suite of which no message of a failing test is known."""
+    return SuiteCause(
+        key=("unread", suite.state),
+        message="The messages of the failing tests were not read" if unread else _UNSAVED,
+        began=first.turned,
+        is_exact=suite.status.is_since_exact,
+        is_new=suite.state == "new",
+        count=len(unread),
+        tests=_name_tests(unread),
+    )
+
+
+def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
+    """Return why sessions failed in which no test did."""
+    crashed = [session for session in judgement.sessions if session.is_failing and not session.failing_count]
+    crashed = [each for each in crashed if not any(test.session.id == each.id for test in judgement.tests)]
+    messages = {normalise(text[:_MAX_MESSAGE]): text for text in (each.error_message or _NO_REASON for each in crashed)}
+    return [
+        evolve(
+            _unknown_cause(suite, first),
+            key=("crash", key),
+            prefix="No test failed",
+            message=cut(message, _MAX_MESSAGE),
+        )
+        for key, message in messages.items()
+    ]
+
+
+def _name_tests(tests: Sequence[FailingTest]) -> list[tuple[str, str | None]]:
+    names = [(str(test.case.key).rpartition(" > ")[2], test.case.html_url) for test in tests[:_MAX_TESTS]]
+    return [(cut(name, _MAX_NAME), url) for name, url in names]
+
+
+def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
+    """Return the causes of red suites, new ones first, each with a label: A, B, C."""
+    hits: dict[_CauseKey, list[tuple[SuiteNews, SuiteCause]]] = {}
+    for suite in suites:
+        for cause in [each for each in suite.causes if each.is_steady] or suite.causes:
+            hits.setdefault(cause.key, []).append((suite, cause))
+    same: dict[object, list[SharedCause]] = {}
+    for shared in map(_share, hits.values()):
+        keys = frozenset(suite.key for suite in [*shared.suites, *shared.also])
+        same.setdefault((shared.is_new, keys), []).append(shared)
+    found = sorted(map(_join, same.values()), key=lambda cause: cause.rank)
+    return [evolve(cause, label=_label(index)) for index, cause in enumerate(found)]
+
+
+def _share(hits: Sequence[tuple[SuiteNews, SuiteCause]]) -> SharedCause:
+    """Return what suites have in common that have the same cause."""
+    newly_red = [hit for hit in hits if hit[0].state == "new"]
+    chosen = newly_red or [hit for hit in hits if hit[1].is_new] or hits
+    names = [suite.key for suite, _ in chosen]
+    return SharedCause(
+        texts=[(chosen[0][1].prefix, chosen[0][1].message)],
+        hits=[(suite, [cause]) for suite, cause in chosen],
+        also=[suite for suite, _ in hits if suite.key not in names],
+        is_new=any(cause.is_new for _, cause in hits),
+    )
+
+
+def _join(causes: Sequence[SharedCause]) -> SharedCause:
+    """Return the causes of the same suites as one."""
+    ranked = sorted(causes, key=lambda cause: (-cause.tests, cause.texts[0]))
+    by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
+    for suite, members in chain.from_iterable(cause.hits for cause in ranked):
+        by_suite.setdefault(suite.key, (suite, []))[1].extend(members)
+    also = {suite.key: suite for cause in ranked for suite in cause.also if suite.key not in by_suite}
+    texts = [text for cause in ranked for text in cause.texts]
+    return evolve(ranked[0], texts=texts, hits=list(by_suite.values()), also=list(also.values()))
+
+
+def _label(index: int) -> str:
+    """Return a letter, or more: A, B, …, Z, AA, AB."""
+    return (_label(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
