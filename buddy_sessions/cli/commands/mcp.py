@@ -6,18 +6,20 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import Annotated
 
 from buddy_sessions._base.extras import import_extra
 
 from ..errors import ExitCode
+from ..input.paths import FILE
+from ..input.sources import open_source
 from ..options import Access
-from ..reading.case_source import open_source
 
 MAX_WAIT = 30.0
 """Seconds that a request may wait for the rate limit, because an agent waits for the result."""
 
 
-async def serve_agents(*, db: Path | None = None, access: Access = Access()) -> None:
+async def serve_agents(*, db: Annotated[Path | None, FILE] = None, access: Access = Access()) -> None:
     """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
     Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs

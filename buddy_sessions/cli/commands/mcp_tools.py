@@ -1,50 +1,65 @@
-"""The six tools of the MCP server, which read tests for agents."""
+"""The five tools of the MCP server: each asks the library one question, and renders the result."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from attrs import evolve
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from buddy_sessions import MAIN, ConfigError, ForbiddenError, Main, NotFoundError, Suite, SuiteStatus
-from buddy_sessions.analysis.by_test import find_test
-from buddy_sessions.analysis.completeness import find_judged_runs, remark_on_tests
-from buddy_sessions.analysis.runs import find_ci_runs, name_sessions
-from buddy_sessions.analysis.suite_status import MAX_SEARCHED
-
-from ..input.keys import KeyDefaults, describe_suite
-from ..options import BranchOptions
-from ..reading.case_source import CaseSource
-from ..reading.judging import explain
-from ..reading.named_sessions import (
-    find_session,
-    find_session_before,
-    find_sessions,
-    parse_session,
-    parse_session_of,
+from buddy_sessions import (
+    MAIN,
+    BuddyClient,
+    ConfigError,
+    ForbiddenError,
+    NotFoundError,
+    SessionStore,
+    Suite,
+    SuiteKey,
 )
-from ..reading.suite_reader import SuiteReader
-from ..reading.suite_report import is_stale
+from buddy_sessions._base.figures import format_count
+from buddy_sessions.analysis import FailingTest, Judgement, SuiteStatus
+from buddy_sessions.analysis.by_test import find_test
+from buddy_sessions.analysis.commits import name_sessions
+from buddy_sessions.analysis.suite_status import is_stale
+
+from ..input.keys import KeyDefaults, choose_suite, describe_suite
+from ..input.sources import Answers, parse_session, parse_session_of
 from ..render.agent import render_for_agent
-from ..render.result import READER_LIMIT, Column, Item, Result, Section, describe_branch
-from ..render.text import format_age, format_moment, session_facts, streak_facts, web_url
+from ..render.result import Column, Item, Result, Section
+from ..render.text import cause_text, count_marks, cut, format_age, format_moment
+from ..render.verdict import ADVICE, failing_item, gate_result
 from .compare import compare_result
-from .failures import failures_result, verdict_text
+from .failures import failures_result
 from .flaky import flaky_result
 from .history import history_result
-from .status import status_result
+from .status import read_causes, status_result
 
-MAX_DETAILS = 200
-"""The number of failing tests of a session whose messages are read at once, with one request each."""
+MAX_DETAILS = 50
+"""How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
+MAX_CAUSES = 100
+"""Of how many red suites the first cause is read; from a database, of all."""
 
-_STREAK = 100  # sessions that are searched for the beginning of a red streak
-_PAGE = 25  # sessions, or names of suites
-_SUITES = 100  # of one result
+_ADVICE = {
+    **ADVICE,
+    "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing",
+    "unfinished": "the verdict may change when it has finished",
+    "no session": "its tests may not have been uploaded yet: look at their log",
+    "incomplete list": "",
+    "incomplete cases": "",
+    "no baseline": "name a branch that is tested as the baseline",
+}
+_FOR_USERS = re.compile(r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)')
 _MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
-_STATES = {True: "red", False: "green", None: "no verdict"}
+_MAX_NAME = 40  # characters of the name of a suite
+_ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
+_MAX_NAMED = 25  # suites in an error
+_MAX_MARKS = 3
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 
 
@@ -59,14 +74,18 @@ _Suite = Annotated[
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or the URL of a project")]
 _Status = Annotated[
-    str, _Text, Field(description='Only suites that are "red", "green" or "stale", or have "no verdict"')
+    Literal["", "red", "green", "stale", "no verdict"],
+    _Text,
+    Field(description="Only suites with this status (default: all but green ones)"),
 ]
 _MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Hours after which a verdict or sync is stale (0: never)")]
-_Branch = Annotated[str, _Text, Field(description="A branch (default: the main branch)")]
-_AllBranches = Annotated[bool, Field(description="Mix the sessions of all branches, tags and pull requests")]
+_Branch = Annotated[str, _Text, Field(description="The branch of the latest commit (default: the main branch)")]
+_Baseline = Annotated[
+    str, _Text, Field(description='The branch to merge into, such as "main": the result says whether it may be merged')
+]
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
 _Test = Annotated[str, _Text, Field(description="The name of a test as results show it, or a part of it")]
-_Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest finished sessions to look at")]
+_Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest tested commits to look at")]
 _Offset = Annotated[
     int,
     Field(ge=0, description="Continues an earlier result, which names the number"),
@@ -74,96 +93,39 @@ _Offset = Annotated[
 ]
 
 
+def for_agents(text: str) -> str:
+    """Return a text of this package without what an agent cannot do: sync a database, set options."""
+    return _FOR_USERS.sub("", text)
+
+
 class Tools:
     """The tools. Each returns text of at most 24,000 characters."""
 
-    def __init__(self, source: CaseSource, defaults: KeyDefaults) -> None:
+    def __init__(self, source: Answers, defaults: KeyDefaults) -> None:
         self._source = source
+        self._is_saved = isinstance(source, SessionStore)
         self._defaults = defaults
-
-    async def _open(self, suite: str, session: str = "") -> tuple[SuiteReader, str | None]:
-        """Return a suite, and the name of a session if one of the arguments names it."""
-        target, name = parse_session(self._defaults, await self._key_of(suite), session or None)
-        return SuiteReader(self._source, await self._source.find(target)), name
-
-    async def _key_of(self, text: str) -> str:
-        """Return the key of the suite with this name or ID, or else the text. Raises ConfigError for several."""
-        if not text or "/" in text or not (self._source.is_saved or self._defaults.workspace):
-            return text
-        suites: list[Suite] = []
-        with suppress(ForbiddenError, NotFoundError):  # then it has to be a key
-            suites = await self._source.list_suites("", self._defaults)
-        found = [suite for suite in suites if text.casefold() in {suite.id.casefold(), (suite.name or "").casefold()}]
-        if len(found) > 1:
-            error = ConfigError(f"{text!r} is the name of {len(found):,} suites: use the key of one")
-            for suite in found[:_PAGE]:
-                error.add_note(describe_suite(suite))
-            raise error
-        return str(found[0].key) if found else text
-
-    async def _render(
-        self,
-        result: Result,
-        *statuses: SuiteStatus,
-        offset: int,
-        page: int | None = None,
-        hint: str = "",
-        complete: bool = False,
-    ) -> str:
-        """Return the text of a result from an item on, of `page` items (default: as many as fit).
-
-        With a database, it says how old that is: as old as these statuses.
-        """
-        if self._source.is_saved and not statuses and result.suite is not None:
-            statuses = tuple(await self._source.statuses([result.suite]))
-        synced = [status.synced_at for status in statuses if status.synced_at is not None]
-        if synced:
-            oldest, newest = (format_moment(find(synced)) for find in (min, max))
-            ends = oldest if oldest == newest else f"{oldest} to {newest}"
-            hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
-        shown = result if page is None else result.limited(offset + page)
-        more = len(result.items) > len(shown.items)
-        return render_for_agent(shown, offset=offset, more=more, hint=hint, complete=complete)
+        self._suites: dict[SuiteKey, Suite] = {}  # all that were listed, whose names can be used
 
     async def list_suites(
-        self,
-        project: _Project = "",
-        status: _Status = "",
-        max_age: _MaxAge = 0,
-        offset: _Offset = 0,
+        self, project: _Project = "", status: _Status = "", max_age: _MaxAge = 0, offset: _Offset = 0
     ) -> str:
-        """List suites, red ones first: whether the main branch of each is red, since when, and by whom."""
-        if status not in {"", "stale", *_STATES.values()}:
-            raise ConfigError(f"status must be one of {', '.join([*_STATES.values(), 'stale'])}; it is {status!r}")
-        names = {suite.key: suite.name for suite in await self._source.list_suites(project, self._defaults)}
-        statuses = [evolve(each, name=names[each.suite]) for each in await self._source.statuses(list(names))]
+        """Say which suites of a project or a workspace are red on their main branch, since when, by whom, and why.
+
+        One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
+        """
+        names = {suite.key: cut(suite.name or "", _MAX_NAME) for suite in await self._list(project)}
+        statuses = [evolve(each, name=names[each.suite]) for each in await self._source.status(list(names))]
         now, age = datetime.now(UTC), timedelta(hours=max_age) if max_age else None
         total = status_result(statuses, now, max_age=age)
-        stale = {each.suite: "stale" for each in statuses if is_stale(each, now, age)}
-        shown = [each for each in statuses if status in {"", _STATES[each.is_failing], stale.get(each.suite)}]
-        result = evolve(status_result(shown, now, max_age=age), title=total.title, is_red=total.is_red)
-        return await self._render(result, *statuses, offset=offset, page=_SUITES)
-
-    async def list_sessions(
-        self, suite: _Suite, branch: _Branch = "", all_branches: _AllBranches = False, offset: _Offset = 0
-    ) -> str:
-        """List the sessions of a branch, newest first: whether each is red, its commit, and by whom."""
-        reader, _ = await self._open(suite)
-        name = await reader.search.choose_branch(_choose(branch, all_branches))
-        count = min(offset + _PAGE + 1, MAX_SEARCHED)
-        sessions = await reader.search.take(count, name, limit=count)
-        ci_runs = find_judged_runs(sessions, is_complete=len(sessions) < count)
-        items = [Item(None, (", ".join(session_facts(session)),), web_url(session.html_url)) for session in sessions]
-        result = Result(
-            command="list",
-            suite=reader.suite,
-            title="Sessions, newest first",
-            about=describe_branch(name),
-            columns=[Column("SESSION")],
-            facts=[streak_facts(ci_runs)] if ci_runs and name is not None else [],
-            sections=[Section("", items)],
-        )
-        return await self._render(result, offset=offset, page=_PAGE)
+        shown = [each for each in statuses if _is_selected(each, status, is_stale=is_stale(each, now, age))]
+        result = status_result(shown, now, max_age=age, causes=await self._read_causes(shown))
+        sections = _group_by_cause(result.items)
+        result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
+        hint = "For messages and traces, call get_failures." if any(each.is_failing for each in shown) else ""
+        if not status and len(shown) < len(statuses):
+            hint += ' Green suites are left out: status="green" lists them.'
+        return await self._render(result, *statuses, offset=offset, hint=hint)
 
     async def get_failures(
         self,
@@ -171,91 +133,176 @@ class Tools:
         *,
         session: _Session = "",
         branch: _Branch = "",
-        all_branches: _AllBranches = False,
+        baseline: _Baseline = "",
         test: _Test = "",
         offset: _Offset = 0,
     ) -> str:
-        """Explain the failing tests of a session: one line for each cause, which are new, flaky or failing since when.
+        """Explain the failing tests of a session or a commit: their causes, which are new, or failing since when.
 
-        Without a session, it is the latest finished one of the branch. With a test: its complete message and trace.
+        Without a session, it is the latest commit of the branch. With a baseline: whether it may be merged into that
+        branch. With a test: its complete message and trace.
         """
-        reader, name = await self._open(suite, session)
-        selected = _choose(branch, all_branches)
-        sessions = await find_sessions(reader, name, branch=selected)
-        judgement = await explain(reader, sessions, MAIN)
+        key, name = await self._open(suite, session)
+        details: bool | int = True if self._is_saved else 0 if test else MAX_DETAILS
+        judgement = await self._source.judge(
+            key, name, branch=branch or MAIN, baseline=baseline or MAIN, details=details
+        )
+        failures = failures_result(key, judgement)
         if test:
-            searched = f"the failing tests of {name_sessions(judgement.sessions)}"
-            key = find_test((each.case.key for each in judgement.tests), test, searched=searched)
-            found = [each for each in judgement.tests if each.case.key == key]
-            read = await reader.add_failures([(each.session, each.case) for each in found])
-            result = failures_result(reader.suite, evolve(judgement, tests=found).with_cases(read), by_cause=False)
-            result = evolve(result, title="One failing test", is_red=None, columns=_COMPLETE, facts=[], causes=[])
-            return await self._render(result, offset=offset, complete=True)
-        read = await reader.add_failures([(each.session, each.case) for each in judgement.tests[:MAX_DETAILS]])
-        result = failures_result(reader.suite, judgement.with_cases(read), by_cause=True)
-        newest = judgement.sessions[0]
-        if newest.branch is not None and newest.has_verdict:
-            streak = await reader.verdicts(branch=newest.branch, last=_STREAK, below=newest.relative_id + 1)
-            ci_runs = find_ci_runs(streak, is_complete=len(streak) < _STREAK)
-            judged = find_judged_runs(streak, is_complete=len(streak) < _STREAK) or ci_runs
-            facts = [streak_facts(judged), *filter(None, [remark_on_tests(ci_runs)])]
-            result = evolve(result, facts=[*facts, *result.facts])
-        if judgement.is_red is not None:  # a session is red, whether its failures are known or not
-            is_red = any(session.is_failing for session in judgement.sessions)
-            titles = dict.fromkeys([verdict_text(evolve(judgement, baseline=None)), result.title])
-            result = evolve(result, is_red=is_red, title=": ".join(titles))
+            items = [await self._read_test(judgement, test)]
+            result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
+            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset, complete=True)
+        result = gate_result(judgement, about=name, advice=_ADVICE, translate=for_agents)
+        if not baseline:
+            marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests)[:_MAX_MARKS])
+            title = ": ".join(filter(None, [failures.title, marks]))
+            result = evolve(result, title=title, is_red=failures.is_red, crashed=failures.crashed)
         hint = "For the complete message and trace of a test, add test=NAME." if judgement.tests else ""
-        return await self._render(result, offset=offset, hint=hint)
+        return await self._render(evolve(result, sections=_list_causes(judgement)), offset=offset, hint=hint)
 
-    async def find_flaky_tests(
-        self,
-        suite: _Suite,
-        branch: _Branch = "",
-        all_branches: _AllBranches = False,
-        last: _Last = 10,
-        offset: _Offset = 0,
+    async def get_test_history(
+        self, suite: _Suite, *, test: _Test, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0
     ) -> str:
-        """Find tests whose status changed at least 3 times in the last sessions, or differs on the same commit.
+        """Say since when a test fails, which commits are in between, and what it did in each commit.
+
+        `last` commits are searched for a failure; while the test fails, older ones are read, too.
+        """
+        key, _ = await self._open(suite)
+        history = await self._source.history(key, test, branch=branch or MAIN, last=last)
+        return await self._render(history_result(key, history, to_read_more="a higher last reads more"), offset=offset)
+
+    async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
+        """Find tests whose status changed at least 3 times in the last commits, or differs on the same commit.
 
         Reads all tests: one request for each 100 tests of each session.
         """
-        reader, _ = await self._open(suite)
-        result = await flaky_result(reader, _choose(branch, all_branches), last=last)
-        hint = "Since when one fails: call get_test_history." if result.items else ""
+        key, _ = await self._open(suite)
+        found = await self._source.flaky(key, branch=branch or MAIN, last=last)
+        hint = "Since when one fails: call get_test_history." if found.tests else ""
+        result = flaky_result(key, found, why_unread="their passed tests were not saved")
         return await self._render(result, offset=offset, hint=hint)
 
-    async def get_test_history(
-        self,
-        suite: _Suite,
-        *,
-        test: _Test,
-        branch: _Branch = "",
-        all_branches: _AllBranches = False,
-        last: _Last = 20,
-        offset: _Offset = 0,
+    async def compare_sessions(
+        self, suite: _Suite, old: _Session = "", new: _Session = "", branch: _Branch = "", offset: _Offset = 0
     ) -> str:
-        """Say since when a test fails, which commits are in between, and what it did in each CI run.
+        """Compare the tests of two sessions or commits: newly failing, fixed, still failing, slower, added, removed.
 
-        `last` CI runs are searched for a failure; while the test fails, older ones are read, too.
+        By default, the latest commit of the branch with the one before. Reads all tests: one request for each 100 tests
+        of each session.
         """
-        reader, _ = await self._open(suite)
-        result = await history_result(reader, _choose(branch, all_branches), test, last=last)
-        return await self._render(result, offset=offset, page=READER_LIMIT)
-
-    async def compare_sessions(self, suite: _Suite, old: _Session = "", new: _Session = "", offset: _Offset = 0) -> str:
-        """Compare the tests of two sessions: newly failing, fixed, still failing, slower, added, removed.
-
-        By default, the latest finished session of the main branch with the one before it on its branch. Reads all
-        tests: one request for each 100 tests of each session.
-        """
-        reader, name = await self._open(suite, new)
-        after = await find_session(reader, name)
-        name = parse_session_of(reader.suite, old)
-        before = await (find_session(reader, name) if old else find_session_before(reader, after))
-        result = await compare_result(reader, before, after)
+        key, name = await self._open(suite, new)
+        old_name = parse_session_of(key, old) if old else None
+        result = compare_result(key, await self._source.compare(key, old_name, name, branch=branch or MAIN))
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 
+    async def _list(self, project: str) -> list[Suite]:
+        """Return the suites of a project or a workspace; without one, those of a database, or of the defaults."""
+        group: tuple[str, ...] = ()
+        if project == self._defaults.workspace:
+            group = (project,)
+        elif project or not self._is_saved:
+            group = self._defaults.parse_group(project)[:2]
+        if isinstance(self._source, SessionStore):
+            saved = await self._source.suites()
+            suites = [each for each in saved if each.key[: len(group)] == group or each.key[1:2] == group]
+            if not suites:
+                raise ConfigError("no such suite was saved in the database")
+        else:
+            suites = await self._source.suites(*group)
+        self._suites |= {suite.key: suite for suite in suites}
+        return suites
 
-def _choose(branch: str, all_branches: bool) -> str | Main | None:
-    """Return the branch that the arguments of a tool select."""
-    return BranchOptions(branch or None, all_branches).choose()
+    async def _open(self, suite: str, session: str = "") -> tuple[SuiteKey, str]:
+        """Return a suite, and the name of a session: `latest` if none of the arguments names one."""
+        found = self._find(suite)
+        if not found and (self._is_saved or (self._defaults.workspace and suite.count("/") < 2)):
+            with suppress(ForbiddenError, NotFoundError):  # then it has to be a key
+                await self._list("")
+            found = self._find(suite)
+        if len(found) > 1:
+            names = ", ".join(map(describe_suite, found[:_MAX_NAMED]))
+            raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
+        key = str(found[0].key) if found else suite
+        target, name = parse_session(self._defaults, key, session or None)
+        if not isinstance(target, SuiteKey):
+            choose_suite(target, await self._list("/".join(target)))
+        elif self._is_saved and target not in self._suites:
+            raise ConfigError(f"{target} was not saved in the database: list_suites shows what was")
+        return SuiteKey(*target), name
+
+    def _find(self, text: str) -> list[Suite]:
+        """Return the listed suites with this key, ID or name, also behind their project."""
+
+        def is_named(suite: Suite) -> bool:
+            ends = {f"/{'/'.join(suite.key[:2])}/{end}".casefold() for end in (suite.key.suite_id, suite.name) if end}
+            return any(each.endswith(f"/{text.casefold()}") for each in ends)
+
+        return [suite for suite in self._suites.values() if is_named(suite)]
+
+    async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
+        """Return the first cause of red suites, cut so that many fit into a result."""
+        red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
+        width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // max(1, len(red))))
+        causes = await read_causes(self._source, red)
+        return {suite: cut(for_agents(cause), width) for suite, cause in causes.items()}
+
+    async def _read_test(self, judgement: Judgement, text: str) -> Item:
+        """Return the failing test that a text names, with its complete message and trace."""
+        searched = f"{format_count(len(judgement.tests), 'failing test')} of {name_sessions(judgement.sessions)}"
+        key = find_test([test.case.key for test in judgement.tests], text, searched=searched)
+        test = next(test for test in judgement.tests if test.case.key == key)
+        if isinstance(self._source, BuddyClient):
+            with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
+                case = await self._source.case(judgement.suite, test.session, test.case)
+                test = evolve(test, case=case)
+        return failing_item(judgement.suite, judgement, test)
+
+    async def _render(
+        self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "", complete: bool = False
+    ) -> str:
+        """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
+        if self._is_saved and result.suite is not None:
+            statuses = tuple(await self._source.status([result.suite]))
+        if synced := [status.synced_at for status in statuses if status.synced_at is not None]:
+            ends = " to ".join(dict.fromkeys(format_moment(find(synced)) for find in (min, max)))
+            hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
+        return render_for_agent(result, offset=offset, hint=hint, complete=complete)
+
+
+def _is_selected(status: SuiteStatus, wanted: str, *, is_stale: bool) -> bool:
+    """Return whether a suite is listed: without a wanted status, all but those that are green."""
+    if wanted in {"", "stale"}:
+        return is_stale or (not wanted and status.is_failing is not False)
+    return {True: "red", False: "green", None: "no verdict"}[status.is_failing] == wanted
+
+
+def _group_by_cause(items: Sequence[Item]) -> list[Section]:
+    """Return the red suites by their cause, that of most suites first; then those with another one, then the others."""
+    others = [item for item in items if (item.row or {})["status"] != "red"]
+    red = [
+        evolve(item, cells=[str(cell).removesuffix(" is red") for cell in item.cells])
+        for item in items
+        if item not in others
+    ]
+    counts = Counter(item.remark for item in red if item.remark)
+    shared = {cause: count for cause, count in counts.most_common() if count > 1}
+    sections = [Section("Red suites", [item for item in red if item.remark not in shared])]
+    sections.append(Section("Other suites", others))
+    by_cause = {cause: [evolve(item, remark="") for item in red if item.remark == cause] for cause in shared}
+    return [*(Section(f"{shared[cause]:,} red suites: {cause}", same) for cause, same in by_cause.items()), *sections]
+
+
+def _list_causes(judgement: Judgement) -> list[Section]:
+    """Return the failing tests by cause. Those whose messages were not read come last."""
+    groups = [(cause_text(cause), cause.tests) for cause in judgement.causes]
+    groups.append(("messages that were not read", [test for test in judgement.tests if not test.case.has_details]))
+
+    def describe(test: FailingTest) -> Item:
+        item = failing_item(judgement.suite, judgement, test)
+        return evolve(item, remark=item.remark or test.novelty or "")
+
+    return [
+        Section(f"{format_count(len(tests), 'test')}: {text}", list(map(describe, tests)))
+        for text, tests in groups
+        if tests
+    ]
