@@ -19,6 +19,7 @@ from .commands.doctor import doctor
 from .commands.export import export_sessions
 from .commands.failures import list_failures
 from .commands.flaky import list_flaky_tests
+from .commands.gate import gate
 from .commands.harvest import harvest_suites
 from .commands.history import show_history
 from .commands.info import show_info
@@ -29,7 +30,6 @@ from .commands.report import report
 from .commands.serve import serve
 from .commands.slowest import list_slowest_tests
 from .commands.status import show_status
-from .commands.suites import list_suites
 from .commands.sync import sync_suites
 from .commands.wait import wait_for_sessions
 from .commands.watch import watch_suites
@@ -41,7 +41,7 @@ _COMMANDS: dict[str, Callable[..., object]] = {
     "doctor": doctor,
     "status": show_status,
     "list": list_sessions,
-    "suites": list_suites,
+    "gate": gate,
     "wait": wait_for_sessions,
     "failures": list_failures,
     "cases": list_cases,
@@ -70,7 +70,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     help="""Read the unit-test sessions of your Buddy suites.
 
-Set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_INFO. No account yet? Try "buddy-sessions demo".
+Set BUDDY_TOKEN to a personal access token with the scope UNIT_TEST_READ. No account yet? Try "buddy-sessions demo".
 
 For example:
 
@@ -78,9 +78,9 @@ For example:
 - buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
 - buddy-sessions sync acme/storefront --db sessions.db
 
-Exit codes: 0 done (also if a pipe was closed), 1 red (only with --exit-code, or doctor found a problem), 2 wrong usage,
-3 some suites failed, 4 not authorised, 5 nothing to judge (no such session or branch), 6 not finished in time,
-7 any other error, 130 interrupted.""",
+Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor found a problem), 2 wrong usage, 3 some
+suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
+130 interrupted; of several, 4, then 3, then 1, then 6, then 5.""",
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 
-from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -15,13 +15,25 @@ from buddy_sessions import (
     ConfigError,
     ForbiddenError,
     NotFoundError,
+    NoVerdictError,
     StatusError,
     SuiteKey,
     WaitTimeoutError,
 )
-from buddy_sessions._api.verdicts import UnverifiedListError
 
 _REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
+_OPTIONS = {
+    r"^branch selects the latest session": "--branch selects the latest session",
+    r"has no main branch: name the branch": "has no main branch: name one with --branch",
+    r"pass a revision, a run_url, a branch or after$": "pass --revision, --run-url, --branch or --after",
+    r"^(interval|timeout|name|revision|changes) must be": r"--\1 must be",
+    r"^(appear|run)_(timeout|url) must be": r"--\1-\2 must be",
+    r"or base_url for your own server$": "or --base-url for your own server",
+    r'sync with cases="(failed|all)"': r"sync with --cases \1",
+    r"\bafter=([0-9]+)": r"--after \1",
+}
+"""What the messages of the library call arguments, and what they are called here."""
+
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
 _ADVICE = {
     errno.ENOENT: "check the path",
@@ -40,14 +52,10 @@ class ExitCode(IntEnum):
     WRONG_USAGE = 2
     SOME_SUITES_FAILED = 3
     NOT_AUTHORISED = 4
-    NOTHING_TO_JUDGE = 5
+    NO_VERDICT = 5
     NOT_FINISHED = 6
     FAILED = 7
     INTERRUPTED = 130
-
-
-class NothingToJudgeError(BuddyError):
-    """A suite has no such session, or none of such a branch."""
 
 
 def exit_code_of(error: Exception) -> ExitCode:
@@ -58,36 +66,52 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.NOT_AUTHORISED
     if isinstance(error, WaitTimeoutError) and error.__cause__ is None:  # otherwise, the last request failed
         return ExitCode.NOT_FINISHED
-    return (
-        ExitCode.NOTHING_TO_JUDGE if isinstance(error, NothingToJudgeError | UnverifiedListError) else ExitCode.FAILED
-    )
+    return ExitCode.NO_VERDICT if isinstance(error, NoVerdictError) else ExitCode.FAILED
 
 
 def many_suites_code(errors: Iterable[Exception], *, is_any_read: bool, is_red: bool = False) -> ExitCode:
-    """Return the exit code of a command that reads many suites: 4 before 1 before 3 before 0."""
+    """Return the exit code of a command that reads many suites: 4, then 3 (or 7, if none was read), then 1."""
     codes = {exit_code_of(error) for error in errors}
     if ExitCode.NOT_AUTHORISED in codes:
         return ExitCode.NOT_AUTHORISED
-    if is_red:
-        return ExitCode.RED
-    if not codes:
-        return ExitCode.DONE
-    return ExitCode.SOME_SUITES_FAILED if is_any_read else ExitCode.FAILED
+    if codes:
+        return ExitCode.SOME_SUITES_FAILED if is_any_read else ExitCode.FAILED
+    return ExitCode.RED if is_red else ExitCode.DONE
 
 
 def error_text(error: Exception) -> str:
     """Return the cause and what to do, without the URL of the request, which --verbose shows."""
+    if isinstance(error, CycloptsError):
+        text = _usage_text(error)
+        return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     if isinstance(error, OSError) and not isinstance(error, BuddyError):
         return describe_os_error(error)
-    text = str(error)
-    if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
-        names = ", ".join(name for name in error.app if not name.startswith("-"))
-        text = f"{text.partition(' Available commands: ')[0]} Available commands: {names}"
+    text = without_request(str(error))
+    is_advice = isinstance(error, ConfigError | NoVerdictError | WaitTimeoutError)
+    return name_options(text) if is_advice else text
+
+
+def name_options(text: str) -> str:
+    """Return a message of the library with the names of options in place of those of arguments."""
+    for pattern, option in _OPTIONS.items():
+        text = re.sub(pattern, option, text)
+    return text
+
+
+def _usage_text(error: CycloptsError) -> str:
+    """Return what is wrong with the words of a command."""
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
+        metavar = error.argument.parameter.metavar or ""
+        return f"{error.argument.name} {metavar}".strip() + " is missing"
     if isinstance(error, UnusedCliTokensError):
-        text = f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
-    if isinstance(error, CycloptsError):
-        return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
-    return without_request(text)
+        return f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
+    if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
+        first = (error.unused_tokens or [""])[0]
+        if first.startswith("-"):
+            return f"options come after the command: buddy-sessions COMMAND … {first}"
+        names = ", ".join(name for name in error.app if not name.startswith("-"))
+        return f"{str(error).partition(' Available commands: ')[0]} Available commands: {names}"
+    return str(error)
 
 
 def describe_error(error: Exception) -> list[str]:
@@ -97,7 +121,7 @@ def describe_error(error: Exception) -> list[str]:
         suite = SuiteKey.parse(error.url)
         text = f"{suite}: {text}"
         if isinstance(error, NotFoundError):
-            notes.append(f"to see the suites of the project, run buddy-sessions suites {'/'.join(suite[:2])}")
+            notes.append(f"to see the suites of the project, run buddy-sessions status {'/'.join(suite[:2])}")
     return [text, *notes]
 
 

@@ -13,10 +13,9 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
-from buddy_sessions._base.validate import validate_branch
 
 from .input.keys import CONNECTION, KeyDefaults
-from .input.paths import read_text
+from .input.paths import FILE, read_text
 from .input.suite_selection import SuiteFile
 from .input.times import Duration, Since
 from .render.console import Output
@@ -78,22 +77,43 @@ Source: TypeAlias = Annotated[
         converter=_read_keys,
         accepts_keys=False,
         allow_leading_hyphen=True,  # the value - is stdin
+        metavar="FILE",
         help="File with more suites, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
     ),
 ]
 
 
-def _check_branch(_: Any, branch: str | None) -> None:
+def _check_branch(_: Any, branch: str | Main | None) -> None:
     if branch == "*":
-        raise ConfigError("'*' is no branch: leave out --branch, or use --all-branches where it exists")
-    validate_branch(branch)
+        raise ConfigError("'*' is no branch: leave out --branch")
+    if branch == "":
+        raise ConfigError("the name of the branch is empty: leave out --branch")
+
+
+def _read_branch(_: Any, tokens: Sequence[Token]) -> str:
+    return tokens[0].value
 
 
 BRANCH = Parameter(validator=_check_branch)
 Branch: TypeAlias = Annotated[str | None, BRANCH, Parameter(help="Only sessions of this branch.")]
-SavedFile: TypeAlias = Annotated[Path, Parameter(help="SQLite file, as written by sync.")]
+JudgedBranch: TypeAlias = Annotated[
+    str | Main,
+    BRANCH,
+    Parameter(
+        converter=_read_branch,
+        metavar="BRANCH",
+        show_choices=False,
+        show_default=False,
+        help="Branch to look at (default: the main branch).",
+    ),
+]
+Last: TypeAlias = Annotated[
+    PositiveInt, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
+]
+SavedFile: TypeAlias = Annotated[Path, FILE, Parameter(help="SQLite file, as written by sync.")]
 OUT = Parameter(
     name=("--out", "-o"),
+    metavar="FILE",
     help="File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced only at the end, if all "
     "suites were read.",
 )
@@ -111,8 +131,6 @@ MaxBytes: TypeAlias = Annotated[
         help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
     ),
 ]
-DEFAULT_LAST = 10
-"""The number of sessions to look at if --last is not given."""
 
 
 @Parameter(name="*")
@@ -161,6 +179,15 @@ class TestPrinting:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class StatusPrinting(TestPrinting):
+    """How the status of suites is printed."""
+
+    max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000))] = 4_000
+    """Maximum size of markdown: suites are left out. The default fits in a message of a chat."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class ReadOptions:
     """Which sessions of which suites a command reads."""
 
@@ -170,37 +197,6 @@ class ReadOptions:
     since: Since = None
     concurrency: PositiveInt = 8
     """Maximum number of requests at once."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class BranchOptions:
-    """Which sessions a verdict is about."""
-
-    branch: Annotated[str | None, BRANCH] = None
-    """Branch to look at (default: the main branch: main or master, otherwise the one with most sessions)."""
-    all_branches: Flag = False
-    """Mix the sessions of all branches, tags and pull requests."""
-
-    def choose(self) -> str | Main | None:
-        """Return the branch: None for all sessions."""
-        if self.branch is not None and self.all_branches:
-            raise ConfigError("--branch and --all-branches exclude each other: leave out one of them")
-        return None if self.all_branches else MAIN if self.branch is None else self.branch
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class RunOptions:
-    """Which sessions a command reads with their test cases, and what it prints of the result."""
-
-    branches: BranchOptions = BranchOptions()
-    last: PositiveInt | None = None
-    """Number of sessions to look at: the newest finished ones (default: 10)."""
-    limit: PositiveInt | None = None
-    """Maximum number of tests (default: 20 in a table and in markdown, otherwise all)."""
-    db: Path | None = None
-    """Read from this SQLite file, written by "sync --cases all", and send no request."""
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -244,3 +240,16 @@ class Access:
     verbosity: Verbosity = Verbosity()
     defaults: KeyDefaults = KeyDefaults()
     connection: Connection = Connection()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Question:
+    """The options of each command that asks about the tests of a suite."""
+
+    branch: JudgedBranch = MAIN
+    limit: PositiveInt | None = None
+    """Maximum number of tests or commits (default: 20, of cases 50, in a table and in markdown; otherwise all)."""
+    db: Annotated[Path | None, FILE] = None
+    """Read from this SQLite file, written by "sync --cases all" (for history: "failed"), and send no request."""
+    access: Access = Access()

@@ -13,11 +13,11 @@ from helpers.command_line import Call, interrupt_at_request, sync_database, use_
 
 A, B = "acme/shop/a", "acme/shop/b"
 OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
-SINGLE = ("list", "wait", "failures", "compare")
+SINGLE = ("list", "wait", "cases", "compare")
 FAILURES = {
     "unknown suite": (7, "Suite not found (404): check the workspace, the project and the IDs"),
     "rejected token": (4, "(401)"),
-    "missing scope": (4, "UNIT_TEST_INFO"),
+    "missing scope": (4, "UNIT_TEST_READ"),
     "missing token": (2, "error: no token: set BUDDY_TOKEN"),
     "interrupt": (130, ""),
     "no connection": (7, "cannot connect to 127.0.0.1:1 (connection refused): check the base URL and the network\n"),
@@ -48,13 +48,13 @@ def test_failure_has_its_exit_code_and_one_line(
     expected, message = FAILURES[failure]
     assert (code, out, message in err, "GET " in err) == (expected, "", True, False)
     if failure == "unknown suite" and command != "harvest":
-        assert err.endswith("\nto see the suites of the project, run buddy-sessions suites acme/shop\n")
+        assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("suites")
-@pytest.mark.parametrize("command", [*SINGLE, "failures --db"])
+@pytest.mark.parametrize("command", [*SINGLE, "cases --db"])
 def test_project_instead_of_a_suite_names_its_suites(command: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     sync_database(fake, path)
@@ -66,7 +66,7 @@ def test_project_instead_of_a_suite_names_its_suites(command: str, call: Call, f
 
 def test_messages_of_the_server_are_escaped(fake: FakeBuddy, call: Call) -> None:
     fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": "a\x1b[2J\nb"}]}).encode()))
-    assert call("suites", "acme/shop").err.startswith("error: a\\x1b[2J b (404)")
+    assert "error: acme/shop/a: a\\x1b[2J b (404)" in call("list", A).err
 
 
 @pytest.mark.usefixtures("fake")

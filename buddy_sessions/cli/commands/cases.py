@@ -1,21 +1,17 @@
-"""The command `cases`: print all tests of a session."""
+"""The command `cases`: print all tests of a commit, a CI run or a session."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-from cyclopts.types import PositiveInt
-
-from buddy_sessions import Session, SuiteKey, TestCase, TestStatus
+from buddy_sessions import SuiteKey, TestRun, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
-from ..options import Access, BranchOptions, Json, KeyOrSession, SessionName
-from ..reading.named_sessions import find_sessions, parse_session
-from ..reading.suite_reader import open_suite
+from ..input.sources import ask, parse_session
+from ..options import Json, KeyOrSession, Question, SessionName
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
@@ -29,15 +25,12 @@ async def list_cases(
     session: SessionName = None,
     /,
     *,
-    branches: BranchOptions = BranchOptions(),
     status: Literal["passed", "failed", "error", "skipped"] | None = None,
-    limit: PositiveInt | None = None,
+    question: Question = Question(),
     format: Literal["table", "jsonl", "csv", "junit"] | None = None,  # noqa: A002 - the name of the option
     json: Json = False,
-    db: Path | None = None,
-    access: Access = Access(),
 ) -> None:
-    """Print all tests of a session, a commit or a CI run, in the order of the API.
+    """Print all tests of a commit, a CI run or a session, in the order of the API.
 
     Without --db, a session costs one request for each 100 tests. In other formats than a table, the message of each
     failing test costs another one.
@@ -49,33 +42,22 @@ async def list_cases(
 
     Args:
         status: Only tests with this status.
-        limit: Maximum number of tests (default: 50 in a table, otherwise all).
         format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an apostrophe
             is put before text that looks like a formula.
-        db: Read from this SQLite file, written by "sync --cases all", and send no request.
     """
-    target, name = parse_session(access.defaults, key, session)
-    branch, output_format = branches.choose(), choose_format(format, json=json)
-    wanted = None if status is None else TestStatus(status.upper())
-    messages = access.verbosity.open()
-    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
-        sessions = await find_sessions(reader, name, branch=branch)
-        tests = [(each, case) for each in sessions for case in await reader.cases(each, status=wanted)]
-        count = _TABLE_LIMIT if limit is None and output_format == "table" else limit
-        if output_format != "table":
-            read = await reader.add_failures(tests[:count])
-            tests[:count] = [(each, case) for (each, _), case in zip(tests, read, strict=False)]
-    show(cases_result(reader.suite, sessions, tests, status=wanted), output_format, messages, limit=count)
+    _, name = parse_session(question.access.defaults, key, session)
+    output_format, wanted = choose_format(format, json=json), None if status is None else TestStatus(status.upper())
+    count = _TABLE_LIMIT if question.limit is None and output_format == "table" else question.limit
+    details = output_format != "table" and (True if count is None else count)
+    async with ask(key, question) as (source, suite, messages):
+        runs = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
+    show(cases_result(suite, runs, status=wanted), output_format, messages, limit=count)
 
 
-def cases_result(
-    suite: SuiteKey,
-    sessions: Sequence[Session],
-    tests: Sequence[tuple[Session, TestCase]],
-    *,
-    status: TestStatus | None,
-) -> Result:
+def cases_result(suite: SuiteKey, runs: Sequence[TestRun], *, status: TestStatus | None) -> Result:
     """Return the tests of sessions: all, or those with a status."""
+    sessions = [run.session for run in runs]
+    tests = [(run.session, case) for run in runs for case in run.cases]
     counts = Counter(case.status.lower() for _, case in tests)
     title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
     if status is None and tests:

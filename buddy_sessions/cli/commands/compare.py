@@ -1,27 +1,21 @@
-"""The command `compare`: print how the tests of two sessions differ."""
+"""The command `compare`: print how the tests of two commits or sessions differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import Session, TestCase, compare
+from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
+from buddy_sessions.analysis import Comparison
+from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
-from ..options import Access, Flag, Key, TestPrinting
-from ..reading.named_sessions import (
-    find_session,
-    find_session_before,
-    parse_session,
-    parse_session_of,
-    require_verdict,
-)
-from ..reading.suite_reader import SuiteReader, open_suite
+from ..input.sources import ask, parse_session, parse_session_of
+from ..options import Flag, Key, Question, TestPrinting
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import outcome_text
@@ -35,15 +29,15 @@ async def compare_sessions(
     new: Annotated[str | None, Parameter(show_default=False)] = None,
     /,
     *,
-    db: Path | None = None,
     exit_code: Flag = False,
+    question: Question = Question(),
     printing: TestPrinting = TestPrinting(),
-    access: Access = Access(),
 ) -> ExitCode:
-    """Print how the tests of two sessions differ: newly failing, fixed, still failing, added, removed, slower.
+    """Print how the tests of two commits differ: newly failing, fixed, still failing, added, removed, slower.
 
-    A test is slower if it takes at least twice as long, and at least 0.1 seconds longer. A test that is skipped in one
-    of the sessions did not run there. Without --db, each session costs one request for each 100 tests, and one more.
+    All sessions that count are compared. A test is slower if it takes at least twice as long, and at least 0.1 seconds
+    longer. A test that is skipped in one of the commits did not run there. Without --db, each session costs one request
+    for each 100 tests.
 
     For example:
 
@@ -51,35 +45,37 @@ async def compare_sessions(
     - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
-        old: The old session, as NEW (default: the one before NEW on its branch). A single session is NEW.
-        new: latest (the default: of the main branch), relative_id or ID of a session, its URL, or its commit.
-        db: Read from this SQLite file, written by "sync --cases all", and send no request.
+        old: The old session or commit, as NEW (default: the commit before NEW on its branch). A single one is NEW.
+        new: latest (the default), relative_id or ID of a session, its URL, a commit, or the URL of a CI run.
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
-    target, in_key = parse_session(access.defaults, key)
+    output_format = printing.choose()
+    target, in_key = parse_session(question.access.defaults, key)
     names = [parse_session_of(target, text) for text in (old, new) if text is not None]
-    output_format, messages = printing.choose(), access.verbosity.open()
-    async with open_suite(target, db=db, connection=access.connection, messages=messages) as reader:
-        after = await find_session(reader, names[-1] if names else in_key)
-        if exit_code:
-            require_verdict([after])
-        before = await (find_session(reader, names[0]) if len(names) > 1 else find_session_before(reader, after))
-        result = await compare_result(reader, before, after)
-    show(result, output_format, messages, max_bytes=printing.max_bytes, is_gate=exit_code)
-    return ExitCode.RED if exit_code and result.is_red else ExitCode.DONE
+    old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
+    async with ask(key, question) as (source, suite, messages):
+        found = await source.compare(suite, old_name, new_name, branch=question.branch)
+    result = compare_result(suite, found)
+    limit, max_bytes = question.limit, printing.max_bytes
+    show(result, output_format, messages, limit=limit, max_bytes=max_bytes, is_gate=exit_code)
+    codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
+    return codes[result.is_red] if exit_code else ExitCode.DONE
 
 
-async def compare_result(reader: SuiteReader, old: Session, new: Session) -> Result:
-    """Return how the tests of two sessions differ. It is red if tests newly fail, or if the new one crashed."""
-    found = compare(await reader.cases(old), await reader.cases(new))
+def compare_result(suite: SuiteKey, found: Comparison) -> Result:
+    """Return how the tests of two commits differ. It is red if tests newly fail, or if the new one crashed."""
+    is_red = bool(found.newly_failing or found.crashed)
+    running = [session for session in found.new if not session.is_finished]
     changes: dict[str, Sequence[tuple[TestCase | None, TestCase]]] = {
         kind: [(None, case) for case in getattr(found, kind)] for kind in _KINDS
     }
     changes["slower"] = found.slower
-    crashed = [new] if new.is_failing and not (found.newly_failing or found.still_failing) else []
 
     def describe(kind: str, before: TestCase | None, case: TestCase) -> Item:
-        row = session_case_row(reader.suite, old if kind == "removed" else new, case)
+        sessions = found.old if kind == "removed" else found.new
+        row = session_case_row(suite, sessions[0], case)
+        if len(sessions) > 1:  # one of these
+            row |= {"session_id": None, "relative_id": None}
         row = {"key": row["key"], "change": kind, **row, "old_time": None if before is None else before.time}
         time = format_duration(case.time)
         time = time if before is None else f"{format_duration(before.time)} → {time}"
@@ -88,16 +84,17 @@ async def compare_result(reader: SuiteReader, old: Session, new: Session) -> Res
     names = {kind: kind.replace("_", " ") for kind in changes}
     return Result(
         command="compare",
-        suite=reader.suite,
-        sessions=[new],
-        old=old,
+        suite=suite,
+        sessions=found.new,
+        old=found.old,
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
-        is_red=bool(found.newly_failing or crashed),
+        is_red=None if running and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()
         ],
-        crashed=crashed,
+        crashed=found.crashed,
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
+        warnings=[f"{name_sessions(running)}: not finished" if running else ""],
     )

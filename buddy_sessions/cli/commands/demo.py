@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
-from buddy_sessions import BuddyClient, SessionStore, SuiteKey, TestRun
+from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.judgement import judge
 from buddy_sessions.testing import FakeBuddy
 
 from ..render.console import Output
-from ..render.table import SuiteSummary, print_result
+from ..render.table import print_result
 from .failures import failures_result
+from .status import status_result
 
 _NEW_SESSIONS = 0.25  # created per request, on average
 
@@ -21,7 +22,7 @@ _QUERY = "SELECT ref_name, count(*), sum(status = 'ERROR') FROM sessions GROUP B
 
 _NEXT = """
 Now read your own suites, with a personal access token that has the scope
-UNIT_TEST_INFO:
+UNIT_TEST_READ:
   export BUDDY_TOKEN=…
   buddy-sessions doctor WORKSPACE/PROJECT
   buddy-sessions status WORKSPACE/PROJECT
@@ -40,7 +41,7 @@ async def demo() -> None:
     - buddy-sessions demo
     """
     path = Path(tempfile.mkdtemp(prefix="buddy-sessions-"), "demo.db")
-    output, summary = Output(), SuiteSummary()
+    output = Output()
     fake = FakeBuddy(latency=0.1)
     suites = fake.add_demo_suites()
     keys = [SuiteKey(*suite.key) for suite in suites]
@@ -54,11 +55,10 @@ async def demo() -> None:
                 read = [session.id async for _, session in first]
             fake.on_request = None
             second = await store.sync(buddy, keys).run()
-        for key in keys:
-            summary.add(key, await store.sessions(key))
+        statuses = await store.status(keys)
         newest = next(session for session in await store.sessions(keys[0]) if session.is_failing)
-        cases = await buddy.failures(keys[0], newest, details=True)
-    summary.print_to(output)
+        judgement = await buddy.judge(keys[0], newest, baseline=None)
+    print_result(output, status_result(statuses, datetime.now(UTC)))
     output.print_line(
         f"\n{format_count(len(read), 'session')} in {format_count(first.stats.requests, 'request')}: of the "
         f"{len(before):,} sessions that existed\nbefore, {len(before.difference(read))} were missed, and "
@@ -67,5 +67,5 @@ async def demo() -> None:
         f'Query the SQLite file with any tool:\n\n  sqlite3 {path} "{_QUERY}"\n\n'
         "The failing tests of the latest failed session:\n"
     )
-    print_result(output, failures_result(keys[0], judge([TestRun(newest, tuple(cases))]), by_cause=False))
+    print_result(output, failures_result(keys[0], judgement))
     output.print_line(_NEXT)

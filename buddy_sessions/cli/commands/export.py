@@ -21,12 +21,12 @@ from buddy_sessions._export.session_rows import (
     session_row,
     suite_names,
 )
+from buddy_sessions.analysis.branches import suggest_branches
 
 from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import find_database
 from ..input.times import Since
 from ..options import OUT, Branch, Flag, Json, RowFormat, SavedFile, SavedKeys, Verbosity
-from ..reading.suggestions import suggest_branches
 from ..render.rows import choose_file_format, open_output
 
 
@@ -115,5 +115,4 @@ def _change_row(change: StoreChange) -> Row:
         "missing_since": change.missing_since,
         "deleted_at": change.deleted_at,
         "pruned_before": change.pruned_before,
-        "cases_only": change.cases_only,
     }

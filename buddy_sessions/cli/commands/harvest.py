@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
+from buddy_sessions import SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import keyed_rows
 
 from ..errors import ExitCode
+from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..options import OUT, Access, Branch, Json, Keys, ReadOptions, RowFormat
-from ..reading.suggestions import check_branch
 from ..render.console import Output
 from ..render.progress import HarvestProgress
 from ..render.rows import choose_file_format, open_output
-from ..render.table import SuiteSummary
 from ..render.text import one_line
 
 
@@ -33,18 +32,18 @@ async def harvest_suites(
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
 
     Each row begins with the workspace, the project and the ID of the suite; in jsonl, with its key before them. A suite
-    that fails does not stop the others. A terminal gets a summary of the suites, unless a format is given.
+    that fails does not stop the others.
 
     For example:
 
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
-    output_format = choose_file_format(format, json=json, out=out) or (None if sys.stdout.isatty() else "jsonl")
-    messages, summary = access.verbosity.open(), SuiteSummary()
+    output_format, messages = choose_file_format(format, json=json, out=out) or "jsonl", access.verbosity.open()
     selection = SuiteSelection(key, options.source, defaults=access.defaults)
     source = options.source and options.source.name
-    with nullcontext() if output_format is None else open_output(output_format, out, source=source) as writer:
+    first: SuiteKey | None = None
+    with open_output(output_format, out, source=source) as writer:
         async with (
             access.connection.open_client(messages, max_concurrency=options.concurrency) as buddy,
             buddy.harvest(
@@ -56,24 +55,19 @@ async def harvest_suites(
             ) as harvest,
         ):
             progress = HarvestProgress(buddy, selection, harvest)
-            is_data_on_terminal = out is None and output_format is not None and sys.stdout.isatty()
+            is_data_on_terminal = out is None and sys.stdout.isatty()
             with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=_not_written(out)):
                 async for page in harvest.pages():
-                    summary.add(page.suite, page.sessions)
-                    if writer is not None:
-                        writer.write(keyed_rows(page.suite, page.sessions))
-            if branch and summary.first_suite and not progress.stats.sessions:
-                messages.print_warning(await check_branch(buddy, summary.first_suite, branch))
+                    first = first or page.suite
+                    writer.write(keyed_rows(page.suite, page.sessions))
+            if branch and first and not progress.stats.sessions:
+                messages.print_warning(await check_branch(buddy, first, branch))
         is_new = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (progress.is_partial and is_new)
-        if is_written and writer is not None:
+        if is_written:
             writer.finish()
-    if output_format is None:
-        summary.print_to(Output(), exclude=harvest.failures)
     messages.print_note(progress.summary())
-    if output_format is None:
-        messages.print_note("to write the sessions themselves, add --format jsonl|csv or --out FILE")
-    elif out is not None:
+    if out is not None:
         _print_outcome(messages, out, progress, is_written=is_written)
     progress.print_failures(messages)
     return progress.exit_code

@@ -12,12 +12,11 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
+from buddy_sessions.questions.named_sessions import LATEST
 
-from ..input.keys import find_suite
+from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since
 from ..options import Access, Branch, Key, Printing
-from ..reading.named_sessions import parse_session
-from ..reading.suggestions import check_branch
 from ..render.show import session_printer
 from ..render.styled import RECENT_LEGEND
 from ..render.text import format_requests
@@ -55,16 +54,16 @@ async def list_sessions(
     """
     if no_limit and limit is not None:
         raise ConfigError("--all and --limit exclude each other: use one of them")
-    target, session_id = parse_session(access.defaults, key)
-    if session_id is not None and any(option is not None for option in (branch, after, since, status, limit)):
+    target, name = parse_session(access.defaults, key)
+    if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     messages, output_format = access.verbosity.open(), printing.choose()
     is_default_limit = output_format == "table" and not no_limit and limit is None
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
         write = session_printer(output_format, suite, branch=branch)
-        if session_id is not None:
-            write([await buddy.session(suite, session_id)])
+        if name != LATEST:
+            write([await buddy.session(suite, name)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
             return
         most = _TABLE_LIMIT if is_default_limit else limit

@@ -1,4 +1,4 @@
-"""The command `prune`: delete the old sessions of a database, or only their test cases."""
+"""The command `prune`: delete the old sessions of a database."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from buddy_sessions._base.figures import format_count
 
 from ..input.paths import find_database
 from ..input.times import Age, Duration
-from ..options import Flag, SavedFile, Verbosity
+from ..options import SavedFile, Verbosity
 
 
 async def prune_database(
     *,
     db: SavedFile,
     keep: Age,
-    cases_only: Flag = False,
     wait: Duration = 0.0,
     verbosity: Verbosity = Verbosity(),
 ) -> None:
@@ -26,15 +25,12 @@ async def prune_database(
     For example:
 
     - buddy-sessions prune --db sessions.db --keep 90d
-    - buddy-sessions prune --db sessions.db --keep 2w --cases-only
 
     Args:
         keep: Delete what is older than 24h, 90d or 12w: the time since a session was created.
-        cases_only: Keep the sessions, and delete only their test cases.
         wait: How long to wait for another process that is syncing into the file, such as 10m.
     """
     async with SessionStore(find_database(db)) as store:
-        count = await store.prune(older_than=keep, cases_only=cases_only, wait=wait)
-    what = format_count(count, "old session")
-    deleted = f"the test cases of {what}" if cases_only else what
+        count = await store.prune(older_than=keep, wait=wait)
+    deleted = format_count(count, "old session")
     verbosity.open().print_note(f"Deleted {deleted} from {db}, which has {db.stat().st_size / 1e6:,.1f} MB now")

@@ -1,33 +1,36 @@
-"""The command `status`: print which suites are red, since when, of which commit and by whom."""
+"""The command `status`: print which suites are red, since when, of which commit and by whom, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any
 
 from attrs import evolve
 from cyclopts.types import PositiveInt
 from rich.text import Text
 
-from buddy_sessions import BuddyError, ConfigError, SessionStore, SuiteKey, SuiteStatus
+from buddy_sessions import MAIN, BuddyClient, BuddyError, ConfigError, Main, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
+from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
-from buddy_sessions.analysis.judgement import ALL_BRANCHES
+from buddy_sessions.analysis import SuiteStatus, TestedCommit
+from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
 from ..input.keys import select_keys
-from ..input.paths import find_database
+from ..input.paths import FILE, find_database
+from ..input.sources import Answers, check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age
-from ..options import Access, BranchOptions, Flag, Keys, Source, TestPrinting
-from ..reading.suggestions import check_branch
-from ..reading.suite_report import is_stale
+from ..options import Access, Flag, JudgedBranch, Keys, Source, StatusPrinting
+from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import author_text, link, number_text, plain, revision_text
-from ..render.text import UNKNOWN, format_age
+from ..render.text import UNKNOWN, author_name, cause_text, format_age
 
 _BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20
@@ -37,13 +40,14 @@ _COLUMNS = (
     Column("SUITE", is_number=False),
     _NAME,
     Column("STATUS", is_number=False),
+    Column("FAIL", "{} failing"),
     Column("SINCE", "since {}", is_number=False),
     Column("AGE"),
     Column("COMMIT", "commit {}", is_number=False),
-    Column("AUTHOR", "by {}", is_number=False),
+    Column("AUTHOR", "by {}", is_number=False, can_be_cut=True),
 )
 _VALUES = (
-    *("name", "branch", "status", "is_stale", "session", "html_url"),
+    *("name", "branch", "status", "is_stale", "failing_tests", "cause", "session", "html_url"),
     *("since", "is_since_exact", "since_date", "revision", "created_by_name", "synced_at", "missing_since", "error"),
     "remark",
 )
@@ -53,60 +57,59 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def show_status(
     *key: Keys,
     source: Source = None,
-    db: Path | None = None,
-    branches: BranchOptions = BranchOptions(),
+    db: Annotated[Path | None, FILE] = None,
+    branch: JudgedBranch = MAIN,
+    why: Flag = False,
     red: Flag = False,
     max_age: Age | None = None,
     exit_code: Flag = False,
     concurrency: PositiveInt = 8,
-    printing: TestPrinting = TestPrinting(),
+    printing: StatusPrinting = StatusPrinting(),
     access: Access = Access(),
 ) -> ExitCode:
-    """Print which suites are red, since which session, of which commit and by whom; red ones first.
+    """Print which suites are red, since when, of which commit and by whom: first those that turned red last.
 
-    Each suite costs one request, or none with --db. An error of one suite does not stop the others; 20 in
-    a row that fail in the same way do.
+    Each suite costs one request, or none with --db; two for a branch that is rare among the newest 100 sessions. An
+    error of one suite does not stop the others; 20 in a row that fail in the same way do.
 
     For example:
 
-    - buddy-sessions status acme/storefront
+    - buddy-sessions status acme/storefront --why
     - buddy-sessions status acme --red --max-age 24h --exit-code
     - buddy-sessions status --db sessions.db --format markdown
 
     Args:
         db: Read from this SQLite file, written by sync, and send no request (default: all suites in the file).
+        why: Print the first cause of each red suite, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict is older than 24h, 7d or 2w. With --db,
             also if its last sync is older, unless it is missing or deleted.
         exit_code: End with exit code 1 if a suite is red or stale.
         concurrency: Maximum number of requests at once.
     """
-    output_format, branch, messages = printing.choose(), branches.choose(), access.verbosity.open()
+    output_format, messages, now = printing.choose(), access.verbosity.open(), datetime.now(UTC)
+    causes: Mapping[SuiteKey, str] = {}
     failures: Mapping[str, BuddyError] = {}
     if db is not None:
         groups = SuiteSelection(key, source, defaults=access.defaults).groups if key or source is not None else []
         async with SessionStore(find_database(db)) as store:
-            statuses = await store.status(branch=branch)
-        chosen = select_keys([status.suite for status in statuses], groups, db)
-        statuses = [status for status in statuses if status.suite in chosen]
-        if not statuses:
-            raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
+            suites = select_keys([suite.suite for suite in await store.info()], groups, db)
+            if not suites:
+                raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
+            statuses = await store.status(suites, branch=branch)
+            causes = await read_causes(store, statuses) if why else {}
     else:
         selection = SuiteSelection(key, source, defaults=access.defaults)
         async with access.connection.open_client(messages, max_concurrency=concurrency) as buddy:
-            with messages.progress() as show_progress:
-                suites = [suite async for suite in selection.suites(buddy)]
-                statuses = []
-                for start in range(0, len(suites), _BATCH):
-                    show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
-                    statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
-            if isinstance(branch, str) and not any(status.session or status.error for status in statuses[:1]):
-                messages.print_warning(await check_branch(buddy, suites[0], branch) if suites else "")
-        statuses = [evolve(status, name=selection.name_of(status.suite)) for status in statuses]
+            statuses = await _read_statuses(buddy, selection, branch, messages)
+            causes = await read_causes(buddy, statuses) if why else {}
         failures = selection.failures
-    now = datetime.now(UTC)
-    result = status_result(statuses, now, max_age=max_age, only_red=red)
-    show(result, output_format, messages, max_bytes=printing.max_bytes)
+    show(
+        status_result(statuses, now, max_age=max_age, only_red=red, causes=causes),
+        output_format,
+        messages,
+        max_bytes=printing.max_bytes,
+    )
     for name, error in failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
@@ -115,20 +118,63 @@ async def show_status(
     return many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
 
 
+async def _read_statuses(
+    buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
+) -> list[SuiteStatus]:
+    """Return the statuses of the selected suites, with the names that are known. Warn if no suite has the branch."""
+    statuses: list[SuiteStatus] = []
+    with messages.progress() as show_progress:
+        suites = [suite async for suite in selection.suites(buddy)]
+        for start in range(0, len(suites), _BATCH):
+            show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
+            statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
+    if isinstance(branch, str) and statuses and statuses[0].reason == "no session":
+        messages.print_warning(await check_branch(buddy, suites[0], branch))
+    return [evolve(status, name=selection.name_of(status.suite)) for status in statuses]
+
+
+async def read_causes(source: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
+    """Return why each red suite is red: the first cause, or that no test failed, or why that cannot be read."""
+    details = True if isinstance(source, SessionStore) else 1
+
+    async def read(status: tuple[SuiteKey, TestedCommit]) -> str:
+        suite, commit = status
+        try:
+            judgement = await source.judge(suite, commit.session, baseline=None, details=details)
+        except BuddyError as error:
+            return f"the cause cannot be read: {error_text(error)}"
+        return cause_text(judgement.causes[0]) if judgement.causes else next(map(str, judgement.reasons), "")
+
+    red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
+    return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
+
+
 def status_result(
-    statuses: Sequence[SuiteStatus], now: datetime, *, max_age: timedelta | None = None, only_red: bool = False
+    statuses: Sequence[SuiteStatus],
+    now: datetime,
+    *,
+    max_age: timedelta | None = None,
+    only_red: bool = False,
+    causes: Mapping[SuiteKey, str] = MappingProxyType({}),
 ) -> Result:
     """Return the suites: red ones first, then stale ones, those that could not be read, without a verdict, green."""
     stale = {status.suite for status in statuses if is_stale(status, now, max_age)}
 
     def rank(status: SuiteStatus) -> int:
-        states = (status.is_failing, status.suite in stale, status.error is not None, status.session is None, True)
+        states = (status.is_failing, status.suite in stale, status.error is not None, status.commit is None, True)
         return states.index(True)
 
-    ranks = sorted(statuses, key=rank)
+    def seconds_red(status: SuiteStatus) -> float:
+        date = status.since.turned.create_date if status.is_failing and status.since is not None else None
+        return (now - date).total_seconds() if date is not None else float("inf")
+
+    ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
     shown = [status for status in ranks if not only_red or rank(status) <= 2]
     has_names = any(status.name for status in shown)
-    items = [status_item(status, now, is_stale=status.suite in stale, has_names=has_names) for status in shown]
+    items = [
+        status_item(status, now, is_stale=status.suite in stale, has_names=has_names, cause=causes.get(status.suite))
+        for status in shown
+    ]
     failing = [status for status in statuses if status.is_failing]
     counts = {
         "red": len(failing),
@@ -151,45 +197,59 @@ def status_result(
 
 
 def _remarks(statuses: Sequence[SuiteStatus]) -> list[str]:
-    """Return in which suites tests did not run: that changes no colour."""
+    """Return what is unusual, such as that a newer commit is running: that changes no colour."""
     remarks = [f"{status.suite}: {status.remark}" for status in statuses if status.remark]
-    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more in which tests did not run"] if remarks[_MAX_REMARKS:] else []
+    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     return remarks[:_MAX_REMARKS] + rest
 
 
-def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool) -> Item:
-    """Return whether a suite is red, and since when. What is not known is None in the row."""
-    session, first = status.session, status.since
+def status_item(
+    status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool, cause: str | None = None
+) -> Item:
+    """Return whether a suite is red, since when, and why. What is not known is None in the row."""
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
-    row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale}
+    row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale, "cause": cause}
     row |= {"synced_at": status.synced_at, "missing_since": status.missing_since}
-    name = [plain(status.name)] if has_names else []
-    key = plain(str(status.suite))
+    key: list[str | Text] = [plain(str(status.suite)), *([plain(status.name)] if has_names else [])]
     if status.error is not None:
         error = error_text(status.error)
-        return Item(None, (key, *name), remark=error, row={**row, "error": error})
-    if session is None or first is None:
+        return Item(None, [*key, "not read"], remark=error, row={**row, "error": error})
+    if status.commit is None or status.since is None:
         age = format_age(status.missing_since, now) if status.missing_since is not None else ""
-        return Item(None, (key, *name, status.reason or UNKNOWN, "", age), row={**row, "status": status.reason})
-    state, style = ("red", "bold red") if session.is_failing else ("green", "green")
+        cells = [*key, status.reason or UNKNOWN, "", "", age]
+        return Item(None, cells, row={**row, "status": status.reason, "remark": status.remark or None})
+    session, first = status.commit.session, status.since.turned
+    state, style = ("red", "bold red") if status.is_failing else ("green", "green")
+    count, failing = _failing_tests(status.commit)
     row |= {
         "status": state,
+        "failing_tests": count,
         "session": session.relative_id,
         "html_url": session.html_url,
         "since": first.relative_id,
         "is_since_exact": status.is_since_exact,
         "since_date": first.create_date,
         "revision": first.revision,
-        "created_by_name": first.created_by.name if first.created_by is not None else None,
-        "remark": status.remark,
+        "created_by_name": author_name(first) or None,
+        "remark": status.remark or None,
     }
-    cells: list[str | Text] = [
-        link(key, session.html_url),
-        *name,
-        Text.assemble(plain(status.branch or ALL_BRANCHES), " is ", (state, style), ", stale" if is_stale else ""),
+    cells = [
+        link(plain(str(status.suite)), session.html_url),
+        *key[1:],
+        Text.assemble(plain(status.branch), " is ", (state, style), ", stale" if is_stale else ""),
+        failing,
         Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
         format_age(first.create_date, now),
         revision_text(first),
         author_text(first),
     ]
-    return Item(None, cells, row=row)
+    return Item(None, cells, cause or "", row=row, url=session.html_url)
+
+
+def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:
+    """Return how many tests failed in the red session that counts: of several, the highest number, as a text."""
+    counts = [session.failing_count for session in commit.counted if session.is_failing]
+    known = [count for count in counts if count is not None]
+    if not known:
+        return None, ""
+    return max(known), f"{max(known):,}" if len(counts) == 1 else f"at least {max(known):,}"

@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from buddy_sessions import MAIN, ConfigError, SessionStore, StatusWatch, Watch
+from rich.text import Text
+
+from buddy_sessions import (
+    MAIN,
+    Change,
+    ConfigError,
+    Main,
+    Session,
+    SessionStore,
+    StatusChange,
+    StatusWatch,
+    TestCase,
+    Watch,
+    to_dict,
+)
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_files import resolve_file
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
 from ..errors import error_text
+from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
-from ..options import Access, BranchOptions, Flag, Keys, Printing, Source
-from ..render.change_lines import change_printer
+from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
+from ..render.console import Output
+from ..render.rows import make_writer
+from ..render.styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
+from ..render.text import UNKNOWN, one_line, session_duration
+
+_STATUS_WIDTH = len("✔ running")
+_GAP = Text("  ")
+_INDENT = " " * len("12:30:00  ")
+_MAX_TESTS = 20  # printed tests of one kind
 
 
 async def watch_suites(
     *key: Keys,
     status: Flag = False,
-    branches: BranchOptions = BranchOptions(),
+    branch: JudgedBranch = MAIN,
     source: Source = None,
     interval: Duration = 60.0,
-    db: Path | None = None,
+    db: Annotated[Path | None, FILE] = None,
     name: str = "default",
     on_failure: Literal["raise", "retry"] = "raise",
     printing: Printing = Printing(),
@@ -52,7 +79,7 @@ async def watch_suites(
             csv list the tests in the fields "newly_failing" and
             "no_longer_failing".
     """
-    output_format, branch = printing.choose(), branches.choose()
+    output_format = printing.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
@@ -72,13 +99,13 @@ async def watch_suites(
             watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
             new_watch = buddy.watch if store is None else partial(store.watch, buddy, name=name)
-            read = None if branch is MAIN else branch
-            watch = new_watch(suites, interval=interval, branch=read, on_failure=on_failure)
+            named = None if isinstance(branch, Main) else branch
+            watch = new_watch(suites, interval=interval, branch=named, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {pause}, until Ctrl-C")
-        write = change_printer(output_format, status=status)
+        write = _printer(output_format, status=status)
         changes = 0
         try:
             async for change in watch:
@@ -88,3 +115,66 @@ async def watch_suites(
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
             messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
+
+
+def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
+    """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
+    if output_format == "table":
+        return partial(_print_line, Output())
+    fields = ("since", "since_date", "newly_failing", "no_longer_failing") if status else ()
+    writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
+
+    def write(change: Change | StatusChange) -> None:
+        session, before = _session(change), _session_before(change)
+        previous = None if before is None else to_dict(before)
+        (row,) = keyed_rows(change.suite, [session])
+        rows: dict[str, object] = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
+        if isinstance(change, StatusChange):
+            rows["since"], rows["since_date"] = (
+                change.since.turned.relative_id,
+                to_dict(change.since.turned)["create_date"],
+            )
+        writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
+
+    return write
+
+
+def _session(change: Change | StatusChange) -> Session:
+    return change.commit.session if isinstance(change, StatusChange) else change.session
+
+
+def _session_before(change: Change | StatusChange) -> Session | None:
+    if isinstance(change, StatusChange):
+        return None if change.previous is None else change.previous.session
+    return change.previous
+
+
+def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
+    """Return the tests of a change of the status, by the name of their field."""
+    if not isinstance(change, StatusChange):
+        return {}
+    return {"newly_failing": change.newly_failing, "no_longer_failing": change.no_longer_failing}
+
+
+def _print_line(output: Output, change: Change | StatusChange) -> None:
+    """Print a change, and below it its commit and author if a status has changed, and the tests."""
+    session = _session(change)
+    status = status_text(session)
+    status.pad_right(max(0, _STATUS_WIDTH - len(status)))
+    time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
+    width = len("still failing") if isinstance(change, StatusChange) else len("finished")
+    kind = change.kind.lower().replace("_", " ").ljust(width)
+    duration = session_duration(session)
+    failed = f", {count:,} failed" if (count := session.failing_count) else ""
+    suite = Text.assemble(f"{one_line(str(change.suite))} ", number_text(session))
+    result = f"{one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}"
+    output.print_line(_GAP.join([time, Text(kind), status, suite, Text(result)]))
+    origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
+    if isinstance(change, StatusChange) and change.previous is not None and origin:
+        output.print_line(_INDENT, _GAP.join(origin))
+    for name, cases in _tests(change).items():
+        for case in cases[:_MAX_TESTS]:
+            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
+            output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))
+        if len(cases) > _MAX_TESTS:
+            output.print_line(_INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))

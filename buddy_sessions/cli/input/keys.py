@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import BuddyClient, ConfigError, Suite, SuiteKey
+from buddy_sessions import ConfigError, Suite, SuiteKey
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite; or a workspace and a project, for all suites of the project."""
@@ -42,6 +42,8 @@ class KeyDefaults:
     def parse_target(self, text: str) -> Target:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
+        if "\\" in text or (len(names) > 1 and "." in names[0].strip(".") and "://" not in text):  # a host
+            raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}")
         if len(names) == 1 and self.workspace:
             names = list(filter(None, [self.workspace, self.project, *names]))
         if "://" not in text and len(names) == 2 and all(names):
@@ -49,10 +51,7 @@ class KeyDefaults:
         try:
             return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
         except ValueError:
-            raise ConfigError(
-                f"neither a suite nor a project: {text!r}; write workspace/project/suite_id or workspace/project, or a "
-                "URL, or set -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT)"
-            ) from None
+            raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
 
     def parse_group(self, text: str) -> Group:
         """Return what `parse_target` does, or a workspace: that of the defaults if they have no project."""
@@ -62,9 +61,16 @@ class KeyDefaults:
         return (text,) if is_workspace else self.parse_target(text)
 
 
-async def find_suite(buddy: BuddyClient, target: Target) -> SuiteKey:
-    """Return the suite. Raises ConfigError for a project, which names its suites: one request."""
-    return target if isinstance(target, SuiteKey) else choose_suite(target, await buddy.suites(*target))
+def _advise(text: str) -> str:
+    """Return how to write what a text means."""
+    if "\\" in text:
+        return f"write / in place of the backslash: {text.replace(chr(92), '/')}"
+    if "." in text.partition("/")[0]:
+        return f"a URL begins with https://, as in https://{text}"
+    return (
+        "write workspace/project/suite_id or workspace/project, or a URL, or set -w and -p (BUDDY_WORKSPACE, "
+        "BUDDY_PROJECT)"
+    )
 
 
 def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
@@ -83,7 +89,7 @@ def describe_suite(suite: Suite) -> str:
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
-def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path) -> list[SuiteKey]:
+def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:
     """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
 
     Raises ConfigError for a target that is not in it.

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from cyclopts import Parameter
+
 from buddy_sessions import BuddyError, ConfigError
 from buddy_sessions._export.session_files import TEMPORARY
 
@@ -14,13 +16,18 @@ from ..errors import describe_os_error
 
 _T = TypeVar("_T")
 
+FILE = Parameter(metavar="FILE")
+"""What help calls the value of an option."""
+
 
 def find_database(path: Path) -> Path:
-    """Return the path of a database. Raises ConfigError if it does not exist, because SQLite would create it."""
+    """Return the path of a database. Raises ConfigError if it is missing or empty: SQLite would create a database."""
     if path.is_dir():
         raise ConfigError(f"{str(path)!r} is a folder: pass a file that buddy-sessions sync has written")
     if not path.is_file():
         raise ConfigError(f"{str(path)!r} not found: create it with buddy-sessions sync … --db FILE")
+    if not path.stat().st_size:
+        raise ConfigError(f"{str(path)!r} is empty: fill it with buddy-sessions sync … --db FILE")
     return path
 
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter, Token
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
 _PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
 _NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,9})?")
+_METAVAR = "DURATION"
 _LONGEST = 99_999 * _UNITS["w"]  # before the year 1, there is no datetime
 
 
@@ -61,13 +62,14 @@ Since: TypeAlias = Annotated[
     datetime | None,
     Parameter(
         converter=_convert_since,
+        metavar="TIME",
         help="Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).",
     ),
 ]
 """The type of the option --since."""
 
-Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, show_default=False)]
+Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, metavar=_METAVAR, show_default=False)]
 """The type of an option such as --timeout 30m, in seconds."""
 
-Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age)]
+Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
 """The type of an option such as --keep 90d: at least an hour."""

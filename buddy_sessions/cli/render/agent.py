@@ -51,17 +51,11 @@ def enclose(text: str) -> str:
     return f"<{tag}>\n{_LOOKS_LIKE_TAG.sub(_NO_TAG, lines)}\n</{tag}>"
 
 
-def render_for_agent(
-    result: Result, *, offset: int = 0, more: bool = False, hint: str = "", complete: bool = False
-) -> str:
+def render_for_agent(result: Result, *, offset: int = 0, hint: str = "", complete: bool = False) -> str:
     """Return the verdict of a result, its facts and as many items as fit between tags, and how to get the others.
 
-    Args:
-        result: The result. Only its verdict and `hint` are not between the tags.
-        offset: The number of items, or lines of traces, that were on earlier pages.
-        more: Whether there are more items than those of the result.
-        hint: What else can be asked.
-        complete: Whether to list the complete traces of the items.
+    `offset` is the number of items, or lines of complete traces, that were on earlier pages; `hint`, what else can be
+    asked: only that and the verdict are not between the tags. If `complete`, the items have their complete traces.
     """
     head = verdict(result)
     facts = [] if offset else _facts(result)
@@ -71,15 +65,13 @@ def render_for_agent(
         new = [each.text] if each.heading in {"", heading} else ["", each.heading, each.text]
         room -= sum(len(line) + 1 for line in new)
         if room < 0:
-            more = True
+            hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new
         heading, count = each.heading, count + 1
-    if more:
-        hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
-    elif offset and not count:
+    if offset and not count:
         hint = f"There is nothing at offset={offset}. {hint}"
-    return "\n".join(filter(None, [head, enclose("\n".join(lines)) if lines else "", hint.strip()]))
+    return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 
 def _shown_name(name: str) -> str:
@@ -88,12 +80,7 @@ def _shown_name(name: str) -> str:
     return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME // 2]}…{text[-_MAX_NAME // 2 :]}"
 
 
-def _named_url(text: str, url: str | None) -> str:
-    """Return a text with a URL of the web behind it."""
-    return " ".join(filter(None, (text, cut(web_url(url), _MAX_NAME))))
-
-
-_STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), _named_url)
+_STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url: text)
 
 
 def _facts(result: Result) -> list[str]:

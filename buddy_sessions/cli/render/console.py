@@ -20,7 +20,7 @@ from rich.text import Text
 from buddy_sessions._base.figures import format_duration
 
 from ..errors import without_request
-from .text import one_line
+from .text import one_line, without_commands
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
@@ -48,7 +48,9 @@ class Output(Console):
 
     def print_line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style, without wrapping them."""
-        self.print(Text.assemble(*parts), soft_wrap=True)
+        line = Text.assemble(*parts)
+        plain = without_commands(line.plain)
+        self.print(line if plain == line.plain else Text(plain), soft_wrap=True)
 
     def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""

@@ -8,13 +8,15 @@ from collections import Counter
 from xml.etree import ElementTree as ET
 
 from buddy_sessions import Failure, TestCase, TestStatus
-from buddy_sessions.analysis.judgement import crash_text
+from buddy_sessions.analysis.baseline import crash_text
 
 from .result import Result
 from .text import trace_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """A character that XML 1.0 does not allow."""
+_COMMAND = re.compile(r"(?:(?<=\n)|(?<=\r)):(?=:)|(?<=##)\[")
+"""What would be a workflow command in a log of GitHub. A reference to the character is the same in XML."""
 _MAX_TRACE = 16_000  # characters of a failure that is excused
 
 
@@ -29,20 +31,21 @@ def render_junit(result: Result) -> str:
     for name, message in [*errors, *(("verdict", problem) for problem in result.problems)]:
         failure = Failure(kind="error", message=message)
         tests.append((TestCase(id="", name=name, status=TestStatus.ERROR, failure=failure), ""))
-    name = f"{result.suite} {', '.join(f'#{session.relative_id}' for session in result.sessions)}"
+    name = f"{result.suite} {', '.join(f'#{session.relative_id}' for session in result.sessions) or result.about}"
     groups: dict[str, list[ET.Element]] = {}
     for case, excuse in tests:
         groups.setdefault(case.test_group_name or name, []).append(_case_element(case, excuse))
     root = ET.Element("testsuites", name=_clean(name))
     for group, cases in (groups or {name: []}).items():
         ET.SubElement(root, "testsuite", name=_clean(group)).extend(cases)
-    created = result.sessions[0].create_date
+    created = result.sessions[0].create_date if result.sessions else None
     for element in (root, *root):
         _set_totals(element)
         if element is not root and created is not None:
             element.set("timestamp", created.isoformat(timespec="seconds"))
     ET.indent(root)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+    document = _COMMAND.sub(lambda match: f"&#{ord(match[0])};", ET.tostring(root, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{document}\n'
 
 
 def _set_totals(element: ET.Element) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
@@ -80,6 +80,8 @@ class HarvestProgress:
         except ConfigError:
             raise
         except BuddyError as error:
+            if isinstance(error, StoreError) and not self.stats.requests:  # nothing was read
+                raise
             self.error = error
             messages.print_problem("error", error_text(error))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from buddy_sessions import TestCase
-from buddy_sessions.analysis.judgement import crash_text
+from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
 from .result import Result
@@ -34,7 +35,7 @@ def find_node_id(case: TestCase, root: Path) -> str | None:
     is_path = all(name.strip() and not {"/", "\\", "\0"}.intersection(name) for name in names)
     for end in range(len(names) if is_path else 0, 0, -1):
         file = Path(*names[:end]).with_suffix(".py")
-        if (root / file).is_file():
+        if os.path.isfile(root / file):
             node_id = "::".join([file.as_posix(), *names[end:], *([case.name] if case.classname else [])])
             return node_id if {"\n", "\r", "\0"}.isdisjoint(node_id) else None  # it must be one line
     return None

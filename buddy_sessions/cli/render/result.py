@@ -10,7 +10,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._export.session_rows import Row
-from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
+from buddy_sessions.analysis.baseline import Cause
 
 MAX_SESSIONS = 5
 """How many sessions a text lists."""
@@ -46,6 +46,8 @@ class Item:
     case: TestCase | None = None
     row: Row | None = None
     """What programs get."""
+    url: str | None = None
+    """Its page in Buddy."""
 
 
 @frozen
@@ -68,8 +70,8 @@ class Result:
     about: str = ""
     """Which sessions it is about, if these are not listed: `branch main`."""
     sessions: Sequence[Session] = ()
-    old: Session | None = None
-    """The session that `sessions` are compared with."""
+    old: Sequence[Session] = ()
+    """The sessions that `sessions` are compared with."""
     title: str = ""
     """The verdict, in words of this package."""
     is_red: bool | None = None
@@ -99,8 +101,3 @@ class Result:
         items = islice(self.items, count)
         sections = [evolve(section, items=list(islice(items, len(section.items)))) for section in self.sections]
         return evolve(self, sections=sections)
-
-
-def describe_branch(branch: str | None) -> str:
-    """Return `branch main`, or `all branches` for None."""
-    return f"branch {branch}" if branch is not None else ALL_BRANCHES

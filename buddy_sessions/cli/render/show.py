@@ -10,7 +10,10 @@ from buddy_sessions import Session, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows, use_utf8
 
+from ..errors import name_options
 from .console import Output
+from .files import render_files
+from .github import render_github
 from .junit import render_junit
 from .markdown import render_markdown
 from .pytest_ids import render_node_ids
@@ -60,13 +63,13 @@ def show(
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
-        messages.print_warning(warning)
+        messages.print_warning(name_options(warning))
     with _CLOSED_PIPE:
         _write(limited, output_format, max_bytes, messages)
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
-        messages.print_note(note)
+        messages.print_note(name_options(note))
     if is_gate and output_format == "markdown":
         verdict = {True: "red", False: "green", None: "no verdict"}[result.is_red]
         messages.print_note(f"{verdict}: {result.title}")
@@ -82,7 +85,11 @@ def _write(result: Result, output_format: str, max_bytes: int, messages: Output)
         sys.stdout.flush()
     elif output_format == "junit":
         write_text(render_junit(result))
+    elif output_format == "github":
+        write_text(render_github(result))
     elif output_format == "pytest":
         write_text(render_node_ids(result, messages))
+    elif output_format == "files":
+        write_text(render_files(result, messages))
     else:
         write_rows(output_format, result)

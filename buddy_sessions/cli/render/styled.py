@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from rich.style import Style
 from rich.text import Text
 
-from buddy_sessions import Session, SessionStatus, TestKey, TestRun, TestStatus
+from buddy_sessions import Session, SessionStatus, TestKey, TestStatus
+from buddy_sessions.models import FAILING
 
-from .text import SHORT_HASH, UNKNOWN, one_line, started_by, web_url
+from .text import SHORT_HASH, UNKNOWN, author_name, one_line, web_url
 
 _STATUSES = {
     "SUCCESSFUL": ("✔", "passed", "green"),
@@ -23,7 +24,6 @@ _STATUSES = {
 _PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
 RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
 """What the marks of a sparkline mean."""
-_RECENT_MARKS = 12  # length of the sparkline of a test
 
 
 def status_text(session: Session) -> Text:
@@ -48,9 +48,8 @@ def revision_text(session: Session) -> Text:
 
 
 def author_text(session: Session) -> Text:
-    """Return who started the CI run, or else the run in a short form, which links to its page: `GitHub 1234`."""
-    text, run_url = started_by(session)
-    return link(plain(text if run_url is None else text.replace(" run ", " ")), run_url)
+    """Return who started the CI run."""
+    return plain(author_name(session) or UNKNOWN)
 
 
 def name_text(key: TestKey) -> Text:
@@ -65,16 +64,9 @@ def sparkline(sessions: Sequence[Session]) -> Text:
     return Text.assemble(*(marks.get(session.status, _OTHER_MARK) for session in reversed(sessions)))
 
 
-def recent_marks(runs: Sequence[TestRun], keys: Iterable[TestKey]) -> dict[TestKey, Text]:
-    """Return one mark per session for each test, the newest on the right. `runs` are oldest first."""
-    marks = {key: Text() for key in keys}
-    for run in runs[-_RECENT_MARKS:]:
-        ran = [case for case in run.cases if case.status != TestStatus.SKIPPED]
-        passed = {case.key for case in ran}
-        failed = {case.key for case in ran if case.is_failing}
-        for key, text in marks.items():
-            text.append(*(_FAILED_MARK if key in failed else _PASSED_MARK if key in passed else _OTHER_MARK))
-    return marks
+def recent_marks(statuses: Iterable[TestStatus]) -> Text:
+    """Return one mark for each of the last statuses of a test, the newest on the right."""
+    return Text.assemble(*(_FAILED_MARK if status in FAILING else _PASSED_MARK for status in statuses))
 
 
 def plain(text: str | None) -> Text:

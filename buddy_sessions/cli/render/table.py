@@ -1,17 +1,15 @@
-"""Tables for terminals: the result of a command, the sessions of a suite, and a summary of many suites."""
+"""Tables for terminals: the result of a command, and the sessions of a suite."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from buddy_sessions import Session, SessionStatus, SuiteKey
-from buddy_sessions.analysis.completeness import count_failing
-from buddy_sessions.analysis.judgement import crash_text
+from buddy_sessions import Session, SuiteKey
+from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
 from .result import MAX_SESSIONS, Column, Item, Result
@@ -26,10 +24,9 @@ from .styled import (
     sparkline,
     status_text,
 )
-from .text import UNKNOWN, format_age, format_share, message_of, one_line, ref_name, session_duration
+from .text import UNKNOWN, format_age, message_of, one_line, ref_name, session_duration
 
 _GAP = 2  # characters between two columns
-_SUMMARY_MARKS = 12  # length of a sparkline in a table
 _TITLE_MARKS = 30  # length of a sparkline next to a title
 _MAX_WIDTH = 120  # of the table of sessions
 _MIN_CUT = 12  # to which a column is cut
@@ -57,7 +54,7 @@ def print_result(output: Output, result: Result) -> None:
 
 def _print_head(output: Output, result: Result) -> None:
     """Print the sessions that a result is about, or which ones these are."""
-    for session in (*filter(None, [result.old]), *result.sessions):
+    for session in (*result.old, *result.sessions):
         output.print_line(_session_line(result.suite, session))
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
@@ -105,24 +102,20 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
-    """Print a table of suites, whose keys are the first column.
-
-    A suite with a remark could not be read: it is below the table.
-    """
-    rows = [item.cells for item in items if not item.remark]
+    """Print a table of suites, whose keys are the first column, each with its remark below it."""
+    rows = [item.cells for item in items]
     widths = _fit(columns, _widths(columns, rows), output.width)
     if len(widths) <= 2 < len(columns):  # the names take the place of what is more important
         rows = [[cell for column, cell in zip(columns, row, strict=False) if not column.can_be_cut] for row in rows]
         columns = [column for column in columns if not column.can_be_cut]
         widths = _fit(columns, _widths(columns, rows), output.width)
-    if rows or not items:
-        _print_header(output, columns, widths)
-    for row in rows:
+    _print_header(output, columns, widths)
+    for row, item in zip(rows, items, strict=True):
         _print_row(output, columns, widths, row)
-    for item in items:
         if item.remark:
-            key, *name = item.cells
-            output.print_line(key, *(f"  {each}" for each in name), (f"  {one_line(item.remark)}", "red"))
+            remark = Text(f"  {one_line(item.remark)}", "yellow")
+            remark.truncate(output.width, overflow="ellipsis")
+            output.print_line(remark)
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:
@@ -218,7 +211,7 @@ class SessionTable:
             _print_header(self._output, _SESSION_COLUMNS, widths)
         now = datetime.now(UTC)
         for session in sessions:
-            failing = count_failing(session)
+            failing = session.failing_count
             cells = (
                 link(Text(str(session.relative_id), "bold"), session.html_url),
                 status_text(session),
@@ -236,63 +229,3 @@ class SessionTable:
         if sessions and marks > 0:
             self._title = Text.assemble(self._title, " " * _GAP, sparkline(sessions[:marks]))
         self._output.print_line(self._title)
-
-
-@dataclass
-class _SuiteCounts:
-    read: int = 0
-    verdicts: int = 0
-    passed: int = 0
-    newest: list[Session] = field(default_factory=list[Session])
-
-
-class SuiteSummary:
-    """A table with one row per suite: the number of sessions read, their pass rate, and the newest sessions."""
-
-    MAX_SUITES = 50
-
-    def __init__(self, *, only_new: bool = False) -> None:
-        self._only_new = only_new
-        self._counts: dict[SuiteKey, _SuiteCounts] = {}
-        self.first_suite: SuiteKey | None = None
-
-    def add(self, suite: SuiteKey, sessions: Sequence[Session]) -> None:
-        """Add the next sessions of a suite, newest first."""
-        self.first_suite = self.first_suite or suite
-        if (self._only_new and not sessions) or (suite not in self._counts and len(self._counts) > self.MAX_SUITES):
-            return
-        counts = self._counts.setdefault(suite, _SuiteCounts())
-        counts.read += len(sessions)
-        counts.verdicts += sum(session.has_verdict for session in sessions)
-        counts.passed += sum(session.status == SessionStatus.SUCCESSFUL for session in sessions)
-        counts.newest += sessions[: _SUMMARY_MARKS - len(counts.newest)]
-
-    def print_to(self, output: Output, *, exclude: Container[SuiteKey] = ()) -> None:
-        """Print the table, sorted by suite, without the suites in `exclude`. Print nothing without rows."""
-        items = [_summary_item(*counts) for counts in sorted(self._counts.items()) if counts[0] not in exclude]
-        if not items or len(self._counts) > self.MAX_SUITES:
-            return
-        count_title = "NEW" if self._only_new else "READ"
-        columns = (
-            Column("SUITE", is_number=False),
-            *map(Column, (count_title, "PASS")),
-            Column("LATEST", is_number=False),
-            Column("AGE"),
-            Column("RECENT", is_number=False),
-        )
-        _print_suites(output, columns, items)
-        output.print_line((f"PASS: the share that passed, of the sessions in {count_title} with a result", "dim"))
-        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
-
-
-def _summary_item(suite: SuiteKey, counts: _SuiteCounts) -> Item:
-    latest = counts.newest[0] if counts.newest else None
-    cells = (
-        plain(str(suite)),
-        f"{counts.read:,}",
-        format_share(counts.passed / counts.verdicts if counts.verdicts else None),
-        link(status_text(latest), latest.html_url) if latest else "",
-        format_age(latest.create_date, datetime.now(UTC)) if latest else "",
-        sparkline(counts.newest),
-    )
-    return Item(None, cells)

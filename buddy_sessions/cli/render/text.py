@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from buddy_sessions import CIProvider, Failure, RefType, Session, Stats
+from buddy_sessions import Failure, RefType, Session, Stats
 from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions.analysis.completeness import count_failing
+from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
 from buddy_sessions.analysis.failure_text import without_library_frames
-from buddy_sessions.analysis.judgement import ALL_BRANCHES, Cause
-from buddy_sessions.analysis.runs import CIRun, newest_streak
 
 UNKNOWN = "-"
 """The text of an unknown value."""
@@ -27,8 +26,7 @@ _REF_LABELS = {RefType.TAG: "tag ", RefType.PULL_REQUEST: "PR "}
 
 _MAX_FIELD = 120  # characters
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CI = {CIProvider.BUDDY: "Buddy", CIProvider.GITHUB_ACTION: "GitHub", CIProvider.CIRCLE_CI: "CircleCI"}
-_RUN_NUMBER = re.compile("/([0-9]{1,20})/?$")
+_COMMAND = re.compile(r"^(?=\s*::)|(?<=##)(?=\[)", re.MULTILINE)
 _WEB_URL = re.compile("https?://[!-~]+", re.IGNORECASE)
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -56,6 +54,11 @@ def one_line(text: str) -> str:
     return escape(" ".join(text.split()))
 
 
+def without_commands(text: str) -> str:
+    """Return a text in which no line is a workflow command of GitHub: `::` at its beginning, or `##[` anywhere."""
+    return _COMMAND.sub("\u200b", text)
+
+
 def web_url(url: str | None) -> str:
     """Return the URL if it is safe as a link: of the web, in plain ASCII; otherwise an empty text."""
     return url if url is not None and _WEB_URL.fullmatch(url) else ""
@@ -76,13 +79,6 @@ def format_age(moment: datetime | None, now: datetime) -> str:
         if seconds < limit:
             return f"{seconds // size} {unit} ago"
     return f"{seconds // _YEAR} y ago"
-
-
-def format_share(share: float | None) -> str:
-    """Return a share: `93 %`. Only all is 100 %, and only none is 0 %: otherwise 99 % or 1 %."""
-    if share is None:
-        return UNKNOWN
-    return f"{round(100 * share) if share in {0, 1} else min(99, max(1, round(100 * share)))} %"
 
 
 def format_moment(moment: datetime) -> str:
@@ -144,18 +140,9 @@ def session_duration(session: Session) -> str:
     return format_duration(session.duration) if session.is_finished and session.duration is not None else ""
 
 
-def started_by(session: Session) -> tuple[str, str | None]:
-    """Return who started the CI run. If that is not known, as on GitHub, return the run, and its URL.
-
-    For example, `("Ada Novak", None)` or `("GitHub run 1234", "https://…")`. The text is empty if both are not known.
-    """
-    if session.created_by is not None and session.created_by.name:
-        return session.created_by.name, None
-    if not session.ci_run_url:
-        return "", None
-    provider = _CI.get(session.ci_provider, "CI") if session.ci_provider else "CI"
-    number = _RUN_NUMBER.search(session.ci_run_url)
-    return f"{provider} run" + (f" {number[1]}" if number else ""), session.ci_run_url
+def author_name(session: Session) -> str:
+    """Return who started the CI run; empty if that is not known, as on GitHub."""
+    return (session.created_by.name or "") if session.created_by is not None else ""
 
 
 def origin(session: Session) -> str:
@@ -165,21 +152,21 @@ def origin(session: Session) -> str:
 
 def _origin(session: Session) -> list[str]:
     """Return the parts of the origin of a session that are known."""
-    author, run_url = started_by(session)
+    author = author_name(session)
     parts = [
         f"commit {cut(session.revision[:HASH])}" if session.revision else "",
-        f"by {cut(author)}" if author and run_url is None else author,
+        f"by {cut(author)}" if author else "",
         format_moment(session.create_date) if session.create_date else "",
     ]
     return list(filter(None, parts))
 
 
 def session_facts(session: Session) -> list[str]:
-    """Return what the tests of a session did, its branch and its origin. An unknown author is the text of its run."""
+    """Return what the tests of a session did, its branch and its origin."""
     tests = session.tests_count
     parts = [
         f"#{session.relative_id} {cut(session.status)}",
-        f"{count_failing(session) or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
+        f"{session.failing_count or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
         cut(ref_name(session)) if session.ref_name else "",
         *_origin(session),
         session_duration(session),
@@ -188,17 +175,30 @@ def session_facts(session: Session) -> list[str]:
     return list(filter(None, parts))
 
 
-def streak_facts(ci_runs: Sequence[CIRun]) -> str:
-    """Return whether a branch is red or green, and since when. `ci_runs` are those with a verdict, newest first."""
-    streak = newest_streak(ci_runs)
-    first, before = streak.first, streak.before
-    state = "red" if first.is_failing else "green"
-    text = f"{cut(ci_runs[0].session.branch or ALL_BRANCHES)} is {state} since {streak} ({origin(first)})"
-    text += f", {streak.length:,} CI runs in a row" if streak.length > 1 else ""
-    if before is not None:
-        text += f"; before that, #{before.relative_id} {'failed' if before.is_failing else 'passed'}"
-        text += f" ({origin(before)})"
-    return text
+def mark_of(test: FailingTest) -> str:
+    """Return in a word how a failing test compares with the baseline; "" without one."""
+    if test.since is not None and test.novelty == "known":
+        return f"failing since #{test.since.first.relative_id}"
+    return test.novelty or ""
+
+
+def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
+    """Return the marks of tests, and how many have each: `("new", 3), ("failing since #380", 7)`. `new` is first."""
+    counts = Counter(filter(None, map(mark_of, tests)))
+    return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
+
+
+def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
+    """Return why a failing test does not count; "" if it does."""
+    if test.entry is not None:
+        return f"quarantined until {test.entry.until}" + (f": {test.entry.reason}" if test.entry.reason else "")
+    if test.novelty == "retried":
+        return f"retried: it also passed in #{test.session.relative_id}"
+    if baseline is None or test.counts:
+        return ""
+    count = format_count(len(baseline.commits), "commit")
+    since = f", failing since #{test.since.first.relative_id}" if test.since is not None else ""
+    return f"{test.novelty}: failed in {test.failed_in} of the last {count} of {baseline.branch}{since}"
 
 
 def count_sessions(sessions: Sequence[Session]) -> str:
@@ -208,8 +208,6 @@ def count_sessions(sessions: Sequence[Session]) -> str:
     return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"
 
 
-def unread_text(sessions: Sequence[Session], what: str) -> str:
-    """Return that sessions are left out, because not all of their tests can be read; empty if there are none."""
-    if not sessions:
-        return ""
-    return f"left out {what}: {count_sessions(sessions)}; sync --cases all saves the tests that passed"
+def unread_text(sessions: Sequence[Session], reason: str) -> str:
+    """Return that sessions are left out; empty if there are none."""
+    return f"left out {count_sessions(sessions)}: {reason}" if sessions else ""

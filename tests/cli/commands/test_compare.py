@@ -77,14 +77,21 @@ def test_default_sessions(arguments: list[str], expected: tuple[int, int], fake:
     assert {row["change"]: row["relative_id"] for row in rows(out)} == {"removed": expected[0], "added": expected[1]}
 
 
-def test_jobs_of_one_run_are_not_compared(fake: FakeBuddy, call: Call) -> None:
-    """By default: the job that failed is compared with the run before."""
+def test_all_sessions_of_a_commit_are_compared(fake: FakeBuddy, call: Call) -> None:
+    """With those of the commit before. Of several, it is not known which one a test is from."""
     suite = fake.add_suite("acme", "shop", "a")
-    for number, run in enumerate([1, 1, 2, 2, 2], start=1):
+    for number, commit in enumerate("aabbb", start=1):
         case = failed("t4") if number == 4 else {"name": f"t{number}"}
-        suite.create(cases=[case], ci_run_url=f"https://ci/{run}")
-    found = {row["change"]: row["relative_id"] for row in rows(call("compare", SUITE).out)}
-    assert found == {"newly_failing": 4, "added": 4, "removed": 2}
+        suite.create(cases=[case], revision=commit * 40)
+    found = rows(call("compare", SUITE).out)
+    assert [(row["change"], row["name"]) for row in found] == [
+        ("newly_failing", "t4"),
+        *(("added", name) for name in ("t3", "t4", "t5")),
+        *(("removed", name) for name in ("t1", "t2")),
+    ]
+    assert {row["relative_id"] for row in found} == {None}
+    table = call("compare", SUITE, "--format", "table").out
+    assert [line.split()[1] for line in table.splitlines() if line.startswith(SUITE)] == ["#2", "#1", "#5", "#4", "#3"]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +113,10 @@ def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) 
     for output_format in ("jsonl", "table", "markdown"):
         result = call("compare", SUITE, "2", "--exit-code", "--format", output_format)
         assert result.code == code
-        verdict = {0: "green: ", 1: "red: "}.get(code, "error: ") if output_format == "markdown" or code == 5 else ""
-        assert result.err.partition(" ")[0] == verdict.strip()
+        verdict = {0: "green: ", 1: "red: ", 5: "no verdict: "}[code] if output_format == "markdown" else ""
+        warning = "warning: #2: not finished\n" if code == 5 else ""
+        assert result.err.startswith(f"{warning}{verdict}")
+        assert bool(result.err) == bool(warning + verdict)
         assert ("disk full" in result.out) is ("error_message" in new and output_format != "jsonl")
 
 
@@ -115,7 +124,7 @@ def test_session_without_an_earlier_one(fake: FakeBuddy, call: Call) -> None:
     fake.add_suite("acme", "shop", "a").create(cases=[failed("breaks")])
     code, out, err = call("compare", SUITE)
     assert (code, out) == (5, "")
-    assert err.startswith("error: nothing to compare #1 with: ")
+    assert re.fullmatch("error: nothing to compare [0-9a-f]{40} with: no older commit\n", err)
 
 
 @pytest.mark.usefixtures("suite")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 
 SUITE = "acme/shop/a"
@@ -52,7 +53,7 @@ CASES = {
     "fails for four runs": (
         "PPFEFF",
         [
-            "Failing since #3, 4 CI runs in a row",
+            "Failing since #3, 4 commits in a row",
             "#3: commit 000000000000",
             "Before that, #2 did not fail: commit 000000000000",
             "git log --oneline 000000000000..000000000000",
@@ -61,7 +62,7 @@ CASES = {
     "was repaired": (
         "PFPP",
         [
-            "Not failing since #3, 2 CI runs in a row",
+            "Not failing since #3, 2 commits in a row",
             "#3: commit 000000000000",
             "Before that, #2 failed: commit 000000000000",
             "git log --oneline 000000000000..000000000000",
@@ -70,9 +71,9 @@ CASES = {
     "fails in the only session": (
         "F",
         [
-            "Failing since #1 or earlier, 1 CI run",
+            "Failing since #1, 1 commit",
             "#1: commit 000000000000",
-            "No older CI run is listed",
+            "There is no older commit",
         ],
     ),
 }
@@ -92,40 +93,32 @@ def test_since_when_a_test_fails(
 @pytest.mark.parametrize(
     ("statuses", "other", "requests"),
     [
-        pytest.param("P" * 90 + "PFFFF", "PASSED", 9, id="four red sessions, then a green one"),
-        pytest.param("P" * 90 + "PFFFF", "FAILED", 11, id="four red sessions, then one with other failures"),
+        pytest.param("P" * 90 + "PFFFF", "PASSED", 5, id="four red sessions, then a green one"),
+        pytest.param("P" * 90 + "PFFFF", "FAILED", 6, id="four red sessions, then one with other failures"),
         pytest.param("F" + "P" * 30, "PASSED", 2, id="no failure among ten green sessions"),
-        pytest.param("P" * 30, "FAILED", 22, id="no failure among ten red sessions"),
+        pytest.param("P" * 30, "FAILED", 12, id="no failure among ten red sessions"),
     ],
 )
 def test_requests(
     statuses: str, other: str, requests: int, suite: FakeSuite, options: Any, fake: FakeBuddy, call: Call
 ) -> None:
-    """One for the list, two for each red session back to the change; one for 100 tests if none of them is the test."""
+    """One for the list, one for each red session back to the change; one for 100 tests if none of them is the test."""
     add(suite, statuses, other=other)
     arguments = options()
-    is_unknown = options.source == "failed" and "F" not in statuses
+    is_unknown = options.source == "failed" and "F" not in statuses[-10:]
     assert call("history", SUITE, "pays", *arguments).code == (2 if is_unknown else 0)
     assert len(fake.requests) == (0 if arguments else requests)
 
 
 def test_streak_is_longer_than_the_searched_runs(suite: FakeSuite, call: Call) -> None:
     add(suite, "P" + "F" * 15)
-    assert "Failing since #2, 15 CI runs in a row\n" in call("history", SUITE, "pays", "--format", "table").out
+    assert "Failing since #2, 15 commits in a row\n" in call("history", SUITE, "pays", "--format", "table").out
     add(suite, "P" * 15)
     for arguments, title in (
-        ([], "Did not fail in 10 CI runs, since #22 or earlier\n"),
-        (["--last", "16"], "Not failing since #17, 15 CI runs in a row\n"),
+        ([], "Did not fail in 10 commits, since #22 or earlier\n"),
+        (["--last", "16"], "Not failing since #17, 15 commits in a row\n"),
     ):
         assert title in call("history", SUITE, "pays", "--format", "table", *arguments).out
-
-
-def test_older_runs_that_are_not_saved(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    add(suite, "FFF")
-    options = ["--db", str(tmp_path / "sessions.db")]
-    assert call("sync", SUITE, *options, "--cases", "failed", "--after", "1").code == 0
-    out = call("history", SUITE, "pays", "--format", "table", *options).out
-    assert "Failing since #2 or earlier, 2 CI runs in a row\n" in out
 
 
 def test_more_runs_than_one_list_has(suite: FakeSuite, call: Call) -> None:
@@ -133,7 +126,7 @@ def test_more_runs_than_one_list_has(suite: FakeSuite, call: Call) -> None:
     for _ in range(120):
         suite.create("dev", cases=[{"name": "other"}])
     add(suite, "F")
-    assert "Failing since #2, 2 CI runs in a row\n" in call("history", SUITE, "pays", "--format", "table").out
+    assert "Failing since #2, 2 commits in a row\n" in call("history", SUITE, "pays", "--format", "table").out
 
 
 class TestMatrix:
@@ -143,43 +136,30 @@ class TestMatrix:
     def matrix(self, suite: FakeSuite) -> None:
         for number, status in enumerate("PFF", 1):
             for job, letter in (("browser", "-"), ("server", status)):
-                add(suite, letter, ci_run_url=f"https://ci.example/{number}", id=f"{job}{number}")
+                add(suite, letter, revision=revision(number), id=f"{job}{number}")
 
     @pytest.mark.usefixtures("matrix")
-    def test_unit_is_the_ci_run(self, options: Any, call: Call) -> None:
+    def test_unit_is_the_commit(self, options: Any, call: Call) -> None:
         out = call("history", SUITE, "pays", *options()).out
         assert [(row["session_id"], row["status"]) for row in rows(out)][:2] == [
             ("server3", "FAILED"),
             ("server2", "FAILED"),
         ]
-        assert "Failing since #4, 2 CI runs" in call("history", SUITE, "pays", "--format", "table").out
+        assert "Failing since #4, 2 commits" in call("history", SUITE, "pays", "--format", "table").out
 
     def test_test_that_fails_in_one_job_of_two(self, suite: FakeSuite, options: Any, call: Call) -> None:
         for number, statuses in enumerate(("PP", "FP", "FP"), 1):
-            add(suite, statuses, ci_run_url=f"https://ci.example/{number}")
+            add(suite, statuses, revision=revision(number))
         found = rows(call("history", SUITE, "pays", *options()).out)
         assert [(row["relative_id"], row["status"]) for row in found][:2] == [(5, "FAILED"), (3, "FAILED")]
 
-    @pytest.mark.usefixtures("matrix")
-    def test_run_that_has_not_finished_says_nothing(self, suite: FakeSuite, options: Any, call: Call) -> None:
-        """The job that runs the test is not done."""
-        add(suite, "-", ci_run_url="https://ci.example/4")
-        suite.create(status="IN_PROGRESS", ci_run_url="https://ci.example/4")
-        out = call("history", SUITE, "pays", "--format", "table", *options()).out
-        assert "Failing since #4, 2 CI runs" in out
-
 
 def test_rows(suite: FakeSuite, options: Any, call: Call) -> None:
-    """Of a database with all tests, those of the sessions in which it ran."""
+    """They end where the test began to fail."""
     add(suite, "FPS-PF")
     code, out, err = call("history", SUITE, "pays", *options())
     found = rows(out)
-    found_by: dict[str, list[tuple[int, str | None, float | None]]] = {
-        "api": [(6, "FAILED", 0.5), (5, None, None)],
-        "failed": [(6, "FAILED", 0.5), *((number, None, None) for number in (5, 4, 3, 2)), (1, "FAILED", 0.5)],
-        "all": [(6, "FAILED", 0.5), (5, "PASSED", 0.5), (2, "PASSED", 0.5), (1, "FAILED", 0.5)],
-    }
-    expected = found_by[options.source]
+    expected = [(6, "FAILED", 0.5), (5, None, None)]
     assert (code, err, [(row["relative_id"], row["status"], row["time"]) for row in found]) == (0, "", expected)
     newest = suite.sessions[0]
     assert (
@@ -205,18 +185,15 @@ def test_rows(suite: FakeSuite, options: Any, call: Call) -> None:
 def test_test_that_does_not_fail(name: str, suite: FakeSuite, call: Call) -> None:
     add(suite, ("F" if "old" in name else "P") + "P" * 11)
     found = rows(call("history", SUITE, "pays").out)
-    assert [row["status"] for row in found] == ["PASSED"] + [None] * 9
+    assert [row["status"] for row in found] == [None] * 10
 
 
 def test_other_branches(suite: FakeSuite, options: Any, call: Call) -> None:
     add(suite, "P")
     add(suite, "F", branch="fix")
     arguments = options()
-    for branch, statuses in (
-        (["--branch", "fix"], ["FAILED"]),
-        (["--all-branches"], ["FAILED", None if options.source != "all" else "PASSED"]),
-    ):
-        assert [row["status"] for row in rows(call("history", SUITE, "pays", *branch, *arguments).out)] == statuses
+    found = rows(call("history", SUITE, "pays", "--branch", "fix", *arguments).out)
+    assert [row["status"] for row in found] == ["FAILED"]
     code, out, err = call("history", SUITE, "pays", "--branch", "none", *arguments)
     assert (code, out, "no session of branch 'none'" in err) == (5, "", True)
 
@@ -234,17 +211,11 @@ class TestNames:
     def test_unknown_test(self, options: Any, call: Call) -> None:
         arguments = options()
         code, out, err = call("history", SUITE, "none", *arguments)
-        searched = "searched: all tests of #1, and the failures of 10 CI runs\n"
-        if arguments:
-            searched = "searched: the tests in the database; sync --cases failed saves only those that have failed\n"
-        message = "error: no test is named 'none': write a part of the name that is shown\n"
-        assert (code, out, err) == (2, "", message + searched)
-
-
-def test_same_commit_is_named(suite: FakeSuite, call: Call) -> None:
-    for status in "PF":
-        add(suite, status, revision="f00d" * 10, ci_run_url=f"https://ci.example/{status}")
-    assert call("history", SUITE, "pays", "--format", "table").out.endswith("\nBoth are of the same commit\n")
+        message = "no test is named 'none': write a part of the name that is shown\n"
+        message += "searched: the failures of 1 commit, and all tests of the newest one\n"
+        if options.source == "failed":
+            message = f"the test cases of #1 of {SUITE} were not saved: sync with --cases all\n"
+        assert (code, out, err) == (2, "", f"error: {message}")
 
 
 def test_revision_that_is_no_hash_is_not_in_a_command(suite: FakeSuite, call: Call) -> None:
@@ -254,49 +225,30 @@ def test_revision_that_is_no_hash_is_not_in_a_command(suite: FakeSuite, call: Ca
     assert ("Failing since #2" in out, "git log" in out) == (True, False)
 
 
-def test_session_that_lists_too_few_failures_is_left_out(suite: FakeSuite, call: Call) -> None:
-    """The test may be the one that is missing."""
-    add(suite, "P")
-    add(suite, "-", other="FAILED", failed_count=2)
-    add(suite, "F")
-    code, out, err = call("history", SUITE, "pays")
-    assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
-    assert err.endswith("warning: left out 1 session, #2: fewer failing tests are listed than counted\n")
-
-
-def test_session_that_cannot_be_read_did_not_pass(suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
-    """Otherwise, the test seems to have begun to fail after it."""
-    add(suite, "FFF")
-    second = suite.sessions[1]["id"]
-    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{second}/cases" in request.path else None
-    code, out, err = call("history", SUITE, "pays")
-    assert (code, [row["relative_id"] for row in rows(out)]) == (0, [3, 1])
-    assert err.endswith("left out 1 session, #2: the failing tests cannot be read\n")
-    fake.on_request = lambda request: fake.inject(Fault.status(404)) if request.path.endswith("/cases") else None
-    error = f"error: the finished sessions of {SUITE} were deleted: try again later\n"
-    assert call("history", SUITE, "pays") == (5, "", error)
-
-
-@pytest.mark.parametrize("cases", [None, "failed"])
-def test_newest_session_that_was_not_saved_is_an_error(
-    cases: Any, suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path
+def test_newest_session_that_was_not_saved_is_named(
+    suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path
 ) -> None:
-    """Otherwise an older one looks like the newest, or nothing fails."""
+    """Otherwise an older one looks like the newest."""
     path = tmp_path / "sessions.db"
     add(suite, "F")
-    sync_database(fake, path, cases=cases)
-    add(suite, "P")
     sync_database(fake, path)
     code, out, err = call("history", SUITE, "pays", "--db", str(path))
-    assert (code, out, err.endswith(f"--db {path} --cases failed\n")) == (2, "", True)
+    message = f"error: the test cases of #1 of {SUITE} were not saved: sync with --cases all\n"
+    assert (code, out, err) == (2, "", message)
+    sync_database(fake, path, cases="failed")
+    add(suite, "F")
+    sync_database(fake, path)
+    code, out, err = call("history", SUITE, "pays", "--db", str(path))
+    assert (code, [row["relative_id"] for row in rows(out)]) == (0, [1])
+    assert err == "warning: left out 1 session, #2: not all of their failing tests can be read\n"
 
 
 def test_table_and_markdown_are_limited(suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
-    add(suite, "PF" * 15)
+    add(suite, "F" * 30)
     sync_database(fake, tmp_path / "sessions.db", cases="all")
     words = ("history", SUITE, "pays", "--db", str(tmp_path / "sessions.db"), "--format")
     code, out, err = call(*words, "table")
-    assert (code, len(out.splitlines()), err) == (0, 27, "for the other 10 CI runs add --limit N\n")
+    assert (code, len(out.splitlines()), err) == (0, 26, "for the other 10 commits add --limit N\n")
     lines = call(*words, "markdown", "--limit", "1").out.splitlines()
-    assert lines[2] == "## Failing since <code>#30</code>, 1 CI run"
-    assert lines[-1].startswith("- <code>&#35;30</code>, ✘ failed, commit 0000000, ")
+    assert lines[2] == "## Failing since <code>#1</code>, 30 commits in a row"
+    assert re.match(r'- <a href="https://\S+"><code>#30</code></a>, ✘ failed, commit 0000000, ', lines[-1])

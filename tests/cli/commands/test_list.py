@@ -15,7 +15,7 @@ from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.styled import RECENT_LEGEND
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, interrupt_at_request, lines_at_each_request, numbers, rows
+from helpers.command_line import Call, lines_at_each_request, numbers, rows
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 SUITE = "/".join(KEY)
@@ -75,13 +75,6 @@ def test_failed_read(fake: FakeBuddy, call: Call) -> None:
     fake.on_request = lambda request: fake.inject(Fault.status(501)) if request.page == 2 else None
     code, out, err = call("list", SUITE)
     assert (code, numbers(out), err.count("\n")) == (7, [*range(250, 150, -1)], 1)
-
-
-@pytest.mark.usefixtures("suite")
-def test_interrupt(fake: FakeBuddy, call: Call) -> None:
-    interrupt_at_request(fake, 2)
-    code, out, err = call("list", SUITE)
-    assert (code, len(numbers(out)), err) == (130, 100, "")
 
 
 def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
@@ -150,7 +143,7 @@ def test_character_that_the_encoding_lacks_is_replaced(fake: FakeBuddy, monkeypa
         ("--status successful --limit 1", [1], 3),
         ("--status error --limit 2", [250, 249], 1),
         ("--status skipped", [], 3),
-        ("--status in-progress --branch fix", [251], 3),
+        ("--status in-progress --branch fix", [251], 2),
     ],
 )
 def test_status_selects_sessions(arguments: str, found: list[int], requests: int, fake: FakeBuddy, call: Call) -> None:

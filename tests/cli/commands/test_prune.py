@@ -32,7 +32,6 @@ def database(fake: FakeBuddy, tmp_path: Path) -> Path:
     ("arguments", "message", "counts"),
     [
         (["prune", "--keep", "5d"], r"Deleted 5 old sessions from .*\.db, which has \d\.\d MB now\n", (5, 5)),
-        (["prune", "--keep", "24h", "--cases-only"], "Deleted the test cases of 9 old sessions from ", (10, 1)),
         (["sync", "acme/shop/a", "--keep", "1w", "--cases", "failed"], "1 suite, 0 new or changed sessions, ", (7, 7)),
     ],
     ids=lambda value: " ".join(value[::2]) if isinstance(value, list) else None,

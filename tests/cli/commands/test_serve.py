@@ -68,10 +68,10 @@ def test_uploads_are_judged() -> None:
         upload(environment, [{**case, "status": "PASSED"}], ref_type="BRANCH", ref_name="main", revision=main)
         upload(environment, [{**case, "status": "FAILED"}], ref_type="BRANCH", ref_name="try", revision=change)
         waited = run_process(environment, "wait", SUITE, "--revision", change, "--json")
-        judged = run_process(environment, "failures", SUITE, change, "--baseline", "main", "--exit-code", "--json")
+        judged = run_process(environment, "gate", SUITE, "--revision", change, "--format", "jsonl")
     assert [(row["relative_id"], row["status"]) for row in rows(waited.out)] == [(2, "ERROR")]
     assert judged.code == 1
-    assert [(row["name"], row["baseline"]) for row in rows(judged.out)] == [("adds", "new")]
+    assert [(row["name"], row["novelty"]) for row in rows(judged.out)] == [("adds", "new")]
 
 
 def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:

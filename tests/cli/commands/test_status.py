@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,15 @@ def suites(fake: FakeBuddy) -> list[FakeSuite]:
     ]
     red.create("main", status="SUCCESSFUL", create_date=HOURS[3], finish_date=None)
     red.create("main", status="ERROR", create_date=HOURS[2], revision="cafe" * 10, created_by={"name": "Ann"})
-    red.create("main", status="ERROR", create_date=HOURS[1], revision="beef" * 10, created_by={"name": "Bo"})
+    red.create(
+        "main",
+        status="ERROR",
+        create_date=HOURS[1],
+        revision="beef" * 10,
+        created_by={"name": "Bo"},
+        failed_count=6,
+        error_count=1,
+    )
     red.create("feature", status="SUCCESSFUL")
     red.create("main", status="IN_PROGRESS")
     green.create("main", status="SUCCESSFUL", create_date=HOURS[48], finish_date=None, revision=None, created_by=None)
@@ -43,14 +52,14 @@ def table(out: str) -> list[list[str]]:
 
 
 def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "120")
     options = source()
     code, out, err = call("status", *(options or ["acme/shop"]), "--format", "table")
     assert (code, err) == (0, "")
-    assert options or len(fake.requests) == 8  # the list of an empty suite is read again
-    heading, *found, _, title = table(out)
-    assert heading == ["SUITE", "NAME", "STATUS", "SINCE", "AGE", "COMMIT", "AUTHOR"]
-    assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "#2", "2 h ago", "cafecaf", "Ann"]
+    assert options or len(fake.requests) == 6  # the suites, and one for each
+    heading, *found, _, title, remark, other = table(out)
+    assert heading == ["SUITE", "NAME", "STATUS", "FAIL", "SINCE", "AGE", "COMMIT", "AUTHOR"]
+    assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "7", "#2", "2 h ago", "cafecaf", "Ann"]
     assert found[-1] == ["acme/shop/green", "End-to-end", "main is green", "#1 or earlier", "2 d ago", "-", "-"]
     assert sorted(found[1:-1]) == [
         ["acme/shop/empty", "New", "no session"],
@@ -58,6 +67,7 @@ def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monke
         ["acme/shop/tags", "Releases", "no main branch"],
     ]
     assert title == ["5 suites: 1 red, 1 green, 3 without a verdict"]
+    assert [remark, other] == [["acme/shop/red: #5 is running"], ["acme/shop/running: #1 is running"]]
 
 
 def test_rows_for_programs(call: Call) -> None:
@@ -71,6 +81,8 @@ def test_rows_for_programs(call: Call) -> None:
         "branch": "main",
         "status": "red",
         "is_stale": False,
+        "failing_tests": 7,
+        "cause": None,
         "session": 3,
         "html_url": red["html_url"],
         "since": 2,
@@ -81,7 +93,7 @@ def test_rows_for_programs(call: Call) -> None:
         "synced_at": None,
         "missing_since": None,
         "error": None,
-        "remark": None,
+        "remark": "#5 is running",
     }
     assert red == expected
     assert list(red) == list(expected)
@@ -103,7 +115,6 @@ def test_rows_for_programs(call: Call) -> None:
         ("acme/shop/green --exit-code --max-age 3d", 0, 1),
         ("acme/shop/tags acme/shop/empty --exit-code --max-age 24h", 0, 2),
         ("acme/shop/red --branch feature --exit-code", 0, 1),
-        ("acme/shop/tags --all-branches --exit-code", 1, 1),
     ],
 )
 def test_exit_code_and_filter(arguments: str, code: int, shown: int, call: Call) -> None:
@@ -115,19 +126,19 @@ def test_exit_code_and_filter(arguments: str, code: int, shown: int, call: Call)
     ("arguments", "codes", "code"),
     [
         ("acme/shop", {"red": 404}, 3),
-        ("acme/shop --exit-code", {"green": 404}, 1),
+        ("acme/shop --exit-code", {"green": 404}, 3),
         ("acme/shop --exit-code", {"red": 404}, 3),
         ("acme/shop --exit-code", {"green": 403}, 4),
         ("acme/shop/red", {"red": 404}, 7),
         ("acme/shop acme/none", {}, 3),
-        ("acme/shop acme/none --exit-code", {}, 1),
+        ("acme/shop acme/none --exit-code", {}, 3),
     ],
     ids=str,
 )
 def test_one_code_for_many_suites(
     arguments: str, codes: dict[str, int], code: int, fake: FakeBuddy, call: Call
 ) -> None:
-    """4 before 1 before 3 before 0. A suite that cannot be read is listed with its error, a project on stderr."""
+    """4 before 3 before 1 before 0. A suite that cannot be read is listed with its error, a project on stderr."""
 
     def fail(request: Any) -> None:
         for name, status in codes.items():
@@ -142,17 +153,58 @@ def test_one_code_for_many_suites(
     assert all((row["status"], row["since"]) == (None, None) for row in failed.values())
     assert ("failed: acme/none: Project not found (404)" in result.err) == ("acme/none" in arguments)
     shown = call("status", *arguments.split(), "--format", "table").out
-    assert all(re.search(rf"^acme/shop/{name}  .*\({status}\)", shown, re.MULTILINE) for name, status in codes.items())
+    assert all(
+        re.search(rf"^acme/shop/{name}  .*not read\n  .*\({status}\)", shown, re.MULTILINE)
+        for name, status in codes.items()
+    )
 
 
-def test_markdown_of_many_suites(call: Call) -> None:
+def test_markdown_of_many_suites(call: Call, suites: list[FakeSuite]) -> None:
     out = call("status", "acme/shop", "--format", "markdown").out
     assert out.splitlines()[0] == "<!-- buddy-sessions status -->"
     assert "## ❌ 5 suites: 1 red, 1 green, 3 without a verdict" in out
-    assert (
-        "- acme/shop/red, Unit tests, main is red, since <code>&#35;2</code>, 2 h ago, commit cafecaf, by Ann\n" in out
-    )
+    url = suites[1].sessions[2]["html_url"]
+    red = f'- <a href="{url}">acme/shop/red</a>, Unit tests, main is red, 7 failing, since <code>#2</code>, 2 h ago'
+    assert f"{red}, commit cafecaf, by Ann\n" in out
     assert "- acme/shop/tags, Releases, no main branch\n" in out
+
+
+def test_markdown_fits_in_a_message(fake: FakeBuddy, call: Call) -> None:
+    """The suites that turned red last are the ones that are kept."""
+    for number in range(100):
+        suite = fake.add_suite("acme", "api", f"{number:03}", name="é" * 99)
+        suite.create("main", status="ERROR", create_date=HOURS[48] if number < 90 else HOURS[1])
+    out = call("status", "acme/api", "--format", "markdown").out
+    assert 2_800 < len(out.encode()) <= 4_000
+    shown = re.findall(r">acme/api/(\d+)<", out)
+    assert all(90 <= int(number) < 100 for number in shown[:10])
+    assert f"… and {100 - len(shown)} more suites" in out
+
+
+@pytest.mark.parametrize("output_format", ["table", "jsonl", "markdown"])
+def test_causes_of_red_suites(output_format: str, source: Source, fake: FakeBuddy, call: Call) -> None:
+    """One message of each red suite is read."""
+    for name, cases in {"x": [{"name": "a", "status": "FAILED", "message": "disk full"}] * 9, "y": []}.items():
+        suite = fake.add_suite("acme", "api", name)
+        suite.create("main", status="ERROR", cases=cases, error_message="" if cases else "out of memory")
+    options = source("failed")
+    arguments = [*([] if options else ["-w", "acme", "-p", "api"]), *options]
+    code, out, err = call("status", *arguments, "acme/api", "--why", "--format", output_format)
+    assert (code, err) == (0, "")
+    causes = ["AssertionError: disk full", "#1 failed without a failing test: out of memory"]
+    if output_format == "jsonl":
+        assert [row["cause"] for row in rows(out)] == causes
+    else:
+        assert all(cause in re.sub("<.*?>", "", unescape(out)) for cause in causes)
+    assert options or len([each for each in fake.requests if "/test-groups/" in each.path]) == 1
+
+
+def test_highest_number_of_failing_tests_of_several_sessions(fake: FakeBuddy, call: Call) -> None:
+    suite = fake.add_suite("acme", "api", "x")
+    for count in (3, 5):
+        suite.create("main", status="ERROR", revision="feed" * 10, failed_count=count, error_count=0)
+    assert " at least 5 " in call("status", "acme/api", "--format", "table").out
+    assert rows(call("status", "acme/api").out)[0]["failing_tests"] == 5
 
 
 def test_deleted_suite_of_a_database(fake: FakeBuddy, suites: list[FakeSuite], call: Call, tmp_path: Path) -> None:

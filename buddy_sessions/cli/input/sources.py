@@ -1,0 +1,88 @@
+"""What answers a command: a client, or a database; and the suites and sessions that its arguments name there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    SessionStore,
+    SuiteKey,
+    parse_session_url,
+)
+from buddy_sessions.analysis.branches import suggest_branches
+from buddy_sessions.questions.named_sessions import LATEST, validate_session_name
+
+from ..options import Connection, Question
+from ..render.console import Output
+from .keys import KeyDefaults, Target, choose_suite, select_keys
+from .paths import find_database
+
+Answers: TypeAlias = BuddyClient | SessionStore
+
+
+@asynccontextmanager
+async def open_source(
+    *, db: Path | None, connection: Connection, messages: Output, max_wait: float = 300.0
+) -> AsyncIterator[Answers]:
+    """Open the database `db`, or a client if it is None."""
+    if db is not None:
+        find_database(db)
+        async with SessionStore(db) as store:
+            yield store
+    else:
+        async with connection.open_client(messages, max_wait=max_wait) as buddy:
+            yield buddy
+
+
+@asynccontextmanager
+async def open_suite(
+    target: Target, *, db: Path | None, connection: Connection, messages: Output
+) -> AsyncIterator[tuple[Answers, SuiteKey]]:
+    """Open what answers questions about the suite `target`. `messages` shows the progress."""
+    with messages.progress(enabled=db is None):
+        async with open_source(db=db, connection=connection, messages=messages) as source:
+            yield source, await find_suite(source, target, db)
+
+
+@asynccontextmanager
+async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
+    """Open what answers a question about the suite that `key` names, and the console for messages."""
+    access, messages = question.access, question.access.verbosity.open()
+    target = access.defaults.parse_target(key)
+    async with open_suite(target, db=question.db, connection=access.connection, messages=messages) as (source, suite):
+        yield source, suite, messages
+
+
+async def find_suite(source: Answers, target: Target, db: Path | None = None) -> SuiteKey:
+    """Return the suite. Raises ConfigError for a project, which names its suites, and for what was not saved."""
+    if isinstance(source, SessionStore):
+        suites = await source.suites()
+        select_keys([suite.key for suite in suites], [target], db)
+        return choose_suite(target, suites)
+    return target if isinstance(target, SuiteKey) else choose_suite(target, await source.suites(*target))
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str]:
+    """Return the suite of a key, and the name of a session: `latest` if neither `key` nor `session` names one."""
+    target = defaults.parse_target(key)
+    is_session = "://" in key and isinstance(target, SuiteKey) and parse_session_url(key)[1] is not None
+    if session is None:
+        return target, key if is_session else LATEST
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return target, parse_session_of(target, session)
+
+
+def parse_session_of(suite: Target, text: str) -> str:
+    """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
+    return str(validate_session_name(text, suite)) if isinstance(suite, SuiteKey) else text
+
+
+async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
+    """Return what `suggest_branches` does for the newest sessions of a suite: one request."""
+    return suggest_branches(branch, suite, await buddy.sessions(suite, max_sessions=100).collect())
