@@ -148,22 +148,15 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the guides and the reference as one site in `build/docs`, with `llms.txt`. A warning is an error."""
-    session.install("-e", ".", *groups("docs"))
+    session.install("-e", ".[cli]", *groups("docs"))
     session.run("mkdocs", "build", "--strict", "-f", ".github/site/mkdocs.yml", env={"NO_MKDOCS_2_WARNING": "1"})
-
-
-@nox.session(name="help")
-def help_page(session: nox.Session) -> None:
-    """Write the help of every command to `buddy_sessions/cli/HELP.md`."""
-    session.install("-e", ".[cli]")
-    session.run("python", ".github/site/help.py", "buddy_sessions/cli/HELP.md")
 
 
 @nox.session
 def pictures(session: nox.Session) -> None:
     """Make the pictures of the README. Needs Chromium and its chromedriver."""
     session.install("-e", ".[cli,report]", *groups("pictures"))
-    session.run("python", ".github/site/pictures.py")
+    session.run("python", ".github/site/pictures.py", env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -59,13 +59,18 @@ def _count_open() -> tuple[int, int]:
 
 
 def text_of_error(error: BaseException) -> str:
-    """Return all text that an error may expose, including the local variables of the package's frames."""
+    """Return all text that an error may expose, including the local variables of the package's frames.
+
+    A variable that is text is not hidden by its `repr`: rich and structlog cut it before.
+    """
     trace = error.__traceback__
     while trace and not trace.tb_frame.f_globals["__name__"].startswith("buddy_sessions"):
         trace = trace.tb_next
     report = traceback.TracebackException(type(error), error, trace, capture_locals=True)
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
+    variables = [value for frame in frames for value in frame.f_locals.values() if isinstance(value, str)]
     texts = [str(each) + repr(each) + repr(each.args) + repr(each.__dict__) for each in _related_errors(error)]
-    return "".join([*report.format(), *texts])
+    return "".join([*report.format(), *texts, *variables])
 
 
 def _related_errors(error: BaseException | None) -> Iterator[BaseException]:

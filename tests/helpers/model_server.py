@@ -37,6 +37,7 @@ class ModelServer:
 
     Attributes:
         rows: The sessions that exist, newest first: each was created a minute after the one before.
+        expired: The ids of those that were deleted because they were old.
         requests: The number of requests so far.
         created: The number of sessions created so far, also before the suite was created again.
         wrong: The share of responses that are wrong.
@@ -49,6 +50,7 @@ class ModelServer:
 
     def __init__(self, random: Random) -> None:
         self.rows: list[Session] = []
+        self.expired: set[str] = set()
         self.requests = 0
         self.wrong = 0.0
         self.kinds: tuple[str, ...] = WRONG_RESPONSES
@@ -81,9 +83,12 @@ class ModelServer:
             self.rows.insert(0, self._new_state(session))
         self._remember()
 
-    def skip(self, count: int) -> None:
-        """Leave some numbers out."""
-        self._highest += count
+    def retain(self, share: float) -> None:
+        """Keep a share of the sessions, the newest ones, and delete the others."""
+        count = round(share * len(self.rows))
+        self.expired.update(session.id for session in self.rows[count:])
+        del self.rows[count:]
+        self._remember()
 
     def change(self, offset: int) -> None:
         """Finish or reopen a session."""
@@ -101,7 +106,7 @@ class ModelServer:
 
     def recreate(self, count: int) -> None:
         """Delete the suite, and create another one with the same name."""
-        self.rows, self._highest = [], 0
+        self.rows, self.expired, self._highest = [], set(), 0
         self._history = [[]]
         self.create(count)
 

@@ -60,11 +60,9 @@ class DatabaseCopy:
         if session is not None:
             values = session, change.missing_since, change.deleted_at, change.failures
             self.sessions[change.suite, session.id] = values
-        for key, (saved, *marks, _) in list(self.sessions.items()):
+        for key, (saved, *_) in list(self.sessions.items()):
             if session is None and key[0] == change.suite and (before is None or is_before(saved, before)):
                 del self.sessions[key]
-                if change.cases_only:
-                    self.sessions[key] = (saved, *marks, None)
         assert change.position > self.position
         self.position = change.position
 

@@ -1,0 +1,1 @@
+"""Simulated histories of CI, of which the truth is known."""
