@@ -59,7 +59,7 @@ def test_status_error_says_cause_advice_and_url(error: StatusError, message: str
 
 def test_advice_names_the_setting() -> None:
     assert "region" in str(AuthenticationError(status=401))
-    assert "UNIT_TEST_INFO" in str(ForbiddenError(status=403))
+    assert "scope UNIT_TEST_READ (older name UNIT_TEST_INFO)" in str(ForbiddenError(status=403))
     assert "max_wait" in str(RateLimitError())
 
 
@@ -94,6 +94,7 @@ def test_harvest_error_groups_the_failures() -> None:
         ConfigError("no"),
         DecodeError("bad", page=1, item=2, field="id"),
         RateLimitError(messages=["slow down"], url="u", retry_after=3.0),
+        ForbiddenError(messages=["no"], scopes=["WORKSPACE"], accepted_scopes=["UNIT_TEST_READ"]),
         WaitTimeoutError("too late"),
         HarvestError({KEY: NotFoundError(status=404, url="u")}),
     ],

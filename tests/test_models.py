@@ -65,9 +65,11 @@ def test_unknown_enum_value_is_kept(enum: Any) -> None:
 def test_finished_and_failing(
     status: str, finish_date: datetime | None, finished: bool, failing: bool, failed_count: int | None
 ) -> None:
-    """An unknown status is finished if there is a finish date. Counts say nothing: only the status fails a session."""
+    """A session with an unknown status is finished if it has a finish date, and then red if it has failing tests."""
     one = session(status=SessionStatus(status), finish_date=finish_date, failed_count=failed_count)
-    assert (one.is_finished, one.is_failing) == (finished, failing)
+    is_red = failing or (status == "TIMED_OUT" and failed_count == 2)
+    assert (one.is_finished, one.is_failing) == (finished, is_red)
+    assert one.has_verdict == (is_red or status == "SUCCESSFUL")
 
 
 COUNTS = {"tests_count": 10, "failed_count": 2, "skipped_count": 1, "error_count": 3}

@@ -11,7 +11,6 @@ import asyncio
 import doctest
 import importlib
 import inspect
-import json
 import os
 import re
 import signal
@@ -132,12 +131,11 @@ async def test_own_tests_can_be_tried(fake: FakeBuddy, tmp_path: Path) -> None:
         elif not command.startswith("npm install "):
             results.append(await asyncio.to_thread(run, command))
     assert [result.returncode for result in results] == [0, 0, 0, 1], results
-    (failure,) = results[-1].stdout.splitlines()
-    assert json.loads(failure).items() >= {"name": "fails", "baseline": "new"}.items()
+    assert "Fails: 1 new failure\n" in results[-1].stdout
 
 
 @pytest.mark.parametrize(
-    "module", ["models", "analysis", "analysis.baseline", "analysis.branches", "analysis.causes", "analysis.history"]
+    "module", ["models", "analysis", "analysis.branches", "analysis.causes", "analysis.quarantine"]
 )
 def test_examples_of_docstrings_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(f"buddy_sessions.{module}"))
@@ -176,7 +174,7 @@ def test_map_of_the_code_is_complete() -> None:
 
 
 def test_readme_is_read_in_a_few_minutes() -> None:
-    assert len(README.split()) <= 1400
+    assert len(README.split()) <= 1200
 
 
 def test_two_commands() -> None:
