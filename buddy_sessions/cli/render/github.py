@@ -10,7 +10,7 @@ from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.failure_text import find_place
 
 from .result import Item, Result
-from .text import cut, message_of, one_line, trace_of
+from .text import cut, trace_of
 
 _MAX_COMMANDS = 10
 """GitHub shows no more of a step."""
@@ -36,8 +36,7 @@ def _command_of(item: Item) -> str:
     found = find_file(place[0], Path()) if place is not None else None
     where = {"file": found, "line": str(place[1])} if place is not None and found is not None else {}
     title = cut(str(item.key), 300)
-    text = trace_of(failure, limit=_MAX_TRACE) or one_line(message_of(failure)) or title
-    return _command(title, text, **where)
+    return _command(title, trace_of(failure, limit=_MAX_TRACE) or title, **where)
 
 
 def find_file(path: str, root: Path) -> str | None:

@@ -110,6 +110,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 
 @example(",file=x:1%0A::error::y", "", "x\n::stop-commands::y\n::error::z%25")
+@example("", "\x1b[31m", "")
 @given(TEXTS, TEXTS, TEXTS)
 def test_no_text_becomes_another_command(name: str, message: str, text: str) -> None:
     """The title and the data are the texts, but for control characters."""
