@@ -6,25 +6,15 @@ import os
 from pathlib import Path
 
 from buddy_sessions import TestCase
-from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
-from .pytest_ids import find_node_id
+from .pytest_ids import find_node_id, render_arguments
 from .result import Result
 
 
 def render_files(result: Result, messages: Output) -> str:
     """Return each failing file on one line, once. A warning names each test that has none here."""
-    files: dict[str, None] = {}
-    for item in result.items:
-        file = None if item.case is None else _find_file(item.case, Path())
-        if file is None:
-            messages.print_warning(f"no file in this folder for {item.key}: run this where the tests ran")
-        else:
-            files[file] = None
-    for session in result.crashed:
-        messages.print_warning(crash_text(session))
-    return "".join(f"{file}\n" for file in files)
+    return render_arguments(result, messages, _find_file, kind="", runner="the tests")
 
 
 def _find_file(case: TestCase, root: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from buddy_sessions import TestCase
@@ -14,16 +15,23 @@ from .result import Result
 
 def render_node_ids(result: Result, messages: Output) -> str:
     """Return the node ID of each test on one line, once. A warning names each failure that has none."""
-    node_ids: dict[str, None] = {}
+    return render_arguments(result, messages, find_node_id, kind=" of pytest", runner="pytest")
+
+
+def render_arguments(
+    result: Result, messages: Output, find: Callable[[TestCase, Path], str | None], *, kind: str, runner: str
+) -> str:
+    """Return what is found for each failing test, to pass it to what runs the tests: on one line, once."""
+    arguments: dict[str, None] = {}
     for item in result.items:
-        node_id = None if item.case is None else find_node_id(item.case, Path())
-        if node_id is None:
-            messages.print_warning(f"no file of pytest in this folder for {item.key}: run this where pytest ran")
+        argument = None if item.case is None else find(item.case, Path())
+        if argument is None:
+            messages.print_warning(f"no file{kind} in this folder for {item.key}: run this where {runner} ran")
         else:
-            node_ids[node_id] = None
+            arguments[argument] = None
     for session in result.crashed:
         messages.print_warning(crash_text(session))
-    return "".join(f"{node_id}\n" for node_id in node_ids)
+    return "".join(f"{argument}\n" for argument in arguments)
 
 
 def find_node_id(case: TestCase, root: Path) -> str | None:
