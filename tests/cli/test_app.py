@@ -19,7 +19,8 @@ from helpers.command_line import Call, closed_pipe
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "buddy_sessions" / "cli" / "README.md"
 
-COMMANDS = re.findall(r"^\| `(\w+)`", GUIDE.read_text(encoding="utf-8").partition("## All commands")[2], re.MULTILINE)
+_LIST = GUIDE.read_text(encoding="utf-8").partition("## All commands\n")[2].partition("\n## ")[0]
+COMMANDS = re.findall(r"^- `(\w+)`", _LIST, re.MULTILINE)
 """Those that the guide lists."""
 
 

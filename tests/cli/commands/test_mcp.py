@@ -473,7 +473,7 @@ async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
     fake.add_demo_suites(until=datetime(2026, 11, 27, 6, tzinfo=UTC))
     section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
     examples = re.findall(r"```text\n(\w+)\((.*?)\)\n(.*?)```", section, re.DOTALL)
-    assert len(examples) == 2
+    assert examples
     for tool, arguments, result in examples:
         (answer,) = await ask_new((tool, dict(re.findall(r'(\w+)="([^"]*)"', arguments))))
         assert without_times(answer.text) == without_times(result.strip())
