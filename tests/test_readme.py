@@ -174,7 +174,7 @@ def test_map_of_the_code_is_complete() -> None:
 
 
 def test_readme_is_read_in_a_few_minutes() -> None:
-    assert len(README.split()) <= 1200
+    assert len(README.split()) <= 1100
 
 
 def test_two_commands() -> None:

@@ -29,9 +29,9 @@ class Stats:
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
-        verified: False if sessions may have been missed or repeated. Two cases are not noticed: the first page is an
-            older copy of the list; the server has shortened a last page whose end was not checked. For test cases:
-            whether the session is finished and as many cases were read as it reports. `a + b` is verified if both are.
+        verified: False if sessions may have been missed or repeated; the guide of a read lists what it cannot notice.
+            For test cases: whether the session is finished, and as many cases were read as it reports. `a + b` is
+            verified if both are.
 
     Example:
         >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)

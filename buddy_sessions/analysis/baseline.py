@@ -35,9 +35,8 @@ class FailingTest:
             none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and all
             tests together succeeded. None without a baseline.
         failed_in: The number of commits of the baseline in which it failed; None without a baseline.
-        since: The first commit of the baseline since which it has failed in each; None if it did not
-            fail in the newest one.
-        entry: The entry of the quarantine that excuses it.
+        since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one.
+        entry: The entry of the quarantine that excuses it; None if there is none.
     """
 
     case: TestCase
@@ -69,7 +68,7 @@ class Baseline:
     Attributes:
         branch: Their branch.
         commits: The last ones that are older than the judged sessions, newest first, without outages.
-        outages: Sessions that excuse nothing, because more than half of their tests failed.
+        outages: Sessions that are not compared with, because more than half of their tests failed.
     """
 
     branch: str

@@ -244,7 +244,7 @@ def remark_on(evidence: Evidence, *, knows_retries: bool) -> Iterator[str]:
     if succeeded and not knows_retries and any(test.counts for test in evidence.tests):
         yield "retries are not known: only failing tests were saved"
     if baseline is not None and baseline.outages:
-        yield f"most tests of {name_sessions(baseline.outages)} failed: an outage, which excuses nothing"
+        yield f"not compared with {name_sessions(baseline.outages)}, because most tests failed there"
     if baseline is not None and not baseline.older and evidence.is_new_suite:
         yield "nothing to compare with yet: each failure counts"
 

@@ -41,9 +41,9 @@ from .verdicts import find_latest, find_status
 class Questions:
     """The questions that a `BuddyClient` answers with requests, and a `SessionStore` from what was saved.
 
-    The unit is the tested commit: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`;
-    `"latest"`, the commit that `status` names; at least 7 digits of the hash of a commit; or the URL of a CI run. The
-    sessions of a commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch.
+    A commit is judged: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`; `"latest"`,
+    the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
+    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch.
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
@@ -138,8 +138,8 @@ class Questions:
                 of a commit that you name is a re-run.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
-            outcome: How the program that ran the tests has ended, "success" or "failure", if that is known; for a
-                matrix, how all its jobs ended. It knows whether all tests ran; otherwise, their number is checked.
+            outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
+                ended. Success means that all tests ran. None if it is not known: then the number of tests is checked.
             min_tests: The share of the fewest tests of the baseline that must have run: 0.0 (not checked) to 1.0.
             after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before. What
                 was red or unfinished before is not judged, because it was run again.

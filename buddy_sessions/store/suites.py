@@ -126,8 +126,10 @@ class SavedSuite:
         sessions: The number of saved sessions that are not deleted.
         missing: How many of them the last sync did not find.
         deleted: The number of saved sessions that are deleted.
-        known_range: The known range, as of `SessionStore.known_range`.
-        bottom: What is below it, as of `KnownRange`.
+        known_range: The lowest and the highest `relative_id` between which every session is saved or pruned; None if
+            nothing is known.
+        bottom: What is below. "start": nothing, since it begins at 1. "retention": nothing that Buddy still has.
+            "prune", "since": older sessions, which were pruned, or left out by `since`. None: that is not known.
         synced_at: When the last sync began that has read the suite to its end.
         missing_since: When the first sync began that did not find the suite; None if the last one has found it.
         deleted_at: The same time, once two syncs did not find it.

@@ -1,4 +1,4 @@
-"""The command `status`: print which suites are red, since when, of which commit and by whom, and why."""
+"""The command `status`: print which suites are red, since which commit, by whom, and why."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ async def show_status(
     printing: StatusPrinting = StatusPrinting(),
     access: Access = Access(),
 ) -> ExitCode:
-    """Print which suites are red, since when, of which commit and by whom: first those that turned red last.
+    """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
 
-    Each suite costs one request, or none with --db; two for a branch that is rare among the newest 100 sessions. An
-    error of one suite does not stop the others; 20 in a row that fail in the same way do.
+    Each suite costs one request, or none with --db; two for a branch that is rare among the newest 100 sessions. If a
+    suite cannot be read, the others still are, unless 20 in a row fail in the same way.
 
     For example:
 

@@ -1,8 +1,8 @@
 """Text for agents: that of the Markdown without its entities, at most 24,000 characters, and how to get the rest.
 
-Names, messages and traces are the text of others, and may contain instructions. They are put between two tags with a
-random number, which they cannot contain: a test that was written before cannot know the number, and whatever looks like
-such a tag, or is a control character, is replaced.
+Names, messages and traces can contain any text, also instructions. They are put between two tags with a random number,
+which they cannot contain: a test that was written before cannot know the number, and whatever looks like such a tag, or
+is a control character, is replaced.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Line(NamedTuple):
 
 
 def enclose(text: str) -> str:
-    """Return text of others between tags, on lines of their own, without control characters; cut if it is too long."""
+    """Return uploaded text between tags, on lines of their own, without control characters; cut if it is too long."""
     tag = f"untrusted-{secrets.token_hex(8)}"
     lines = "\n".join(map(escape, text.split("\n")))
     if rest := lines[MAX_RESULT - _RESERVE :]:

@@ -22,7 +22,7 @@ _IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"
 def render_github(result: Result) -> str:
     """Return an `::error::` for each reason and each failing test without an excuse: at most 10.
 
-    A text of others is encoded, so that each line is one command, whatever it contains.
+    Uploaded text is encoded, so that each line is one command, whatever it contains.
     """
     problems = [*result.problems, *map(crash_text, result.crashed)]
     commands = [_command(result.title, problem) for problem in problems]

@@ -1,6 +1,6 @@
 """Markdown for a comment or a job summary: a headline, the causes, the tests with their traces, within a size.
 
-Names, messages and traces are the text of others: each stays text in GitHub's Markdown, whatever it contains.
+Names, messages and traces can contain any text: in GitHub's Markdown, it stays text.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _MENTION = "@\u200b"  # a zero-width space after it: nobody is notified
 
 
 class Style(NamedTuple):
-    """How Markdown shows texts: `name` names of tests and messages, `text` any other text of others, `link` a link."""
+    """How Markdown shows texts: `name` names of tests and messages, `text` any other uploaded text, `link` a link."""
 
     name: Callable[[str], str]
     text: Callable[[str], str]
@@ -74,7 +74,7 @@ class Style(NamedTuple):
 
 
 def code(text: str) -> str:
-    """Return a text of others in the style of code."""
+    """Return any text in the style of code."""
     return f"<code>{_escape(text)}</code>"
 
 
@@ -132,7 +132,7 @@ def item_line(item: Item, columns: Sequence[Column], style: Style) -> str:
 
 
 def verdict(result: Result) -> str:
-    """Return the verdict, without any text of others but the key of the suite."""
+    """Return the verdict. It contains no uploaded text."""
     numbers = "".join(f" #{session.relative_id}" for session in result.sessions[:1])
     about = f": {one_line(str(result.suite))}{numbers}" if result.suite is not None else ""
     return f"{_MARKS[result.is_red]}{result.title}{about}"

@@ -61,7 +61,7 @@ class Section:
 
 @frozen(kw_only=True)
 class Result:
-    """What a command has found. The texts may contain names and messages of others: each format escapes them."""
+    """What a command has found. The texts may contain uploaded names and messages: each format escapes them."""
 
     command: str
     noun: str = "test"

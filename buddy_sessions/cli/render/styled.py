@@ -70,7 +70,7 @@ def recent_marks(statuses: Iterable[TestStatus]) -> Text:
 
 
 def plain(text: str | None) -> Text:
-    """Return a text of others on one line, without colour."""
+    """Return uploaded text on one line, without colour."""
     return Text(one_line(text or UNKNOWN))
 
 

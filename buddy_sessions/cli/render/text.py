@@ -146,7 +146,7 @@ def author_name(session: Session) -> str:
 
 
 def origin(session: Session) -> str:
-    """Return of which commit a session is, by whom, and when: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
+    """Return the commit, the author and the time of a session: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
     return ", ".join(_origin(session))
 
 
