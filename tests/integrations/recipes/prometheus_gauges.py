@@ -2,6 +2,11 @@
 
 buddy-sessions status --db sessions.db --format jsonl | python prometheus_gauges.py > gauges.tmp
 mv gauges.tmp /var/lib/node_exporter/buddy.prom
+
+Alerts for a suite that has been red for a day, and for syncs that do not run:
+
+buddy_suite_red == 1 and time() - buddy_suite_since_seconds > 86400
+time() - max(buddy_suite_synced_seconds) > 7200
 """
 
 import json
