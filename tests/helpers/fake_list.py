@@ -95,21 +95,18 @@ class FaultyList(FakeList):
 
     def read(self, window: Window) -> tuple[Session, ...]:
         numbers = self._snapshots[max(-1 - self.age, -len(self._snapshots))]
-        self.newest_shown = min(self.newest_shown, max(numbers, default=0))
-        numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
-        return tuple(row for row in self._cut(self._rows(numbers), window) if row.relative_id not in self._hidden)
+        self.newest_shown = min(self.newest_shown, numbers[0] if numbers else 0)
+        if self._moved:
+            numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
+        rows = self._cut(self._rows(numbers), window)
+        return tuple(session(*row) for row in rows if row[0] not in self._hidden)
 
     def stable_rows(self) -> list[Session]:
         """Return the rows that have existed all the time and are not hidden."""
-        return self._rows(self.stable.difference(self._hidden))
+        return [session(*row) for row in self._rows(self.stable.difference(self._hidden))]
 
-    def _rows(self, numbers: Iterable[int]) -> list[Session]:
-        rows: list[Session] = []
-        for number in numbers:
-            rows.append(session(number))
-            if number in self._doubled:
-                rows.append(session(number, "-2"))
-        return rows
+    def _rows(self, numbers: Iterable[int]) -> list[tuple[int, str]]:
+        return [(number, suffix) for number in numbers for suffix in ("", "-2")[: 1 + (number in self._doubled)]]
 
 
 class NaiveReader:
