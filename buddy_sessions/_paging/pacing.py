@@ -63,12 +63,12 @@ class Pacing:
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._missing = self.offset - self.page_size.start_of(window) - count
+        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
         if known == count:
             return
         self.overlap = 0
         if self._density <= _DENSE:  # by two listed rows, as far as half a page has them
             self.overlap = max(min(-(-2 * window.per_page // count) - 1, window.per_page // 2), 1)
-        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
         self.page_size.confirm()
 
     def go_on_after(self, window: Window) -> None:

@@ -135,6 +135,20 @@ def test_list_that_grows_while_its_end_is_checked() -> None:
     assert requests <= 8
 
 
+def test_list_that_shrinks_to_a_short_page_of_known_rows() -> None:
+    """The read ahead stops there."""
+    listing = FakeList(range(31, 191))
+
+    def shrink(requests: int) -> None:
+        if requests == 5:
+            listing.create(30)
+            del listing.numbers[101:]
+
+    found, requests, reconciler = read(listing, ServerLimits(), shrink, read_ahead=4)
+    assert (found, reconciler.verified) == (list(range(190, 90, -1)), True)
+    assert requests <= 12
+
+
 def test_empty_page_after_a_cut_one_is_a_gap() -> None:
     """The server cuts page 1, which does not show whether it is the last one; then rows move up into it."""
     listing = FakeList(range(11, 111), cap=60)
