@@ -26,9 +26,9 @@ from .._base.validate import (
 from .._http.credentials import Secret, hide_token
 from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
+from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
-from .._paging.read_ahead import RequestSlots
-from .._paging.scope import ReadSpec
+from .._paging.selection import ReadSpec
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_watch import StatusPoller, StatusWatch

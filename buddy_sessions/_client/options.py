@@ -12,12 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from .._base.regions import Region
+from .._base.regions import API_HOSTS, Region
 from .._base.validate import validate_int, validate_seconds
 from .._http.credentials import Credentials, Secret
 from .._http.rate_limit import RateLimiter, RequestLimiter
 from .._http.transport import Transport
-from .._http.urls import parse_base_url, region_url
+from .._http.urls import parse_base_url
 from ..errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -103,7 +103,7 @@ def base_url_of(options: ClientOptions) -> URL:
     """Return the URL of the API that the options name."""
     region, base_url = options.get("region"), options.get("base_url")
     region = Region.US if region is None else Region.parse(region)
-    return region_url(region) if base_url is None else parse_base_url(base_url)
+    return parse_base_url(f"https://{API_HOSTS[region]}" if base_url is None else base_url)
 
 
 def new_transport(

@@ -18,9 +18,9 @@ from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus
-from .read_ahead import FetchPage, PendingPages
+from .pacing import PageLength, PageSize, ServerLimits, Window
+from .paginator import FetchPage, PendingPages
 from .reconciler import check_stability
-from .window import PageLength, PageSize, ServerLimits, Window
 
 _log = logging.getLogger("buddy_sessions")
 

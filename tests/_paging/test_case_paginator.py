@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
 from buddy_sessions._paging.case_paginator import CasePlan
-from buddy_sessions._paging.window import ServerLimits
+from buddy_sessions._paging.pacing import ServerLimits
 
 
 def make_cases(count: int, status: TestStatus = TestStatus.PASSED, first: int = 0) -> list[TestCase]:

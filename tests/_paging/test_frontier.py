@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buddy_sessions._paging.frontier import Accepted, Frontier, Gap, PageCheck, Skipped, Unordered
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.pacing import Window
 from helpers.fake_list import session
 
 

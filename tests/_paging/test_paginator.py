@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey
-from buddy_sessions._paging.scope import ReadSpec
+from buddy_sessions._paging.selection import ReadSpec
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.effort import repeats
 

@@ -13,9 +13,9 @@ import pytest
 from attrs import define, field
 
 from buddy_sessions import Cursor, RefType, Session, SessionStatus, UnstableListingError
+from buddy_sessions._paging.pacing import ServerLimits, Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.selection import ReadSpec
 from helpers.effort import repeats
 
 HONEST = {"none", "cap"}

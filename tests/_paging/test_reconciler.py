@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from buddy_sessions import Cursor, Session
+from buddy_sessions._paging.pacing import ServerLimits, Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 from helpers.fake_list import FakeList, FaultyList, experienced, session
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

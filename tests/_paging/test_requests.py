@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Cursor, Session
+from buddy_sessions._paging.pacing import ServerLimits, Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.selection import ReadSpec
 from helpers.fake_list import FakeList, FaultyList, experienced
 
 counts = st.integers(1, 1000)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions._paging.scope import PageResult
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.selection import PageResult
 
 T = TypeVar("T")
 
