@@ -125,16 +125,6 @@ def test_end_is_not_verified_if_rows_move_while_it_is_searched() -> None:
     assert requests <= 16
 
 
-def test_list_that_grows_while_its_end_is_checked() -> None:
-    """The page after the short one has rows that were read before."""
-    listing = FakeList(range(101, 111))
-    found, requests, reconciler = read(
-        listing, ServerLimits(), lambda requests: listing.create(20 * (0 < requests < 4)), per_page=20
-    )
-    assert (found, reconciler.verified) == (list(range(110, 100, -1)), True)
-    assert requests <= 8
-
-
 def test_list_that_shrinks_to_a_short_page_of_known_rows() -> None:
     """The read ahead stops there."""
     listing = FakeList(range(31, 191))
@@ -147,18 +137,6 @@ def test_list_that_shrinks_to_a_short_page_of_known_rows() -> None:
     found, requests, reconciler = read(listing, ServerLimits(), shrink, read_ahead=4)
     assert (found, reconciler.verified) == (list(range(190, 90, -1)), True)
     assert requests <= 12
-
-
-def test_empty_page_after_a_cut_one_is_a_gap() -> None:
-    """The server cuts page 1, which does not show whether it is the last one; then rows move up into it."""
-    listing = FakeList(range(11, 111), cap=60)
-
-    def delete(requests: int) -> None:
-        if requests == 1:
-            listing.numbers = [*range(110, 105, -1), *range(50, 10, -1)]
-
-    found, _, reconciler = read(listing, ServerLimits(), delete, per_page=100)
-    assert (found, reconciler.verified) == ([*range(110, 50, -1), *range(50, 10, -1)], True)
 
 
 class EndMachine(ReadMachine):
