@@ -12,7 +12,6 @@ import pytest
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
-    Cursor,
     DecodeError,
     ForbiddenError,
     NotFoundError,
@@ -106,9 +105,6 @@ class TestArguments:
                 await read(KEY, session)
         with pytest.raises(ConfigError, match="session"):
             buddy.cases(KEY, session)
-
-    def test_zero_is_valid_where_it_makes_sense(self) -> None:
-        BuddyClient("token", max_wait=0, timeout=1).sessions(KEY, max_sessions=0, after=0, cursor=Cursor(1, 0))
 
     def test_unknown_argument(self) -> None:
         with pytest.raises(TypeError, match=r"^BuddyClient got an unexpected keyword argument 'perpage'$"):
@@ -279,29 +275,6 @@ class TestSessionRef:
                 await read(KEY, number)
         with pytest.raises(NotFoundError, match=message):
             await buddy.cases(KEY, number).collect()
-
-
-@pytest.mark.parametrize(("suite_id", "message"), [("unit", "Session not found"), ("other", "Suite not found")])
-async def test_unknown_session(
-    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, suite_id: str, message: str
-) -> None:
-    with pytest.raises(NotFoundError, match=message) as caught:
-        await buddy.session(f"acme/shop/{suite_id}", "YDnagwGk")
-    assert "check the workspace, the project and the IDs" in str(caught.value)
-    assert caught.value.url.endswith(f"/suites/{suite_id}/sessions/YDnagwGk")
-    assert len(fake.requests) == 1
-
-
-@pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_READ"), ({"api_enabled": False}, "API")])
-async def test_forbidden_error_names_the_reason(
-    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any], message: str
-) -> None:
-    for name, value in change.items():
-        setattr(fake, name, value)
-    with pytest.raises(ForbiddenError, match=message) as caught:
-        await buddy.sessions(KEY).collect()
-    assert caught.value.scopes == tuple(fake.scopes)
-    assert caught.value.accepted_scopes == ("UNIT_TEST_READ", "UNIT_TEST_INFO")
 
 
 async def test_unclosed_client_warns(fake: FakeBuddy, suite: FakeSuite) -> None:

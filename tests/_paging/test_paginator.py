@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -270,59 +268,3 @@ class TestCursor:
             assert caught.value.cursor == position
             seen += ids_of(await buddy.sessions(KEY, cursor=caught.value.cursor).collect())
             assert seen == list(range(100, 0, -1))
-
-
-@pytest.fixture
-async def wait_for_end(fake: FakeBuddy, buddy: BuddyClient) -> Callable[[], Awaitable[None]]:
-    """Wait until no request is in flight; then close the client, and wait until every task of the read has ended."""
-
-    async def wait() -> None:
-        async with asyncio.timeout(120):
-            while fake.in_flight:
-                await asyncio.sleep(0.001)
-            await buddy.close()
-            while len(asyncio.all_tasks()) > 1:
-                await asyncio.sleep(0.001)
-
-    return wait
-
-
-class TestLeaving:
-    async def test_dropped_iterator_leaves_nothing_behind(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, wait_for_end: Callable[[], Awaitable[None]]
-    ) -> None:
-        suite.populate(1000)
-        fake.on_request = lambda request: fake.inject(Fault.hang()) if request.page > 2 else None
-        sessions = aiter(buddy.sessions(KEY, per_page=100, read_ahead=8))
-        for _ in range(150):
-            await anext(sessions)
-        del sessions
-        gc.collect()
-        await wait_for_end()
-        assert len(fake.requests) <= 10
-
-    async def test_outdated_requests_are_not_awaited(
-        self,
-        buddy: BuddyClient,
-        fake: FakeBuddy,
-        suite: FakeSuite,
-        wait_for_end: Callable[[], Awaitable[None]],
-    ) -> None:
-        """Page 3 is rejected, and so is the page that should close the gap: page 4, in advance, is not needed."""
-        suite.populate(400)
-        hung: list[int] = []
-
-        def shrink(request: Any) -> None:
-            if request.page == 3 and not hung:
-                for session in suite.sessions[:10]:
-                    suite.delete(session["id"])
-            elif request.page == 4 and not hung:
-                hung.append(request.page)
-                fake.inject(Fault.hang())
-
-        fake.on_request = shrink
-        async with asyncio.timeout(120):
-            seen = ids_of(await buddy.sessions(KEY, read_ahead=4).collect())
-        assert seen == list(range(400, 0, -1))
-        assert hung
-        await wait_for_end()
