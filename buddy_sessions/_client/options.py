@@ -38,8 +38,8 @@ class ClientOptions(TypedDict, total=False):
         per_page: The number of sessions to request per page (default: 100).
         read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
             sync requests pages in advance only while no suite is waiting.
-        max_concurrency: The maximum number of requests of the client at once (default: 8, or fewer if an
-            `http_session` has fewer connections).
+        max_concurrency: The maximum number of requests of the client at once (default: 8). An `http_session` with fewer
+            connections lowers it.
         timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
         max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
