@@ -98,7 +98,7 @@ class FaultyList(FakeList):
         self.newest_shown = min(self.newest_shown, numbers[0] if numbers else 0)
         if self._moved:
             numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
-        rows = self._cut(self._rows(numbers), window)
+        rows = self._cut(self._rows(numbers), window) if self._doubled else self._rows(self._cut(numbers, window))
         return tuple(session(*row) for row in rows if row[0] not in self._hidden)
 
     def stable_rows(self) -> list[Session]:
