@@ -121,34 +121,31 @@ class TestEnvironment:
             BuddyClient.from_env()
 
     @pytest.mark.parametrize(
-        ("variables", "url"),
+        ("variables", "arguments", "url"),
         [
-            ({}, "https://api.buddy.works"),
-            ({"BUDDY_REGION": "AS"}, "https://api.asia.buddy.works"),
-            ({"BUDDY_REGION": "EU", "BUDDY_BASE_URL": "https://a.example/api"}, "https://a.example/api"),
-            ({"BUDDY_BASE_URL": "https://a.example", "BUDDY_API_URL": "https://b.example"}, "https://b.example"),
-            ({"BUDDY_API_URL": "https://b.example", "BUDDY_API_ENDPOINT": "https://c.example"}, "https://c.example"),
+            ({}, {}, "https://api.buddy.works"),
+            ({"REGION": "AS"}, {}, "https://api.asia.buddy.works"),
+            ({"REGION": "EU", "BASE_URL": "https://a.example/api"}, {}, "https://a.example/api"),
+            ({"BASE_URL": "https://a.example", "API_URL": "https://b.example"}, {}, "https://b.example"),
+            ({"API_URL": "https://b.example", "API_ENDPOINT": "https://c.example"}, {}, "https://c.example"),
+            ({"API_URL": "https://b.example"}, {"region": Region.EU}, "https://api.eu.buddy.works"),
+            ({"API_URL": "https://b.example"}, {"base_url": "https://x.example"}, "https://x.example"),
         ],
         ids=str,
     )
-    def test_url(self, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str) -> None:
-        monkeypatch.setenv("BUDDY_TOKEN", "token")
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        assert repr(BuddyClient.from_env()) == f"<BuddyClient {url}>"
+    def test_url(
+        self, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: dict[str, Any], url: str
+    ) -> None:
+        for name, value in {"TOKEN": "token", **variables}.items():
+            monkeypatch.setenv(f"BUDDY_{name}", value)
+        assert repr(BuddyClient.from_env(**arguments)) == f"<BuddyClient {url}>"
 
-    def test_arguments_take_precedence_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BUDDY_API_URL", "https://buddy.example")
-        assert repr(BuddyClient.from_env(token="t", region=Region.EU)) == "<BuddyClient https://api.eu.buddy.works>"
-        assert repr(BuddyClient.from_env(token="t", base_url="https://x.example")) == "<BuddyClient https://x.example>"
+    def test_wrong_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TypeError, match="'tokn'"):
             BuddyClient.from_env(token="t", tokn="t")  # type: ignore[call-arg]  # on purpose
-
-    def test_invalid_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BUDDY_TOKEN", "token")
         monkeypatch.setenv("BUDDY_REGION", "moon")
         with pytest.raises(ConfigError, match="moon"):
-            BuddyClient.from_env()
+            BuddyClient.from_env(token="t")
 
 
 class TestProjects:
