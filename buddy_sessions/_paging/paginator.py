@@ -131,11 +131,7 @@ class PageReader:
         return attrs.evolve(self._stats, sessions=self._stats.sessions + self._consumed)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages, each with the sessions that were not yielded before. Call it once.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the pages, each with the sessions that were not yielded before. Call it once."""
         reconciler, slots = self._reconciler, self._slots
         pages_ahead = 0  # of this read
         pending = PendingPages(self._fetch_page)
@@ -217,8 +213,8 @@ class SessionPaginator(AsyncItems):
 
     Created by `BuddyClient.sessions`; the constructor is not public.
 
-    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. After an
-    error, resume with `cursor=error.cursor` and the same other arguments.
+    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. If a read
+    fails, it raises a `BuddyError`: resume with `cursor=error.cursor` and the same other arguments.
 
     Example:
         >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):
@@ -234,29 +230,17 @@ class SessionPaginator(AsyncItems):
         return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
 
     def __aiter__(self) -> AsyncGenerator[Session, None]:
-        """Iterate over the sessions.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the sessions of a new read."""
         self._latest = self._new_reader()
         return self._latest.sessions()
 
     def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the pages of a new read. Each has only sessions that were not yielded before."""
         self._latest = self._new_reader()
         return self._latest.pages()
 
     async def collect(self) -> list[Session]:
-        """Return all sessions of a new read.
-
-        Raises:
-            BuddyError: The read failed. The sessions read so far are lost, so do not resume from `error.cursor`.
-        """
+        """Return all sessions of a new read. If it fails, they are lost, so do not resume from `error.cursor`."""
         return [session async for page in self.pages() for session in page.sessions]
 
     @property
