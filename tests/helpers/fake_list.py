@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.pacing import ServerLimits, Window
-from buddy_sessions._paging.selection import PageResult
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 
 T = TypeVar("T")
 
@@ -131,3 +132,30 @@ class NaiveReader:
         new = [session for session in sessions if not self._deduplicates or session.id not in self._seen]
         self._seen.update(session.id for session in sessions)
         return PageResult(sessions=tuple(new))
+
+
+def read_list(
+    listing: FakeList,
+    limits: ServerLimits,
+    before_request: Callable[[int], object] = lambda requests: None,
+    *,
+    per_page: int = 20,
+    read_ahead: int = 1,
+    stop_after: int | None = None,
+    **options: Any,
+) -> tuple[list[int], int, Reconciler]:
+    """Read a list, or its first pages; return the `relative_id`s, the number of requests, and the reconciler."""
+    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
+    served: dict[Window, Sequence[Session]] = {}
+    found: list[int] = []
+    requests = 0
+    while not reconciler.is_done and requests != stop_after:
+        windows = reconciler.windows()
+        for window in windows:
+            if window not in served:
+                before_request(requests)
+                requests += 1
+                served[window] = listing.read(window)
+        found += [session.relative_id for session in reconciler.accept_page(served.pop(windows[0])).sessions]
+        served = {window: served[window] for window in reconciler.windows() if window in served}
+    return found, requests, reconciler
