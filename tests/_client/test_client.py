@@ -12,6 +12,7 @@ import pytest
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
+    Cursor,
     DecodeError,
     ForbiddenError,
     NotFoundError,
@@ -106,6 +107,9 @@ class TestArguments:
         with pytest.raises(ConfigError, match="session"):
             buddy.cases(KEY, session)
 
+    def test_zero_is_valid_where_it_makes_sense(self) -> None:
+        BuddyClient("token", max_wait=0, timeout=1).sessions(KEY, max_sessions=0, after=0, cursor=Cursor(1, 0))
+
     def test_unknown_argument(self) -> None:
         with pytest.raises(TypeError, match=r"^BuddyClient got an unexpected keyword argument 'perpage'$"):
             BuddyClient("token", perpage=50)  # type: ignore[call-arg]  # on purpose
@@ -196,8 +200,10 @@ class TestProjects:
         for name, value in change.items():
             setattr(fake, name, value)
         for read in (buddy.projects, buddy.suites):
-            with pytest.raises(ForbiddenError, match="give the token the scope WORKSPACE"):
+            with pytest.raises(ForbiddenError, match="give the token the scope WORKSPACE") as caught:
                 await read("acme")
+            assert caught.value.scopes == tuple(fake.scopes)
+            assert caught.value.accepted_scopes == ("WORKSPACE",)
 
     @pytest.mark.parametrize("body", [b"{}", b'{"projects": [{}]}', b'{"projects": [{"name": 7}]}'])
     async def test_invalid_response(self, fake: FakeBuddy, buddy: BuddyClient, body: bytes) -> None:

@@ -93,3 +93,8 @@ def test_response_of_the_wrong_shape_is_rejected(decode: Callable[[bytes], Any],
 def test_session_survives_a_round_trip(session: Session) -> None:
     json_text = json.dumps(to_dict(session))
     assert session_from_dict(json.loads(json_text)) == session
+
+
+def test_session_from_dict_rejects_an_invalid_session() -> None:
+    with pytest.raises(DecodeError, match=r"^item 0, field status: is missing$"):
+        session_from_dict({"id": "a", "relative_id": 1})

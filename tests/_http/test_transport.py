@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, NotFoundError
+from buddy_sessions._http.transport import MAX_BODY, backoff
 from buddy_sessions._version import __version__
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
@@ -42,6 +44,13 @@ class TestRequest:
             "Cache-Control": "no-cache",
             "Accept": "application/json",
         }
+
+    @pytest.mark.parametrize("is_announced", [True, False])
+    async def test_body_of_the_maximum_size_is_read(self, reader: CheckedReader, is_announced: bool) -> None:
+        body = b'{"sessions": []}'.ljust(MAX_BODY)
+        script = http_response(body) if is_announced else http_response(gzip.compress(body), "Content-Encoding: gzip")
+        async with raw_server(script) as server:
+            assert await reader.read(server, requests=1) == []
 
 
 async def test_time_of_the_server_is_remembered() -> None:
@@ -149,3 +158,12 @@ async def test_each_request_and_each_retry_is_one_log_record(
         assert record.levelname == level
         assert record.getMessage().startswith(start)
         assert end in record.getMessage()
+
+
+def test_backoff_grows_with_jitter_up_to_a_limit() -> None:
+    """So four attempts outlast an outage of three seconds."""
+    for retry, shortest in {1: 0.5, 2: 1.0, 3: 2.0}.items():
+        waits = [backoff(retry) for _ in range(300)]
+        assert shortest <= min(waits) < max(waits) <= 1.5 * shortest
+        assert max(waits) - min(waits) > 0.25 * shortest
+    assert all(10 < backoff(retry) <= 20 for retry in (9, 5000))

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from buddy_sessions import AuthenticationError, BuddyClient, Session, TransportError
+from buddy_sessions import AuthenticationError, BuddyClient, Cursor, Session, TransportError
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open
 
@@ -91,6 +91,14 @@ async def test_callable_fails(
     source = TokenSource(function, partial(give, TOKEN))
     assert len(await reader.read(fake, requests=100, token=source, function=read_again)) == 3
     assert source.calls == 2
+
+
+async def test_each_read_has_its_own_cursor(fake: FakeBuddy) -> None:
+    async with BuddyClient(hang, base_url=fake.base_url) as buddy:
+        cursors = [Cursor(number, 0) for number in (3, 2)]
+        reads = (buddy.sessions(KEY, cursor=cursor).collect() for cursor in cursors)
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+    assert [error.cursor for error in errors if isinstance(error, TransportError)] == cursors
 
 
 async def test_one_caller_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -> None:
