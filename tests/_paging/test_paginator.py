@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -268,3 +270,19 @@ class TestCursor:
             assert caught.value.cursor == position
             seen += ids_of(await buddy.sessions(KEY, cursor=caught.value.cursor).collect())
             assert seen == list(range(100, 0, -1))
+
+
+async def test_dropped_iterator_cancels_its_requests(buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+    """Long before they time out."""
+    suite.populate(1000)
+    fake.on_request = lambda request: fake.inject(Fault.hang()) if request.page > 3 else None
+    sessions = aiter(buddy.sessions(KEY, per_page=100, read_ahead=8))
+    for _ in range(250):
+        await anext(sessions)
+    async with asyncio.timeout(20):
+        while not fake.in_flight:
+            await asyncio.sleep(0.001)
+        del sessions
+        gc.collect()
+        while fake.in_flight:
+            await asyncio.sleep(0.001)

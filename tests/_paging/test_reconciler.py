@@ -26,6 +26,18 @@ def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
     return reconciler.accept_page(page)
 
 
+def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
+    listing = FakeList(range(1, 1001))
+    reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits(), read_ahead=8)
+    ahead = []
+    for _ in range(5):
+        windows = reconciler.windows(1)
+        ahead.append(len(windows))
+        reconciler.accept_page(listing.read(windows[0]))
+    assert ahead == [1] * 5
+    assert [len(reconciler.windows(limit)) for limit in (1, 5, 2, 100)] == [1, 5, 5, 8]
+
+
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
     found, requests, _ = read_list(listing, ServerLimits(), lambda requests: listing.delete(0) if requests else None)
