@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
+from buddy_sessions._paging import reconciler
 from buddy_sessions._paging.case_paginator import CasePlan
 from buddy_sessions._paging.pacing import ServerLimits
 
@@ -82,3 +83,11 @@ def test_same_page_for_ever() -> None:
     window = plan.windows()[0]
     with pytest.raises(UnstableListingError, match="100 pages of test cases in a row contained nothing new"):
         plan.accept_page(window, page)
+
+
+def test_new_cases_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "MAX_ROWS_BY_ID", 99)
+    plan = make_plan()
+    window = plan.windows()[0]
+    with pytest.raises(UnstableListingError, match="more than 99 test cases"):
+        plan.accept_page(window, make_cases(100))
