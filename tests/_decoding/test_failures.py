@@ -33,6 +33,7 @@ def case(content: str) -> str:
         (case("<failure>a<b>c</b>d</failure>"), Failure(kind="failure", text="acd")),
         (case("<failure>1</failure><error>2</error>"), Failure(kind="failure", text="1")),
         (case("<system-out>x</system-out><error>2</error>"), Failure(kind="error", text="2")),
+        (case("<property/>" * 200 + "<error>2</error>"), Failure(kind="error", text="2")),
         (f"<testsuite>{case('<failure>1</failure>')}</testsuite>", Failure(kind="failure", text="1")),
         ('<?xml version="1.0" encoding="UTF-16"?>' + case("<error>ü</error>"), Failure(kind="error", text="ü")),
         ("<!DOCTYPE testcase>" + case("<error>a</error>"), Failure(kind="error", text="a")),

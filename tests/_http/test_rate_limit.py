@@ -130,6 +130,19 @@ class TestCancellation:
         assert waiter.cancelled()
         assert await acquire(limiter) == pytest.approx(2)
 
+    async def test_no_timer_is_left(self) -> None:
+        limiter = await make_limiter()
+        limiter.update(report(0, reset=250), throttled=False)
+        (waiter,) = start(acquire(limiter))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        with pytest.raises(RateLimitError):
+            await acquire(limiter, seconds=1)
+        jumps = count_jumps()
+        await asyncio.sleep(1000)
+        assert count_jumps() == jumps + 1
+
 
 @define
 class LimitedServer:
