@@ -128,9 +128,11 @@ class StatusError(BuddyError):
     Attributes:
         status: The HTTP status.
         messages: Buddy's messages, from `errors` in the body; empty if the body contained none.
-        method: The method of the request.
+        method: The method of the request: GET.
         url: The URL of the request; empty if the request was not sent. It never contains the token.
     """
+
+    method = "GET"
 
     _cause = "the request failed"
     """The cause, if Buddy gave no message."""
@@ -142,7 +144,6 @@ class StatusError(BuddyError):
         *,
         status: int,
         messages: Sequence[str] = (),
-        method: str = "GET",
         url: str = "",
         retryable: bool | None = None,
         not_from_buddy: bool = False,
@@ -151,11 +152,10 @@ class StatusError(BuddyError):
         hint = f": {self._hint}" if self._hint else ""
         if not_from_buddy:
             hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
-        request = f"; {method} {url}" if url else ""
+        request = f"; {self.method} {url}" if url else ""
         super().__init__(f"{cause} ({status}){hint}{request}", retryable=retryable)
         self.status = status
         self.messages = tuple(messages)
-        self.method = method
         self.url = url
 
 
@@ -188,7 +188,6 @@ class ForbiddenError(StatusError):
         *,
         status: int = 403,
         messages: Sequence[str] = (),
-        method: str = "GET",
         url: str = "",
         scopes: Sequence[str] | None = None,
         accepted_scopes: Sequence[str] | None = None,
@@ -199,7 +198,7 @@ class ForbiddenError(StatusError):
             causes.append(f"the token has {', '.join(scopes) or 'no scope'}")
         if accepted_scopes:
             causes.append(f"this needs {' or '.join(accepted_scopes)}")
-        super().__init__(status=status, messages=causes, method=method, url=url, not_from_buddy=not_from_buddy)
+        super().__init__(status=status, messages=causes, url=url, not_from_buddy=not_from_buddy)
         self.messages = tuple(messages)
         self.scopes = None if scopes is None else tuple(scopes)
         self.accepted_scopes = None if accepted_scopes is None else tuple(accepted_scopes)
@@ -229,12 +228,11 @@ class RateLimitError(StatusError):
         *,
         status: int = 429,
         messages: Sequence[str] = (),
-        method: str = "GET",
         url: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(status=status, messages=messages, method=method, url=url)
+        super().__init__(status=status, messages=messages, url=url)
         self.reset_at = reset_at
         self.retry_after = retry_after
 

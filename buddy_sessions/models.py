@@ -92,8 +92,7 @@ class SuiteKey(NamedTuple):
     def parse(cls, text: str) -> SuiteKey:
         """Return the key of a suite: from `workspace/project/suite_id`, or from a URL, as in `SuiteRef`.
 
-        Raises:
-            ValueError: `text` is neither.
+        Raises ValueError if it is neither.
         """
         if isinstance(text, str) and "://" in text:
             return parse_session_url(text)[0]
@@ -111,8 +110,7 @@ one of its sessions, in the browser or in the API. Of a URL, only the names are 
 def parse_session_url(url: str) -> tuple[SuiteKey, str | None]:
     """Return the suite and the session ID in a URL of the browser or the API; None for the URL of a suite.
 
-    Raises:
-        ValueError: It is not the URL of a suite or session.
+    Raises ValueError if it is neither.
     """
     path = urlsplit(url).path
     match = re.search(_API_PATH, path) or re.match(_BROWSER_PATH, path)
@@ -308,8 +306,6 @@ class TestKey:
     Its text names each part once: Buddy's reporters send the file as group and class, Playwright's in the name, too.
 
     Example:
-        >>> str(TestKey("tests/test_cart.py", "CartTest", "adds_discount"))
-        'tests/test_cart.py > CartTest > adds_discount'
         >>> str(TestKey("e2e/cart/a.spec.js", "e2e/cart/a.spec.js", "chromium > cart/a.spec.js > Cart > adds"))
         'e2e/cart/a.spec.js > chromium > Cart > adds'
     """
@@ -440,11 +436,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Return the cursor whose `str` is `text`.
-
-        Raises:
-            ValueError: `text` is not a cursor.
-        """
+        """Return the cursor whose `str` is `text`. Raises ValueError if it is not a cursor."""
         match = re.fullmatch(r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})", text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}; a cursor looks like 118@40")

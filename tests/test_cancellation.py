@@ -15,6 +15,7 @@ from attrs import define
 import buddy_sessions
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy
+from helpers.effort import repeats
 from helpers.faults import KEY, TOKEN, assert_nothing_left_open
 
 pytestmark = pytest.mark.fault
@@ -27,16 +28,12 @@ PACKAGE = str(Path(buddy_sessions.__file__).parent)
 class Trigger:
     """Counts the awaits of all tasks of the package, and calls a function once, at one of them.
 
-    Attributes:
-        remaining: The number of awaits up to the chosen one.
-        action: The function to call. It returns whether it had an effect.
-        late: Whether to call it when the awaited future is done, but the task has not continued yet; otherwise when the
-            task starts to wait.
-        had_effect: Whether the call had an effect.
+    It is called when the task starts to wait, or, if `late`, when the awaited future is done, but the task has not
+    continued yet.
     """
 
-    remaining: int
-    action: Callable[[], object] = bool
+    remaining: int  # awaits up to the chosen one
+    action: Callable[[], object] = bool  # returns whether it had an effect
     late: bool = False
     had_effect: bool = False
 
@@ -83,16 +80,12 @@ class _CountedAwaits(Coroutine[Any, Any, Any]):
 
 @define
 class Setup:
-    """What the work uses.
-
-    Attributes:
-        kept: An object that its owner still holds when the work has ended.
-    """
+    """What the work uses."""
 
     fake: FakeBuddy
     buddy: BuddyClient
     path: Path
-    kept: object = None
+    kept: object = None  # an object that its owner still holds when the work has ended
 
 
 def new_client(fake: FakeBuddy) -> BuddyClient:
@@ -206,12 +199,13 @@ def add_suites(fake: FakeBuddy) -> None:
 
 
 async def cancel_everywhere(work: Work, folder: Path, *, late: bool) -> None:
-    """Cancel the work at each of its awaits in turn."""
+    """Cancel the work at each of its awaits in turn; quick tests leave out two of three of the long works."""
+    step = repeats(quick=3, thorough=1) if work in {ask_questions, sync_suites} else 1
     async with FakeBuddy(token=TOKEN) as fake:
         add_suites(fake)
         number = 1
         while await cancel_at(number, work, fake, folder / f"{number}.db", late=late):
-            number += 1
+            number += step
         assert number > 9
 
 

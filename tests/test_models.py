@@ -83,14 +83,6 @@ def test_passed_count(changes: dict[str, Any], passed: int | None) -> None:
     assert session(**COUNTS | changes).passed_count == passed
 
 
-def test_models_are_frozen_and_compare_by_value() -> None:
-    one = session()
-    assert one == session()
-    assert len({one, session()}) == 1
-    with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        one.id = "other"  # type: ignore[misc]  # on purpose
-
-
 names = st.text(min_size=1).filter(lambda text: "/" not in text)  # so no text is taken for a URL
 
 

@@ -28,11 +28,10 @@ from .._http.responses import Response
 from .._http.transport import MAX_LONG_BODY, OnSize, Transport
 from .._http.urls import endpoint_url, projects_url, suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan
-from .._paging.paginator import PageReader
-from .._paging.read_ahead import FetchPage, RequestSlots
+from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
+from .._paging.paginator import FetchPage, PageReader
 from .._paging.reconciler import Reconciler
-from .._paging.scope import ReadSpec
-from .._paging.window import DOCUMENTED_SIZE, ServerLimits, Window
+from .._paging.selection import ReadSpec
 from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
 from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 

@@ -1,18 +1,27 @@
-"""A bounded number of tasks: `Channel` for a stream with one consumer, `map_concurrently` for a list."""
+"""A bounded number of tasks: `Channel` for a stream with one consumer, `map_concurrently` for a list.
+
+`Outage` says when to start no more of them, `LongBodies` which have to wait for memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
+
+from ..errors import AuthenticationError, BuddyError, StatusError, TransportError
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
+
+_MAX_EQUAL_FAILURES = 20
+_MAX_ARRIVED = 32 * 2**20
+"""The bytes of long bodies that may have arrived at once."""
 
 
 async def run_workers(work: Work, count: int) -> None:
@@ -135,3 +144,49 @@ class Channel(Generic[_T]):
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.failure = None if self.is_closed else failure
         self._queue.put_nowait(None)
+
+
+class Outage:
+    """Notices that the cause of failures is outside of the suites that fail: a rejected token, an outage, a proxy."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, ...] = ()
+        self._count = 0
+
+    def on_success(self) -> None:
+        """Count anew."""
+        self._count = 0
+
+    def is_shown_by(self, error: BuddyError) -> bool:
+        """Return whether no other suite can be read either, as the failures with this one show."""
+        kind = (type(error), error.status if isinstance(error, StatusError) else None)
+        self._count = self._count + 1 if kind == self._last else 1
+        self._last = kind
+        is_down = self._count >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
+        return is_down or isinstance(error, AuthenticationError)
+
+
+class LongBodies:
+    """Bounds the memory of long bodies that are read side by side. The one that began first always goes on."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[object, int] = {}
+        self._has_ended = asyncio.Event()
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[int], Awaitable[None]]]:
+        """Count a body until the block ends. The function records what has arrived, and waits until it may go on."""
+        body = object()
+        self._sizes[body] = 0
+
+        async def wait(size: int) -> None:
+            self._sizes[body] = size
+            while sum(self._sizes.values()) > _MAX_ARRIVED and next(iter(self._sizes)) is not body:
+                self._has_ended.clear()
+                await self._has_ended.wait()
+
+        try:
+            yield wait
+        finally:
+            del self._sizes[body]
+            self._has_ended.set()

@@ -26,9 +26,9 @@ from .._base.validate import (
 from .._http.credentials import Secret, hide_token
 from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
+from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
-from .._paging.read_ahead import RequestSlots
-from .._paging.scope import ReadSpec
+from .._paging.selection import ReadSpec
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_watch import StatusPoller, StatusWatch
@@ -67,15 +67,14 @@ class BuddyClient(AsyncContext, Questions):
     It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
     thread or process needs a client of its own.
 
-    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL in the browser or in the API. A `session` to
-    read is a `Session`, its `id`, its URL, or its `relative_id` (`383` or `"#383"`), which costs one or two requests
-    more. Methods that read raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if
-    a request fails.
+    How to name a suite or a session: see `SuiteRef` and `SessionRef`; a `relative_id` costs one or two requests more.
+    Methods that read raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a
+    request fails.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name
-            UNIT_TEST_INFO), or an async callable that returns one within `timeout`. The client caches its result, and
-            calls it once more after a 401. The callable's own errors are raised unchanged.
+            UNIT_TEST_INFO), or an async callable that returns one within `timeout`, and is called again after a 401.
+            Its own errors are raised unchanged.
         options: Keyword arguments: see `ClientOptions`.
 
     Raises:
@@ -109,16 +108,10 @@ class BuddyClient(AsyncContext, Questions):
     def from_env(
         cls, *, token: str | Callable[[], Awaitable[str]] | None = None, **options: Unpack[ClientOptions]
     ) -> Self:
-        """Return a client that is configured by the environment variables of Buddy's own tools.
+        """Return a client that is configured by environment variables, unless an argument says otherwise.
 
-        `BUDDY_TOKEN` is the token. The base URL is the first that is set of `BUDDY_API_ENDPOINT` (Buddy's login
-        action), `BUDDY_API_URL` (its SDKs) and `BUDDY_BASE_URL` (its Terraform provider); otherwise `BUDDY_REGION`
-        selects the region: US, EU or AS, in upper or lower case. An empty variable counts as not set.
-
-        Args:
-            token: The token, or an async callable that returns one (default: `BUDDY_TOKEN`).
-            options: Keyword arguments: see `ClientOptions`. `region` and `base_url` take precedence over the
-                environment.
+        `BUDDY_TOKEN` is the token. `BUDDY_API_ENDPOINT`, `BUDDY_API_URL` or `BUDDY_BASE_URL`, the first that is set, is
+        the base URL; without, `BUDDY_REGION` is the region. An empty variable counts as not set.
 
         Raises:
             ConfigError: There is no token, or a setting is invalid.
@@ -160,9 +153,6 @@ class BuddyClient(AsyncContext, Questions):
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace that the token can see, with one request for each 100 of them.
 
-        Args:
-            workspace: The name of the workspace in its URL.
-
         Raises:
             ForbiddenError: The token lacks the scope WORKSPACE, or the API is disabled in the workspace.
         """
@@ -171,10 +161,8 @@ class BuddyClient(AsyncContext, Questions):
     async def suites(self, workspace: str, project: str | None = None) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
-        Args:
-            workspace: The name of the workspace in its URL.
-            project: The name of the project in its URL; None for all projects that the token can see, with the requests
-                of `projects`, and one for each project. A project that is not found (404) is then left out.
+        Without a project, those of all projects that the token can see, with the requests of `projects`, and one for
+        each. A project that is not found (404) is then left out.
         """
         validate_name("workspace", workspace)
         if project is not None:
@@ -223,15 +211,7 @@ class BuddyClient(AsyncContext, Questions):
         return SessionPaginator(key, partial(self.api.read, key, spec))
 
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
-        """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two.
-
-        Raises:
-            ConfigError: Also if the URL is one of another suite.
-
-        Example:
-            >>> (await buddy.session("acme/storefront/MNbyVedg", 383)).relative_id
-            383
-        """
+        """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
         found = validate_session_ref(session, key)
         return (await self.api.session(key, found.id if isinstance(found, Session) else found)).result()
@@ -253,17 +233,15 @@ class BuddyClient(AsyncContext, Questions):
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
         A session has to match all that you pass of `revision`, `run_url`, `branch` and `after`. Without a `revision` or
-        a `run_url`, only the newest `count` sessions are awaited. With one of these, the last list is read once more if
-        a `relative_id` is missing in it: one response may lack a session. The first poll searches the newest 1,000
-        sessions, a later one the newest 100 and all new ones, usually with one request. Once the list was read, a
-        failed request is tried again until the timeout, also after a 401, 403 or 404.
+        a `run_url`, only the newest `count` sessions are awaited. The first poll searches the newest 1,000 sessions, a
+        later one the newest 100 and all new ones. Once the list was read, a failed request is tried again until the
+        timeout, also after a 401, 403 or 404.
 
         Args:
             revision: Only sessions of this commit: 7 or more digits of its hash.
             run_url: Only sessions of this CI run: their `ci_run_url`. Re-runs share it, so pass `after`, too.
             branch: Only sessions of this branch.
-            after: Only sessions with a higher `relative_id`, or created at this time (an aware datetime) or later, to
-                wait for a later session of the same commit.
+            after: Only sessions with a higher `relative_id`, or created at this time (an aware datetime) or later.
             count: The minimum number of sessions to wait for, such as one for each job of a matrix.
             interval: Seconds between two polls, with a jitter of 10 %.
             timeout: Seconds until all sessions must have finished.
@@ -274,10 +252,6 @@ class BuddyClient(AsyncContext, Questions):
             ConfigError: Also if no argument says which sessions to wait for.
             WaitTimeoutError: `error.sessions` are those that exist: fewer than `count`, or some have not finished.
             BuddyError: The first request failed, and another attempt would fail, too.
-
-        Example:
-            >>> (session,) = await buddy.wait("acme/storefront/MNbyVedg", revision="5ff36f3")
-            >>> is_red = session.is_failing
         """
         spec = WaitSpec(
             suite=validate_key(suite),
@@ -303,11 +277,8 @@ class BuddyClient(AsyncContext, Questions):
     ) -> CasePaginator:
         """Return a paginator over the test cases of a session. The first request is sent when you iterate.
 
-        If `session` is no `Session`, the client requests that first, to learn how many cases to expect.
-
-        Args:
-            status: Only cases with this status.
-            max_cases: The maximum number of cases to yield.
+        If `session` is no `Session`, the client requests that first, to learn how many cases to expect. At most
+        `max_cases` are yielded.
         """
         key = validate_key(suite)
         return self.api.cases(
@@ -347,8 +318,7 @@ class BuddyClient(AsyncContext, Questions):
                 suites in `harvest.failures`.
 
         Raises:
-            ConfigError: Also while iterating, if an element of `suites` is not a suite. (A suite with an invalid name
-                is reported as a failed suite.)
+            ConfigError: Also while iterating, if an element of `suites` is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
 

@@ -12,12 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from .._base.regions import Region
+from .._base.regions import API_HOSTS, Region
 from .._base.validate import validate_int, validate_seconds
 from .._http.credentials import Credentials, Secret
 from .._http.rate_limit import RateLimiter, RequestLimiter
 from .._http.transport import Transport
-from .._http.urls import parse_base_url, region_url
+from .._http.urls import parse_base_url
 from ..errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -29,8 +29,7 @@ class ClientOptions(TypedDict, total=False):
     Attributes:
         region: The region of the account: "US" (default), "EU" or "AS", in upper or lower case. A token of one region
             is not valid in another.
-        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`; it takes precedence over
-            `region` (default: the API of the region).
+        base_url: The URL of the API on premises, such as `https://buddy.example.com/api` (default: that of the region).
         http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
             closes or changes it.
         ssl: How to check the certificate of the server (default: the certificates of the system).
@@ -38,10 +37,9 @@ class ClientOptions(TypedDict, total=False):
             False). With an `http_session`, the `trust_env` of that session applies.
         per_page: The number of sessions to request per page (default: 100).
         read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
-            sync requests one page of each suite at a time; once no suite is waiting, the remaining suites share
-            `max_concurrency`. With 1, no page is requested in advance.
-        max_concurrency: The maximum number of requests of the client at once (default: 8). It is reduced to the
-            connections that an `http_session` allows.
+            sync requests pages in advance only while no suite is waiting.
+        max_concurrency: The maximum number of requests of the client at once (default: 8). An `http_session` with fewer
+            connections lowers it.
         timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
         max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
@@ -103,7 +101,7 @@ def base_url_of(options: ClientOptions) -> URL:
     """Return the URL of the API that the options name."""
     region, base_url = options.get("region"), options.get("base_url")
     region = Region.US if region is None else Region.parse(region)
-    return region_url(region) if base_url is None else parse_base_url(base_url)
+    return parse_base_url(f"https://{API_HOSTS[region]}" if base_url is None else base_url)
 
 
 def new_transport(

@@ -7,13 +7,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from .._base.regions import API_HOSTS, Region
 from ..errors import ConfigError
-
-
-def region_url(region: Region) -> URL:
-    """Return the base URL of the API in a region."""
-    return URL(f"https://{API_HOSTS[region]}")
 
 
 def parse_base_url(base_url: str | URL) -> URL:

@@ -1,10 +1,9 @@
 """The test cases of one session: an async iterator, `CasePaginator`, over the pages that a `CasePlan` requests.
 
-Cases have no `relative_id` and no documented order, so an overlap of pages proves nothing. The pages are read one after
-another, and a case is recognised by its ID and that of its group. The session says how many cases there are, but the
-list may be longer. It is read to its end: to a page with fewer cases than requested, unless the server may have cut
-that page. So a list costs one request more if the cases fill its last page, or if it has 20 cases or more, and no page
-before was as long. `CasePlan` decides that, without I/O, clock and asyncio.
+Cases have no `relative_id` and no documented order, so an overlap of pages proves nothing, and a case is recognised by
+its ID and that of its group. The session says how many there are, but the list may be longer. It is read to its end: to
+a page with fewer cases than requested, unless the server may have cut that page. `CasePlan` decides that, without I/O,
+clock and asyncio.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus
-from .read_ahead import FetchPage, PendingPages
+from .pacing import PageLength, PageSize, ServerLimits, Window
+from .paginator import FetchPage, PendingPages
 from .reconciler import check_stability
-from .window import PageLength, PageSize, ServerLimits, Window
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -30,7 +29,7 @@ class CasePaginator(AsyncItems):
 
     Created by `BuddyClient.cases`; the constructor is not public.
 
-    Leaving a loop ends the read, and leaves no task or connection open.
+    Leaving a loop ends the read, and leaves no task or connection open. If a read fails, it raises a `BuddyError`.
 
     Example:
         >>> async for case in buddy.cases("acme/storefront/MNbyVedg", "YDnagwGk"):
@@ -57,11 +56,7 @@ class CasePaginator(AsyncItems):
         return f"<CasePaginator {self._name}>"
 
     async def __aiter__(self) -> AsyncGenerator[TestCase, None]:
-        """Iterate over the cases.
-
-        Raises:
-            BuddyError: The read failed.
-        """
+        """Iterate over the cases of a new read."""
         plan = self._latest = self._new_plan()
         session = self._session
         if self._fetch_session is not None and not isinstance(session, Session):
@@ -98,11 +93,7 @@ class CasePaginator(AsyncItems):
             )
 
     async def collect(self) -> list[TestCase]:
-        """Return all cases of a new read.
-
-        Raises:
-            BuddyError: The read failed.
-        """
+        """Return all cases of a new read."""
         return [case async for case in self]
 
     @property

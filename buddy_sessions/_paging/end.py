@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from ..models import Session
-from .window import PageLength, ServerLimits, Window
+from .pacing import PageLength, ServerLimits, Window
 
 _SEARCHED = 100
 """How many offsets must list nothing, if short pages are not trusted; at least a page."""

@@ -22,7 +22,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from ..models import Cursor, Session
-from .window import Window
+from .pacing import Window
 
 _MAX_RECENT_ROWS = 200
 

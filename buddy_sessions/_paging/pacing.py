@@ -1,13 +1,22 @@
-"""`Pacing`: where the next pages start, how large they are, and how many are requested at once.
+"""Which pages to request next: where they start, how large they are, and how many are requested at once.
 
 All of it is estimated: a wrong estimate costs requests, and never a session, because `Frontier` checks every page.
+`ServerLimits` is what the reads of a client have learned about its server.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from enum import Enum, auto
+from typing import NamedTuple
 
-from .window import DOCUMENTED_SIZE, PageSize, ServerLimits, Window
+from attrs import define
+
+_log = logging.getLogger("buddy_sessions")
+
+DOCUMENTED_SIZE = 20
+"""The default page size in the API's documentation: every server honours it."""
 
 _DENSE = 0.75
 """If a smaller share of the `relative_id`s is listed, pages overlap: a `relative_id` that is missing at a page border
@@ -15,6 +24,137 @@ looks like a gap, and without a shared row the page is rejected."""
 
 _MAX_OFFSET = 10**9
 """A cursor's offset is a hint, which may be wrong. Servers refuse page numbers that are too high."""
+
+
+class Window(NamedTuple):
+    """One page request."""
+
+    page: int
+    per_page: int
+
+    @property
+    def start(self) -> int:
+        """The offset of its first row."""
+        return (self.page - 1) * self.per_page
+
+    @property
+    def end(self) -> int:
+        """The offset after its last row."""
+        return self.page * self.per_page
+
+    @classmethod
+    def covering(cls, offset: int, max_size: int) -> Window:
+        """Return the window that contains `offset` and ends as far down as possible, with at most `max_size` rows.
+
+        A window starts at a multiple of its size, so a smaller one may end farther down.
+        """
+        if offset % max_size == 0:
+            return cls(offset // max_size + 1, max_size)
+        best, size = cls(offset + 1, 1), max_size
+        while offset + size > best.end:  # this size, or a smaller one, may still end farther down
+            best = max(best, cls(offset // size + 1, size), key=lambda window: window.end)
+            size -= 1
+        return best
+
+    @classmethod
+    def around(cls, offset: int, max_size: int) -> Window:
+        """Return the window that contains the rows before and at `offset`, as far as possible from its borders."""
+        windows = [cls(max(offset - 1, 0) // size + 1, size) for size in range(1, max_size + 1)]
+        return max(windows, key=lambda window: (min(offset - window.start, window.end - offset), window.per_page))
+
+
+class PageLength(Enum):
+    """What the number of rows on a page says about the end of the list."""
+
+    FULL = auto()
+    """As many rows as requested: more may follow."""
+    SHORT = auto()
+    """Fewer rows than requested, and than the longest page so far: usually the end."""
+    CUT = auto()
+    """Fewer rows than requested: either the end, or the server has cut the page."""
+
+
+class ServerLimits:
+    """What a client has learned about the pages of its server. Shared by all reads of the client."""
+
+    def __init__(self) -> None:
+        self.longest_page = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
+        self.max_size: int | None = None  # of a page, after a larger one was refused
+        self.rows_follow_short_pages = False
+        self._has_checked = {False: False, True: False}  # a short end of a list without, and with a filter
+
+    def trusts_short_pages(self, *, is_filtered: bool) -> bool:
+        """Return whether a short page is the end of a list."""
+        return self._has_checked[is_filtered] and not self.rows_follow_short_pages
+
+    def trust_short_pages(self, *, is_filtered: bool) -> None:
+        """Trust short pages from now on: the page after one was empty."""
+        self._has_checked[is_filtered] = True
+
+    def distrust_short_pages(self) -> None:
+        """Trust short pages no more: rows have followed one."""
+        if not self.rows_follow_short_pages:
+            self.rows_follow_short_pages = True
+            _log.warning("a list goes on after a short page: the end of each list takes more requests from now on")
+
+
+class PageSize:
+    """The page size of one read, and how many rows the server counts for each of its pages."""
+
+    def __init__(self, per_page: int, limits: ServerLimits) -> None:
+        self._per_page = per_page
+        self._limits = limits
+        self._cap: int | None = None  # the size to which the server cuts larger pages
+        self._cut_rows = 0  # of the last page that may have been cut
+        self._is_refused = False
+
+    @property
+    def value(self) -> int:
+        """The page size to request."""
+        return self._served(min(self._per_page, self._limits.max_size or self._per_page))
+
+    def start_of(self, window: Window) -> int:
+        """Return the offset of the first row of a page. A server that cuts pages counts by its own size."""
+        return (window.page - 1) * self._served(window.per_page)
+
+    def end_of(self, window: Window) -> int:
+        """Return the offset after a page."""
+        return window.page * self._served(window.per_page)
+
+    def classify(self, window: Window, rows: int) -> PageLength:
+        """Return what the number of rows on a page says. Two pages that may have been cut, equally long, show a cap."""
+        longest_page = self._limits.longest_page
+        self._limits.longest_page = max(longest_page, rows)
+        if self._served(window.per_page) > rows >= longest_page:
+            if rows == self._cut_rows:
+                self.assume_cap(rows)
+            self._cut_rows = rows
+        if rows >= self._served(window.per_page):
+            return PageLength.FULL
+        return PageLength.SHORT if rows < longest_page else PageLength.CUT
+
+    def assume_cap(self, rows: int) -> None:
+        """Request no larger pages in this read."""
+        self._cap = rows
+
+    def refuse(self, window: Window) -> bool:
+        """Handle a 400 for a window; return whether a smaller page is worth a request."""
+        if window.per_page <= DOCUMENTED_SIZE:
+            return False
+        self._is_refused = True
+        self._per_page = DOCUMENTED_SIZE
+        return True
+
+    def confirm(self) -> None:
+        """Take a page: if a larger one was refused, the client remembers this size."""
+        if self._is_refused:
+            self._limits.max_size = self._per_page
+
+    def _served(self, per_page: int) -> int:
+        # If rows are hidden, two pages may have the same length by chance.
+        if self._cap is None or self._limits.rows_follow_short_pages:
+            return per_page
+        return min(per_page, self._cap)
 
 
 class Pacing:
@@ -63,12 +203,12 @@ class Pacing:
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._missing = self.offset - self.page_size.start_of(window) - count
+        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
         if known == count:
             return
         self.overlap = 0
         if self._density <= _DENSE:  # by two listed rows, as far as half a page has them
             self.overlap = max(min(-(-2 * window.per_page // count) - 1, window.per_page // 2), 1)
-        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
         self.page_size.confirm()
 
     def go_on_after(self, window: Window) -> None:
@@ -101,3 +241,21 @@ class Pacing:
             farther = max(self.overlap * 4, 4), half, self._missing + 1
             self.overlap = min(overlap for overlap in farther if overlap > self.overlap)
         return self.window_at(self.offset)
+
+
+@define(eq=False)
+class RequestSlots:
+    """The requests that several reads may send at once, shared between them.
+
+    Each read has a slot for the page that it needs next, whether it uses it or not. A page is requested in advance only
+    if a slot is idle, so it delays no other read.
+    """
+
+    total: int  # the maximum number of requests at once
+    reads: int = 0
+    pages_ahead: int = 0  # that the reads have requested in advance, and not used yet
+
+    @property
+    def idle(self) -> int:
+        """The number of slots for more pages in advance. Negative if more reads were started than there are slots."""
+        return self.total - self.reads - self.pages_ahead

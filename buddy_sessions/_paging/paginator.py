@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
@@ -13,12 +15,56 @@ from .._base.stats import Fetched, Stats
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
-from .read_ahead import FetchPage, PendingPages, RequestSlots
+from .pacing import RequestSlots, Window
 from .reconciler import Reconciler
-from .scope import PageResult
-from .window import Window
+from .selection import PageResult
 
+_T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
+
+FetchPage: TypeAlias = Callable[[Window], Coroutine[Any, Any, Fetched[_T]]]
+"""Fetches one page. An error is part of the result: the error of a page requested in advance must wait for its turn."""
+
+
+class PendingPages(Generic[_T]):
+    """The pages of one read that are being fetched."""
+
+    def __init__(self, fetch: FetchPage[_T]) -> None:
+        self._fetch = fetch
+        self._tasks: dict[Window, asyncio.Task[Fetched[_T]]] = {}
+        self._cancelled: set[asyncio.Task[Fetched[_T]]] = set()
+
+    async def get(self, windows: Sequence[Window]) -> Fetched[_T]:
+        """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
+        if len(windows) == 1 and not self._tasks:
+            return await self._fetch(windows[0])  # no task is needed
+        for outdated in self._tasks.keys() - set(windows):
+            self._cancel(outdated)
+        for window in windows:
+            if window not in self._tasks:
+                self._tasks[window] = asyncio.create_task(self._fetch(window))
+        first = windows[0]
+        fetched = await self._tasks[first]
+        del self._tasks[first]
+        return fetched
+
+    async def cancel(self) -> None:
+        """Cancel every fetch, and wait until it has ended."""
+        for window in list(self._tasks):
+            self._cancel(window)
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)
+
+    def _cancel(self, window: Window) -> None:
+        task = self._tasks.pop(window)
+        task.cancel()
+        self._cancelled.add(task)
+        task.add_done_callback(self._on_cancelled)
+
+    def _on_cancelled(self, task: asyncio.Task[Fetched[_T]]) -> None:
+        self._cancelled.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not log it
 
 
 @attrs.frozen(kw_only=True)
@@ -85,11 +131,7 @@ class PageReader:
         return attrs.evolve(self._stats, sessions=self._stats.sessions + self._consumed)
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages, each with the sessions that were not yielded before. Call it once.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the pages, each with the sessions that were not yielded before. Call it once."""
         reconciler, slots = self._reconciler, self._slots
         pages_ahead = 0  # of this read
         pending = PendingPages(self._fetch_page)
@@ -171,8 +213,8 @@ class SessionPaginator(AsyncItems):
 
     Created by `BuddyClient.sessions`; the constructor is not public.
 
-    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. After an
-    error, resume with `cursor=error.cursor` and the same other arguments.
+    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. If a read
+    fails, it raises a `BuddyError`: resume with `cursor=error.cursor` and the same other arguments.
 
     Example:
         >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):
@@ -188,29 +230,17 @@ class SessionPaginator(AsyncItems):
         return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
 
     def __aiter__(self) -> AsyncGenerator[Session, None]:
-        """Iterate over the sessions.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the sessions of a new read."""
         self._latest = self._new_reader()
         return self._latest.sessions()
 
     def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Return an async iterator over the pages of a new read. Each has only sessions that were not yielded before.
-
-        Raises:
-            BuddyError: The read failed. `error.cursor` is its position.
-        """
+        """Iterate over the pages of a new read. Each has only sessions that were not yielded before."""
         self._latest = self._new_reader()
         return self._latest.pages()
 
     async def collect(self) -> list[Session]:
-        """Return all sessions of a new read.
-
-        Raises:
-            BuddyError: The read failed. The sessions read so far are lost, so do not resume from `error.cursor`.
-        """
+        """Return all sessions of a new read. If it fails, they are lost, so do not resume from `error.cursor`."""
         return [session async for page in self.pages() for session in page.sessions]
 
     @property

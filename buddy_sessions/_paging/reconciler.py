@@ -17,9 +17,8 @@ from ..errors import UnstableListingError
 from ..models import Session
 from .end import EndCheck, ListEnd
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
-from .pacing import Pacing
-from .scope import PageResult, ReadScope, ReadSpec
-from .window import DOCUMENTED_SIZE, PageLength, ServerLimits, Window
+from .pacing import DOCUMENTED_SIZE, Pacing, PageLength, ServerLimits, Window
+from .selection import PageResult, ReadSpec, Selection
 
 MAX_STALLED_PAGES = 100
 """The number of pages in a row that may contain nothing new."""
@@ -44,7 +43,7 @@ class Reconciler:
         self.verified = True
         self.is_complete = False
         self._limits = limits
-        self._scope = ReadScope(spec)
+        self._selection = Selection(spec)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
             per_page, limits, offset=spec.cursor.offset if spec.cursor else None, max_read_ahead=read_ahead
@@ -59,7 +58,7 @@ class Reconciler:
     @property
     def is_done(self) -> bool:
         """Whether no more pages are needed."""
-        return self.is_complete or self._scope.remaining == 0
+        return self.is_complete or self._selection.remaining == 0
 
     def windows(self, limit: float = math.inf) -> Sequence[Window]:
         """Return the pages to request now: at most `limit`, and those that were returned before."""
@@ -67,7 +66,7 @@ class Reconciler:
         if not self._planned:
             self._planned.append(pacing.window_at(pacing.offset) if self.verified else pacing.unordered_window())
         if self.verified and lowest_id is not None:
-            end = pacing.expected_end(lowest_id - 1 - self._scope.after, self._scope.remaining)
+            end = pacing.expected_end(lowest_id - 1 - self._selection.after, self._selection.remaining)
             limit = min(limit, pacing.read_ahead)
             while len(self._planned) < limit and (offset := pacing.page_size.end_of(self._planned[-1])) < end:
                 self._planned.append(pacing.window_at(offset))
@@ -98,7 +97,7 @@ class Reconciler:
             result = self._take_rejected(result, self._rejected)
         if self.verified and self._end.is_open and not self._planned and not self.is_done:
             result = self._check_end(result)
-        if self._scope.is_exceeded:
+        if self._selection.is_exceeded:
             self.is_complete = False  # the limit was reached before the end
         return result
 
@@ -137,14 +136,14 @@ class Reconciler:
         has_last = relative_ids[-1:] == [lowest_id]
         self._end.on_accepted(window, sessions, length, end, has_new=known < count, has_last=has_last)
         self._requested_before_last_accept = set(self._planned)
-        if lowest_id == 1 and is_full and not self._scope.after and (is_first or self._frontier.has_holes):
+        if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
-        elif self._scope.ends_at(lowest_id, sessions):
+        elif self._selection.ends_at(lowest_id, sessions):
             self.is_complete = True
         elif known == count and lowest_id is not None and not self._end.is_open:
             self._drop_plan()
             pacing.skip_ahead(relative_ids[-1] - lowest_id)
-        return self._scope.select(sessions[known:], start + known, known, proven_range)
+        return self._selection.select(sessions[known:], start + known, known, proven_range)
 
     def _check_end(self, result: PageResult) -> PageResult:
         """Decide what follows a page that may be the last one: `result` is that of the latest page."""
@@ -158,7 +157,7 @@ class Reconciler:
             case EndCheck.PROVED:
                 self.is_complete = True
                 below = (1, (self._frontier.lowest_id or 1) - 1)
-                return self._scope.select((), result.offset, result.duplicates, below)
+                return self._selection.select((), result.offset, result.duplicates, below)
             case EndCheck.MOVED:
                 self.is_complete, self.verified = True, False
         return result
@@ -215,7 +214,7 @@ class Reconciler:
         if self._limits.rows_follow_short_pages:
             self.is_complete = self._end.is_searched(self._pacing.page_size.value)
         start = self._pacing.page_size.start_of(window)
-        return self._scope.select(tuple(new.values()), start, known, None)
+        return self._selection.select(tuple(new.values()), start, known, None)
 
     def _drop_plan(self) -> None:
         """Drop the planned windows and the rejected page."""

@@ -13,12 +13,11 @@ import attrs
 
 from .._api.api import Api
 from .._base.async_only import AsyncContext, AsyncItems
-from .._base.outage import Outage
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
-from .._base.workers import Channel, run_workers
+from .._base.workers import Channel, Outage, run_workers
+from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
-from .._paging.read_ahead import RequestSlots
 from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
 from ..models import Session, SuiteKey, SuiteRef
 

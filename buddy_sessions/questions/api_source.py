@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from .._api.api import Api
 from .._base.validate import validate_session, validate_session_ref
-from .._paging.scope import ReadSpec
+from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import NotFoundError
 from ..models import FAILING, Session, SuiteKey, TestCase, TestKey, TestStatus

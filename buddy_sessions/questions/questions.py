@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import get_args
 
 from .._api.api import NoSuchSessionError
-from .._base.outage import Outage
 from .._base.validate import (
     validate_int,
     validate_key,
@@ -19,7 +18,7 @@ from .._base.validate import (
     validate_status,
     validate_suites,
 )
-from .._base.workers import map_concurrently
+from .._base.workers import Outage, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
 from ..analysis.judgement import Judgement, Outcome

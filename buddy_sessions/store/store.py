@@ -32,7 +32,7 @@ from .._base.validate import (
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
-from .._paging.read_ahead import RequestSlots
+from .._paging.pacing import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_watch import StatusPoller, StatusWatch

@@ -14,9 +14,9 @@ from datetime import timedelta
 import attrs
 
 from .._base.stats import Stats
+from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
-from .._paging.read_ahead import RequestSlots
-from .._paging.scope import ReadSpec
+from .._paging.selection import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync

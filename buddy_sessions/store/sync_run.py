@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .._base.stats import Stats
+from .._base.workers import LongBodies
 from .._client.client import BuddyClient
-from .._http.long_bodies import LongBodies
 from ..errors import BuddyError, NotFoundError, StoreError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseFile, DatabaseThread, is_file_error

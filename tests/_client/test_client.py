@@ -125,34 +125,31 @@ class TestEnvironment:
             BuddyClient.from_env()
 
     @pytest.mark.parametrize(
-        ("variables", "url"),
+        ("variables", "arguments", "url"),
         [
-            ({}, "https://api.buddy.works"),
-            ({"BUDDY_REGION": "AS"}, "https://api.asia.buddy.works"),
-            ({"BUDDY_REGION": "EU", "BUDDY_BASE_URL": "https://a.example/api"}, "https://a.example/api"),
-            ({"BUDDY_BASE_URL": "https://a.example", "BUDDY_API_URL": "https://b.example"}, "https://b.example"),
-            ({"BUDDY_API_URL": "https://b.example", "BUDDY_API_ENDPOINT": "https://c.example"}, "https://c.example"),
+            ({}, {}, "https://api.buddy.works"),
+            ({"REGION": "AS"}, {}, "https://api.asia.buddy.works"),
+            ({"REGION": "EU", "BASE_URL": "https://a.example/api"}, {}, "https://a.example/api"),
+            ({"BASE_URL": "https://a.example", "API_URL": "https://b.example"}, {}, "https://b.example"),
+            ({"API_URL": "https://b.example", "API_ENDPOINT": "https://c.example"}, {}, "https://c.example"),
+            ({"API_URL": "https://b.example"}, {"region": Region.EU}, "https://api.eu.buddy.works"),
+            ({"API_URL": "https://b.example"}, {"base_url": "https://x.example"}, "https://x.example"),
         ],
         ids=str,
     )
-    def test_url(self, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str) -> None:
-        monkeypatch.setenv("BUDDY_TOKEN", "token")
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        assert repr(BuddyClient.from_env()) == f"<BuddyClient {url}>"
+    def test_url(
+        self, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: dict[str, Any], url: str
+    ) -> None:
+        for name, value in {"TOKEN": "token", **variables}.items():
+            monkeypatch.setenv(f"BUDDY_{name}", value)
+        assert repr(BuddyClient.from_env(**arguments)) == f"<BuddyClient {url}>"
 
-    def test_arguments_take_precedence_over_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BUDDY_API_URL", "https://buddy.example")
-        assert repr(BuddyClient.from_env(token="t", region=Region.EU)) == "<BuddyClient https://api.eu.buddy.works>"
-        assert repr(BuddyClient.from_env(token="t", base_url="https://x.example")) == "<BuddyClient https://x.example>"
+    def test_wrong_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TypeError, match="'tokn'"):
             BuddyClient.from_env(token="t", tokn="t")  # type: ignore[call-arg]  # on purpose
-
-    def test_invalid_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BUDDY_TOKEN", "token")
         monkeypatch.setenv("BUDDY_REGION", "moon")
         with pytest.raises(ConfigError, match="moon"):
-            BuddyClient.from_env()
+            BuddyClient.from_env(token="t")
 
 
 class TestProjects:
@@ -203,8 +200,10 @@ class TestProjects:
         for name, value in change.items():
             setattr(fake, name, value)
         for read in (buddy.projects, buddy.suites):
-            with pytest.raises(ForbiddenError, match="give the token the scope WORKSPACE"):
+            with pytest.raises(ForbiddenError, match="give the token the scope WORKSPACE") as caught:
                 await read("acme")
+            assert caught.value.scopes == tuple(fake.scopes)
+            assert caught.value.accepted_scopes == ("WORKSPACE",)
 
     @pytest.mark.parametrize("body", [b"{}", b'{"projects": [{}]}', b'{"projects": [{"name": 7}]}'])
     async def test_invalid_response(self, fake: FakeBuddy, buddy: BuddyClient, body: bytes) -> None:
@@ -279,29 +278,6 @@ class TestSessionRef:
                 await read(KEY, number)
         with pytest.raises(NotFoundError, match=message):
             await buddy.cases(KEY, number).collect()
-
-
-@pytest.mark.parametrize(("suite_id", "message"), [("unit", "Session not found"), ("other", "Suite not found")])
-async def test_unknown_session(
-    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, suite_id: str, message: str
-) -> None:
-    with pytest.raises(NotFoundError, match=message) as caught:
-        await buddy.session(f"acme/shop/{suite_id}", "YDnagwGk")
-    assert "check the workspace, the project and the IDs" in str(caught.value)
-    assert caught.value.url.endswith(f"/suites/{suite_id}/sessions/YDnagwGk")
-    assert len(fake.requests) == 1
-
-
-@pytest.mark.parametrize(("change", "message"), [({"scopes": ()}, "UNIT_TEST_READ"), ({"api_enabled": False}, "API")])
-async def test_forbidden_error_names_the_reason(
-    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any], message: str
-) -> None:
-    for name, value in change.items():
-        setattr(fake, name, value)
-    with pytest.raises(ForbiddenError, match=message) as caught:
-        await buddy.sessions(KEY).collect()
-    assert caught.value.scopes == tuple(fake.scopes)
-    assert caught.value.accepted_scopes == ("UNIT_TEST_READ", "UNIT_TEST_INFO")
 
 
 async def test_unclosed_client_warns(fake: FakeBuddy, suite: FakeSuite) -> None:

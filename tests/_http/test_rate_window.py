@@ -87,6 +87,13 @@ def test_incomplete_report_blocks_nothing(limit: RateLimit, now: float) -> None:
     assert window.next_turn(now, in_flight=9) == now
 
 
+def test_pause_outlasts_a_max_wait_of_zero() -> None:
+    """Otherwise a throttled request would be repeated at once, for ever."""
+    window = RateWindow(max_wait=0.0, now=0.0, clock_offset=0.0)
+    window.pause(0.0, 0.0)
+    assert window.expires_at == window.next_turn(0.4, in_flight=0) == 0.5
+
+
 def test_each_pause_in_a_row_is_longer() -> None:
     window = RateWindow(max_wait=300.0, now=0.0, clock_offset=0.0)
     now, pauses = 0.0, []
@@ -97,10 +104,3 @@ def test_each_pause_in_a_row_is_longer() -> None:
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
     window.resume(now)
     assert window.pause(now, 0.0) == 0.5
-
-
-def test_pause_outlasts_a_max_wait_of_zero() -> None:
-    """Otherwise a throttled request would be repeated at once, for ever."""
-    window = RateWindow(max_wait=0.0, now=0.0, clock_offset=0.0)
-    window.pause(0.0, 0.0)
-    assert window.expires_at == window.next_turn(0.4, in_flight=0) == 0.5

@@ -12,39 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from buddy_sessions import Session
+from buddy_sessions._paging.pacing import ServerLimits
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
-from helpers.fake_list import FakeList, FaultyList, experienced
+from buddy_sessions._paging.selection import PageResult, ReadSpec
+from helpers.fake_list import FakeList, FaultyList, experienced, read_list
 from helpers.read_machine import ReadMachine, read_aheads
-
-
-def read(
-    listing: FakeList,
-    limits: ServerLimits,
-    before_request: Callable[[int], object] = lambda requests: None,
-    *,
-    per_page: int = 20,
-    read_ahead: int = 1,
-    stop_after: int | None = None,
-    **options: Any,
-) -> tuple[list[int], int, Reconciler]:
-    """Read a list, or its first pages; return the `relative_id`s, the number of requests, and the reconciler."""
-    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
-    served: dict[Window, Sequence[Session]] = {}
-    found: list[int] = []
-    requests = 0
-    while not reconciler.is_done and requests != stop_after:
-        windows = reconciler.windows()
-        for window in windows:
-            if window not in served:
-                before_request(requests)
-                requests += 1
-                served[window] = listing.read(window)
-        found += [session.relative_id for session in reconciler.accept_page(served.pop(windows[0])).sessions]
-        served = {window: served[window] for window in reconciler.windows() if window in served}
-    return found, requests, reconciler
 
 
 @pytest.mark.parametrize(
@@ -65,7 +37,7 @@ def read(
 )
 def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests: int) -> None:
     options = {"limits": experienced()} | options
-    found, count, reconciler = read(FakeList(ids), **options)
+    found, count, reconciler = read_list(FakeList(ids), **options)
     assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
 
 
@@ -74,16 +46,16 @@ def test_trust_is_earned_once(branch: str | None) -> None:
     """By the first end that is read, of lists with a branch and of lists without."""
     limits, listing = ServerLimits(), FakeList(range(11, 21))
     for max_sessions, stop_after in (5, None), (10, None), (None, 1):
-        assert read(listing, limits, branch=branch, max_sessions=max_sessions, stop_after=stop_after)[1] == 1
-    assert [read(listing, limits, branch=branch)[1] for _ in range(3)] == [2, 1, 1]
-    assert read(listing, limits, branch=None if branch else "main")[1] == 2
+        assert read_list(listing, limits, branch=branch, max_sessions=max_sessions, stop_after=stop_after)[1] == 1
+    assert [read_list(listing, limits, branch=branch)[1] for _ in range(3)] == [2, 1, 1]
+    assert read_list(listing, limits, branch=None if branch else "main")[1] == 2
 
 
 def test_row_after_a_short_page_ends_the_trust(caplog: pytest.LogCaptureFixture) -> None:
     """Later reads go on after short pages; there is one warning."""
     limits, hidden = ServerLimits(), range(41, 49)
     for _ in range(3):
-        found, _, reconciler = read(FaultyList(range(11, 91), hidden=hidden), limits)
+        found, _, reconciler = read_list(FaultyList(range(11, 91), hidden=hidden), limits)
         assert (found, reconciler.verified) == ([n for n in range(90, 10, -1) if n not in hidden], True)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -100,7 +72,7 @@ def test_rows_below_the_end_in_earlier_responses_are_yielded() -> None:
     results = [reconciler.accept_page(page) for page in (listing.read(third), early)]
     found = [session.relative_id for result in results for session in result.sessions]
     assert found == [*range(170, 164, -1), *range(159, 130, -1)]
-    assert read(listing, limits)[1] == 3
+    assert read_list(listing, limits)[1] == 3
 
 
 @pytest.mark.parametrize("limits", [ServerLimits, experienced])
@@ -112,7 +84,7 @@ def test_cap_that_drops_while_the_list_grows(limits: Callable[[], ServerLimits])
         listing.create({1: 29, 2: 108}.get(requests, 0))
         listing.cap = 40 if requests else None
 
-    found, _, reconciler = read(listing, limits(), change, per_page=100)
+    found, _, reconciler = read_list(listing, limits(), change, per_page=100)
     assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
 
 
@@ -120,31 +92,23 @@ def test_end_is_not_verified_if_rows_move_while_it_is_searched() -> None:
     limits = ServerLimits()
     limits.distrust_short_pages()
     listing = FakeList(range(11, 71))
-    found, requests, reconciler = read(listing, limits, lambda requests: listing.create(requests == 4))
+    found, requests, reconciler = read_list(listing, limits, lambda requests: listing.create(requests == 4))
     assert (found, reconciler.verified) == (list(range(70, 10, -1)), False)
     assert requests <= 16
 
 
-def test_list_that_grows_while_its_end_is_checked() -> None:
-    """The page after the short one has rows that were read before."""
-    listing = FakeList(range(101, 111))
-    found, requests, reconciler = read(
-        listing, ServerLimits(), lambda requests: listing.create(20 * (0 < requests < 4)), per_page=20
-    )
-    assert (found, reconciler.verified) == (list(range(110, 100, -1)), True)
-    assert requests <= 8
+def test_list_that_shrinks_to_a_short_page_of_known_rows() -> None:
+    """The read ahead stops there."""
+    listing = FakeList(range(31, 191))
 
+    def shrink(requests: int) -> None:
+        if requests == 5:
+            listing.create(30)
+            del listing.numbers[101:]
 
-def test_empty_page_after_a_cut_one_is_a_gap() -> None:
-    """The server cuts page 1, which does not show whether it is the last one; then rows move up into it."""
-    listing = FakeList(range(11, 111), cap=60)
-
-    def delete(requests: int) -> None:
-        if requests == 1:
-            listing.numbers = [*range(110, 105, -1), *range(50, 10, -1)]
-
-    found, _, reconciler = read(listing, ServerLimits(), delete, per_page=100)
-    assert (found, reconciler.verified) == ([*range(110, 50, -1), *range(50, 10, -1)], True)
+    found, requests, reconciler = read_list(listing, ServerLimits(), shrink, read_ahead=4)
+    assert (found, reconciler.verified) == (list(range(190, 90, -1)), True)
+    assert requests <= 12
 
 
 class EndMachine(ReadMachine):

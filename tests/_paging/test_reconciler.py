@@ -9,26 +9,16 @@ import attrs
 import pytest
 
 from buddy_sessions import Cursor, Session
+from buddy_sessions._paging.pacing import ServerLimits
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
-from helpers.fake_list import FakeList, FaultyList, experienced, session
+from buddy_sessions._paging.selection import PageResult, ReadSpec
+from helpers.fake_list import FakeList, FaultyList, experienced, read_list, session
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def ids_of(sessions: Sequence[Session]) -> list[int]:
     return [session.relative_id for session in sessions]
-
-
-def read_all(reconciler: Reconciler, listing: FakeList) -> tuple[list[Window], list[int]]:
-    """Read a list that does not change; return the windows that were read, and the `relative_id`s that were new."""
-    windows: list[Window] = []
-    relative_ids: list[int] = []
-    while not reconciler.is_done:
-        windows.append(reconciler.windows()[0])
-        relative_ids += ids_of(reconciler.accept_page(listing.read(windows[-1])).sessions)
-    return windows, relative_ids
 
 
 def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
@@ -50,16 +40,9 @@ def test_limit_adds_no_window_and_keeps_those_returned_before() -> None:
 
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
-    reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits())
-    found: set[int] = set()
-    stalled = 0
-    while not reconciler.is_done:
-        result = reconciler.accept_page(listing.read(reconciler.windows()[0]))
-        stalled += not result.sessions
-        found.update(ids_of(result.sessions))
-        listing.delete(0)
-    assert stalled > 110
-    assert listing.stable <= found
+    found, requests, _ = read_list(listing, ServerLimits(), lambda requests: listing.delete(0) if requests else None)
+    assert requests > 200 + 110
+    assert listing.stable <= set(found)
 
 
 def test_joined_pages_prove_no_range_that_since_left_out() -> None:
@@ -103,22 +86,20 @@ class TestOrder:
         """The first page is in order, and so is the second one, as if as many sessions had been created."""
         top = 3 * per_page + 11
         listing = FaultyList(range(1, top), moved={each: each + top for each in range(3, per_page + 3)})
-        reconciler = Reconciler(ReadSpec(), per_page=per_page, limits=ServerLimits(), read_ahead=read_ahead)
-        _, found = read_all(reconciler, listing)
+        found, _, reconciler = read_list(listing, ServerLimits(), per_page=per_page, read_ahead=read_ahead)
         assert (set(found), reconciler.verified) == (set(listing.numbers), False)
 
     @pytest.mark.parametrize(("moved", "per_page"), [({1: 3.5}, 3), ({2: 0.5}, 4), ({4: 0.5}, 4)], ids=str)
     def test_list_that_goes_on_after_relative_id_1(self, moved: dict[int, float], per_page: int) -> None:
         listing = FaultyList(range(1, 6), moved=moved)
-        reconciler = Reconciler(ReadSpec(), per_page=per_page, limits=ServerLimits())
-        _, found = read_all(reconciler, listing)
+        found, _, reconciler = read_list(listing, ServerLimits(), per_page=per_page)
         assert (set(found), reconciler.verified) == (set(listing.numbers), False)
 
     def test_unordered_list_goes_on_after_a_page_of_hidden_rows(self) -> None:
         limits = ServerLimits()
         limits.distrust_short_pages()
         listing = FaultyList(range(1, 61), moved={60: 58.5}, hidden=[50, *range(21, 41)])
-        _, found = read_all(Reconciler(ReadSpec(), per_page=20, limits=limits), listing)
+        found, *_ = read_list(listing, limits)
         assert set(found) == set(listing.numbers) - {50, *range(21, 41)}
 
     @pytest.mark.parametrize("cursor", [None, Cursor(1000, 0)])
@@ -133,6 +114,5 @@ class TestOrder:
     def test_first_page_alone_shows_no_order(self, ids: Sequence[int], per_page: int, cursor: Cursor | None) -> None:
         """Its last row may be number 1, and others follow."""
         listing = FaultyList(ids, moved={number: -index for index, number in enumerate(ids)})
-        reconciler = Reconciler(ReadSpec(cursor=cursor), per_page=per_page, limits=experienced())
-        _, found = read_all(reconciler, listing)
+        found, _, reconciler = read_list(listing, experienced(), per_page=per_page, cursor=cursor)
         assert (set(found), reconciler.verified) == (set(ids), False)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from buddy_sessions import Cursor, Session
+from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerLimits
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult, ReadSpec
-from buddy_sessions._paging.window import DOCUMENTED_SIZE, ServerLimits
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 from helpers.fake_list import FakeList, FaultyList, NaiveReader, experienced
 from helpers.read_machine import ReadMachine, read_aheads
 

@@ -9,49 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Cursor, Session
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
-from helpers.fake_list import FakeList, FaultyList, experienced
+from buddy_sessions import Cursor
+from buddy_sessions._paging.pacing import ServerLimits
+from helpers.fake_list import FakeList, FaultyList, experienced, read_list
 
 counts = st.integers(1, 1000)
 sizes = st.sampled_from([20, 30, 50, 100])
 read_aheads = st.sampled_from([1, 2, 4, 16])
 
 
-def count_requests(
-    listing: FakeList,
-    limits: ServerLimits,
-    change: Callable[[int, Reconciler], object] | None = None,
-    *,
-    cursor: Cursor | None = None,
-    **options: Any,
-) -> int:
-    """Read a list; return the number of requests. `change` is called after the pages of each step were requested."""
-    spec = ReadSpec(cursor=cursor, branch=options.pop("branch", None), check_end=options.pop("check_end", False))
-    reconciler = Reconciler(spec, limits=limits, **options)
-    served: dict[Window, tuple[Session, ...]] = {}
-    numbers_read: list[int] = []
-    requests = steps = 0
-    while not reconciler.is_done:
-        windows = reconciler.windows()
-        served = {window: served[window] for window in windows if window in served}
-        for window in windows:
-            if window not in served:
-                served[window] = listing.read(window)
-                requests += 1
-        steps += 1
-        if change is not None:
-            change(steps, reconciler)
-        numbers_read += [one.relative_id for one in reconciler.accept_page(served.pop(windows[0])).sessions]
+def count_requests(listing: FakeList, limits: ServerLimits, *change: Callable[[int], object], **options: Any) -> int:
+    """Read a list, which must be exact; return the number of requests."""
+    found, requests, reconciler = read_list(listing, limits, *change, **options)
     assert reconciler.verified
-    assert numbers_read == sorted(numbers_read, reverse=True)
-    assert set(numbers_read) >= {number for number in listing.stable if number < (cursor or TOP).lowest_id}
+    assert found == sorted(found, reverse=True)
+    cursor = options.get("cursor")
+    assert set(found) >= {number for number in listing.stable if cursor is None or number < cursor.lowest_id}
     return requests
-
-
-TOP = Cursor(10**9, 0)
 
 
 @given(count=counts, per_page=sizes, read_ahead=read_aheads)
@@ -119,8 +93,8 @@ def test_deleted_row_costs_two_requests(count: int, per_page: int, read_ahead: i
     """The page that is rejected because of it is not requested again, nor are those that were requested in advance."""
     listing = FakeList(range(1, count + 1))
 
-    def delete(steps: int, reconciler: Reconciler) -> None:
-        if steps == step:
+    def delete(requests: int) -> None:
+        if requests == step:
             listing.delete(row)
 
     requests = count_requests(listing, experienced(), delete, per_page=per_page, read_ahead=read_ahead)
@@ -130,7 +104,9 @@ def test_deleted_row_costs_two_requests(count: int, per_page: int, read_ahead: i
 @given(count=counts, per_page=sizes, created=st.integers(1, 10))
 def test_created_sessions_cost_the_rows_by_which_they_shift_the_list(count: int, per_page: int, created: int) -> None:
     listing = FakeList(range(1, count + 1))
-    requests = count_requests(listing, experienced(), lambda *_: listing.create(created), per_page=per_page)
+    requests = count_requests(
+        listing, experienced(), lambda requests: listing.create(created if requests else 0), per_page=per_page
+    )
     assert requests <= count // (per_page - created) + 3
 
 
@@ -139,8 +115,8 @@ def test_sudden_growth_costs_few_requests(count: int, per_page: int, step: int, 
     """The page that shows it, the rows above it, and a search for the frontier. Short pages become pages of 20 rows."""
     listing = FakeList(range(1, count + 1))
 
-    def create(steps: int, reconciler: Reconciler) -> None:
-        if steps == step:
+    def create(requests: int) -> None:
+        if requests == step:
             listing.create(created)
 
     assert count_requests(listing, experienced(), create, per_page=per_page) <= -(-count // per_page) + 4

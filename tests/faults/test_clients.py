@@ -1,4 +1,4 @@
-"""Clients and aiohttp sessions that are closed too early, or used in a second event loop, thread or process."""
+"""Clients that are closed too early, used in a second event loop, thread or process, or get a bad argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import trio
 
-from buddy_sessions import BuddyClient, BuddyError, ClientClosedError, ConfigError, Session
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ClientClosedError, ConfigError, Session
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader
 
@@ -142,3 +142,41 @@ async def test_nested_read_with_one_connection(reader: CheckedReader, fake: Fake
         return [inner async for _ in buddy.sessions(KEY, per_page=1) async for inner in buddy.sessions(KEY, per_page=1)]
 
     assert len(await reader.read(fake, requests=12, function=read_nested, max_concurrency=1)) == 9
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.asia.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions",
+        "https://evil.example/acme/shop/unit-tests/MNbyVedg",
+    ],
+)
+async def test_only_the_names_of_a_url_are_used(reader: CheckedReader, fake: FakeBuddy, url: str) -> None:
+    """The client reads from its own server, which may reject the token of another region."""
+
+    async def read(buddy: BuddyClient) -> list[Session]:
+        return await buddy.sessions(url).collect()
+
+    assert len(await reader.read(fake, requests=1, function=read)) == 3
+    error = await reader.fail(fake, AuthenticationError, requests=1, function=read, token="t0ken-of-a-region")
+    assert "a token of one region is not valid in another" in str(error)
+
+
+async def token_with_line_break() -> str:
+    return f"{TOKEN}\r\nHost:evil"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"token": f"{TOKEN}\r\nHost:evil"}, id="line-break-in-token"),
+        pytest.param({"token": f"{TOKEN} "}, id="space-in-token"),
+        pytest.param({"token": f"{TOKEN}ż"}, id="token-beyond-ascii"),
+        pytest.param({"token": ""}, id="empty-token"),
+        pytest.param({"token": token_with_line_break}, id="callable-returns-a-line-break"),
+        pytest.param({"token": lambda: TOKEN}, id="callable-not-async"),
+        pytest.param({"base_url": "http://buddy.example.com"}, id="http-off-loopback"),
+    ],
+)
+async def test_invalid_client_argument(reader: CheckedReader, fake: FakeBuddy, options: dict[str, Any]) -> None:
+    await reader.fail(fake, ConfigError, requests=0, **options)

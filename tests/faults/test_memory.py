@@ -145,8 +145,10 @@ async def test_large_responses() -> None:
 
 @pytest.mark.parametrize(
     ("count", "output"),
-    [(40, "x" * (4 * MIB)), (12, "<a>" * (15 * MIB // 7) + "</a>" * (15 * MIB // 7))],
-    ids=["40-of-4-MiB", "12-of-15-MiB-of-nested-XML"],
+    [
+        pytest.param(40, "x" * (4 * MIB), id="40-of-4-MiB", marks=pytest.mark.slow),
+        pytest.param(12, "<a>" * (15 * MIB // 7) + "</a>" * (15 * MIB // 7), id="12-of-15-MiB-of-nested-XML"),
+    ],
 )
 async def test_sync_of_long_failures(fake: FakeBuddy, tmp_path: Path, count: int, output: str) -> None:
     """Their details are saved one by one, and not too many arrive at once."""

@@ -1,4 +1,4 @@
-"""What a server sends in place of a page, the error of the read, and how many requests it costs."""
+"""What a server sends in place of a page or for ever, the error of the read, and how many requests it costs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ import pytest
 from buddy_sessions import (
     AuthenticationError,
     BadRequestError,
+    BuddyClient,
     BuddyError,
+    Cursor,
     DecodeError,
     ForbiddenError,
     NotFoundError,
     ResponseError,
     ServerError,
+    Session,
     StatusError,
+    SuiteKey,
     TransportError,
+    UnstableListingError,
 )
-from helpers.faults import PAGE, TOKEN, CheckedReader
+from buddy_sessions._paging import reconciler
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
 from helpers.raw_server import End, Script, http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -128,6 +135,23 @@ PROXIES: dict[str, Row] = {
         (502, b"<html>", ServerError, 3, "the server failed (502); GET"),
     ]
 }
+# If one was followed, the outcome would be another: nothing listens on port 1.
+REDIRECTS: dict[str, Row] = {
+    f"{status} to {place}": (
+        http_response(b"", f"Location: {place}", status=f"{status} No"),
+        ResponseError,
+        1,
+        f"unexpected redirect ({status}) to {place.replace(TOKEN, '***')!r}",
+    )
+    for status, place in [
+        (301, "http://127.0.0.1:1/elsewhere"),
+        (307, "/elsewhere"),
+        (302, "file:///etc/passwd"),
+        (308, "?page=1&per_page=100"),
+        (303, f"http://127.0.0.1:1/?token={TOKEN}"),
+        (301, ""),
+    ]
+}
 SCOPES = ["X-OAuth-Scopes: WORKSPACE,EMAIL\u202e", f"x-accepted-0auth-scopes: UNIT_TEST_READ {TOKEN}"]
 NEEDED = "nor with ***; the token has WORKSPACE, EMAIL\\u202e; this needs UNIT_TEST_READ or *** (403): give the token"
 FAULTS: dict[str, Row] = {
@@ -138,6 +162,7 @@ FAULTS: dict[str, Row] = {
     **WRONG_PAGES,
     **STATUSES,
     **PROXIES,
+    **REDIRECTS,
     "403 with scopes": (http_response(MESSAGES, *SCOPES, status="403 No"), ForbiddenError, 1, NEEDED),
     "403 without a scope": (
         http_response(b"", "x-oauth-scopes:", status="403 No"),
@@ -221,24 +246,41 @@ async def test_unusual_body_of_an_error(reader: CheckedReader, body: bytes, mess
     assert len(str(error)) < 6000
 
 
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "307 Temporary Redirect"])
-@pytest.mark.parametrize(
-    "location",
-    [
-        pytest.param("{other}/elsewhere", id="to-another-host"),
-        pytest.param("/elsewhere", id="to-the-same-host"),
-        pytest.param("file:///etc/passwd", id="to-a-file"),
-        pytest.param("?page=1&per_page=100", id="to-itself"),
-        pytest.param("{other}/?token=" + TOKEN, id="with-the-token"),
-        pytest.param("", id="without-a-location"),
-    ],
-)
-async def test_redirect(reader: CheckedReader, location: str, status: str) -> None:
-    """It is not followed."""
-    async with raw_server(GOOD) as other:
-        location = location.format(other=other.base_url)
-        async with raw_server(http_response(b"", f"Location: {location}", status=status)) as server:
-            error = await reader.fail(server, ResponseError, requests=1)
-    assert repr(location.replace(TOKEN, "***")) in str(error)
-    assert not error.retryable
-    assert other.requests == []
+async def test_unordered_list_that_never_ends(
+    reader: CheckedReader, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails after a million sessions, of which this test reads the first 1,000. Other suites are harvested."""
+    assert reconciler.MAX_ROWS_BY_ID == 1_000_000
+    monkeypatch.setattr(reconciler, "MAX_ROWS_BY_ID", 1000)
+
+    def on_request(request: RecordedRequest) -> None:
+        end = request.page * request.per_page
+        rows = [{"id": str(n), "relative_id": n, "status": "ERROR"} for n in range(end - request.per_page + 1, end + 1)]
+        fake.inject(Fault.body(json.dumps({"sessions": rows}).encode()))
+
+    async def harvest_all(buddy: BuddyClient) -> list[Session]:
+        suites = [SuiteKey("acme", "shop", f"s{number}") for number in range(3)]
+        async with buddy.harvest(suites, on_failure="collect", concurrency=1) as harvest:
+            sessions = [session async for _, session in harvest]
+        assert len(harvest.failures) == 3
+        for error in harvest.failures.values():
+            assert type(error) is UnstableListingError
+            assert str(error).startswith("the list has more than 1,000 sessions, in no order")
+        return sessions
+
+    fake.on_request = on_request
+    assert len(await reader.read(fake, requests=range(33, 40), function=harvest_all)) == 3 * 1000
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+async def test_same_page_for_every_number(reader: CheckedReader, is_ordered: bool) -> None:
+    sessions = FakeSuite(*KEY).populate(100).sessions[:20]
+    if not is_ordered:
+        sessions[2:4] = reversed(sessions[2:4])
+
+    async def read(buddy: BuddyClient) -> list[Session]:
+        return await buddy.sessions(KEY, per_page=20).collect()
+
+    async with raw_server(http_response(json.dumps({"sessions": sessions}).encode())) as server:
+        error = await reader.fail(server, UnstableListingError, requests=range(101, 110), function=read)
+    assert error.cursor == (Cursor(81, 20) if is_ordered else None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions._paging.scope import PageResult
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 
 T = TypeVar("T")
 
@@ -95,21 +96,18 @@ class FaultyList(FakeList):
 
     def read(self, window: Window) -> tuple[Session, ...]:
         numbers = self._snapshots[max(-1 - self.age, -len(self._snapshots))]
-        self.newest_shown = min(self.newest_shown, max(numbers, default=0))
-        numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
-        return tuple(row for row in self._cut(self._rows(numbers), window) if row.relative_id not in self._hidden)
+        self.newest_shown = min(self.newest_shown, numbers[0] if numbers else 0)
+        if self._moved:
+            numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
+        rows = self._cut(self._rows(numbers), window) if self._doubled else self._rows(self._cut(numbers, window))
+        return tuple(session(*row) for row in rows if row[0] not in self._hidden)
 
     def stable_rows(self) -> list[Session]:
         """Return the rows that have existed all the time and are not hidden."""
-        return self._rows(self.stable.difference(self._hidden))
+        return [session(*row) for row in self._rows(self.stable.difference(self._hidden))]
 
-    def _rows(self, numbers: Iterable[int]) -> list[Session]:
-        rows: list[Session] = []
-        for number in numbers:
-            rows.append(session(number))
-            if number in self._doubled:
-                rows.append(session(number, "-2"))
-        return rows
+    def _rows(self, numbers: Iterable[int]) -> list[tuple[int, str]]:
+        return [(number, suffix) for number in numbers for suffix in ("", "-2")[: 1 + (number in self._doubled)]]
 
 
 class NaiveReader:
@@ -134,3 +132,30 @@ class NaiveReader:
         new = [session for session in sessions if not self._deduplicates or session.id not in self._seen]
         self._seen.update(session.id for session in sessions)
         return PageResult(sessions=tuple(new))
+
+
+def read_list(
+    listing: FakeList,
+    limits: ServerLimits,
+    before_request: Callable[[int], object] = lambda requests: None,
+    *,
+    per_page: int = 20,
+    read_ahead: int = 1,
+    stop_after: int | None = None,
+    **options: Any,
+) -> tuple[list[int], int, Reconciler]:
+    """Read a list, or its first pages; return the `relative_id`s, the number of requests, and the reconciler."""
+    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
+    served: dict[Window, Sequence[Session]] = {}
+    found: list[int] = []
+    requests = 0
+    while not reconciler.is_done and requests != stop_after:
+        windows = reconciler.windows()
+        for window in windows:
+            if window not in served:
+                before_request(requests)
+                requests += 1
+                served[window] = listing.read(window)
+        found += [session.relative_id for session in reconciler.accept_page(served.pop(windows[0])).sessions]
+        served = {window: served[window] for window in reconciler.windows() if window in served}
+    return found, requests, reconciler

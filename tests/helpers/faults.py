@@ -89,25 +89,16 @@ def text_of_log(records: list[logging.LogRecord]) -> str:
 
 @define
 class CheckedReader:
-    """Reads a suite with a new client, and checks the effects.
-
-    Attributes:
-        log: pytest's fixture.
-        stats: The statistics of the last read.
-        seconds: The duration of the last read.
-    """
+    """Reads a suite with a new client, and checks the effects."""
 
     log: pytest.LogCaptureFixture
-    stats: Stats = field(factory=Stats)
-    seconds: float = 0.0
+    stats: Stats = field(factory=Stats)  # of the last read
+    seconds: float = 0.0  # its duration
 
     async def read(self, server: Server, *, requests: int | range, **options: Any) -> list[Session]:
-        """Read the suite, and return its sessions.
+        """Read the suite, and return its sessions. The server must receive so many requests.
 
-        Args:
-            server: The server to read from.
-            requests: The number of requests that the server must receive.
-            **options: Arguments of the client; `function`, if not the whole suite is to be read once.
+        `options` are those of the client; and `function`, if not the whole suite is to be read once.
         """
         result = await self.attempt(server, requests=requests, **options)
         if isinstance(result, BuddyError):

@@ -16,11 +16,10 @@ import attrs
 from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
 from buddy_sessions._base.stats import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
+from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
-from buddy_sessions._paging.read_ahead import RequestSlots
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import ReadSpec
-from buddy_sessions._paging.window import ServerLimits, Window
+from buddy_sessions._paging.selection import ReadSpec
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.sync import SuiteSync

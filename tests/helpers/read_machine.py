@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from buddy_sessions import Session, UnstableListingError
+from buddy_sessions._paging.pacing import Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.scope import PageResult
-from buddy_sessions._paging.window import Window
+from buddy_sessions._paging.selection import PageResult
 from helpers.fake_list import FakeList, NaiveReader
 
 read_aheads = st.sampled_from([1, 2, 4, 16])

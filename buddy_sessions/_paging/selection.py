@@ -1,4 +1,4 @@
-"""`ReadSpec`, `ReadScope`: which sessions a read is asked for. `PageResult`: what a page has added to them."""
+"""`ReadSpec`: what to read. `Selection`: which sessions those are. `PageResult`: what a page has added to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from attrs import frozen
 
 from ..models import Cursor, RefType, Session, is_before
-from .read_ahead import RequestSlots
+from .pacing import RequestSlots
 
 
 @frozen(kw_only=True)
@@ -53,19 +53,19 @@ class PageResult(NamedTuple):
     proven_range: tuple[int, int] | None = None
 
 
-class ReadScope:
-    """Which sessions a read is asked for."""
+class Selection:
+    """The sessions that a read is asked for."""
 
     def __init__(self, spec: ReadSpec) -> None:
         self.after = spec.after
         self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
-        self.is_exceeded = False  # more sessions in scope were read than `max_sessions`
+        self.is_exceeded = False  # more of them were read than `max_sessions`
         self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
         self._since = spec.since
         self._branch = spec.branch
 
     def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
-        """Return whether nothing below is in scope: `lowest_id` is the lowest, or a page is entirely before `since`."""
+        """Return whether nothing below is selected: `lowest_id` is the lowest, or a page is entirely before `since`."""
         if lowest_id is not None and lowest_id <= self.after + 1:
             return True
         return bool(sessions) and all(is_before(session, self._since) for session in sessions)
@@ -73,27 +73,27 @@ class ReadScope:
     def select(
         self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
     ) -> PageResult:
-        """Return the new sessions in scope, at most `remaining`. The proven range has none that was left out.
+        """Return the selected ones of the new sessions, at most `remaining`, and the range without those left out.
 
-        It is that of the branch, if there is one.
+        The range is that of the branch, if there is one.
         """
-        in_scope = [session for session in new if session.relative_id >= self._min_id]
+        selected = [session for session in new if session.relative_id >= self._min_id]
         if self._branch is not None:
-            in_scope = [session for session in in_scope if _may_be_of_branch(session, self._branch)]
+            selected = [session for session in selected if _may_be_of_branch(session, self._branch)]
         lowest_proven = self._min_id
         if self._since is not None:
-            old = [session.relative_id for session in in_scope if is_before(session, self._since)]
+            old = [session.relative_id for session in selected if is_before(session, self._since)]
             lowest_proven = max(lowest_proven, max(old, default=0) + 1)
-            in_scope = [session for session in in_scope if not is_before(session, self._since)]
-        if len(in_scope) > self.remaining:
+            selected = [session for session in selected if not is_before(session, self._since)]
+        if len(selected) > self.remaining:
             self.is_exceeded = True
-            in_scope = in_scope[: int(self.remaining)]
-            lowest_proven = max(lowest_proven, in_scope[-1].relative_id)
-        self.remaining -= len(in_scope)
+            selected = selected[: int(self.remaining)]
+            lowest_proven = max(lowest_proven, selected[-1].relative_id)
+        self.remaining -= len(selected)
         if proven_range:
             low, high = max(proven_range[0], lowest_proven), proven_range[1]
             proven_range = (low, high) if low <= high else None
-        return PageResult(tuple(in_scope), offset, duplicates, proven_range)
+        return PageResult(tuple(selected), offset, duplicates, proven_range)
 
 
 def _may_be_of_branch(session: Session, branch: str) -> bool:
