@@ -16,8 +16,8 @@ from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
 from ..doctor.checks import examine
+from ..doctor.findings import Finding
 from ..doctor.probe import Probe
-from ..doctor.record import Finding
 from ..doctor.report import describe, make_report, to_json, to_markdown
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors

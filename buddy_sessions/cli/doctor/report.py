@@ -10,7 +10,8 @@ from buddy_sessions import __version__
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._decoding.shapes import NOT_SHOWN
 
-from .record import Finding, Record
+from .findings import Finding
+from .probe import Record
 
 _ABOUT = (
     "The shape of what buddy-sessions doctor has received. Only the words in unknown_fields and unknown_values are "
@@ -42,15 +43,8 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """Return the report as JSON in which each innermost object is on one line."""
-    return f"{_to_json(value)}\n"
-
-
-def _to_json(value: Any, indent: str = "\n") -> str:
-    if not isinstance(value, dict) or not any(isinstance(each, dict) for each in value.values()):
-        return json.dumps(value, ensure_ascii=False)
-    lines = [f"{indent} {json.dumps(name)}: {_to_json(each, f'{indent} ')}" for name, each in value.items()]
-    return f"{{{','.join(lines)}{indent}}}"
+    """Return the report as JSON."""
+    return f"{json.dumps(value, ensure_ascii=False, indent=1)}\n"
 
 
 def to_markdown(value: Mapping[str, Any], level: str = "#") -> str:
