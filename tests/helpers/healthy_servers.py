@@ -132,7 +132,6 @@ HEALTHY_SERVERS = (
         token_info=in_days(365),
     ),
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
-    Account("the region EU", region="EU", valid_in="EU"),
     Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),
     Account("50 ms of latency", prepare=settings(latency=0.05)),

@@ -219,7 +219,6 @@ WRONG_SERVERS = (
         header("X-Accepted-0Auth-Scopes", "UNIT_TEST_READ"),
         prepare=settings(scopes=("WORKSPACE",)),
     ),
-    _wrong("token", "the token is of another region", region="US", valid_in="EU"),
     _wrong("api", "the API of the workspace is disabled: 403", prepare=settings(api_enabled=False)),
     _wrong("clock", "the server's clock is 3 minutes ahead", date_header(180)),
     _wrong("clock", "the server's clock is a day behind", date_header(-86400)),

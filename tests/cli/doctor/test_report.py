@@ -175,6 +175,13 @@ def test_hostile_word_is_counted_only(hostile: Exchange) -> None:
     assert SECRET.casefold() not in report_of(record(hostile)).casefold()
 
 
+async def test_token_of_another_region_is_suspected() -> None:
+    async with BuddyClient("token", region="US") as buddy:
+        found = Probe(buddy.api).record
+    found["token"] = exchange({}, "token", status=401)
+    assert examine(found)["token"].advice.endswith("if it is one of another region, add --region EU or --region AS")
+
+
 def test_words_from_outside_are_at_the_top() -> None:
     row = {"id": "1", "relative_id": 1, "status": "CANCELLED", "ref_type": "not one", "labels": 1, "Not a name": 2}
     report = report_of(record(exchange({"sessions": [row]}), exchange({"scopes": ["PIPELINE_READ"]}, "token")))
@@ -216,9 +223,9 @@ def test_hostile_account_has_a_short_report() -> None:
 def test_ten_differences_are_visible(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What a developer learns from the report of a server that is not as this package expects."""
     report = tmp_path / "report.md"
-    with served(DIFFERS_IN_TEN_WAYS, tmp_path) as server:
+    with served(DIFFERS_IN_TEN_WAYS) as server:
         for name, value in server.environment.items():
-            monkeypatch.setenv(name, value or "")
+            monkeypatch.setenv(name, value)
         call("doctor", "acme/shop/MNbyVedg", "--report", str(report))
     lines = report.read_text(encoding="utf-8").splitlines()
     for field, text in TEN_WAYS:
