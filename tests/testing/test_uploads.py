@@ -42,10 +42,6 @@ def message_of(case: TestCase) -> str:
     return ": ".join(filter(None, (case.failure.type, case.failure.message)))
 
 
-def test_every_recording_has_an_expectation() -> None:
-    assert set(EXPECTED) == set(RECORDINGS)
-
-
 @pytest.mark.parametrize("recording", RECORDINGS)
 async def test_recorded_run_is_read_back(
     recording: str, suite: FakeSuite, fake_buddy: FakeBuddy, buddy_client: BuddyClient
