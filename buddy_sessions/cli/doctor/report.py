@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from buddy_sessions import __version__
-from buddy_sessions._base.figures import format_count
-from buddy_sessions._decoding.shapes import NOT_SHOWN
 
 from .findings import Finding
 from .probe import Record
@@ -25,21 +23,13 @@ def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, An
         "about": f"{_ABOUT} Version {__version__}, region {record.region or 'unknown'}.",
         "unknown_fields": record.shape.unknown_fields,
         "unknown_values": record.shape.unknown_values,
-        "checks": {name: {each.level: each.public} for name, each in findings.items()},
+        "checks": {name: {each.level: each.public + " …" * bool(each.private)} for name, each in findings.items()},
         "requests": {
             each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.rows)}
             for each in record.values()
         },
         "responses": record.shape.fields,
     }
-
-
-def describe(report: Mapping[str, Any]) -> str:
-    """Return what a report contains."""
-    words = [*report["unknown_fields"], *(value for values in report["unknown_values"].values() for value in values)]
-    words = [word for word in words if NOT_SHOWN not in word]
-    fields = format_count(sum(map(len, report["responses"].values())), "field")
-    return f"the types and forms of {fields}, and at its top {format_count(len(words), 'word')} from outside"
 
 
 def to_json(value: Mapping[str, Any]) -> str:
