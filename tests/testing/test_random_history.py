@@ -87,22 +87,6 @@ def test_sessions_and_cases_are_plausible() -> None:
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
 
 
-def test_same_tests_fail_in_a_row() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    sessions = [suite.create(status="ERROR", tests_count=100, failed_count=8) for _ in range(2)]
-    first, second = ({case["name"] for case in suite.cases(each, status="FAILED")} for each in sessions)
-    assert len(first & second) >= 7
-
-
-def test_populate_continues_the_history_until_now() -> None:
-    suite = populated(50).populate(50)
-    sessions = suite.sessions[::-1]
-    assert [session["relative_id"] for session in sessions] == list(range(1, 101))
-    dates = [session["create_date"] for session in sessions]
-    assert dates == sorted(dates)
-    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(dates[-1]) < timedelta(hours=1)
-
-
 @pytest.mark.parametrize(
     ("until", "message"),
     [(UNTIL.replace(tzinfo=None), "time zone"), (UNTIL - timedelta(days=30), "sessions up to 2026-01-30")],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from typing import Any
 
 import aiohttp
@@ -185,12 +183,3 @@ async def test_wrong_upload_is_rejected(
     assert found == status
     assert message in text
     assert suite.sessions == [session]
-
-
-async def test_uploads_are_recorded(suite: FakeSuite, fake_buddy: FakeBuddy) -> None:
-    large = json.dumps({"cases": [{**FAILED, "data": "x" * 3_000_000}]}).encode()
-    _, session = await upload(fake_buddy, suite, "POST", "sessions", json={"ref_name": "main"})
-    await upload(fake_buddy, suite, "POST", f"sessions/{session['id']}/cases/batch", data=io.BytesIO(large))
-    created, batch = fake_buddy.requests
-    assert (created.status, created.body) == (201, b'{"ref_name": "main"}')
-    assert (batch.status, batch.body) == (201, large)
