@@ -86,26 +86,8 @@ def test_ten_annotations_of_new_failures(suite: FakeSuite, call: Call) -> None:
     )
 
 
-PIECES = [
-    "::",
-    "##[",
-    "]",
-    "error",
-    "stop-commands",
-    "add-mask",
-    " ",
-    "%",
-    "%0A",
-    "%3A",
-    ",",
-    "=",
-    ":",
-    "x",
-    "\n",
-    "\r",
-    "\u2028",
-    "\x1b[31m",
-]
+WORDS = ("::", "##[", "]", "error", "stop-commands", "add-mask", "%", "%0A", "%3A", ",", "=", ":", "x")
+PIECES = (*WORDS, " ", "\n", "\r", "\u2028", "\x1b[31m")
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 
