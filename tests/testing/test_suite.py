@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -172,3 +173,9 @@ def test_no_change_of_another_thread_is_lost(suite: FakeSuite) -> None:
         sys.setswitchinterval(interval)
     assert suite.sessions[-1]["tests_count"] == len(suite.cases(session)) == 200
     assert [each["relative_id"] for each in suite.sessions] == list(range(801, 0, -1))
+
+
+def test_characters_that_xml_cannot_hold_are_replaced(suite: FakeSuite) -> None:
+    session = suite.create(cases=[{"name": "t", "status": "ERROR", "message": "\x1b[31m\ud800"}])
+    (child,) = ET.fromstring(suite.case(session, suite.cases(session)[0]["id"])["data"])
+    assert (child.tag, child.get("message"), child.get("type")) == ("error", "\ufffd[31m\ufffd", "RuntimeError")
