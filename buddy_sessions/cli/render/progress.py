@@ -32,7 +32,7 @@ class HarvestProgress:
     _selection: SuiteSelection
     _harvest: Harvest
     noun: str = field(default="session", kw_only=True)
-    _reads_cases: bool = field(default=False, kw_only=True)
+    reads_cases: bool = field(default=False, kw_only=True)
     _started: float = field(factory=time.monotonic, init=False)
     error: BuddyError | None = field(default=None, init=False)
 
@@ -122,7 +122,7 @@ class HarvestProgress:
 
     def cases(self) -> str:
         """Return the number of test cases, if they are read; otherwise an empty text."""
-        return format_count(self.stats.cases, "test case") if self._reads_cases else ""
+        return format_count(self.stats.cases, "test case") if self.reads_cases else ""
 
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
