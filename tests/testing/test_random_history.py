@@ -87,6 +87,15 @@ def test_sessions_and_cases_are_plausible() -> None:
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
 
 
+def test_populate_continues_the_history_until_now() -> None:
+    suite = populated(50).populate(50)
+    sessions = suite.sessions[::-1]
+    assert [session["relative_id"] for session in sessions] == list(range(1, 101))
+    dates = [session["create_date"] for session in sessions]
+    assert dates == sorted(dates)
+    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(dates[-1]) < timedelta(hours=1)
+
+
 @pytest.mark.parametrize(
     ("until", "message"),
     [(UNTIL.replace(tzinfo=None), "time zone"), (UNTIL - timedelta(days=30), "sessions up to 2026-01-30")],
