@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import select
-import socket
-import socketserver
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import trustme
 from aiohttp import web
@@ -27,7 +22,6 @@ from buddy_sessions.testing.wire import RecordedRequest, error_body
 
 KEY = ("acme", "shop", "MNbyVedg")
 SUITE, PROJECT = "/".join(KEY), "/".join(KEY[:2])
-_HOSTS = {"US": "api.buddy.works", "EU": "api.eu.buddy.works", "AS": "api.asia.buddy.works"}
 
 JsonObject: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[RecordedRequest, web.Response], web.Response | bytes | None]
@@ -66,10 +60,8 @@ class Account:
         view: What the responses to a request show of the suites.
         changes: Changes of the responses, in this order.
         token_info: Fields of `GET /user/token`; None if the token may not read them.
-        environment: Environment variables besides those that lead to the server; None removes one.
+        environment: Environment variables besides those that lead to the server.
         tls: Serve HTTPS, with a certificate of an unknown authority.
-        region: The region of `BUDDY_REGION`, in place of a URL: see `served`.
-        valid_in: The region in which the token is valid.
     """
 
     name: str
@@ -81,10 +73,8 @@ class Account:
     view: Callable[[RecordedRequest], View] = lambda _: View()
     changes: tuple[Change, ...] = ()
     token_info: Mapping[str, Any] | None = {}
-    environment: Mapping[str, str | None] = {}
+    environment: Mapping[str, str] = {}
     tls: bool = False
-    region: str | None = None
-    valid_in: str | None = None
 
     def server(self) -> FakeBuddy:
         """Return a server for this account. Start it in the loop of the client if the test uses virtual time."""
@@ -97,8 +87,6 @@ class Account:
         return fake
 
     def _on_request(self, fake: FakeBuddy, request: RecordedRequest) -> None:
-        if self.valid_in is not None and request.headers["Host"] != _HOSTS[self.valid_in]:
-            return fake.inject(Fault.status(401))
         self.before(fake, request)
         view = self.view(request)
 
@@ -228,87 +216,16 @@ def single_case(change: Callable[[JsonObject], object]) -> Change:
     return _each("", "/cases/[^/]+$", change)
 
 
-@frozen
-class Served:
-    """A running account.
+class Served(NamedTuple):
+    """A running account, and the environment variables that lead to it."""
 
-    Attributes:
-        account: The account.
-        fake: The server.
-        environment: The environment variables that lead to it; None if one must not be set.
-    """
-
-    account: Account
     fake: FakeBuddy
-    environment: Mapping[str, str | None]
-
-    @property
-    def needs_process(self) -> bool:
-        """Whether the command must run in a process of its own, because aiohttp has read the certificates."""
-        return self.account.region is not None
+    environment: dict[str, str]
 
 
 @contextmanager
-def served(account: Account, folder: Path) -> Iterator[Served]:
-    """Serve an account from a thread of its own.
-
-    With a region, the three hosts of Buddy's API are at this machine, behind a proxy, and `SSL_CERT_FILE` is a file in
-    `folder`: in the other regions, the token is unknown.
-    """
-    with ExitStack() as stack:
-        fake = account.server()
-        environment: dict[str, str | None] = {"BUDDY_TOKEN": fake.token}
-        if account.region is None:
-            stack.enter_context(serve_in_thread(fake))
-            environment["BUDDY_API_URL"] = str(fake.base_url)
-        else:
-            environment |= stack.enter_context(_regions(fake, account, folder))
-        yield Served(account, fake, {**environment, **account.environment})
-
-
-@contextmanager
-def _regions(fake: FakeBuddy, account: Account, folder: Path) -> Iterator[dict[str, str | None]]:
-    """Serve Buddy's three hosts; yield the environment."""
-    authority, certificates = trustme.CA(), folder / "authority.pem"
-    authority.cert_pem.write_to_path(certificates)
-    fake.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*_HOSTS.values()).configure_cert(fake.ssl_context)
-    with serve_in_thread(fake), _Proxy(("127.0.0.1", 0), _Tunnel) as proxy:
-        proxy.port = fake.base_url.port
-        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
-        try:
-            yield {
-                "BUDDY_API_URL": None,
-                "BUDDY_REGION": account.region,
-                "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_address[1]}",
-                "SSL_CERT_FILE": str(certificates),
-            }
-        finally:
-            proxy.shutdown()
-
-
-class _Proxy(socketserver.ThreadingTCPServer):
-    """A proxy that connects all hosts with one port of this machine."""
-
-    daemon_threads = True
-    port: int | None = None
-
-
-class _Tunnel(socketserver.StreamRequestHandler):
-    """Handles `CONNECT host:443`."""
-
-    rbufsize = 0  # so that nothing that follows the headers is in a buffer
-
-    def handle(self) -> None:
-        while self.rfile.readline().strip():
-            pass
-        port = cast("_Proxy", self.server).port
-        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", port)) as upstream:
-            ends = {self.connection: upstream, upstream: self.connection}
-            while True:
-                for source in select.select([*ends], [], [])[0]:
-                    received = source.recv(65536)
-                    if not received:
-                        return
-                    ends[source].sendall(received)
+def served(account: Account) -> Iterator[Served]:
+    """Serve an account from a thread of its own."""
+    fake = account.server()
+    with serve_in_thread(fake):
+        yield Served(fake, {"BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url), **account.environment})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buddy_sessions import to_dict
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from buddy_sessions.testing.wire import RecordedRequest
 from helpers.accounts import KEY, PROJECT, Account, JsonObject, add_suite, sessions
@@ -40,36 +41,12 @@ def _with_retention(fake: FakeBuddy) -> None:
 def _recorded(fake: FakeBuddy) -> None:
     """Add the sessions of the recordings that have one session, oldest first, with the cases that were uploaded."""
     suite = fake.add_suite(*KEY)
-    names = (
-        "ci-github-push",
-        "ci-github-pull-request",
-        "mocha-full",
-        "vitest-full",
-        "jest-green",
-        "playwright-full",
-        "jest-full",
-    )
-    found = sorted((sessions_of(name)[0].create_date, name) for name in names)
-    for _, name in found:
-        (session,) = sessions_of(name)
-        created, finish = (
-            None if date is None else f"{date:%FT%TZ}" for date in (session.create_date, session.finish_date)
-        )
-        suite.create(
-            session.ref_name or "main",
-            session.status,
-            cases=uploads_of(name),
-            create_date=created,
-            start_date=created,
-            finish_date=finish,
-            duration=session.duration,
-            ci_provider=session.ci_provider,
-            ci_run_url=session.ci_run_url,
-            revision=session.revision,
-            created_by=None,
-            execution_id=None,
-            action_execution_id=None,
-        )
+    names = "ci-github-push ci-github-pull-request mocha-full vitest-full jest-green playwright-full jest-full"
+    found = [(to_dict(session), uploads_of(name)) for name in names.split() for session in sessions_of(name)]
+    kept = "create_date", "finish_date", "duration", "ci_provider", "ci_run_url", "revision"
+    for row, cases in sorted(found, key=lambda each: str(each[0]["create_date"])):
+        fields = {name: row[name] for name in kept} | {"start_date": row["create_date"], "created_by": None}
+        suite.create(row["ref_name"] or "main", row["status"], cases=cases, execution_id=None, **fields)
 
 
 def _pull_requests(fake: FakeBuddy) -> None:
@@ -132,7 +109,6 @@ HEALTHY_SERVERS = (
         token_info=in_days(365),
     ),
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
-    Account("the region EU", region="EU", valid_in="EU"),
     Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),
     Account("50 ms of latency", prepare=settings(latency=0.05)),

@@ -23,14 +23,12 @@ class HtmlPage(HTMLParser):
 
     Attributes:
         tags: All start tags with their attributes.
-        has_caption: For each table, whether it has a caption.
         mistakes: Tags that were closed in the wrong order, and tags that were not closed.
     """
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.has_caption: list[bool] = []
         self.mistakes: list[str] = []
         self._open: list[str] = []
         self._texts: list[str] = []
@@ -41,11 +39,6 @@ class HtmlPage(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._separate(tag)
-        if tag == "table":
-            self.has_caption.append(False)
-        if tag == "caption":
-            assert self._open[-1] == "table"
-            self.has_caption[-1] = True
         if tag not in _VOID_TAGS:
             self._open.append(tag)
 

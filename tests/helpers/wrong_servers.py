@@ -219,7 +219,6 @@ WRONG_SERVERS = (
         header("X-Accepted-0Auth-Scopes", "UNIT_TEST_READ"),
         prepare=settings(scopes=("WORKSPACE",)),
     ),
-    _wrong("token", "the token is of another region", region="US", valid_in="EU"),
     _wrong("api", "the API of the workspace is disabled: 403", prepare=settings(api_enabled=False)),
     _wrong("clock", "the server's clock is 3 minutes ahead", date_header(180)),
     _wrong("clock", "the server's clock is a day behind", date_header(-86400)),
@@ -327,36 +326,3 @@ WRONG_SERVERS = (
     _wrong("latency", "each response takes more than 2 seconds", target=None, prepare=settings(latency=2.05)),
 )
 """Servers that are wrong in one point."""
-
-
-def _differs(row: JsonObject) -> None:
-    row.update(labels=["nightly"], duration=(row["duration"] or 0) * 1000, execution_id=row["relative_id"])
-    row.update(create_date=row["create_date"].replace("Z", "+02:00"), revision=None)
-    if row["relative_id"] % 10 == 0:
-        row.update(status="CANCELLED")
-
-
-DIFFERS_IN_TEN_WAYS = Account(
-    "differs in ten ways",
-    changes=(
-        sessions(_differs),
-        header("X-Rate-Limit-Reset", "60"),
-        header("X-OAuth-Scopes", "UNIT_TEST_READ"),
-        cases(_loses("classname")),
-        content(_null_after_the_end),
-    ),
-    prepare=settings(largest_page=50),
-)
-TEN_WAYS = (
-    ("session.labels", "list"),
-    ("session.status", "CANCELLED"),
-    ("sessions[].duration", "whole number, 5 digits"),
-    ("sessions[].execution_id", "whole number, 3 digits"),
-    ("sessions[].create_date", "time with offset"),
-    ("sessions[].revision", "null"),
-    ("x-oauth-scopes[]", "UNIT_TEST_READ"),
-    ("cases[].classname", "missing"),
-    ("end", "a page after the end is no empty list"),
-    ("page-1", "per_page 100, rows 50"),
-)
-"""What the report of this server shows."""

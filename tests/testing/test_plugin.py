@@ -81,7 +81,7 @@ def isolated_runs(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) ->
 
 def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResult:
     pytester.makepyfile(tests)
-    return pytester.runpytest_subprocess("-W", "error", "-p", PLUGIN, *options, timeout=120)
+    return pytester.runpytest_inprocess("-W", "error", "-p", PLUGIN, *options)
 
 
 def test_anyio(pytester: pytest.Pytester) -> None:

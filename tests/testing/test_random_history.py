@@ -87,13 +87,6 @@ def test_sessions_and_cases_are_plausible() -> None:
         assert (each["status"] == "ERROR") == bool(each["failed_count"] or each["error_count"])
 
 
-def test_same_tests_fail_in_a_row() -> None:
-    suite = FakeSuite("acme", "shop", "MNbyVedg")
-    sessions = [suite.create(status="ERROR", tests_count=100, failed_count=8) for _ in range(2)]
-    first, second = ({case["name"] for case in suite.cases(each, status="FAILED")} for each in sessions)
-    assert len(first & second) >= 7
-
-
 def test_populate_continues_the_history_until_now() -> None:
     suite = populated(50).populate(50)
     sessions = suite.sessions[::-1]

@@ -16,9 +16,9 @@ from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
 from ..doctor.checks import examine
+from ..doctor.findings import Finding
 from ..doctor.probe import Probe
-from ..doctor.record import Finding
-from ..doctor.report import describe, make_report, to_json, to_markdown
+from ..doctor.report import make_report, to_json, to_markdown
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
 from ..options import Access
@@ -72,10 +72,10 @@ async def doctor(
     findings = examine(probe.record)
     show(_result(findings, probe.count), output_format, messages)
     if report is not None:
-        content = make_report(probe.record, findings)
         with explain_errors(report, replace_file(report)) as new:
-            new.write_text(_WRITERS[report.suffix](content), encoding="utf-8")
-        messages.print_note(f"Wrote {report}: {describe(content)}. Look at it with: less {shlex.quote(str(report))}")
+            new.write_text(_WRITERS[report.suffix](make_report(probe.record, findings)), encoding="utf-8")
+        look = f"Before you send it, look at it with: less {shlex.quote(str(report))}"
+        messages.print_note(f"Wrote {report}, in which only the words at its top are from outside. {look}")
     return ExitCode.RED if any(each.level == "problem" for each in findings.values()) else ExitCode.DONE
 
 

@@ -37,9 +37,8 @@ from ..input.sources import Answers, open_suite, parse_session
 from ..input.times import Duration, parse_since
 from ..options import BRANCH, Access, Flag, KeyOrSession, MaxBytes, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.outputs import Destination, parse_destination, write_result
 from ..render.result import Result
-from ..render.show import show
+from ..render.show import Destination, show
 from ..render.verdict import gate_result, no_verdict_result
 from .failures import DETAILS
 
@@ -55,7 +54,7 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
 
 
 def _convert_write(_: Any, tokens: Sequence[Token]) -> tuple[Destination, ...]:
-    return tuple(parse_destination(token.value) for token in tokens)
+    return tuple(Destination.parse(token.value) for token in tokens)
 
 
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
@@ -200,7 +199,7 @@ async def gate(
             messages.print_note(text)
     show(result, format, messages, limit=limit if format == "table" else None, max_bytes=max_bytes)
     for destination in write:
-        write_result(result, destination, messages, max_bytes=max_bytes)
+        destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
         raise failure
     return code

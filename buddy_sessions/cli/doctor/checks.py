@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from attrs import evolve, frozen
 
 from . import findings as find
-from .findings import REPORT_IT
-from .record import Finding, Record
+from .findings import REPORT_IT, Finding
+from .probe import Record
 
 _NEEDS: dict[str, Callable[[Record], object]] = {
     "no response": lambda record: record.answered,

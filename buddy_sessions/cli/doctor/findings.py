@@ -9,6 +9,9 @@ from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
 from statistics import median
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
 
 from buddy_sessions import DecodeError, Project, Region, ResponseError, Session, TestCase
 from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
@@ -16,7 +19,28 @@ from buddy_sessions._decoding.failures import read_failure
 from buddy_sessions._decoding.hooks import fields_of
 from buddy_sessions._decoding.shapes import CONSTANT
 
-from .record import SESSION_LISTS, Finding, JsonRow, Record, Word, parse_time
+from .probe import SESSION_LISTS, JsonRow, Record, parse_time
+
+Level: TypeAlias = Literal["ok", "note", "problem", "unchecked"]
+
+
+@frozen
+class Finding:
+    """What a check has found, what that means, and what to do; if empty, as in the table of checks."""
+
+    level: Level
+    public: str
+    """What was found, in words and numbers of this package."""
+    private: str = ""
+    """What follows it for people who know the account."""
+    meaning: str = field(default="", kw_only=True)
+    advice: str = field(default="", kw_only=True)
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        return f"{self.public} {self.private}".rstrip()
+
 
 REPORT_IT = "send the file of --report FILE with an issue"
 """What to do if only the authors can help."""
@@ -44,10 +68,10 @@ def connection(record: Record) -> Iterator[Finding]:
     for each in record.values():
         if not each.status:
             advice = "for the certificate of your company, set SSL_CERT_FILE to a file with its authority"
-            yield _problem("no response: {}", (each.error,), advice=advice if "TLS" in each.error else "")
+            yield _problem("no response:", each.error, advice=advice if "TLS" in each.error else "")
         elif not isinstance(each.json, dict) and (each.status < HTTPStatus.BAD_REQUEST or each.body.strip()):
             advice = "is it the page of a proxy? Is the base URL …/api?"
-            yield _problem("{}: status {} without JSON", (Word(each.purpose), each.status), advice=advice)
+            yield _problem(f"{each.purpose}: status {each.status} without JSON", advice=advice)
 
 
 def token(record: Record) -> Iterator[Finding]:
@@ -61,18 +85,17 @@ def token(record: Record) -> Iterator[Finding]:
         elif each.status == HTTPStatus.FORBIDDEN and not each.is_disabled and each.purpose not in _OPTIONAL:
             has, needs = (", ".join(filter(CONSTANT.fullmatch, each.scopes(kind))) for kind in ("", "accepted-"))
             scopes = f"the token has {has or 'unknown scopes'}; this needs {needs or 'unknown ones'}"
-            found = Word(each.name), scopes if has or needs else Word("the response names no scopes")
             if each.purpose == "projects":
-                yield _note("the token may not list {} (403): {}", found, meaning="only a WORKSPACE needs it")
+                yield _note("the token may not list projects (403):", scopes, meaning="only a WORKSPACE needs it")
             else:
-                yield _problem("the token may not read the {} (403): {}", found)
+                yield _problem(f"the token may not read the {each.name} (403):", scopes)
     own = record["token"]
     expiry, listed = parse_time(own.document.get("expires_at")), own.document.get("scopes")
     if expiry is not None and (days := (expiry - record.now) / _DAY) < 14:
-        yield _note("the token expires in {:.0f} days", (days,), advice="create another one")
+        yield _note(f"the token expires in {days:.0f} days", advice="create another one")
     if own.status:
         names = ", ".join(map(str, listed) if isinstance(listed, list) else own.scopes(""))
-        yield _fact("accepted, scopes: {}", (names or Word("unknown"),))
+        yield _fact("accepted, scopes:", names or "unknown")
 
 
 def api(record: Record) -> Iterator[Finding]:
@@ -86,7 +109,7 @@ def api(record: Record) -> Iterator[Finding]:
             yield _problem("the API is disabled in the workspace", advice=advice)
         elif each.status not in (0, 200, 401, 403, 429) and not (is_after_end or is_missing or is_optional):
             meaning = f"{each.name} cannot be read completely"
-            yield _problem("{}: status {}", (Word(each.purpose), each.status), meaning=meaning)
+            yield _problem(f"{each.purpose}: status {each.status}", meaning=meaning)
 
 
 def clock(record: Record) -> Iterator[Finding]:
@@ -96,19 +119,18 @@ def clock(record: Record) -> Iterator[Finding]:
     if not skews and record.answered:
         yield _note("no valid Date header", meaning="the clock of this machine counts for the rate limit")
     elif abs(skew) > 60:
-        found = abs(skew), Word("ahead of" if skew > 0 else "behind")
-        yield _problem("the server is {:,.0f} s {} this machine", found)
+        yield _problem(f"the server is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} this machine")
 
 
 def suites(record: Record) -> Iterator[Finding]:
     """Look for names that do not exist, and for lists that are empty."""
     asked, listed = record.asked, record["suites"].rows
     if asked.status == HTTPStatus.NOT_FOUND:
-        yield _problem("{}: not found (404)", (Word(asked.purpose),))
+        yield _problem(f"{asked.purpose}: not found (404)")
     if _repeats(listed, "id"):
         yield _problem("a suite is listed twice", meaning="its sessions are read twice", advice=REPORT_IT)
     if asked.document and not asked.rows:
-        yield _note("no {} to read", (Word(asked.name),), meaning="there is nothing to check")
+        yield _note(f"no {asked.name} to read", meaning="there is nothing to check")
 
 
 def _repeats(rows: list[JsonRow], *names: str) -> bool:
@@ -121,18 +143,18 @@ def page_size(record: Record) -> Iterator[Finding]:
     first = record["page-1"]
     for each in (first, record["window"]):
         if len(each.rows) > each.size:
-            yield _problem("asked for {} sessions, received {}", (each.size, len(each.rows)))
+            yield _problem(f"asked for {each.size} sessions, received {len(each.rows)}")
     if first.rows and first.size < _PAGE:
-        yield _note("per_page=100 is refused, {} is honoured", (first.size,))
+        yield _note(f"per_page=100 is refused, {first.size} is honoured")
     if 0 < len(record["page-2"].rows) <= len(first.rows) < first.size:
-        yield _note("asked for {} sessions, received {}", (first.size, len(first.rows)))
+        yield _note(f"asked for {first.size} sessions, received {len(first.rows)}")
 
 
 def order(record: Record) -> Iterator[Finding]:
     """Look for sessions that are not listed by `relative_id`, newest first, each once."""
     for numbers in (record[name].numbers for name in SESSION_LISTS):
         if broken := sum(upper <= lower for upper, lower in pairwise(numbers)):
-            yield _problem("{} of {} sessions are not newest first, by relative_id", (broken, len(numbers)))
+            yield _problem(f"{broken} of {len(numbers)} sessions are not newest first, by relative_id")
 
 
 def paging(record: Record) -> Iterator[Finding]:
@@ -141,8 +163,8 @@ def paging(record: Record) -> Iterator[Finding]:
     for each in (record["page-2"], record["window"]):
         shift = record.shift_of(each)
         if shift and not -len(record.deleted) <= shift <= max(again, default=first[0]) - first[0]:
-            place, side = (each.query["page"], each.size), Word("early" if shift > 0 else "late")
-            yield _problem("page {} of {} begins {} sessions too {}", (*place, abs(shift), side))
+            place, side = f"page {each.query['page']} of {each.size}", "early" if shift > 0 else "late"
+            yield _problem(f"{place} begins {abs(shift)} sessions too {side}")
 
 
 def branch(record: Record) -> Iterator[Finding]:
@@ -151,11 +173,11 @@ def branch(record: Record) -> Iterator[Finding]:
     if record["no-branch"].rows:
         yield _problem("a branch that does not exist has sessions: the filter is ignored")
     if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
-        yield _problem("{} of {} sessions of a branch are of another one", (len(others), len(listed.rows)))
+        yield _problem(f"{len(others)} of {len(listed.rows)} sessions of a branch are of another one")
     missing = record.missing_of_branch - record.deleted
     if missing and listed.status == HTTPStatus.OK:
-        found = "sessions of a branch that are not listed for it: {}"
-        yield _problem(found, (len(missing),), meaning="a verdict may be outdated")
+        found = f"sessions of a branch that are not listed for it: {len(missing)}"
+        yield _problem(found, meaning="a verdict may be outdated")
 
 
 def end(record: Record) -> Iterator[Finding]:
@@ -171,7 +193,7 @@ def unfinished(record: Record) -> Iterator[Finding]:
     old = [row for row in running if record.now - (parse_time(row.get("create_date")) or record.now) > _DAY]
     names = ", ".join(f"#{row.get('relative_id')}" for row in old[:3])
     if old:
-        yield _note("sessions in progress for more than a day: {} ({})", (len(old), names))
+        yield _note(f"sessions in progress for more than a day: {len(old)}", f"({names})")
 
 
 def rate_limit(record: Record) -> Iterator[Finding]:
@@ -179,12 +201,12 @@ def rate_limit(record: Record) -> Iterator[Finding]:
     for index, each in enumerate(record.values()):
         if each.status == HTTPStatus.TOO_MANY_REQUESTS:
             meaning, advice = "the quota is used up, also by other tools", "wait, and try again"
-            yield _problem("no requests remain, after {} requests", (index,), meaning=meaning, advice=advice)
+            yield _problem(f"no requests remain, after {index} requests", meaning=meaning, advice=advice)
     found = [{name: each.headers[name] for name in _LIMIT_HEADERS if name in each.headers} for each in record.answered]
     headers = next(filter(None, reversed(found)), {})
     if not {*_LIMIT_HEADERS[1:]} <= headers.keys():
         if record.answered:
-            yield _note("{} of 3 headers: X-Rate-Limit-Remaining or -Reset is missing", (len(headers),))
+            yield _note(f"{len(headers)} of 3 headers: X-Rate-Limit-Remaining or -Reset is missing")
     elif not all(re.fullmatch(r"\s*[0-9]{1,18}\s*", value) for value in headers.values()):
         yield _problem("a header is not a whole number")
     else:
@@ -199,10 +221,10 @@ def _quota(record: Record, limit: int, remaining: int, reset: int) -> Finding:
     if seconds < -5:
         return _problem("the reset is in the past, or not a Unix time")
     find = _note if remaining * 60 < polled * max(seconds, 60) else _fact
-    values = max(limit, remaining), remaining, seconds
     meaning = f"requests to poll the suites of the project each minute: {polled}"
     advice = "poll less often, or ask Buddy for a higher limit"
-    return find("{:,} requests, {:,} remain, {:,.0f} s until the reset", values, meaning=meaning, advice=advice)
+    found = f"{max(limit, remaining):,} requests, {remaining:,} remain, {seconds:,.0f} s until the reset"
+    return find(found, meaning=meaning, advice=advice)
 
 
 def fields(record: Record) -> Iterator[Finding]:
@@ -212,14 +234,14 @@ def fields(record: Record) -> Iterator[Finding]:
             if each.status == HTTPStatus.OK and each.name in _DECODERS:
                 _DECODERS[each.name](each.body)
         except DecodeError as error:
-            yield _problem("{}: {} {}", (Word(each.purpose), Word(error.field or "the object"), str(error)))
+            yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
         except ResponseError:  # the check of the connection reports it
             continue
     missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
     if len(record.finished) > 1 and missing:
-        yield _note("no session has {}", (Word(", ".join(missing)),), meaning="what needs them finds nothing")
+        yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")
     if unknown := sorted(record.shape.unknown_fields):
-        yield _note("unknown: {} ({})", (len(unknown), ", ".join(unknown[:6])))
+        yield _note(f"unknown: {len(unknown)}", f"({', '.join(unknown[:6])})")
 
 
 def values(record: Record) -> Iterator[Finding]:
@@ -227,17 +249,16 @@ def values(record: Record) -> Iterator[Finding]:
     for name, unknown in record.shape.unknown_values.items():
         found = ", ".join(unknown)
         if name in ("session.status", "case.status"):
-            meaning = "it counts as neither red nor green"
-            yield _problem("unknown {}: {}", (Word(name), found), meaning=meaning)
+            yield _problem(f"unknown {name}:", found, meaning="it counts as neither red nor green")
         elif name.startswith("session."):
-            yield _note("unknown {}: {}", (Word(name), found), meaning="it is kept")
+            yield _note(f"unknown {name}:", found, meaning="it is kept")
     counts = [[each for name in _COUNTS if type(each := row.get(name)) is int] for row in record.finished]
     if wrong := [each for each in counts if len(each) == len(_COUNTS) and (min(each) < 0 or each[0] < sum(each[1:]))]:
-        yield _problem("the counts of {} sessions do not add up", (len(wrong),))
+        yield _problem(f"the counts of {len(wrong)} sessions do not add up")
     failing = [row for row in record.finished if row.get("failed_count") or row.get("error_count")]
     green = [row for row in failing if row.get("status") == "SUCCESSFUL"]
     if len(green) * 2 > len(failing):
-        yield _problem("{} of {} sessions with failed tests are SUCCESSFUL", (len(green), len(failing)))
+        yield _problem(f"{len(green)} of {len(failing)} sessions with failed tests are SUCCESSFUL")
 
 
 def dates(record: Record) -> Iterator[Finding]:
@@ -245,11 +266,10 @@ def dates(record: Record) -> Iterator[Finding]:
     rows = record.sessions
     ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - record.now
     if ahead > 120:
-        found = "the newest session is created {:,.0f} s in the future: times may be local ones"
-        yield _problem(found, (ahead,))
+        yield _problem(f"the newest session is created {ahead:,.0f} s in the future: times may be local ones")
     lengths = [(length, _number(row.get("duration"))) for row in rows if (length := _length(row)) is not None]
     if early := [length for length, _ in lengths if length < -1]:
-        yield _note("{} sessions finish before they start", (len(early),), advice="do not rely on these dates")
+        yield _note(f"{len(early)} sessions finish before they start", advice="do not rely on these dates")
     ratios = [duration / length for length, duration in lengths if duration is not None and length >= 2]
     if ratios and median(ratios) > 200:  # a ratio above it is no rounding, and no parallel run
         yield _problem("durations are in milliseconds")
@@ -260,7 +280,7 @@ def dates(record: Record) -> Iterator[Finding]:
     times = [str(row[name]) for row in rows for name in _DATES if parse_time(row.get(name)) is not None]
     if others := [time for time in times if not time.upper().endswith(("Z", "+00:00"))]:
         meaning = "this package converts them; without a zone, they count as UTC"
-        yield _note("{} times have another zone than UTC, or none", (len(others),), meaning=meaning)
+        yield _note(f"{len(others)} times have another zone than UTC, or none", meaning=meaning)
 
 
 def _number(value: object) -> float | None:
@@ -281,11 +301,11 @@ def case_ids(record: Record) -> Iterator[Finding]:
         listed, expected = len(each.rows), record["session"].document.get(name)
         is_cut = listed >= 20 and listed % 10 == 0  # a page may have fewer than 100: the documented size is 20
         if each.document and type(expected) is int and not is_cut and listed != min(expected, _PAGE):
-            yield _problem("{} test cases are listed, {} is {}", (listed, Word(name), expected))
+            yield _problem(f"{listed} test cases are listed, {name} is {expected}")
         if _repeats(each.rows, "test_group_id", "id"):
             yield _problem("several test cases have the same id")
         if lost := [row for row in each.rows if row.get("test_group_id") is None]:
-            yield _problem("{} test cases have no test_group_id", (len(lost),))
+            yield _problem(f"{len(lost)} test cases have no test_group_id")
     ids = {_key(row): row.get("id") for row in all_cases.rows}
     if any(row.get("id") != ids.get(_key(row), row.get("id")) for row in failed.rows):
         yield _problem("the id of a test case differs from response to response")
@@ -301,14 +321,14 @@ def data(record: Record) -> Iterator[Finding]:
     """Look for a failing test that does not say why it fails."""
     case = record["case"].document
     text = case["data"].strip() if isinstance(case.get("data"), str) else ""
-    form, failure = Word({"{": "JSON", "<": "XML"}.get(text[:1], "another format")), read_failure(text)
+    form, failure = {"{": "JSON", "<": "XML"}.get(text[:1], "another format"), read_failure(text)
     is_failing = case.get("status") in ("FAILED", "ERROR")
     if is_failing and not text:
         yield _problem("data of a failing test is missing")
     elif text and failure is None and (is_failing or form == "another format"):
-        yield _problem("data of a test is {}, without a known failure", (form,))
+        yield _problem(f"data of a test is {form}, without a known failure")
     elif failure is not None and not failure.message and not failure.text:
-        yield _note("{} without a message", (form,))
+        yield _note(f"{form} without a message")
 
 
 def latency(record: Record) -> Iterator[Finding]:
@@ -318,4 +338,4 @@ def latency(record: Record) -> Iterator[Finding]:
         typical = median(times)
         meaning = f"1,000 suites take {typical / 8 / 60:.0f} minutes"
         find = _note if typical > _SLOW else _fact
-        yield find("{:,.0f} ms, at most {:,.0f} ms", (typical, max(times)), meaning=meaning)
+        yield find(f"{typical:,.0f} ms, at most {max(times):,.0f} ms", meaning=meaning)

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from buddy_sessions import __version__
-from buddy_sessions._base.figures import format_count
-from buddy_sessions._decoding.shapes import NOT_SHOWN
 
-from .record import Finding, Record
+from .findings import Finding
+from .probe import Record
 
 _ABOUT = (
     "The shape of what buddy-sessions doctor has received. Only the words in unknown_fields and unknown_values are "
@@ -24,7 +23,7 @@ def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, An
         "about": f"{_ABOUT} Version {__version__}, region {record.region or 'unknown'}.",
         "unknown_fields": record.shape.unknown_fields,
         "unknown_values": record.shape.unknown_values,
-        "checks": {name: {each.level: each.public} for name, each in findings.items()},
+        "checks": {name: {each.level: each.public + " …" * bool(each.private)} for name, each in findings.items()},
         "requests": {
             each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.rows)}
             for each in record.values()
@@ -33,24 +32,9 @@ def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, An
     }
 
 
-def describe(report: Mapping[str, Any]) -> str:
-    """Return what a report contains."""
-    words = [*report["unknown_fields"], *(value for values in report["unknown_values"].values() for value in values)]
-    words = [word for word in words if NOT_SHOWN not in word]
-    fields = format_count(sum(map(len, report["responses"].values())), "field")
-    return f"the types and forms of {fields}, and at its top {format_count(len(words), 'word')} from outside"
-
-
 def to_json(value: Mapping[str, Any]) -> str:
-    """Return the report as JSON in which each innermost object is on one line."""
-    return f"{_to_json(value)}\n"
-
-
-def _to_json(value: Any, indent: str = "\n") -> str:
-    if not isinstance(value, dict) or not any(isinstance(each, dict) for each in value.values()):
-        return json.dumps(value, ensure_ascii=False)
-    lines = [f"{indent} {json.dumps(name)}: {_to_json(each, f'{indent} ')}" for name, each in value.items()]
-    return f"{{{','.join(lines)}{indent}}}"
+    """Return the report as JSON."""
+    return f"{json.dumps(value, ensure_ascii=False, indent=1)}\n"
 
 
 def to_markdown(value: Mapping[str, Any], level: str = "#") -> str:

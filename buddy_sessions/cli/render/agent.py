@@ -18,7 +18,7 @@ from buddy_sessions._base.figures import format_count
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import Result
-from .text import cut, escape, one_line, trace_of, web_url
+from .text import cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000
 """The maximum number of characters of a result."""
@@ -27,7 +27,7 @@ _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
 _MAX_FACT = 700
 _ALL_CAUSES = 10_000  # characters that the list of the causes may take
-_SHORTEST_CAUSE, _LONGEST_CAUSE = 60, 300
+_COUNTS, _SHORTEST_CAUSE, _LONGEST_CAUSE = 60, 60, 300  # `3 tests (2 new): `, and what follows
 _ALL_TRACES = 10_000
 _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
 _LONGEST_LINE = 2_000
@@ -89,9 +89,10 @@ def _facts(result: Result) -> list[str]:
     lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
     causes = result.causes
     if causes:
-        width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // len(causes) - 60))
+        space = _ALL_CAUSES - _COUNTS * len(causes)
+        width = share(space, len(causes), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         style = _STYLE._replace(name=lambda text: cut(text, width), text=cut)
-        shown = [f"- {cause_line(cause, style)}" for cause in causes[: _ALL_CAUSES // (_SHORTEST_CAUSE + 60)]]
+        shown = [f"- {cause_line(cause, style)}" for cause in causes[: _ALL_CAUSES // (_SHORTEST_CAUSE + _COUNTS)]]
         lines += ["", "Causes:", *shown]
         if rest := len(causes) - len(shown):
             lines.append(f"… and {format_count(rest, 'smaller cause')}: on the next pages")
@@ -100,7 +101,7 @@ def _facts(result: Result) -> list[str]:
 
 def _lines(result: Result) -> Iterator[_Line]:
     """Yield a line for each item. Below the title of a section is the trace of its first failure."""
-    limit = min(_LONGEST_TRACE, max(_SHORTEST_TRACE, _ALL_TRACES // max(1, len(result.sections))))
+    limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
         case = section.items[0].case if section.items else None

@@ -120,11 +120,10 @@ class Report:
 
         def rank(group: tuple[str, list[SuiteNews]]) -> tuple[object, ...]:
             states = [suite.state for suite in group[1]]
-            return -states.count("new"), -states.count("new") - states.count("old"), group[0]
+            return -states.count("new"), -states.count("old"), group[0]
 
-        return sorted(
-            ((name, sorted(members, key=_attention)) for name, members in self.by_project(self.suites)), key=rank
-        )
+        groups = [(name, sorted(members, key=_attention)) for name, members in self.by_project(self.suites)]
+        return sorted(groups, key=rank)
 
     @property
     def flaky(self) -> list[SuiteNews]:

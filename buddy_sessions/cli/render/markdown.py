@@ -25,6 +25,7 @@ from .text import (
     one_line,
     ref_name,
     session_facts,
+    share,
     trace_of,
     web_url,
     without_commands,
@@ -41,7 +42,7 @@ _MAX_URL = 300
 _MAX_MARKS = 3  # of a cause
 _MAX_CAUSES = 20
 _MARKS = {True: "❌ ", False: "✅ ", None: ""}
-_TRACE_LIMITS = (16_000, 4_000, 1_000)  # characters
+_SHORTEST_TRACE, _LONGEST_TRACE = 1_000, 16_000  # characters
 _RESERVE = 200  # bytes for each title and for what is left out
 
 _MARKUP = re.compile(
@@ -197,19 +198,14 @@ def _number_link(session: Session) -> str:
 
 
 def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> list[str]:
-    """Return a trace for each name: the longest of which all fit, otherwise the shortest, of as many tests as fit."""
+    """Return a trace for each name, with an equal share of the space; "" where it does not fit."""
+    limit = share(budget, len(items), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     traces: list[str] = []
-    costs: list[int] = []
-    for limit in _TRACE_LIMITS:
-        traces = [_trace(item, limit) for item in items]
-        costs = [_size(_block(name, trace)) if trace else 0 for name, trace in zip(names, traces, strict=True)]
-        if sum(costs) <= budget:
-            break
-    for index, cost in enumerate(costs):
-        if cost <= budget:
-            budget -= cost
-        else:
-            traces[index] = ""
+    for name, item in zip(names, items, strict=True):
+        trace = _trace(item, limit)
+        cost = _size(_block(name, trace)) if trace else 0
+        traces.append(trace if cost <= budget else "")
+        budget -= cost if cost <= budget else 0
     return traces
 
 

@@ -114,14 +114,9 @@ class SuiteNews:
         return self.state in {"new", "old"}
 
     @property
-    def turned(self) -> Session | None:
-        """The session since which it is red or green."""
-        return None if self.status.since is None else self.status.since.turned
-
-    @property
     def since(self) -> datetime | None:
         """Since when it is red or green."""
-        return None if self.turned is None else time_of(self.turned)
+        return None if self.status.since is None else time_of(self.status.since.turned)
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NoReturn
 
+from attrs import define, field
+
 from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
@@ -22,25 +24,17 @@ _MAX_FAILURES = 20  # printed errors
 _INTERVAL = 0.25  # seconds between two updates of the line
 
 
+@define
 class HarvestProgress:
     """Reports the progress of a harvest of `selection` by `buddy`."""
 
-    def __init__(
-        self,
-        buddy: BuddyClient,
-        selection: SuiteSelection,
-        harvest: Harvest,
-        *,
-        noun: str = "session",
-        reads_cases: bool = False,
-    ) -> None:
-        self._buddy = buddy
-        self._selection = selection
-        self._harvest = harvest
-        self.noun = noun
-        self._reads_cases = reads_cases
-        self._started = time.monotonic()
-        self.error: BuddyError | None = None
+    _buddy: BuddyClient
+    _selection: SuiteSelection
+    _harvest: Harvest
+    noun: str = field(default="session", kw_only=True)
+    reads_cases: bool = field(default=False, kw_only=True)
+    _started: float = field(factory=time.monotonic, init=False)
+    error: BuddyError | None = field(default=None, init=False)
 
     @property
     def stats(self) -> Stats:
@@ -89,11 +83,14 @@ class HarvestProgress:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
         stats, failed = self.stats, len(self._harvest.failures)
         failed_projects = len(self._selection.failures)
+        not_tried = ""
+        if self.error is not None and (remaining := self._selection.count - self._selection.started):
+            not_tried = f"{remaining:,}{self._more} not tried"
         parts = (
             format_count(stats.suites + failed, "suite"),
             f"{failed:,} failed" if failed else "",
             f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
-            self._not_tried(),
+            not_tried,
             format_count(stats.sessions, self.noun),
             self.cases(),
             f"{format_requests(stats)} in {format_duration(time.monotonic() - self._started)}",
@@ -104,15 +101,13 @@ class HarvestProgress:
         """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out."""
         names_by_error: dict[str, list[str]] = {}
         for name, error in self.failures.items():
-            if type(error) is type(self.error):
-                continue
-            names_by_error.setdefault(error_text(error), []).append(name)
+            if type(error) is not type(self.error):
+                names_by_error.setdefault(error_text(error), []).append(name)
         failures = list(names_by_error.items())
         for text, (name, *others) in failures[:_MAX_FAILURES]:
             more = f" and {len(others):,} more" if others else ""
             messages.print_problem("failed", f"{name}{more}: {text}")
-        remaining = sum(len(names) for _, names in failures[_MAX_FAILURES:])
-        if remaining:
+        if remaining := sum(len(names) for _, names in failures[_MAX_FAILURES:]):
             messages.print_message(f"and {remaining:,} more")
 
     async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
@@ -120,23 +115,20 @@ class HarvestProgress:
             show_text(self._line())
             await asyncio.sleep(_INTERVAL)
 
-    def _not_tried(self) -> str:
-        """Return how many suites were not tried because of `error`; with a + if not all suites are known."""
-        remaining = self._selection.count - self._selection.started
-        if self.error is None or not remaining:
-            return ""
-        return f"{remaining:,}{'' if self._selection.is_complete else '+'} not tried"
+    @property
+    def _more(self) -> str:
+        """What follows a number of suites if not all are known."""
+        return "" if self._selection.is_complete else "+"
 
     def cases(self) -> str:
         """Return the number of test cases, if they are read; otherwise an empty text."""
-        return format_count(self.stats.cases, "test case") if self._reads_cases else ""
+        return format_count(self.stats.cases, "test case") if self.reads_cases else ""
 
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
         stats, failed = self.stats, len(self.failures)
-        more = "" if self._selection.is_complete else "+"
         parts = (
-            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{more} suites",
+            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{self._more} suites",
             format_count(stats.sessions, "session"),
             self.cases(),
             self._wait(),

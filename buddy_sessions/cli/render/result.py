@@ -96,6 +96,16 @@ class Result:
         """All items of the sections."""
         return [item for section in self.sections for item in section.items]
 
+    @property
+    def rows(self) -> list[Row]:
+        """What programs get: a row for each item, or for each section that has one."""
+        rows = (
+            row
+            for section in self.sections
+            for row in ([item.row for item in section.items] if section.row is None else [section.row])
+        )
+        return [row for row in rows if row is not None]
+
     def limited(self, count: int | None) -> Result:
         """Return the result with at most `count` items; with all for None."""
         items = islice(self.items, count)

@@ -20,7 +20,6 @@ from buddy_sessions._export.session_rows import (
 )
 
 from ..input.paths import explain_errors
-from .result import Result
 from .text import escape
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
@@ -79,17 +78,6 @@ def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> Row
     """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
     escape_text = escape if stream.isatty() else None
     return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
-
-
-def write_rows(text_format: str, result: Result) -> None:
-    """Write a row to stdout for each item, or for each section that has one."""
-    rows = [
-        row
-        for section in result.sections
-        for row in ([item.row for item in section.items] if section.row is None else [section.row])
-        if row is not None
-    ]
-    make_writer(text_format, sys.stdout, result.fields).write(rows)
 
 
 def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:

@@ -1,27 +1,30 @@
-"""Prints the result of a command, or sessions page by page, in the format that its options name."""
+"""Prints the result of a command, or sessions page by page, and writes results to files: `--write FORMAT=FILE`."""
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from buddy_sessions import Session, SuiteKey
+from attrs import frozen
+
+from buddy_sessions import ConfigError, Session, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows, use_utf8
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
-from ..errors import name_options
+from ..errors import describe_os_error, name_options
+from .checkout import render_files, render_github, render_node_ids
 from .console import Output
-from .files import render_files
-from .github import render_github
 from .junit import render_junit
 from .markdown import render_markdown
-from .pytest_ids import render_node_ids
 from .result import Result
-from .rows import make_writer, write_rows, write_text
+from .rows import make_writer, write_text
 from .table import SessionTable, print_result
 from .text import one_line, session_facts, web_url
 
+_WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -65,7 +68,12 @@ def show(
     for warning in result.warnings:
         messages.print_warning(name_options(warning))
     with _CLOSED_PIPE:
-        _write(limited, output_format, max_bytes, messages)
+        if output_format == "table":
+            print_result(Output(), limited)
+        elif output_format in {"jsonl", "csv"}:
+            make_writer(output_format, sys.stdout, result.fields).write(limited.rows)
+        else:
+            write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
     if (hidden := len(result.items) - len(limited.items)) and is_for_people:
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
@@ -75,21 +83,51 @@ def show(
         messages.print_note(f"{verdict}: {result.title}")
 
 
-def _write(result: Result, output_format: str, max_bytes: int, messages: Output) -> None:
-    """Write a result to stdout, and to `messages` what the format leaves out."""
-    if output_format == "table":
-        print_result(Output(), result)
-    elif output_format == "markdown":
-        use_utf8(sys.stdout)
-        sys.stdout.write(render_markdown(result, max_bytes=max_bytes))
-        sys.stdout.flush()
-    elif output_format == "junit":
-        write_text(render_junit(result))
-    elif output_format == "github":
-        write_text(render_github(result))
-    elif output_format == "pytest":
-        write_text(render_node_ids(result, messages))
-    elif output_format == "files":
-        write_text(render_files(result, messages))
-    else:
-        write_rows(output_format, result)
+@frozen
+class Destination:
+    """A format and the file that gets it; None for stdout."""
+
+    format: str
+    path: Path | None
+
+    @classmethod
+    def parse(cls, text: str) -> Destination:
+        """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for a file that cannot be written."""
+        name, _, file = text.partition("=")
+        if name not in _WRITTEN_FORMATS or not file:
+            raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
+        path = None if file == "-" else Path(file)
+        if path is not None and path.is_dir():
+            raise ConfigError(f"--write {text}: {file!r} is a folder")
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"--write {text}: there is no folder {str(path.parent)!r}")
+        return cls(name, path)
+
+    def write(self, result: Result, messages: Output, *, max_bytes: int) -> None:
+        """Write a result. A file that cannot be written is a warning, because it does not change the verdict."""
+        text = _render(result, self.format, messages, max_bytes=max_bytes)
+        if self.path is None:
+            with _CLOSED_PIPE:
+                write_text(text)
+            return
+        try:
+            self.path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        except OSError as error:
+            messages.print_warning(f"cannot write {describe_os_error(error, self.path)}")
+
+
+def _render(result: Result, output_format: str, messages: Output, *, max_bytes: int) -> str:
+    """Return a result as text; `messages` gets what the format leaves out."""
+    if output_format == "markdown":
+        return render_markdown(result, max_bytes=max_bytes)
+    if output_format == "junit":
+        return render_junit(result)
+    if output_format == "github":
+        return render_github(result)
+    if output_format == "pytest":
+        return render_node_ids(result, messages)
+    if output_format == "files":
+        return render_files(result, messages)
+    stream = io.StringIO()
+    make_writer("jsonl", stream, result.fields).write(result.rows)
+    return stream.getvalue()

@@ -53,7 +53,6 @@ def print_result(output: Output, result: Result) -> None:
 
 
 def _print_head(output: Output, result: Result) -> None:
-    """Print the sessions that a result is about, or which ones these are."""
     for session in (*result.old, *result.sessions):
         output.print_line(_session_line(result.suite, session))
         if session.html_url:
@@ -72,7 +71,6 @@ def _session_line(suite: SuiteKey | None, session: Session) -> Text:
 
 
 def _print_names(output: Output, items: Sequence[Item]) -> None:
-    """Print the names of tests with their remarks."""
     for item in items:
         name = name_text(item.key) if item.key is not None else ""
         output.print_line("  ", name, (f"  {one_line(item.remark)}" if item.remark else "", "yellow"))
@@ -140,7 +138,6 @@ def _fit(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[i
 
 
 def _print_header(output: Output, columns: Sequence[Column], widths: Sequence[int]) -> None:
-    """Print the titles of the columns that have a width, if there are any."""
     if any(column.title for column in columns):
         _print_row(output, columns, widths, [Text(column.title, "dim") for column in columns])
 
@@ -196,19 +193,18 @@ class SessionTable:
     def __init__(self, output: Output, *, title: str) -> None:
         self._output = output
         self._title = Text(one_line(title), "bold")
-        self._number_width = 0
+        self._widths: list[int] | None = None
 
     def write(self, sessions: Sequence[Session]) -> None:
         """Print one row for each session. The first call prints the title and the header above them."""
-        is_first = not self._number_width
-        if is_first:
-            self._number_width = len(str(sessions[0].relative_id)) if sessions else 1
-            self._print_title(sessions)
-        if not sessions:
-            return
-        widths = _fit(_SESSION_COLUMNS, (self._number_width, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
-        if is_first:
-            _print_header(self._output, _SESSION_COLUMNS, widths)
+        if self._widths is None:
+            numbers = len(str(sessions[0].relative_id)) if sessions else 1
+            self._widths = _fit(_SESSION_COLUMNS, (numbers, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
+            marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
+            recent = sparkline(sessions[:marks]) if marks > 0 else Text()
+            self._output.print_line(self._title, " " * _GAP if recent else "", recent)
+            if sessions:
+                _print_header(self._output, _SESSION_COLUMNS, self._widths)
         now = datetime.now(UTC)
         for session in sessions:
             failing = session.failing_count
@@ -222,10 +218,4 @@ class SessionTable:
                 revision_text(session),
                 author_text(session),
             )
-            _print_row(self._output, _SESSION_COLUMNS, widths, cells)
-
-    def _print_title(self, sessions: Sequence[Session]) -> None:
-        marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
-        if sessions and marks > 0:
-            self._title = Text.assemble(self._title, " " * _GAP, sparkline(sessions[:marks]))
-        self._output.print_line(self._title)
+            _print_row(self._output, _SESSION_COLUMNS, self._widths, cells)

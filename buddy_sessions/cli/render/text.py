@@ -109,24 +109,23 @@ def trace_of(failure: Failure, *, limit: int) -> str:
 
 
 def cause_text(cause: Cause) -> str:
-    """Return the type and the message that failures have in common, on one line."""
-    is_unknown = all(test.case.failure is None for test in cause.tests)
-    text = ": ".join(filter(None, (cause.type, cause_message(cause))))
-    return text or ("messages that were not read" if is_unknown else "no message")
-
-
-def cause_message(cause: Cause) -> str:
-    """Return what the messages have in common. If that is only a place, the first message precedes it."""
-    failure, place = cause.tests[0].case.failure, one_line(cause.template)
-    if failure is None or not place.startswith("at "):
-        return place
-    return " ".join(filter(None, (cut((failure.message or "").removeprefix(f"{cause.type}: ")), place)))
+    """Return the type and the message that failures have in common; the first message precedes it if it is a place."""
+    failure, message = cause.tests[0].case.failure, one_line(cause.template)
+    if failure is not None and message.startswith("at "):
+        first = cut((failure.message or "").removeprefix(f"{cause.type}: "))
+        message = " ".join(filter(None, (first, message)))
+    return ": ".join(filter(None, (cause.type, message))) or "no message"
 
 
 def cut(text: str, limit: int = _MAX_FIELD) -> str:
     """Return a text on one line, cut to `limit` characters."""
     text = one_line(text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def share(space: int, count: int, *, shortest: int, longest: int) -> int:
+    """Return to how many characters each of so many texts is cut to fit in a space."""
+    return min(longest, max(shortest, space // max(1, count)))
 
 
 def ref_name(session: Session) -> str:
@@ -147,18 +146,12 @@ def author_name(session: Session) -> str:
 
 def origin(session: Session) -> str:
     """Return the commit, the author and the time of a session: `commit 755b691cfff3, by Ada Novak, 2026-11-26 …`."""
-    return ", ".join(_origin(session))
-
-
-def _origin(session: Session) -> list[str]:
-    """Return the parts of the origin of a session that are known."""
-    author = author_name(session)
-    parts = [
+    parts = (
         f"commit {cut(session.revision[:HASH])}" if session.revision else "",
-        f"by {cut(author)}" if author else "",
+        f"by {cut(author)}" if (author := author_name(session)) else "",
         format_moment(session.create_date) if session.create_date else "",
-    ]
-    return list(filter(None, parts))
+    )
+    return ", ".join(filter(None, parts))
 
 
 def session_facts(session: Session) -> list[str]:
@@ -168,7 +161,7 @@ def session_facts(session: Session) -> list[str]:
         f"#{session.relative_id} {cut(session.status)}",
         f"{session.failing_count or 0:,} of {format_count(tests, 'test')} failed" if tests else "",
         cut(ref_name(session)) if session.ref_name else "",
-        *_origin(session),
+        origin(session),
         session_duration(session),
         f"error: {cut(session.error_message, 300)}" if session.error_message else "",
     ]

@@ -29,12 +29,9 @@ COMMANDS = {
     "export": ["export", A, "--db", "sessions.db"],
     "watch": ["watch", A, "--interval", "0.01", "--status", "--branch", EVIL],
 }
-FORMATS = {name: ["table", "jsonl", "csv"] for name in COMMANDS} | {
-    "cases": ["table", "jsonl", "csv", "junit"],
-    "harvest": ["jsonl", "csv"],
-    "export": ["jsonl", "csv"],
-}
-EACH = [(name, output_format) for name, formats in FORMATS.items() for output_format in formats]
+EACH = [(name, "table") for name in COMMANDS if name not in {"harvest", "export"}]
+EACH += [(name, text_format) for name in ("list", "flaky", "harvest", "export") for text_format in ("jsonl", "csv")]
+EACH += [("cases", "junit"), ("watch", "jsonl")]
 AUTHOR = ["url", "html_url", "id", "name", "avatar_url", "email", "admin", "workspace_owner"]
 FAILURE = ["kind", "type", "message", "text"]
 
@@ -141,7 +138,7 @@ def test_csv_has_a_header_and_flat_columns(
     assert set(columns) <= set(header)
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize("name", ["list", "cases", "flaky", "slowest", "compare", "status", "wait"])
 def test_long_key_is_in_one_line(
     name: str, width: int, fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import Failure, SuiteKey, TestCase, TestStatus
-from buddy_sessions.cli.render.github import render_github
+from buddy_sessions.cli.render.checkout import render_github
 from buddy_sessions.cli.render.result import Item, Result, Section
 from buddy_sessions.cli.render.text import cut, trace_of
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -86,26 +86,8 @@ def test_ten_annotations_of_new_failures(suite: FakeSuite, call: Call) -> None:
     )
 
 
-PIECES = [
-    "::",
-    "##[",
-    "]",
-    "error",
-    "stop-commands",
-    "add-mask",
-    " ",
-    "%",
-    "%0A",
-    "%3A",
-    ",",
-    "=",
-    ":",
-    "x",
-    "\n",
-    "\r",
-    "\u2028",
-    "\x1b[31m",
-]
+WORDS = ("::", "##[", "]", "error", "stop-commands", "add-mask", "%", "%0A", "%3A", ",", "=", ":", "x")
+PIECES = (*WORDS, " ", "\n", "\r", "\u2028", "\x1b[31m")
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 
 

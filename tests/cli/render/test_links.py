@@ -7,44 +7,32 @@ import re
 import pytest
 
 from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import use_terminal
 
 A = "acme/shop/a"
+URL = "https://app.buddy.works/acme/shop/a/1"
 
 
-@pytest.fixture
-def suite(fake: FakeBuddy) -> FakeSuite:
-    return fake.add_suite("acme", "shop", "a", name="Unit tests")
-
-
-def run_on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str, colours: bool = True) -> str:
-    """Run a command whose output is a terminal; return what it shows."""
+@pytest.mark.parametrize(
+    ("command", "url", "text"),
+    [
+        ("list", URL, "1"),
+        ("cases", URL, "#1"),
+        *(("list", url, None) for url in (None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é")),
+    ],
+)
+def test_sessions_are_links(
+    command: str, url: str | None, text: str | None, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If their URLs are those of the web, and with colours."""
+    suite = fake.add_suite(*A.split("/"))
+    suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}], html_url=url)
     terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    if colours:
-        monkeypatch.delenv("NO_COLOR")
-    assert run(arguments) == 0
-    return terminal.getvalue()
-
-
-def links(shown: str) -> list[tuple[str, str]]:
-    """Return the text and the URL of each link."""
-    found = re.findall(r"\x1b\]8;id=[^;]*;([^\x1b]*)\x1b\\(.*?)\x1b\]8;;\x1b\\", shown)
-    return [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
-
-
-@pytest.mark.parametrize(("arguments", "text"), [(["list", A], "1"), (["cases", A], "#1")], ids=" ".join)
-def test_sessions_are_links(arguments: list[str], text: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}])
-    assert links(run_on_terminal(monkeypatch, *arguments)) == [(text, session["html_url"])]
-
-
-@pytest.mark.parametrize("url", [None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é"])
-def test_other_urls_are_not_links(url: str | None, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    suite.create(html_url=url)
-    assert "\x1b]8" not in run_on_terminal(monkeypatch, "list", A)
-
-
-def test_no_links_without_colours(suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    suite.create()
-    assert "\x1b]8" not in run_on_terminal(monkeypatch, "list", A, colours=False)
+    assert run([command, A]) == 0
+    assert "\x1b]8" not in terminal.getvalue()
+    monkeypatch.delenv("NO_COLOR")
+    assert run([command, A]) == 0
+    found = re.findall(r"\x1b\]8;id=[^;]*;([^\x1b]*)\x1b\\(.*?)\x1b\]8;;\x1b\\", terminal.getvalue())
+    links = [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
+    assert links == ([] if text is None else [(text, url)])

@@ -54,7 +54,7 @@ def rendered(page: Result, *, max_bytes: int = 65_000) -> HtmlPage:
 
 @pytest.mark.parametrize("text", [HOSTILE, "`" * 1_500, "é日😀" * 500, "@" * 1_500], ids=lambda text: text[0])
 def test_failing_tests_are_counted_within_the_size(text: str) -> None:
-    cases = [failed(f"{text} {number}", f"{number % 50} {text[:100]}", text) for number in range(1_000)]
+    cases = [failed(f"{text} {number}", f"{number % 50} {text[:100]}", text) for number in range(400)]
     page = page_of(*cases, branch=text, url=f"https://{'x' * 250}.example")
     for max_bytes in (16_000, 65_000):
         html = rendered(page, max_bytes=max_bytes)
@@ -63,7 +63,7 @@ def test_failing_tests_are_counted_within_the_size(text: str) -> None:
         (more,) = re.findall(r"… and (\S+) more tests", html.text)
         *_, after_title = " ".join(tag for tag, _ in html.tags).split("h3")
         tags = after_title.split()
-        assert tags.count("li") - 1 + tags.count("summary") + int(more) == 1_000
+        assert tags.count("li") - 1 + tags.count("summary") + int(more) == 400
 
 
 def test_traces_are_left_out_before_names_and_causes() -> None:

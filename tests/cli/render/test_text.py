@@ -1,26 +1,16 @@
-"""How the command line formats text, ages, durations and sparklines."""
+"""How the command line formats text, ages and causes."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from attrs import evolve
 
-from buddy_sessions import Member, Session, SessionStatus, Stats
+from buddy_sessions import Session, SessionStatus, Stats
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.baseline import FailingTest, find_causes
-from buddy_sessions.cli.render.styled import sparkline
-from buddy_sessions.cli.render.text import (
-    author_name,
-    cause_text,
-    escape,
-    format_age,
-    format_requests,
-    one_line,
-)
+from buddy_sessions.cli.render.text import cause_text, format_age, format_requests
 from helpers.recordings import cases_of
-from helpers.uploads import RUN
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGES = {
@@ -47,18 +37,6 @@ def test_counts_have_a_plural() -> None:
     assert format_requests(Stats(requests=3, retries=1)) == "3 requests (1 repeated)"
 
 
-def test_invisible_characters_are_escaped_as_in_json() -> None:
-    assert escape("ó 日 \x1b\n\u200b\U000e0001") == "ó 日 \\u001b\\n\\u200b\\udb40\\udc01"
-    assert one_line(" a\n\tb\x00 ") == "a b\\u0000"
-
-
-@pytest.mark.parametrize("author", [None, Member(name="")])
-def test_number_of_a_run_is_no_author(author: Member | None) -> None:
-    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR, ci_run_url=RUN, created_by=author)
-    assert author_name(session) == ""
-    assert author_name(evolve(session, created_by=Member(name="Ann"))) == "Ann"
-
-
 @pytest.mark.parametrize(
     ("recording", "text"),
     [
@@ -78,9 +56,3 @@ def test_message_precedes_the_place_of_a_cause(recording: str, text: str) -> Non
         for cause in find_causes([FailingTest(session=session, case=case) for case in cases_of(recording)])
     ]
     assert [found for found in texts if text in found]
-
-
-def test_sparkline_ends_with_the_newest_session() -> None:
-    names = ["ERROR", "SUCCESSFUL", "SUCCESSFUL", "IN_PROGRESS", "NEW"]
-    sessions = [Session(id="x", relative_id=1, status=SessionStatus(name)) for name in names]
-    assert sparkline(sessions).plain == "··▂▂█"

@@ -1,0 +1,114 @@
+"""Files of a checkout in which tests fail: annotations of GitHub Actions, and what a runner needs to run them again.
+
+JUnit XML names modules and classes, and a stack trace paths of another machine: the files in this folder tell which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from buddy_sessions import Failure, TestCase
+from buddy_sessions.analysis.baseline import crash_text
+from buddy_sessions.analysis.failure_text import find_place
+
+from .console import Output
+from .result import Item, Result
+from .text import cut, trace_of
+
+_MAX_COMMANDS = 10
+"""GitHub shows no more of a step."""
+_MAX_TRACE = 4_000  # characters
+_IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"
+"""The characters that are encoded."""
+
+
+def render_github(result: Result) -> str:
+    """Return an `::error::` for each reason and each failing test without an excuse: at most 10.
+
+    Uploaded text is encoded, so that each line is one command, whatever it contains.
+    """
+    problems = [*result.problems, *map(crash_text, result.crashed)]
+    commands = [_command(result.title, problem) for problem in problems]
+    commands += [_command_of(item) for item in result.items if item.case is not None and not item.remark]
+    return "".join(commands[:_MAX_COMMANDS])
+
+
+def _command_of(item: Item) -> str:
+    failure = (item.case.failure if item.case is not None else None) or Failure(kind="failure")
+    where: dict[str, str] = {}
+    if (place := find_place(failure)) is not None and (file := _find_end(place[0])) is not None:
+        where = {"file": file, "line": str(place[1])}
+    title = cut(str(item.key), 300)
+    return _command(title, trace_of(failure, limit=_MAX_TRACE) or title, **where)
+
+
+def _find_end(path: str) -> str | None:
+    """Return the longest end of a path that is a file here; None if there is none."""
+    names = path.replace("\\", "/").split("/")
+    for start in range(len(names)):
+        end = names[start:]
+        if all(name.strip(".") for name in end) and os.path.isfile("/".join(end)):
+            return "/".join(end)
+    return None
+
+
+def _command(title: str, text: str, **where: str) -> str:
+    """Return an `::error::` command, as `@actions/core` encodes it."""
+    properties = [f"{name}={_encode(value, _IN_PROPERTY)}" for name, value in {**where, "title": title}.items()]
+    return f"::error {','.join(properties)}::{_encode(text, _IN_TEXT)}\n"
+
+
+def _encode(text: str, characters: str) -> str:
+    return "".join(f"%{ord(each):02X}" if each in characters else each for each in text)
+
+
+def render_files(result: Result, messages: Output) -> str:
+    """Return each failing file on one line, once. A warning names each test that has none here."""
+    return _render_arguments(result, messages, _find_file, kind="", runner="the tests")
+
+
+def render_node_ids(result: Result, messages: Output) -> str:
+    """Return the node ID of pytest of each test on one line, once. A warning names each failure that has none."""
+    return _render_arguments(result, messages, _find_node_id, kind=" of pytest", runner="pytest")
+
+
+def _render_arguments(
+    result: Result, messages: Output, find: Callable[[TestCase], str | None], *, kind: str, runner: str
+) -> str:
+    arguments: dict[str, None] = {}
+    for item in result.items:
+        argument = None if item.case is None else find(item.case)
+        if argument is None:
+            messages.print_warning(f"no file{kind} in this folder for {item.key}: run this where {runner} ran")
+        else:
+            arguments[argument] = None
+    for session in result.crashed:
+        messages.print_warning(crash_text(session))
+    return "".join(f"{argument}\n" for argument in arguments)
+
+
+def _find_file(case: TestCase) -> str | None:
+    """Return the group of Buddy's own reporters if it is a file here, or else the module of pytest."""
+    name = case.test_group_name or ""
+    is_inside = not os.path.isabs(name) and ".." not in Path(name).parts and name.isprintable()
+    if is_inside and os.path.isfile(name):
+        return f"./{name}" if name.startswith("-") else name  # no option
+    node_id = _find_node_id(case)
+    return node_id if node_id is None else node_id.partition("::")[0]
+
+
+def _find_node_id(case: TestCase) -> str | None:
+    """Return the argument with which pytest runs a test here; None if it has no file.
+
+    `tests.test_cart.TestCart` is a class of `tests/test_cart.py`. A file that cannot be loaded has its module as name.
+    """
+    names = (case.classname or case.name).split(".")
+    is_path = all(name.strip() and not {"/", "\\", "\0"}.intersection(name) for name in names)
+    for end in range(len(names) if is_path else 0, 0, -1):
+        file = Path(*names[:end]).with_suffix(".py")
+        if os.path.isfile(file):
+            node_id = "::".join([file.as_posix(), *names[end:], *([case.name] if case.classname else [])])
+            return node_id if {"\n", "\r", "\0"}.isdisjoint(node_id) else None  # it must be one line
+    return None
