@@ -406,20 +406,13 @@ CaseScope: TypeAlias = Literal["failed", "all"]
 
 
 @frozen
-class TestRun:
-    """A session with its test cases.
-
-    Attributes:
-        session: The session.
-        cases: All its cases, or some of them: the failing ones, or those of one test.
-        scope: "failed" if only failing cases are known: another test may have passed, been skipped, or not have run.
-    """
+class TestedSession:
+    """A session with its test cases: all that were asked for."""
 
     __test__: ClassVar[bool] = False
 
     session: Session
     cases: tuple[TestCase, ...]
-    scope: CaseScope = "all"
 
 
 @frozen

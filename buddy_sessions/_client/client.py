@@ -46,8 +46,8 @@ from ..models import (
     TestCase,
     TestStatus,
 )
-from ..questions.api_source import ApiSource
 from ..questions.questions import Questions
+from ..questions.sources import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,

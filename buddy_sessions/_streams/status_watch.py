@@ -12,9 +12,8 @@ from ..analysis.branches import NEWEST, Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteRef, TestCase, TestKey
-from ..questions.api_source import UNVERIFIED, ApiSource
+from ..questions.sources import UNVERIFIED, ApiSource
 from ..questions.suite_reader import SuiteReader, merge_lists
-from ..questions.verdicts import find_status
 from .changes import Newest, WatchedSuite
 from .poller import OnFirstFailure, Pending, Poller, SavedStates
 from .status import KnownStatus, StatusChange, may_grow, next_status
@@ -74,7 +73,7 @@ class StatusPoller(Poller[StatusChange]):
         if known is not None and suite.is_recreated(newest, known.commit.sessions):
             known = suite.status = None
         reader = await self._reader(suite, newest, known)
-        status = await find_status(reader, self._branch)
+        status = await reader.status(self._branch)
         commit = status.commit
         if known is not None and commit is not None and known.commit.branch != commit.branch:
             known = None  # another main branch

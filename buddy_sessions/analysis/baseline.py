@@ -10,10 +10,10 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ..models import Session, TestCase, TestKey
-from .by_test import sort_key
 from .causes import group_failures
-from .commits import SessionList, TestedCommit, find_commits, identify_commit, newest_judged
+from .commits import SessionList, TestedCommit, identify_commit
 from .quarantine import QuarantinedTest, find_excuses
+from .results import sort_key
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
@@ -95,8 +95,10 @@ def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session],
     identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
     older = [
         commit
-        for commit in newest_judged(find_commits(listed), len(listed.sessions))
-        if commit.first.relative_id < lowest_id and identify_commit(commit.first) not in identities
+        for commit in listed.commits
+        if commit.has_result
+        and commit.first.relative_id < lowest_id
+        and identify_commit(commit.first) not in identities
     ]
     commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]

@@ -6,7 +6,6 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Literal, TypeAlias
 
 from attrs import frozen
@@ -23,7 +22,7 @@ from .baseline import (
     known_crashes,
     lists_too_few,
 )
-from .commits import TestedCommit, count_tests, judge_commit, killed_text, lacks_tests, name_sessions, run_url
+from .commits import TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
 from .quarantine import QuarantinedTest
 
 Outcome = Literal["success", "failure"]
@@ -83,18 +82,6 @@ class Judgement:
     baseline: Baseline | None = None
     expired: Sequence[QuarantinedTest] = ()
     unused: Sequence[QuarantinedTest] = ()
-
-
-def judged_commit(
-    sessions: Sequence[Session], baseline: Baseline | None, *, outcome: Outcome | None, as_of: datetime
-) -> TestedCommit:
-    """Return the sessions that were named as one commit: which of them count, and whether it is red.
-
-    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
-    """
-    older = baseline.older if baseline is not None else ()
-    rerun_above = 0 if outcome == "success" else len(sessions) if baseline is None else None
-    return judge_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
 
 
 @frozen(kw_only=True)

@@ -20,8 +20,8 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, judged_commit, remark_on
+from ..analysis.commits import SessionList, TestedCommit, make_commit
+from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, remark_on
 from ..analysis.quarantine import QuarantinedTest
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -57,9 +57,15 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         return _without_sessions(reader.suite, named, spec.outcome)
     baseline, listed = await _read_baseline(reader, sessions, spec)
     newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
-    commit = named.commit if named.commit is not None and spec.after is None else None
-    compared_with = None if named.what == "session" else baseline
-    commit = commit or judged_commit(sessions, compared_with, outcome=spec.outcome, as_of=newest.as_of)
+    is_status = spec.session == LATEST
+    commit = (named.commit if is_status and spec.after is None else None) or make_commit(
+        sessions,
+        () if baseline is None or named.what == "session" else baseline.older,
+        as_of=newest.as_of,
+        is_named=True,
+        # Without a baseline, nothing says how many sessions a commit has: none is a re-run.
+        rerun_above=0 if spec.outcome == "success" else len(sessions) if baseline is None else None,
+    )
     compared, cases, knows_retries = await _compare(reader, commit, baseline, spec)
     evidence = Evidence(
         named=named.what,

@@ -22,20 +22,18 @@ from .._base.validate import (
 from .._base.workers import map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
+from ..analysis.history import TestHistory
 from ..analysis.judgement import Judgement, Outcome
-from ..analysis.outcomes import TestHistory
 from ..analysis.quarantine import QuarantinedTest, validate_quarantine
-from ..analysis.runs import Comparison, FlakyTests, SlowTest
+from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
-from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, TestStatus
+from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
-from .last_commits import compare_sessions, find_cases, find_flaky, find_runs, find_slowest
+from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
 from .named_sessions import LATEST, validate_session_name
-from .source import Source
+from .sources import Source
 from .suite_reader import SuiteReader
-from .test_history import find_history
-from .verdicts import find_latest, find_status
 
 
 class Questions:
@@ -83,7 +81,7 @@ class Questions:
 
         async def read(suite: SuiteKey) -> SuiteStatus:
             try:
-                status = await find_status(self.reader(suite), selected)
+                status = await self.reader(suite).status(selected)
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
@@ -105,8 +103,7 @@ class Questions:
             branch: The branch.
             is_failing: Only a red commit (True), or a green one (False): the last one that was good.
         """
-        selected = validate_judged_branch(branch)
-        return await find_latest(self.reader(suite), selected, is_failing=is_failing)
+        return await self.reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
 
     async def judge(
         self,
@@ -134,8 +131,7 @@ class Questions:
             suite: The suite.
             session: What to judge.
             branch: The branch of `"latest"`; an error with another session.
-            baseline: The branch to compare with; None to compare with nothing: then each failure counts, and no session
-                of a commit that you name is a re-run.
+            baseline: The branch to compare with; None to compare with nothing: then each failure counts.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests has ended, "success" or "failure", if that is known; for a
@@ -192,9 +188,9 @@ class Questions:
             raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
         return await find_history(self.reader(suite), selected, test, last=validate_int("last", last))
 
-    async def runs(
+    async def recent_tests(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, cases: CaseScope = "all"
-    ) -> list[TestRun]:
+    ) -> list[TestedSession]:
         """Return the sessions of the last commits of a branch with their test cases, oldest first, to analyse them.
 
         With a client, a session costs one request for each 100 tests. Sessions that were deleted meanwhile, or whose
@@ -207,9 +203,9 @@ class Questions:
             cases: "all", or only those that "failed".
         """
         reader, selected = self.reader(suite), validate_judged_branch(branch)
-        scope = validate_scope(cases)
-        _, runs = await find_runs(reader, selected, last=validate_int("last", last), scope=scope)
-        return list(runs.values())
+        wanted = validate_scope(cases)
+        _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
+        return list(sessions.values())
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
@@ -242,10 +238,10 @@ class Questions:
             last: The number of commits.
             threshold: Only tests whose median is above this number of seconds.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
         if threshold is not None:
             validate_seconds("threshold", threshold, zero_allowed=True)
-        return await find_slowest(reader, selected, last=validate_int("last", last), threshold=threshold)
+        sessions = await self.recent_tests(suite, branch=branch, last=last)
+        return slowest_tests([session.cases for session in sessions], threshold=threshold)
 
     async def compare(
         self, suite: SuiteRef, old: SessionRef | None = None, new: SessionRef = LATEST, *, branch: str | Main = MAIN
@@ -272,7 +268,7 @@ class Questions:
         branch: str | Main = MAIN,
         status: TestStatus | None = None,
         details: bool | int = False,
-    ) -> list[TestRun]:
+    ) -> list[TestedSession]:
         """Return the sessions of a commit or a CI run, or one session, with their test cases.
 
         Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished. With a

@@ -31,7 +31,7 @@ async def test_sessions_are_read_at_once() -> None:
     loop = asyncio.get_running_loop()
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         started = loop.time()
-        runs = await buddy.runs(suite.key, last=32)
+        runs = await buddy.recent_tests(suite.key, last=32)
         seconds = loop.time() - started
     assert [len(run.cases) for run in runs] == [200] * 32
     assert numbers([run.session for run in runs]) == [*range(9, 41)]
@@ -52,7 +52,7 @@ async def test_last_commits_of_a_branch(
         suite.create("dev" if number in {2, 5} else "main", cases=[{"name": "adds"}])
     suite.create()
     suite.create("dev", status="SKIPPED")
-    runs = await buddy.runs(suite.key, last=last, branch=branch)
+    runs = await buddy.recent_tests(suite.key, last=last, branch=branch)
     assert numbers([run.session for run in runs]) == expected
 
 
@@ -61,7 +61,7 @@ async def test_1000_sessions_are_searched(fake: FakeBuddy, buddy: BuddyClient, s
     for number in range(1202):
         suite.create(status="SKIPPED" if number > 1 else "SUCCESSFUL")
     with pytest.raises(NoVerdictError, match=r"has no finished session of branch 'main' yet$"):
-        await buddy.runs(suite.key)
+        await buddy.recent_tests(suite.key)
     assert len(fake.requests) == 11
 
 
@@ -72,10 +72,10 @@ async def test_deleted_session_is_left_out(fake: FakeBuddy, buddy: BuddyClient, 
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
     found = await buddy.flaky(suite.key)
     assert (numbers(found.sessions), numbers(found.unread)) == ([1, 2], [3])
-    assert numbers([run.session for run in await buddy.runs(suite.key)]) == [1, 2]
+    assert numbers([run.session for run in await buddy.recent_tests(suite.key)]) == [1, 2]
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
     with pytest.raises(NoVerdictError, match=r"^the sessions of acme/shop/unit were deleted meanwhile: try again$"):
-        await buddy.runs(suite.key)
+        await buddy.recent_tests(suite.key)
 
 
 class TestFlaky:

@@ -70,7 +70,7 @@ QUESTIONS: dict[str, Ask] = {
     "judge without a baseline": lambda it: it.judge(SUITE, "latest", baseline=None, branch="fix"),
     "history": lambda it: it.history(SUITE, "pays"),
     "history of a test that passes": lambda it: it.history(SUITE, "adds"),
-    "runs": lambda it: it.runs(SUITE, last=3),
+    "recent tests": lambda it: it.recent_tests(SUITE, last=3),
     "tests": lambda it: it.tests(SUITE, RUN, details=True),
     "tests with a status": lambda it: it.tests(SUITE, status=TestStatus.FAILED, details=1),
     "flaky": lambda it: it.flaky(SUITE, changes=2),
@@ -111,11 +111,8 @@ async def test_answers(both: tuple[BuddyClient, SessionStore]) -> None:
         assert [(run.session.relative_id, [case.name for case in run.cases]) for run in tests] == [
             (13, ["pays", "sells", "adds"])
         ]
-        runs = await source.runs(SUITE, last=2, cases="failed")
-        assert [(run.session.relative_id, len(run.cases), run.scope) for run in runs] == [
-            (11, 1, "failed"),
-            (12, 1, "failed"),
-        ]
+        runs = await source.recent_tests(SUITE, last=2, cases="failed")
+        assert [(run.session.relative_id, len(run.cases)) for run in runs] == [(11, 1), (12, 1)]
 
 
 @pytest.mark.parametrize(

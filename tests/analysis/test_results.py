@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import ConfigError, TestKey
-from buddy_sessions.analysis import FlakyTest, compare_runs, flaky_tests, slowest_tests
+from buddy_sessions.analysis import FlakyTest, compare_cases, flaky_tests, slowest_tests
 from helpers.case_histories import (
     LETTERS,
     Run,
@@ -54,23 +54,23 @@ def model_flaky_tests(runs: list[Run], window: int, changes: int) -> list[FlakyT
             count += last not in {None, status}
             last = status
         if count >= changes:
-            found.append(FlakyTest(key=key, changes=count, failed=failed, runs=seen))
+            found.append(FlakyTest(key=key, changes=count, failed=failed, commits=seen))
     return found
 
 
 class TestFlakyTests:
     @pytest.mark.parametrize(
-        ("statuses", "changes", "failed", "runs"),
+        ("statuses", "changes", "failed", "commits"),
         [
             ("PFPF", 3, 2, 4),
             ("PFPFFFFFFFF", None, 0, 0),
         ],
     )
     def test_three_changes_in_ten_sessions_are_flaky(
-        self, statuses: str, changes: int | None, failed: int, runs: int
+        self, statuses: str, changes: int | None, failed: int, commits: int
     ) -> None:
         """The window counts sessions, including those in which the test did not run."""
-        flaky = [FlakyTest(key=PAYS, changes=changes, failed=failed, runs=runs)] if changes else []
+        flaky = [FlakyTest(key=PAYS, changes=changes, failed=failed, commits=commits)] if changes else []
         assert flaky_tests(history(statuses)) == flaky
 
     def test_equal_tests_are_sorted_by_group_and_class(self) -> None:
@@ -101,7 +101,7 @@ class TestSlowestTests:
             if longest and (threshold is None or statistics.median(longest) > threshold):
                 expected[key] = (statistics.median(longest), max(longest), len(longest))
         slow = slowest_tests(runs, threshold=threshold)
-        assert {test.key: (test.median, test.slowest, test.runs) for test in slow} == expected
+        assert {test.key: (test.median, test.slowest, test.sessions) for test in slow} == expected
         assert all(type(test.median) is type(test.slowest) is float for test in slow)
         assert [test.median for test in slow] == sorted((median for median, _, _ in expected.values()), reverse=True)
 
@@ -110,11 +110,13 @@ class TestCompare:
     def test_lists_are_sorted_by_key(self) -> None:
         old = [case("F", name, time=0) for name in "dbca"]
         new = [case("P", name, time=1) for name in "cdab"]
-        comparison = compare_runs(old, new)
+        comparison = compare_cases(old, new)
         assert names(comparison.fixed) == list("abcd")
         assert [old.name + new.name for old, new in comparison.slower] == ["aa", "bb", "cc", "dd"]
-        assert names(compare_runs(old, []).removed) == names(compare_runs([], new).added) == list("abcd")
-        assert names(compare_runs([], old).newly_failing) == names(compare_runs(old, old).still_failing) == list("abcd")
+        assert names(compare_cases(old, []).removed) == names(compare_cases([], new).added) == list("abcd")
+        assert (
+            names(compare_cases([], old).newly_failing) == names(compare_cases(old, old).still_failing) == list("abcd")
+        )
 
     @pytest.mark.parametrize(
         ("statuses", "worst"),
@@ -122,7 +124,7 @@ class TestCompare:
     )
     def test_cases_with_one_key_have_the_worst_status(self, statuses: str, worst: str) -> None:
         """Of two unknown statuses, it is the last one in alphabetical order."""
-        (added,) = compare_runs([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
+        (added,) = compare_cases([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
         assert added.status == LETTERS[worst]
 
     @given(runs_of_cases, runs_of_cases)
@@ -143,7 +145,7 @@ class TestCompare:
             )
             for name, verdict in zip(LISTS, verdicts, strict=True):
                 expected[name] |= {key} if verdict else set()
-        comparison = compare_runs(old, new)
+        comparison = compare_cases(old, new)
         for name in LISTS[:-1]:
             assert {listed.key for listed in getattr(comparison, name)} == expected[name]
         assert {before.key for before, _ in comparison.slower} == expected["slower"]

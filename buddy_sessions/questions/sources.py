@@ -1,10 +1,11 @@
-"""The API as a source: lists are verified, and failing tests are read only where there are some."""
+"""What questions read: `Source`, implemented once for a database, and once for the API: `ApiSource`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import Protocol
 
 from .._api.api import Api
 from .._base.validate import validate_session, validate_session_ref
@@ -17,8 +18,41 @@ UNVERIFIED = "sessions may be missing: the list cannot be verified"
 """Why there is no verdict from a list that is not verified."""
 
 
+class Source(Protocol):
+    """Where the sessions of suites and their test cases are read from."""
+
+    concurrency: int
+    """How many sessions to read at once."""
+    is_saved: bool
+    """Whether another read returns the same, because it is one of a database."""
+
+    def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
+        """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
+        ...
+
+    async def session(self, suite: SuiteKey, name: int | str, /) -> Session | None:
+        """Return the session with this `relative_id` or ID; None if there is none."""
+        ...
+
+    async def failing_cases(self, suite: SuiteKey, session: Session | str, /) -> list[TestCase]:
+        """Return the failing cases of a session, perhaps without details. Raises ConfigError if they were not saved."""
+        ...
+
+    async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None, /) -> list[TestCase]:
+        """Return all cases of a session, or those with a status. Raises ConfigError if they were not saved."""
+        ...
+
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase, /) -> TestCase:
+        """Return a failing case with its `data` and `failure`, as far as they are known."""
+        ...
+
+    async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str, /) -> set[TestKey] | None:
+        """Return the tests that passed in a group of a session; None if that was not saved."""
+        ...
+
+
 class ApiSource:
-    """See `Source`."""
+    """Lists are verified, and failing tests are read only where there are some. See `Source`."""
 
     is_saved = False
 
