@@ -57,7 +57,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         return _without_sessions(reader.suite, named, spec.outcome)
     baseline, listed = await _read_baseline(reader, sessions, spec)
     newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
-    is_status = spec.session == LATEST
+    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
     commit = (named.commit if is_status and spec.after is None else None) or make_commit(
         sessions,
         () if baseline is None or named.what == "session" else baseline.older,

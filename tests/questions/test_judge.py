@@ -140,15 +140,16 @@ async def test_one_of_four_shards(buddy: BuddyClient, suite: FakeSuite) -> None:
     assert judgement.remarks == ["whether all tests ran was not checked: a single session was named"]
 
 
-@pytest.mark.parametrize("outcome", [None, "success"])
-async def test_rerun_without_a_baseline(outcome: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """Only the outcome says that the second session is no other job, which began when the red one had ended."""
+@pytest.mark.parametrize("name", ["latest", FIX, FIX[:7]])
+async def test_rerun_without_a_baseline(name: str, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """The commits of the branch say how many sessions a commit has, however it is named."""
     start = datetime.now(UTC) - timedelta(hours=1)
     for minutes, cases in ((0, PAYS), (5, [{**case, "status": "PASSED"} for case in PAYS])):
         began, ended = (str(start + timedelta(minutes=minutes + each)) for each in (0, 1))
         suite.create("fix", cases=cases, revision=FIX, create_date=began, finish_date=ended)
-    judgement = await buddy.judge(suite.key, FIX, baseline=None, outcome=outcome)
-    assert judgement.passes is (outcome == "success")
+    options: dict[str, Any] = {"branch": "fix"} if name == "latest" else {}
+    judgement = await buddy.judge(suite.key, name, baseline=None, **options)
+    assert (judgement.passes, judgement.remarks) == (True, ["#2 replaced #1: it was run again"])
 
 
 async def test_retry_is_one_request(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
