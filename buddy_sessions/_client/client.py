@@ -29,10 +29,10 @@ from .._paging.case_paginator import CasePaginator
 from .._paging.paginator import PageReader, SessionPaginator
 from .._paging.read_ahead import RequestSlots
 from .._paging.scope import ReadSpec
+from .._streams.changes import ChangePoller, Watch
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
-from .._streams.status_watch import StatusPoller, StatusWatch
-from .._streams.watch import ChangePoller, Watch
+from .._streams.status_changes import StatusPoller, StatusWatch
 from ..analysis.branches import MAIN, Main
 from ..models import (
     Cursor,
@@ -47,7 +47,7 @@ from ..models import (
     TestStatus,
 )
 from ..questions.questions import Questions
-from ..questions.sources import ApiSource
+from ..questions.source import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,

@@ -32,7 +32,7 @@ from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCas
 from .judging import JudgeSpec, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
 from .named_sessions import LATEST, validate_session_name
-from .sources import Source
+from .source import Source
 from .suite_reader import SuiteReader
 
 

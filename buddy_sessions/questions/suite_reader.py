@@ -24,7 +24,7 @@ from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import RefType, Session, SuiteKey, TestCase
-from .sources import Source
+from .source import Source
 
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
@@ -49,8 +49,7 @@ class SuiteReader:
 
     def know(self, newest: SessionList) -> None:
         """Take these for the newest sessions: at least 100, or all."""
-        self._longest = newest
-        self._newest = self._newest or _cut(newest, NEWEST)
+        self._longest, self._newest = newest, _cut(newest, NEWEST)
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
@@ -62,8 +61,7 @@ class SuiteReader:
         """Return the newest sessions: as many as are enough."""
         listed = self._longest
         if listed is None or (listed.end == "cut" and not is_enough(listed)):
-            listed = await self.read(None, is_enough)
-            self.know(listed)
+            self._longest = listed = await self.read(None, is_enough)
         return listed
 
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:

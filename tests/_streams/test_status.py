@@ -397,17 +397,42 @@ class TestStart:
             red(suite, "b")
             assert await events.settled() == [(STILL_FAILING, 3, "b", "")]
 
-    async def test_watch_begins_with_current_until_that_is_acknowledged(
+    async def test_event_is_repeated_until_it_is_acknowledged(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:
+        """Also if the status has changed meanwhile: a bot that has posted it must hear of that."""
         green(suite)
-        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
-            assert short([await anext(watch)]) == [(CURRENT, 1, "", "")]
-        red(suite, "a")
+        before: list[Short] = []
+        for act, expected in (
+            (lambda _: None, (CURRENT, 1, "", "")),
+            (lambda suite: red(suite, "a b"), (FAILING, 2, "a b", "")),
+            (lambda suite: red(suite, "b"), (STILL_FAILING, 3, "", "a")),
+            (green, (RECOVERED, 4, "", "b")),
+        ):
+            act(suite)
+            async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+                found = short([await anext(watch) for _ in (*before, expected)])
+            assert found == [*before, expected]
+            before = [expected]
         async with watching(buddy, suite, store=store) as events:
-            assert await events.settled() == [(CURRENT, 2, "a", "")]
-            green(suite)
-            assert await events.settled() == [(RECOVERED, 3, "", "a")]
+            assert await events.settled() == before
+        async with watching(buddy, suite, store=store) as events:
+            assert await events.settled() == []
+
+    async def test_repeated_event_is_the_same(self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore) -> None:
+        def facts(event: StatusChange) -> Any:
+            commits = [each and (list(each.sessions), list(each.counted)) for each in (event.since, event.previous)]
+            return short([event]), event.newly_failing, event.no_longer_failing, commits, numbers(event)
+
+        green(suite)
+        red(suite, "a")
+        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+            await anext(watch)
+            red(suite, "b")
+            await watch.refresh()
+            first = await anext(watch)
+        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+            assert facts(await anext(watch)) == facts(first)
 
 
 class TestOutage:
