@@ -397,6 +397,11 @@ class TestCase:
         return self.data is not None or not self.is_failing
 
 
+def sort_key(key: TestKey) -> tuple[str, str, str, str]:
+    """Return what to sort a key by. Its `repr` distinguishes None from an empty text."""
+    return key.group or "", key.classname or "", key.name, repr(key)
+
+
 FAILING = (TestStatus.FAILED, TestStatus.ERROR)
 """The statuses of tests that fail."""
 

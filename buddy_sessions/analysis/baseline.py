@@ -9,11 +9,10 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from ..models import Session, TestCase, TestKey
+from ..models import Session, TestCase, TestKey, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
-from .quarantine import QuarantinedTest, find_excuses
-from .results import sort_key
+from .quarantine import Excuses, QuarantinedTest, find_excuses
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
@@ -134,15 +133,6 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
 
 
-@frozen
-class ComparedTests:
-    """The failing tests with what the baseline and the quarantine say of them, new ones first."""
-
-    tests: list[FailingTest]
-    expired: list[QuarantinedTest]
-    unused: list[QuarantinedTest]
-
-
 def compare_with(
     tests: Iterable[FailingTest],
     baseline: Baseline | None,
@@ -151,8 +141,8 @@ def compare_with(
     today: date,
     *,
     retried: Collection[TestKey],
-) -> ComparedTests:
-    """Return the failing tests with what the baseline, the quarantine and retries say of them."""
+) -> tuple[list[FailingTest], Excuses]:
+    """Return the failing tests, new ones first, with what the baseline, the quarantine and retries say of them."""
     found = list(tests)
     excuses = find_excuses(quarantine, [test.case.key for test in found], today)
     commits = baseline.commits if baseline is not None else ()
@@ -173,8 +163,7 @@ def compare_with(
             return evolve(test, novelty="quarantined", entry=excuses.excused_by[key])
         return evolve(test, novelty="retried") if key in retried and test.counts else test
 
-    compared = sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new"))
-    return ComparedTests(compared, excuses.expired, excuses.unused)
+    return sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new")), excuses
 
 
 def known_crashes(baseline: Baseline | None) -> set[str | None]:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..models import TestCase
+from ..models import TestCase, sort_key
 from .failure_text import place_of, read_message
-from .results import sort_key
 
 _MAX_MESSAGE = 2000  # characters to look at
 _MAX_TEMPLATE = 300

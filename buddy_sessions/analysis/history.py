@@ -9,9 +9,8 @@ from itertools import takewhile
 from attrs import frozen
 
 from ..errors import ConfigError
-from ..models import Session, TestCase, TestKey
+from ..models import Session, TestCase, TestKey, sort_key
 from .commits import TestedCommit
-from .results import sort_key
 
 _NAMED = 20
 """The maximum number of tests that an error names."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from attrs import field, frozen
 
 from .._base.validate import validate_int, validate_seconds
-from ..models import FAILING, Session, TestCase, TestedSession, TestKey, TestStatus
+from ..models import FAILING, Session, TestCase, TestedSession, TestKey, TestStatus, sort_key
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
@@ -250,8 +250,3 @@ def _highest(cases: list[TestCase], rank: Callable[[TestCase], object]) -> TestC
 
 def _time(case: TestCase) -> float:
     return -math.inf if case.time is None else case.time
-
-
-def sort_key(key: TestKey) -> tuple[str, str, str, str]:
-    """Return what to sort a key by. Its `repr` distinguishes None from an empty text."""
-    return key.group or "", key.classname or "", key.name, repr(key)

@@ -11,7 +11,6 @@ from attrs import evolve, frozen
 from ..analysis.baseline import (
     Baseline,
     Cases,
-    ComparedTests,
     FailingTest,
     compare_with,
     failing_cases,
@@ -22,7 +21,7 @@ from ..analysis.baseline import (
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit
 from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, remark_on
-from ..analysis.quarantine import QuarantinedTest
+from ..analysis.quarantine import Excuses, QuarantinedTest
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import LATEST, NamedSessions, find_sessions
@@ -66,11 +65,11 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         # Without a baseline, nothing says how many sessions a commit has: none is a re-run.
         rerun_above=0 if spec.outcome == "success" else len(sessions) if baseline is None else None,
     )
-    compared, cases, knows_retries = await _compare(reader, commit, baseline, spec)
+    tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
     evidence = Evidence(
         named=named.what,
         commit=commit,
-        tests=compared.tests,
+        tests=tests,
         baseline=baseline,
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
@@ -80,9 +79,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         min_tests=spec.min_tests,
     )
     passes, reasons = give_verdict(evidence)
-    details = await reader.with_details([(test.session, test.case) for test in compared.tests[: spec.details]])
-    tests = [evolve(test, case=case) for test, case in zip(compared.tests, details, strict=False)]
-    tests += compared.tests[len(tests) :]
+    details = await reader.with_details([(test.session, test.case) for test in tests[: spec.details]])
+    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
@@ -93,26 +91,24 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
-        expired=compared.expired,
-        unused=compared.unused,
+        expired=excuses.expired,
+        unused=excuses.unused,
     )
 
 
 async def _compare(
     reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
-) -> tuple[ComparedTests, Cases, bool]:
+) -> tuple[list[FailingTest], Excuses, Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
     cases = await reader.failing_cases(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
         cases |= await reader.failing_cases(baseline.red_sessions)
     compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
-    compared = compare(retried=())
-    counting = [test for test in compared.tests if test.counts]
-    if spec.outcome != "success" or not counting:
-        return compared, cases, True
-    retried = await _find_retried(reader, commit, cases, counting)
-    return compare(retried=retried or ()), cases, retried is not None
+    counting = [test for test in compare(retried=())[0] if test.counts]
+    is_asked = spec.outcome == "success" and counting
+    retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
+    return *compare(retried=retried or ()), cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
