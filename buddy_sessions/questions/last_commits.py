@@ -140,7 +140,9 @@ async def compare_sessions(
 
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     """Return which of the named sessions count."""
-    if named.commit is not None or named.what == "session":
+    if named.commit is not None:
+        return named.commit.counted
+    if named.what == "session":
         return named.sessions
     counted = {session.id for commit in await _commits_from(reader, named) for session in commit.counted}
     return [session for session in named.sessions if session.id in counted] or named.sessions

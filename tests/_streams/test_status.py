@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from buddy_sessions import (
     MAIN,
@@ -23,7 +22,6 @@ from buddy_sessions import (
     StatusKind,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from buddy_sessions.testing.faults import MakeResponse
 from helpers.collector import Collector, collecting
 
 pytestmark = pytest.mark.virtual_time
@@ -288,27 +286,6 @@ class TestStart:
             red(suites[3], "c")
             assert sorted(await events.settled()) == [(CURRENT, 1, "", ""), (CURRENT, 1, "c", "")]
 
-    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
-    async def test_session_that_finishes_during_the_first_poll(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str
-    ) -> None:
-        red(suite, "a")
-        running = suite.create()
-
-        async def finish_after_the_response(_: web.BaseRequest, make_response: MakeResponse) -> web.Response:
-            response = make_response()
-            suite.finish(running, cases=cases_of(""))
-            return response
-
-        def on_request(request: RecordedRequest) -> None:
-            if request.path.endswith(path) and suite.sessions[0]["status"] == "IN_PROGRESS":
-                fake.inject(Fault("finish", finish_after_the_response))
-
-        fake.on_request = on_request
-        async with watching(buddy, suite) as events:
-            assert await events.after(1) == [(CURRENT, 1, "a", "")]
-            assert await events.settled() == [(RECOVERED, 2, "", "a")]
-
     async def test_branch(self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None) -> None:
         """Each one has its own state."""
         green(suite, branch="master")
@@ -550,17 +527,6 @@ async def test_since_is_the_first_commit_of_the_streak(
         (FAILING, (7, 7)),
     ]
     assert [each.previous and each.previous.session.relative_id for each in found] == [None, 3, 4, 6]
-
-
-@pytest.mark.parametrize("branch", [MAIN, "main"])
-async def test_current_is_found_below_the_newest_100(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """And a matrix with one red job is red."""
-    for make, run in ((green, 1), (green, 1), (partial(red, names="a"), 2), (green, 2)):
-        make(suite, revision=f"{run:040x}")
-    for name in ["fix"] * 120 + ["main"]:
-        suite.create(name)
-    async with watching(buddy, suite, branch=branch) as events:
-        assert await events.settled() == [(CURRENT, 3, "a", "")]
 
 
 async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:

@@ -194,7 +194,7 @@ class TestChanges:
             assert await changes.after(ONE_POLL) == [(NEW, 3)]
         assert {request.query["branch"] for request in fake.requests} == {"main"}
 
-    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("seed", range(3))
     async def test_changes_add_up_to_the_state_of_the_suite(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, seed: int, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -375,15 +375,6 @@ class TestFailures:
 
 
 class TestSuites:
-    async def test_suite_that_is_listed_twice_is_watched_once(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        suite.create()
-        async with watching(buddy, suite, "acme/shop/unit", suite.html_url) as changes:
-            assert len(fake.requests) == 1
-            suite.create()
-            assert await changes.after(ONE_POLL) == [(NEW, 2)]
-
     @pytest.mark.parametrize("suites", [[], "", "acme/", "acme/shop/unit", "https://app.buddy.works/acme/shop"])
     @pytest.mark.parametrize("kind", ["watch", "watch_status"])
     async def test_nothing_to_watch_is_an_error(self, buddy: BuddyClient, kind: str, suites: Any) -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from buddy_sessions import ConfigError, TestKey
 from buddy_sessions.analysis import FlakyTest, compare_cases, flaky_tests, slowest_tests
 from helpers.case_histories import (
-    LETTERS,
     Run,
     case,
     history,
@@ -117,15 +116,6 @@ class TestCompare:
         assert (
             names(compare_cases([], old).newly_failing) == names(compare_cases(old, old).still_failing) == list("abcd")
         )
-
-    @pytest.mark.parametrize(
-        ("statuses", "worst"),
-        [("PFP", "F"), ("FEF", "E"), ("EFT", "E"), ("TFT", "F"), ("PAP", "A"), ("ATA", "T"), ("SPS", "P")],
-    )
-    def test_cases_with_one_key_have_the_worst_status(self, statuses: str, worst: str) -> None:
-        """Of two unknown statuses, it is the last one in alphabetical order."""
-        (added,) = compare_cases([], [case(status, id=str(number)) for number, status in enumerate(statuses)]).added
-        assert added.status == LETTERS[worst]
 
     @given(runs_of_cases, runs_of_cases)
     def test_model(self, old: Run, new: Run) -> None:

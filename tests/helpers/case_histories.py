@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 from hypothesis import strategies as st
@@ -30,14 +29,6 @@ def case(status: str = "P", name: str = "pays", **fields: Any) -> TestCase:
 def history(statuses: str, name: str = "pays") -> list[Run]:
     """Return one session for each letter. In a session with a space, the test did not run."""
     return [[] if status == " " else [case(status, name)] for status in statuses]
-
-
-def timed(*times: float | None, name: str = "pays") -> list[Run]:
-    return [[case(name=name, time=time)] for time in times]
-
-
-def merged(*histories: list[Run]) -> list[Run]:
-    return [list(chain(*runs)) for runs in zip(*histories, strict=True)]
 
 
 def names(cases: Iterable[TestCase]) -> list[str]:

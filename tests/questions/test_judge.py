@@ -101,17 +101,6 @@ async def test_list_that_is_too_short_is_read_again(
         assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete cases"])
 
 
-@pytest.mark.virtual_time
-async def test_outage_of_all_case_lists_is_no_verdict(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    fail(suite, "main")
-    for _ in range(30):
-        fail(suite)
-    serve_for_cases(fake, Fault.body(b'{"cases": []}'))
-    judgement = await buddy.judge(suite.key, FIX)
-    assert judgement.passes is None
-    assert str(judgement.reasons[0]).endswith("lists 0 of its 1 failing test")
-
-
 @pytest.mark.parametrize("fault", [Fault.status(404), Fault.body(b"<html>")], ids=["404", "not JSON"])
 @pytest.mark.virtual_time
 async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -129,15 +118,6 @@ async def test_message_that_cannot_be_read(fake: FakeBuddy, buddy: BuddyClient, 
     fake.on_request = lambda request: fake.inject(Fault.body(b"<html>")) if "/test-groups/" in request.path else None
     judgement = await buddy.judge(suite.key, FIX)
     assert (judgement.passes, [test.case.has_details for test in judgement.tests]) == (False, [False])
-
-
-async def test_one_of_four_shards(buddy: BuddyClient, suite: FakeSuite) -> None:
-    """A single session is green with its own tests: those of the commit are not all in it."""
-    for number in range(8):
-        suite.create("main", "SUCCESSFUL", revision=f"{number // 4:040}", tests_count=25)
-    judgement = await buddy.judge(suite.key, 5)
-    assert (judgement.is_failing, judgement.passes) == (False, True)
-    assert judgement.remarks == ["whether all tests ran was not checked: a single session was named"]
 
 
 @pytest.mark.parametrize("name", ["latest", FIX, FIX[:7]])
@@ -172,14 +152,6 @@ async def test_no_session_of_a_commit(buddy: BuddyClient, suite: FakeSuite) -> N
         await buddy.judge(suite.key, FIX, outcome="success")
     judgement = await buddy.judge(suite.key, FIX, outcome="failure")
     assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and no session did")
-
-
-async def test_killed_run_is_named(buddy: BuddyClient, suite: FakeSuite) -> None:
-    suite.create("main", "SUCCESSFUL")
-    suite.create("fix", "IN_PROGRESS", revision=FIX)
-    judgement = await buddy.judge(suite.key, FIX, outcome="failure")
-    assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and #2 did not finish")
-    assert judgement.remarks == []
 
 
 async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) -> None:

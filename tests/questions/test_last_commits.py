@@ -163,6 +163,17 @@ class TestCompare:
         assert [case.name for case in found.newly_failing] == ["t3", "t4", "t5"]
         assert [case.name for case in found.removed] == ["t1", "t2"]
 
+    @pytest.mark.parametrize("name", ["latest", "bbbbbbb", "https://ci.example/1"])
+    @all_cases
+    async def test_session_that_was_run_again_is_left_out(self, name: str, suite: FakeSuite, ask: Ask) -> None:
+        suite.create(cases=[{"name": "pays"}])
+        for hour, status in enumerate(("FAILED", "PASSED")):
+            dates = {"create_date": f"2026-01-01T1{hour}:00:00Z", "finish_date": f"2026-01-01T1{hour}:30:00Z"}
+            cases = [{"name": "pays", "status": status}]
+            suite.create(revision="b" * 40, ci_run_url="https://ci.example/1", cases=cases, **dates)
+        found = await (await ask()).compare(suite.key, new=name)
+        assert (numbers(found.old), numbers(found.new), found.newly_failing) == ([1], [3], [])
+
     @pytest.mark.parametrize(("cases", "crashed"), [([], [2]), ([{"name": "pays", "status": "FAILED"}], [])])
     async def test_crash(
         self, cases: list[dict[str, str]], crashed: list[int], buddy: BuddyClient, suite: FakeSuite
