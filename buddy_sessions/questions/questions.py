@@ -41,7 +41,8 @@ class Questions:
 
     The unit is the tested commit: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`;
     `"latest"`, the commit that `status` names; at least 7 digits of the hash of a commit; or the URL of a CI run. The
-    sessions of a commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch.
+    sessions of a commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch, and `last` is the
+    number of its newest commits.
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
@@ -63,7 +64,6 @@ class Questions:
         without a main branch among them. The error of a suite is the `error` of its status.
 
         Args:
-            suites: The suites.
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
 
         Raises:
@@ -99,8 +99,6 @@ class Questions:
         """Return the newest commit of a branch with a verdict; None if the newest 1,000 sessions have none.
 
         Args:
-            suite: The suite.
-            branch: The branch.
             is_failing: Only a red commit (True), or a green one (False): the last one that was good.
         """
         return await self.reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
@@ -128,7 +126,6 @@ class Questions:
         session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
 
         Args:
-            suite: The suite.
             session: What to judge.
             branch: The branch of `"latest"`; an error with another session.
             baseline: The branch to compare with; None to compare with nothing: then each failure counts.
@@ -175,9 +172,7 @@ class Questions:
         fail. A test that did not fail costs one more for each 100 tests of the newest commit.
 
         Args:
-            suite: The suite.
             test: The `key` of a case; or its text, or a part of that which fits one test.
-            branch: The branch.
             last: The number of commits in which a failure is searched; while the test fails, older ones are read, too.
 
         Raises:
@@ -197,9 +192,6 @@ class Questions:
         test cases were not saved, are left out.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             cases: "all", or only those that "failed".
         """
         reader, selected = self.reader(suite), validate_judged_branch(branch)
@@ -216,9 +208,6 @@ class Questions:
         tests.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
         """
         reader, selected = self.reader(suite), validate_judged_branch(branch)
@@ -233,9 +222,6 @@ class Questions:
         With a client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             threshold: Only tests whose median is above this number of seconds.
         """
         if threshold is not None:
@@ -251,7 +237,6 @@ class Questions:
         With a client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
             old: The old session or commit (default: the commit before `new` on its branch).
             new: The new session or commit.
             branch: The branch of `"latest"`; an error with another session.
@@ -275,7 +260,6 @@ class Questions:
         client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
             session: What to list.
             branch: The branch of `"latest"`; an error with another session.
             status: Only test cases with this status.
@@ -291,7 +275,6 @@ class Questions:
         With a client, it costs two requests, or more for long lists.
 
         Args:
-            suite: The suite.
             session: A `Session`, its `relative_id`, its `id`, or its URL.
             details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
                 None for a case that was deleted or has changed its status meanwhile, or that no URL can name.
