@@ -196,12 +196,12 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
         self._source = ApiSource(api)
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
-    def restore(self, suite: WatchedSuite[WatchedStatus], saved: Any) -> Pending[StatusChange]:
+    def restore(self, suite: WatchedSuite[WatchedStatus], saved: Any) -> Pending[StatusChange] | None:
         """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
         status = from_json(saved, SavedStatus)
         suite.state = WatchedStatus(status.known)
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
-        return _pending(status.known, status.event)
+        return None if status.event is None else _pending(status.known, status.event)
 
     async def events(self, suite: WatchedSuite[WatchedStatus], newest: Newest) -> list[Pending[StatusChange]]:
         """Return the event of a poll, if the status has changed."""

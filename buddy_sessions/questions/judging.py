@@ -56,15 +56,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         return _without_sessions(reader.suite, named, spec.outcome)
     baseline, listed = await _read_baseline(reader, sessions, spec)
     newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
-    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
-    commit = (named.commit if is_status and spec.after is None else None) or make_commit(
-        sessions,
-        () if baseline is None or named.what == "session" else baseline.older,
-        as_of=newest.as_of,
-        is_named=True,
-        # Without a baseline, nothing says how many sessions a commit has: none is a re-run.
-        rerun_above=0 if spec.outcome == "success" else len(sessions) if baseline is None else None,
-    )
+    commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
     evidence = Evidence(
         named=named.what,
@@ -94,6 +86,21 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         expired=excuses.expired,
         unused=excuses.unused,
     )
+
+
+def _judged_commit(
+    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline | None, spec: JudgeSpec, *, as_of: datetime
+) -> TestedCommit:
+    """Return the commit as it is in the status of its branch, or all sessions that were named as one commit.
+
+    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
+    """
+    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
+    if named.commit is not None and is_status and spec.after is None:
+        return named.commit
+    older = () if baseline is None or named.what == "session" else baseline.older
+    rerun_above = 0 if spec.outcome == "success" else len(sessions) if baseline is None else None
+    return make_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
 
 
 async def _compare(
