@@ -27,7 +27,7 @@ from .quarantine import QuarantinedTest
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
-Named = Literal["session", "commit", "run"]
+Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
 
 
@@ -207,13 +207,13 @@ def _lacks_tests(evidence: Evidence) -> Iterator[Finding]:
 def fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
     """Return the fewest tests that ran in a commit of the baseline, or in one of its CI runs; and what these are."""
     whole = [commit for commit in baseline.commits if commit.says_how_many]
-    if named != "run":
+    if named != "CI run":
         return min((commit.tests_ran or 0 for commit in whole), default=None), "commit"
-    runs: dict[tuple[int, str], list[Session]] = {}
+    of_run: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(whole):
         for session in commit.counted:
-            runs.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
-    return min(filter(None, map(count_tests, runs.values())), default=None), "CI run"
+            of_run.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
+    return min(filter(None, map(count_tests, of_run.values())), default=None), "CI run"
 
 
 def remark_on(evidence: Evidence, *, knows_retries: bool) -> Iterator[str]:

@@ -115,7 +115,7 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
     if is_run_url(name):
         found, listed = await _search(reader, lambda session: has_run_url(session, name))
         if found:
-            matches[f"CI run {name}"] = NamedSessions(sessions=found, what="run", doubt=listed.doubt)
+            matches[f"CI run {name}"] = NamedSessions(sessions=found, what="CI run", doubt=listed.doubt)
     elif _is_revision(name):
         found, listed = await _search(reader, lambda session: has_revision(session, name))
         for revision in dict.fromkeys(session.revision for session in found):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus
 
-Run = list[TestCase]
+Cases = list[TestCase]
 
 LETTERS = {
     "P": TestStatus.PASSED,
@@ -26,7 +26,7 @@ def case(status: str = "P", name: str = "pays", **fields: Any) -> TestCase:
     return TestCase(**{"id": name, "name": name, "status": LETTERS[status], **fields})
 
 
-def history(statuses: str, name: str = "pays") -> list[Run]:
+def history(statuses: str, name: str = "pays") -> list[Cases]:
     """Return one session for each letter. In a session with a space, the test did not run."""
     return [[] if status == " " else [case(status, name)] for status in statuses]
 
@@ -45,5 +45,5 @@ _cases = st.builds(
     time=st.none() | st.integers(0, 4).map(lambda tenths: tenths / 10) | st.floats(0, 1e6) | st.integers(0, 3),
     data=st.sampled_from([None, "<testcase/>"]),
 )
-runs_of_cases = st.lists(_cases, max_size=8)
-sequences_of_runs = st.lists(runs_of_cases, max_size=8)
+lists_of_cases = st.lists(_cases, max_size=8)
+sequences_of_cases = st.lists(lists_of_cases, max_size=8)
