@@ -288,13 +288,6 @@ class TestEqualFailures:
         assert (len(found), len(harvest.failures)) == (3000, 25)
 
 
-async def test_task_continues_after_the_first_has_ended(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    suites = add_suites(fake, 1, 3)
-    async with buddy.harvest(keys(suites)) as harvest:
-        found = [(await asyncio.create_task(anext(harvest)))[1].relative_id for _ in range(3)]
-    assert found == [3, 2, 1]
-
-
 async def test_closing_ends_a_loop_that_waits(fake: FakeBuddy, buddy: BuddyClient) -> None:
     suites = add_suites(fake, 3, 20)
     fake.inject(Fault.stall(0), Fault.hang(), Fault.hang())
