@@ -59,14 +59,8 @@ def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
 async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | Main = MAIN) -> NamedSessions:
     """Return the sessions that a name stands for: one, or all of a commit or a CI run; for `latest`, those that count.
 
-    Args:
-        reader: The suite.
-        name: What `validate_session_name` returns.
-        branch: The branch of the sessions that are named `latest`.
-
-    Raises:
-        NoVerdictError: There is none.
-        ConfigError: The name fits several sessions or commits, or a branch is given for another one than `latest`.
+    Raises NoVerdictError if there is none; ConfigError if the name fits several sessions or commits, or if a branch is
+    given for another name than `latest`.
     """
     if isinstance(name, Session):
         return NamedSessions(sessions=[name], what="session")
@@ -79,7 +73,8 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
             raise NoVerdictError(f"{reader.suite} has no session yet: check that its tests upload their results")
         if status.reason in {"no session", "no main branch"}:
             await reader.require_branch(branch)
-            raise await no_such_branch(reader, str(status.branch))
+            hint = suggest_branches(str(status.branch), reader.suite, newest.sessions)
+            raise NoVerdictError(hint or f"no session of branch {status.branch!r} in {reader.suite}")
         doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
@@ -97,12 +92,6 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
         known = f"the newest is #{newest.sessions[0].relative_id}" if newest.sessions else "it has none yet"
         raise NoVerdictError(f"no session {name} in {reader.suite}: {newest.doubt or known}")
     return next(iter(matches.values()))
-
-
-async def no_such_branch(reader: SuiteReader, branch: str) -> NoVerdictError:
-    """Return the error for a branch of which a suite has no session."""
-    hint = suggest_branches(branch, reader.suite, (await reader.newest()).sessions)
-    return NoVerdictError(hint or f"no session of branch {branch!r} in {reader.suite}")
 
 
 async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
