@@ -13,8 +13,9 @@ from typing import Any
 from attrs import frozen
 
 from .._decoding.converter import session_from_dict, to_dict
+from ..analysis.commits import SessionList
 from ..models import Session, SuiteKey, is_before
-from .polled import REMEMBERED_SESSIONS, Newest, WatchedSuite, relative_id_of
+from .polled import REMEMBERED_SESSIONS, WatchedSuite, relative_id_of
 from .poller import Pending, Poller
 from .watch import SuiteWatch
 
@@ -90,13 +91,13 @@ class ChangePoller(Poller[Change, bytes]):
         suite.highest_id = max(map(relative_id_of, sessions), default=0)
         _keep(suite, {session.id: session for session in sessions})
 
-    async def events(self, suite: WatchedSuite[bytes], newest: Newest) -> list[Pending[Change]]:
+    async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
         """As in `Poller`."""
         # Deleted sessions are known, too, so that one that returns is not reported as new.
         rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
         known = {session.id: session for session in map(session_from_dict, rows)}
         is_first = suite.highest_id is None
-        if is_first or suite.is_recreated(newest, known.values()):
+        if is_first or suite.is_recreated(newest.sessions, known.values()):
             since = suite.new_since
             old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
             known = {session.id: session for session in old}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import define
 
@@ -94,23 +94,6 @@ class FollowedGroup(Polled):
         return new
 
 
-class Newest(NamedTuple):
-    """The newest sessions of a suite, as a poll has read them: 100 or more, or all.
-
-    Attributes:
-        is_complete: Whether these are all.
-        is_verified: Whether it is proved that none is missing.
-        first_page: The number of sessions on the first page.
-        digest: The digest of the first page.
-    """
-
-    sessions: Sequence[Session]
-    is_complete: bool
-    is_verified: bool
-    first_page: int
-    digest: bytes
-
-
 @define(eq=False, kw_only=True)
 class WatchedSuite(Polled, Generic[_S]):
     """One suite.
@@ -139,28 +122,28 @@ class WatchedSuite(Polled, Generic[_S]):
         is_enough = len(sessions) >= REMEMBERED_SESSIONS
         return is_enough and (self.highest_id is None or min(map(relative_id_of, sessions)) <= self.highest_id + 1)
 
-    def remember_poll(self, newest: Newest) -> None:
-        """Decide whether the next poll can skip an equal first page.
+    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
+        """Decide whether the next poll can skip an equal first page, which had so many sessions.
 
         It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
         single response may be wrong.
         """
-        self.highest_id = max(map(relative_id_of, newest.sessions), default=self.highest_id or 0)
-        watched = newest.sessions[:REMEMBERED_SESSIONS]
-        is_running_below = any(not each.is_finished for each in watched[newest.first_page :])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest.sessions)
-        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else newest.digest
+        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
+        watched = newest[:REMEMBERED_SESSIONS]
+        is_running_below = any(not each.is_finished for each in watched[first_page:])
+        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
+        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
         self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
 
-    def is_recreated(self, newest: Newest, known: Collection[Session]) -> bool:
+    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
         ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
         latest = max((each.create_date for each in known if each.create_date is not None), default=None)
         # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
         # sessions may have moved up, because the known ones were deleted.
-        low = [session for session in newest.sessions if session.relative_id <= highest_id]
+        low = [session for session in newest if session.relative_id <= highest_id]
         is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        is_other = not any(session.id in ids for session in newest.sessions)
+        is_other = not any(session.id in ids for session in newest)
         return is_other and (is_later or (self.is_missing and bool(low)))
 
 

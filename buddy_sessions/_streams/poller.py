@@ -17,10 +17,12 @@ from .._api.api import Api
 from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
 from .._paging.scope import ReadSpec
+from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
+from ..questions.source import list_of
 from ..questions.wait import add_jitter
-from .polled import LOOK_UP, FollowedGroup, Newest, WatchedSuite
+from .polled import LOOK_UP, FollowedGroup, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -108,8 +110,8 @@ class Poller(ABC, Generic[_T, _S]):
         """Continue with the saved state of a suite. Return what was not acknowledged."""
 
     @abstractmethod
-    async def events(self, suite: WatchedSuite[_S], newest: Newest, /) -> list[Pending[_T]]:
-        """Return the events of a poll."""
+    async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> list[Pending[_T]]:
+        """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
 
     def add(self, suite: WatchedSuite[_S]) -> None:
         """Watch one more suite, unless it is watched already."""
@@ -241,15 +243,6 @@ class Poller(ABC, Generic[_T, _S]):
             saved = await self._saved.load(suite.key)
             if saved is not None and (pending := self.restore(suite, saved)) is not None:
                 await self.channel.put((suite, pending))
-        newest = await self._read_newest(suite)
-        if newest is None:
-            return ()
-        events = await self.events(suite, newest)
-        suite.remember_poll(newest)
-        return events
-
-    async def _read_newest(self, suite: WatchedSuite[_S]) -> Newest | None:
-        """Return the newest sessions of a suite, as many as a poll needs; None if the first page has not changed."""
         reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
         sessions: list[Session] = []
         is_complete, first_page = False, 0
@@ -257,10 +250,12 @@ class Poller(ABC, Generic[_T, _S]):
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if reader.stats.pages == 1:
-                    first_page = len(sessions)
+                first_page = first_page or len(sessions)
                 if suite.has_enough(sessions):
                     break
         if reader.is_not_modified:
-            return None
-        return Newest(sessions, is_complete, reader.stats.verified, first_page, reader.first_digest or b"")
+            return ()
+        listed = list_of(sessions, is_complete=is_complete, is_verified=reader.stats.verified)
+        events = await self.events(suite, listed)
+        suite.remember_poll(sessions, first_page=first_page, digest=reader.first_digest or b"")
+        return events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -17,9 +17,9 @@ from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
-from ..questions.source import UNVERIFIED, ApiSource
+from ..questions.source import ApiSource
 from ..questions.suite_reader import SuiteReader, merge_lists
-from .polled import Newest, WatchedSuite
+from .polled import WatchedSuite
 from .poller import OnFirstFailure, Pending, Poller, SavedStates
 from .watch import SuiteWatch
 
@@ -203,11 +203,11 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
 
-    async def events(self, suite: WatchedSuite[WatchedStatus], newest: Newest) -> list[Pending[StatusChange]]:
+    async def events(self, suite: WatchedSuite[WatchedStatus], newest: SessionList) -> list[Pending[StatusChange]]:
         """Return the event of a poll, if the status has changed."""
         suite.state = state = suite.state or WatchedStatus()
         known = state.known
-        if known is not None and suite.is_recreated(newest, known.commit.sessions):
+        if known is not None and suite.is_recreated(newest.sessions, known.commit.sessions):
             known = state.known = None
         reader = await self._reader(suite.key, newest, known)
         status = await reader.status(self._branch)
@@ -225,25 +225,19 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
         state.known, event = next_status(known, status, commit, failing, may_grow=grows)
         return [_pending(state.known, event)]
 
-    async def _reader(self, suite: SuiteKey, newest: Newest, known: KnownStatus | None) -> SuiteReader:
+    async def _reader(self, suite: SuiteKey, newest: SessionList, known: KnownStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.
 
         If one of the commit that decided the status is missing, they are read once more: one response may lack it.
         """
         reader = SuiteReader(self._source, suite)
-        if not newest.is_complete and len(newest.sessions) < NEWEST:
+        if newest.end == "cut" and len(newest.sessions) < NEWEST:
             return reader
-        listed = SessionList(
-            sessions=newest.sessions,
-            end="beginning" if newest.is_complete else "cut",
-            as_of=datetime.now(UTC),
-            doubt="" if newest.is_verified else UNVERIFIED,
-        )
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         expected = [] if known is None else [each for each in known.commit.sessions if each.relative_id >= lowest_id]
         if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
-            listed = merge_lists(listed, await reader.newest())
-        reader.know(listed)
+            newest = merge_lists(newest, await reader.newest())
+        reader.know(newest)
         return reader
 
     async def _read_tests(

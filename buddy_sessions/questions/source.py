@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,9 +13,6 @@ from .._paging.scope import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import NotFoundError
 from ..models import FAILING, Session, SuiteKey, TestCase, TestKey, TestStatus
-
-UNVERIFIED = "sessions may be missing: the list cannot be verified"
-"""Why there is no verdict from a list that is not verified."""
 
 
 class Source(Protocol):
@@ -51,6 +48,16 @@ class Source(Protocol):
         ...
 
 
+def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool) -> SessionList:
+    """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
+    return SessionList(
+        sessions=sessions,
+        end="beginning" if is_complete else "cut",
+        as_of=datetime.now(UTC),
+        doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
+    )
+
+
 class ApiSource:
     """Lists are verified, and failing tests are read only where there are some. See `Source`."""
 
@@ -65,12 +72,7 @@ class ApiSource:
         reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                yield SessionList(
-                    sessions=page.sessions,
-                    end="beginning" if page.is_last else "cut",
-                    as_of=datetime.now(UTC),
-                    doubt="" if reader.stats.verified else UNVERIFIED,
-                )
+                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.stats.verified)
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one)."""

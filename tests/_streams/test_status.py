@@ -481,7 +481,14 @@ class TestStream:
         suite.populate(100)
         green(suite)
         async with watching(buddy, suite) as events:
-            for act, count in ((lambda _: None, 1), (green, 1), (lambda suite: red(suite, "a"), 2), (green, 1)):
+            steps: list[tuple[Act, int]] = [
+                (lambda _: None, 1),
+                (green, 1),
+                (lambda suite: red(suite, "a"), 2),
+                (lambda suite: green(suite, branch="fix"), 1),
+                (green, 1),
+            ]
+            for act, count in steps:
                 fake.requests.clear()
                 act(suite)
                 await events.settled()
