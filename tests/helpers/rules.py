@@ -338,7 +338,7 @@ def gate(
     is_crash_new = any(row.get("error_message") not in known_crashes for row in crashes)
     count, is_run = tests_ran(counted), all(row.get("ci_run_url") == name for row in named)
     lacks = not any(row["id"] == name for row in named) and lacks_tests(count, fewest_tests(base, of_runs=is_run))
-    base_lists_fewer = any(lists_fewer(cases, row) for each in base for row in each.rows)
+    base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
 
