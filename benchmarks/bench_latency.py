@@ -125,7 +125,7 @@ async def measure_failing(server: Server) -> list[dict[str, Any]]:
                     start = time.perf_counter()
                     await store.sync(buddy, [SUITE], cases="failed").run()
                     seconds = time.perf_counter() - start
-                    saved = await store.runs(SUITE, cases="failed")
+                    saved = await store.recent_tests(SUITE, cases="failed")
         assert [case.has_details for run in saved for case in run.cases] == [True] * FAILING
         ratios.append(seconds / (server.count_requests() * LATENCY / CONCURRENCY))
     name = f"sync of {FAILING} failing tests of one session, time over requests x latency / concurrency"

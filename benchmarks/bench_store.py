@@ -188,7 +188,7 @@ def measure_cases(folder: Path, base_url: str, sessions: int, cases: int) -> dic
     async def read() -> float:
         async with SessionStore(path) as store:
             start = time.process_time()
-            runs = await store.runs(KEY, last=60)
+            runs = await store.recent_tests(KEY, last=60)
             return (time.process_time() - start) / sum(len(run.cases) for run in runs)
 
     return {

@@ -18,11 +18,9 @@ from ._export.session_rows import to_row
 from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
-from ._streams.changes import Change, ChangeKind
+from ._streams.changes import Change, ChangeKind, Watch
 from ._streams.harvest import Harvest
-from ._streams.status import StatusChange, StatusKind
-from ._streams.status_watch import StatusWatch
-from ._streams.watch import Watch
+from ._streams.status_changes import StatusChange, StatusKind, StatusWatch
 from ._version import __version__
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.quarantine import parse_quarantine
@@ -61,8 +59,8 @@ from .models import (
     SuiteKey,
     SuiteRef,
     TestCase,
+    TestedSession,
     TestKey,
-    TestRun,
     TestStatus,
     parse_session_url,
 )
@@ -136,8 +134,8 @@ __all__ = [
     "SuiteRef",
     "TestCase",
     "TestKey",
-    "TestRun",
     "TestStatus",
+    "TestedSession",
     "TransportError",
     "UnstableListingError",
     "WaitTimeoutError",

@@ -393,6 +393,11 @@ class TestCase:
         return self.data is not None or not self.is_failing
 
 
+def sort_key(key: TestKey) -> tuple[str, str, str, str]:
+    """Return what to sort a key by. Its `repr` distinguishes None from an empty text."""
+    return key.group or "", key.classname or "", key.name, repr(key)
+
+
 FAILING = (TestStatus.FAILED, TestStatus.ERROR)
 """The statuses of tests that fail."""
 
@@ -402,20 +407,13 @@ CaseScope: TypeAlias = Literal["failed", "all"]
 
 
 @frozen
-class TestRun:
-    """A session with its test cases.
-
-    Attributes:
-        session: The session.
-        cases: All its cases, or some of them: the failing ones, or those of one test.
-        scope: "failed" if only failing cases are known: another test may have passed, been skipped, or not have run.
-    """
+class TestedSession:
+    """A session with its test cases: all that were asked for."""
 
     __test__: ClassVar[bool] = False
 
     session: Session
     cases: tuple[TestCase, ...]
-    scope: CaseScope = "all"
 
 
 @frozen

@@ -33,6 +33,7 @@ _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
 _M = TypeVar("_M", Session, Project, Suite, TestCase)
+_T = TypeVar("_T")
 
 
 @frozen
@@ -127,6 +128,16 @@ def session_from_dict(value: Any) -> Session:
 def case_from_dict(value: Any) -> TestCase:
     """Return the test case from which `to_dict` made `value`; its failure is read from `data`. Raises `DecodeError`."""
     return _structure(value, TestCase, item=0)
+
+
+def to_json(value: object) -> Any:
+    """Return any value of attrs classes, with models in it, as JSON values."""
+    return _converter().unstructure(value)
+
+
+def from_json(value: Any, kind: type[_T]) -> _T:
+    """Return the value from which `to_json` made JSON values."""
+    return _converter().structure(value, kind)
 
 
 @cache

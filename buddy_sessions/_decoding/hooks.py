@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, TestCase, TestStatus
+from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
 from .failures import read_failure
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
@@ -51,6 +51,7 @@ def make_converter(*, detailed_validation: bool) -> cattrs.Converter:
     converter.register_structure_hook(int | float | None, _structure_optional_number)
     converter.register_structure_hook(datetime | None, _structure_optional_time)
     converter.register_unstructure_hook(datetime, unstructure_time)
+    converter.register_structure_hook(SuiteKey, lambda value, _: SuiteKey(*value))
     for enum in (SessionStatus, TestStatus, CIProvider, RefType):
         converter.register_structure_hook(enum, _enum_hook(enum, optional=False))
         converter.register_structure_hook(enum | None, _enum_hook(enum, optional=True))

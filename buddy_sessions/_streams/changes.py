@@ -1,27 +1,25 @@
-"""Detects the changes of one suite from one poll of a watch to the next. No I/O."""
+"""`Watch`: the changes in many suites. What has changed follows from the last and the newest state of each."""
 
 from __future__ import annotations
 
 import json
 import logging
 import zlib
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from .._decoding.converter import session_from_dict, to_dict
+from ..analysis.commits import SessionList
 from ..models import Session, SuiteKey, is_before
-from .polled import Polled
-from .status import KnownStatus
+from .polled import REMEMBERED_SESSIONS, WatchedSuite, relative_id_of
+from .poller import Pending, Poller
+from .watch import SuiteWatch
 
 _log = logging.getLogger("buddy_sessions")
-
-REMEMBERED_SESSIONS = 100
-"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 
 
 class ChangeKind(StrEnum):
@@ -50,122 +48,98 @@ class Change:
     previous: Session | None = None
 
 
-class Newest(NamedTuple):
-    """The newest sessions of a suite, as a poll has read them: 100 or more, or all.
+class Watch(SuiteWatch[Change]):
+    """The changes in many suites, as one stream that ends when it is closed.
 
-    Attributes:
-        is_complete: Whether these are all.
-        is_verified: Whether it is proved that none is missing.
-        first_page: The number of sessions on the first page.
-        digest: The digest of the first page.
+    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
+    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
+    After a `break`, the next loop continues with the next change.
+
+    Each suite is polled once per interval, with one request if nothing has changed. Sessions that exist in the first
+    poll are not reported; the unfinished ones among them are watched until they finish. Only the newest 100 sessions of
+    a suite are watched (about 15 kB of memory). A change of a finished session may go unnoticed.
+
+    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
+    before its changes are in the queue, so a slow loop slows the watch down. A change is acknowledged when you ask for
+    the next one. With a store, a watch continues after the last acknowledged change: each is delivered at least once.
+
+    If the first poll of a suite that you have named gets a 401, 403 or 404, the watch ends with that error, unless
+    `on_failure` is "retry". Other failures do not stop the other suites: one warning is logged, `failures` lists the
+    suite, and it is polled again after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch
+    with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+
+    A watch of a workspace or a project looks up its suites at the start, and then once an hour. The sessions of a suite
+    that it finds later are new, if they were created since the last look-up. A suite that is not listed any more is
+    watched until it is not found in two polls.
+
+    Example:
+        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
+        ...     async for change in watch:
+        ...         print(change.kind, change.suite, change.session.status)
     """
 
-    sessions: Sequence[Session]
-    is_complete: bool
-    is_verified: bool
-    first_page: int
-    digest: bytes
 
+class ChangePoller(Poller[Change, bytes]):
+    """Every change is an event. The newest sessions of each suite are saved, as they were acknowledged.
 
-@define(eq=False, kw_only=True)
-class WatchedSuite(Polled):
-    """The state of one suite. No I/O.
-
-    Attributes:
-        phase: From 0 to 1: when it is polled within an interval.
-        new_since: In the first poll, sessions that were created later are new; None for none.
-        is_missing: Whether the suite was not found since the last success.
-        highest_id: The highest `relative_id` of the last poll; None before the first success.
-        digest: That of a first page which shows that nothing has changed; empty if every page must be compared.
-        status: What is known of its status. Only of a watch of statuses.
-        is_held: Whether its status may have changed, but more sessions may follow. Of statuses, too.
-        unread: The number of polls in which the tests of a session could not be read, by its ID. Of statuses, too.
+    The state of a suite is these sessions as compressed JSON: objects take ten times the memory.
     """
 
-    phase: float = 0.0
-    new_since: datetime | None = None
-    is_missing: bool = False
-    highest_id: int | None = None
-    digest: bytes = b""
-    status: KnownStatus | None = None
-    is_held: bool = False
-    unread: Counter[str] = field(factory=Counter)
-    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
-    _snapshot: bytes = b""  # the known sessions, as compressed JSON: objects take ten times the memory
+    def restore(self, suite: WatchedSuite[bytes], saved: Any) -> None:
+        """As in `Poller`."""
+        sessions = list(map(session_from_dict, saved))
+        suite.highest_id = max(map(relative_id_of, sessions), default=0)
+        _keep(suite, {session.id: session for session in sessions})
 
-    def has_enough(self, sessions: Sequence[Session]) -> bool:
-        """Return whether a poll needs no more sessions than these."""
-        is_enough = len(sessions) >= REMEMBERED_SESSIONS
-        return is_enough and (self.highest_id is None or min(map(_relative_id, sessions)) <= self.highest_id + 1)
-
-    def remember_poll(self, newest: Newest) -> None:
-        """Decide whether the next poll can skip an equal first page.
-
-        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
-        single response may be wrong.
-        """
-        self.highest_id = max(map(_relative_id, newest.sessions), default=self.highest_id or 0)
-        watched = newest.sessions[:REMEMBERED_SESSIONS]
-        is_running_below = any(not each.is_finished for each in watched[newest.first_page :])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest.sessions)
-        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else newest.digest
-        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
-
-    def is_recreated(self, newest: Newest, known: Collection[Session]) -> bool:
-        """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
-        ids, highest_id = {session.id for session in known}, max(map(_relative_id, known), default=0)
-        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-        # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
-        # sessions may have moved up, because the known ones were deleted.
-        low = [session for session in newest.sessions if session.relative_id <= highest_id]
-        is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        is_other = not any(session.id in ids for session in newest.sessions)
-        return is_other and (is_later or (self.is_missing and bool(low)))
-
-    def known_sessions(self) -> dict[str, Session]:
-        """Return the newest sessions by ID, including deleted ones, so that one that returns is not reported as new."""
-        rows = json.loads(zlib.decompress(self._snapshot)) if self._snapshot else []
-        return {session.id: session for session in map(session_from_dict, rows)}
-
-    def old_sessions(self, newest: Newest) -> dict[str, Session]:
-        """Return the sessions of the first poll that are not new, by ID."""
-        since = self.new_since
-        return {each.id: each for each in newest.sessions if since is None or is_before(each, since)}
-
-    def compare(self, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
-        """Return the changes, oldest first."""
-        changes: list[Change] = []
-        lowest_id = min(map(_relative_id, known.values())) if len(known) >= REMEMBERED_SESSIONS else 1
-        for session in sessions:
-            previous = known.get(session.id)
-            if previous is None:
-                if session.relative_id < lowest_id:
-                    continue  # an old session that moved up because newer ones were deleted
-                kind = ChangeKind.NEW
-            elif session == previous:
-                continue
-            else:
-                is_now_finished = session.is_finished and not previous.is_finished
-                kind = ChangeKind.FINISHED if is_now_finished else ChangeKind.CHANGED
-            changes.append(Change(kind=kind, suite=self.key, session=session, previous=previous))
-        changes.sort(key=lambda change: change.session.relative_id)
-        return changes
-
-    def keep(self, known: Mapping[str, Session]) -> None:
-        """Keep the newest of the sessions that were reported, or need not be."""
-        oldest_first = sorted(known.values(), key=_relative_id)
-        kept = oldest_first[-REMEMBERED_SESSIONS:]
-        for session in oldest_first[:-REMEMBERED_SESSIONS]:
-            if not session.is_finished:
-                _log.debug("%s: session %d is unfinished, but too old to be watched", self.key, session.relative_id)
-        rows = json.dumps(list(map(to_dict, kept)))
-        self._snapshot = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
-
-    def restore(self, sessions: Sequence[Session]) -> None:
-        """Continue from the sessions that an earlier watch has seen."""
-        self.highest_id = max(map(_relative_id, sessions), default=0)
-        self.keep({session.id: session for session in sessions})
+    async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
+        """As in `Poller`."""
+        # Deleted sessions are known, too, so that one that returns is not reported as new.
+        rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
+        known = {session.id: session for session in map(session_from_dict, rows)}
+        is_first = suite.highest_id is None
+        if is_first or suite.is_recreated(newest.sessions, known.values()):
+            since = suite.new_since
+            old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
+            known = {session.id: session for session in old}
+            await self.save(suite.key, lambda _: _newest(map(to_dict, old)))
+        changes = find_changes(suite.key, newest.sessions, known)
+        _keep(suite, known | {change.session.id: change.session for change in changes})
+        return [Pending(change, partial(_add_session, change.session)) for change in changes]
 
 
-def _relative_id(session: Session) -> int:
-    return session.relative_id
+def find_changes(suite: SuiteKey, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
+    """Return the changes from the known sessions of a suite to its newest ones, oldest first."""
+    changes: list[Change] = []
+    lowest_id = min(map(relative_id_of, known.values())) if len(known) >= REMEMBERED_SESSIONS else 1
+    for session in sorted(sessions, key=relative_id_of):
+        previous = known.get(session.id)
+        if session == previous or (previous is None and session.relative_id < lowest_id):
+            continue  # the same, or an old session that moved up because newer ones were deleted
+        if previous is None:
+            kind = ChangeKind.NEW
+        else:
+            is_now_finished = session.is_finished and not previous.is_finished
+            kind = ChangeKind.FINISHED if is_now_finished else ChangeKind.CHANGED
+        changes.append(Change(kind=kind, suite=suite, session=session, previous=previous))
+    return changes
+
+
+def _keep(suite: WatchedSuite[bytes], known: Mapping[str, Session]) -> None:
+    """Keep the newest of the sessions that were reported, or need not be."""
+    oldest_first = sorted(known.values(), key=relative_id_of)
+    for session in oldest_first[:-REMEMBERED_SESSIONS]:
+        if not session.is_finished:
+            _log.debug("%s: session %d is unfinished, but too old to be watched", suite.key, session.relative_id)
+    rows = json.dumps(list(map(to_dict, oldest_first[-REMEMBERED_SESSIONS:])))
+    suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
+
+
+def _add_session(session: Session, saved: Any) -> list[dict[str, Any]]:
+    """Return saved sessions with another one, or a newer version of one."""
+    return _newest([*(saved or ()), to_dict(session)])
+
+
+def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest of these sessions, each once: the last one with an ID counts."""
+    latest = {session["id"]: session for session in sessions}.values()
+    return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]

@@ -17,11 +17,12 @@ from .._api.api import Api
 from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
 from .._paging.selection import ReadSpec
+from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
+from ..questions.source import list_of
 from ..questions.wait import add_jitter
-from .changes import Newest, WatchedSuite
-from .polled import LOOK_UP, FollowedGroup
+from .polled import LOOK_UP, FollowedGroup, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -31,6 +32,7 @@ _MAX_DOUBLINGS = 4
 OnFirstFailure = Literal["raise", "retry"]
 
 _T = TypeVar("_T")
+_S = TypeVar("_S")
 
 
 class SavedStates(Protocol):
@@ -48,13 +50,20 @@ class SavedStates(Protocol):
 
 
 class Pending(NamedTuple, Generic[_T]):
-    """An event of a suite, or None, and what its acknowledgement changes in the saved state of the suite."""
+    """An event of a suite, or None.
+
+    Attributes:
+        event: The event.
+        acknowledge: What its acknowledgement changes in the saved state of the suite.
+        announce: What changes there before it is delivered; None for nothing.
+    """
 
     event: _T | None
-    change: Callable[[Any], object]
+    acknowledge: Callable[[Any], object]
+    announce: Callable[[Any], object] | None = None
 
 
-class Poller(ABC, Generic[_T]):
+class Poller(ABC, Generic[_T, _S]):
     """Polls suites, each once per interval, and puts their events into a channel.
 
     It knows nothing of the stream that reads them, so that a stream that is left without `aclose` is collected.
@@ -80,14 +89,14 @@ class Poller(ABC, Generic[_T]):
         self.api = api
         self._group = FollowedGroup.parse(suites) if isinstance(suites, str) else None
         keys = [] if self._group else [validate_key(suite) for suite in validate_suites(suites)]
-        self.suites: dict[SuiteKey, WatchedSuite] = {}
+        self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
         self.failures: dict[SuiteKey, BuddyError] = {}
-        self.channel = Channel[tuple[WatchedSuite, Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
+        self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most polls need one page
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
         self._saved = saved
-        self._due: asyncio.PriorityQueue[tuple[bool, int, WatchedSuite | FollowedGroup]] = asyncio.PriorityQueue()
+        self._due: asyncio.PriorityQueue[tuple[bool, int, WatchedSuite[_S] | FollowedGroup]] = asyncio.PriorityQueue()
         self._order = itertools.count()
         if self._group is not None:
             self._make_due(self._group)
@@ -97,14 +106,14 @@ class Poller(ABC, Generic[_T]):
             self.add(WatchedSuite(key=key, phase=index / len(keys)))
 
     @abstractmethod
-    def restore(self, suite: WatchedSuite, saved: Any, /) -> None:
-        """Continue with the saved state of a suite."""
+    def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
+        """Continue with the saved state of a suite. Return what was not acknowledged."""
 
     @abstractmethod
-    async def events(self, suite: WatchedSuite, newest: Newest, /) -> list[Pending[_T]]:
-        """Return the events of a poll."""
+    async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> list[Pending[_T]]:
+        """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
 
-    def add(self, suite: WatchedSuite) -> None:
+    def add(self, suite: WatchedSuite[_S]) -> None:
         """Watch one more suite, unless it is watched already."""
         if suite.key not in self.suites:
             self.suites[suite.key] = suite
@@ -117,7 +126,7 @@ class Poller(ABC, Generic[_T]):
         if suite is not None:
             suite.stop()
 
-    def is_watched(self, polled: WatchedSuite | FollowedGroup) -> bool:
+    def is_watched(self, polled: WatchedSuite[_S] | FollowedGroup) -> bool:
         """Return whether a suite was not removed, also if it was added again meanwhile."""
         return polled is self._group or self.suites.get(polled.key) is polled
 
@@ -136,10 +145,10 @@ class Poller(ABC, Generic[_T]):
         if self._saved is not None:
             await self._saved.update(key, change)
 
-    def _all(self) -> list[WatchedSuite | FollowedGroup]:
+    def _all(self) -> list[WatchedSuite[_S] | FollowedGroup]:
         return [*self.suites.values()] if self._group is None else [self._group, *self.suites.values()]
 
-    def _make_due(self, polled: WatchedSuite | FollowedGroup, *, is_first: bool = False) -> None:
+    def _make_due(self, polled: WatchedSuite[_S] | FollowedGroup, *, is_first: bool = False) -> None:
         """Poll something now, or once more after the poll that is running."""
         polled.stop()
         polled.is_due = True
@@ -181,7 +190,7 @@ class Poller(ABC, Generic[_T]):
                 group.looked_up = None if saved is None else datetime.fromisoformat(saved)
             since, new = group.new_since, group.find_new(listed, now)
             for index, key in enumerate(new):
-                self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
+                self.add(WatchedSuite[_S](key=key, phase=index / len(new), is_followed=True, new_since=since))
             await self.save(group.key, lambda _: now.isoformat())
         except BuddyError as error:
             self._on_failed_poll(group, f"list the suites of {group}", error)
@@ -189,7 +198,7 @@ class Poller(ABC, Generic[_T]):
         group.failed_polls = 0
         return LOOK_UP.total_seconds()
 
-    async def _poll_suite(self, suite: WatchedSuite) -> float:
+    async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
         """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
         try:
             events = await self._read_events(suite)
@@ -208,14 +217,14 @@ class Poller(ABC, Generic[_T]):
         # All suites start at once; spread their second polls over the interval.
         return pause - self._interval * suite.phase if suite.polls == 1 else pause
 
-    def _on_missing(self, suite: WatchedSuite) -> None:
+    def _on_missing(self, suite: WatchedSuite[_S]) -> None:
         is_listed = self._group is None or suite.key in self._group.listed
         if suite.is_missing and suite.is_followed and not is_listed:
             _log.info("%s is not listed any more, and was not found twice: it is not watched any more", suite.key)
             self.remove(suite.key)
         suite.is_missing = True
 
-    def _on_failed_poll(self, polled: WatchedSuite | FollowedGroup, what: str, error: BuddyError) -> None:
+    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, what: str, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
         may_end_watch = polled.polls == 1 and self._on_failure == "raise" and not polled.is_followed
         is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
@@ -225,24 +234,15 @@ class Poller(ABC, Generic[_T]):
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
         polled.failed_polls += 1
 
-    def _pause(self, polled: WatchedSuite | FollowedGroup) -> float:
+    def _pause(self, polled: WatchedSuite[_S] | FollowedGroup) -> float:
         return self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
 
-    async def _read_events(self, suite: WatchedSuite) -> Sequence[Pending[_T]]:
+    async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""
         if suite.highest_id is None and self._saved is not None:
             saved = await self._saved.load(suite.key)
-            if saved is not None:
-                self.restore(suite, saved)
-        newest = await self._read_newest(suite)
-        if newest is None:
-            return ()
-        events = await self.events(suite, newest)
-        suite.remember_poll(newest)
-        return events
-
-    async def _read_newest(self, suite: WatchedSuite) -> Newest | None:
-        """Return the newest sessions of a suite, as many as a poll needs; None if the first page has not changed."""
+            if saved is not None and (pending := self.restore(suite, saved)) is not None:
+                await self.channel.put((suite, pending))
         reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
         sessions: list[Session] = []
         is_complete, first_page = False, 0
@@ -250,10 +250,12 @@ class Poller(ABC, Generic[_T]):
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if reader.stats.pages == 1:
-                    first_page = len(sessions)
+                first_page = first_page or len(sessions)
                 if suite.has_enough(sessions):
                     break
         if reader.is_not_modified:
-            return None
-        return Newest(sessions, is_complete, reader.stats.verified, first_page, reader.first_digest or b"")
+            return ()
+        listed = list_of(sessions, is_complete=is_complete, is_verified=reader.stats.verified)
+        events = await self.events(suite, listed)
+        suite.remember_poll(sessions, first_page=first_page, digest=reader.first_digest or b"")
+        return events

@@ -1,18 +1,16 @@
-"""The watches: `SuiteWatch`, a stream of the events of a poller, and `Watch`, the changes in many suites."""
+"""`SuiteWatch`: the events of a poller as a stream."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from .._base.async_only import AsyncContext
 from .._base.validate import validate_key, validate_suite
-from .._decoding.converter import session_from_dict, to_dict
 from ..errors import BuddyError, ConfigError
-from ..models import Session, SuiteKey, SuiteRef
-from .changes import REMEMBERED_SESSIONS, Change, Newest, WatchedSuite
+from ..models import SuiteKey, SuiteRef
+from .polled import WatchedSuite
 from .poller import Pending, Poller
 
 _POLL = 0.01
@@ -24,10 +22,11 @@ _T = TypeVar("_T")
 class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
     """Passes the events of a poller to one loop."""
 
-    def __init__(self, poller: Poller[_T]) -> None:
+    def __init__(self, poller: Poller[_T, Any]) -> None:
         self._poller = poller
         self._channel = poller.channel
-        self._unacknowledged: tuple[SuiteKey, Pending[_T]] | None = None
+        self._current: tuple[WatchedSuite[Any], Pending[_T]] | None = None
+        self._is_delivered = False  # the current event
 
     def __del__(self) -> None:
         self._channel.abandon()
@@ -51,9 +50,9 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
             ConfigError: The suite is invalid.
             RuntimeError: The watch has ended.
         """
-        watched = WatchedSuite(key=validate_key(suite))
+        key = validate_key(suite)
         self._raise_if_ended()
-        self._poller.add(watched)
+        self._poller.add(WatchedSuite(key=key))
 
     def remove(self, suite: SuiteRef) -> None:
         """Do not watch a suite any more. Its changes that the loop has not received yet are dropped.
@@ -105,7 +104,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
             RuntimeError: The watch has ended, or no other task iterates over it any more.
         """
         await self.refresh()
-        while not (self._poller.is_idle and self._channel.is_empty and self._unacknowledged is None):
+        while not (self._poller.is_idle and self._channel.is_empty and self._current is None):
             self._raise_if_ended()
             self._channel.raise_if_unconsumed()
             await asyncio.sleep(_POLL)
@@ -121,79 +120,21 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
         self._poller.api.check_event_loop()  # otherwise each suite would fail, and be tried again
         self._channel.claim()
         while True:
-            if self._unacknowledged is not None:  # the loop has handled it, since it asks for the next one
-                key, pending = self._unacknowledged
-                await self._poller.save(key, pending.change)
-            self._unacknowledged = None
-            item = await self._channel.get()
-            if item is None:
-                raise StopAsyncIteration
-            suite, pending = item
-            if self._poller.is_watched(suite):
-                self._unacknowledged = suite.key, pending
-                if pending.event is not None:
-                    return pending.event
+            if self._current is None:
+                self._current, self._is_delivered = await self._channel.get(), False
+                if self._current is None:
+                    raise StopAsyncIteration
+            suite, pending = self._current
+            if self._is_delivered or (pending.event is None and self._poller.is_watched(suite)):
+                # The loop has handled it, since it asks for the next one.
+                await self._poller.save(suite.key, pending.acknowledge)
+            elif pending.event is not None and self._poller.is_watched(suite):
+                if pending.announce is not None:
+                    await self._poller.save(suite.key, pending.announce)
+                self._is_delivered = True
+                return pending.event
+            self._current = None
 
     def _raise_if_ended(self) -> None:
         if self._channel.is_closed or self._channel.failure is not None:
             raise RuntimeError("this watch has ended: create another one")
-
-
-class Watch(SuiteWatch[Change]):
-    """The changes in many suites, as one stream that ends when it is closed.
-
-    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
-    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
-    After a `break`, the next loop continues with the next change.
-
-    Each suite is polled once per interval, with one request if nothing has changed. Sessions that exist in the first
-    poll are not reported; the unfinished ones among them are watched until they finish. Only the newest 100 sessions of
-    a suite are watched (about 15 kB of memory). A change of a finished session may go unnoticed.
-
-    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
-    before its changes are in the queue, so a slow loop slows the watch down. A change is acknowledged when you ask for
-    the next one. With a store, a watch continues after the last acknowledged change: each is delivered at least once.
-
-    If the first poll of a suite that you have named gets a 401, 403 or 404, the watch ends with that error, unless
-    `on_failure` is "retry". Other failures do not stop the other suites: one warning is logged, `failures` lists the
-    suite, and it is polled again after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch
-    with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
-
-    A watch of a workspace or a project looks up its suites at the start, and then once an hour. The sessions of a suite
-    that it finds later are new, if they were created since the last look-up. A suite that is not listed any more is
-    watched until it is not found in two polls.
-
-    Example:
-        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
-        ...     async for change in watch:
-        ...         print(change.kind, change.suite, change.session.status)
-    """
-
-
-class ChangePoller(Poller[Change]):
-    """Every change is an event. The newest sessions of each suite are saved, as they were acknowledged."""
-
-    def restore(self, suite: WatchedSuite, saved: Any) -> None:
-        """As in `Poller`."""
-        suite.restore(list(map(session_from_dict, saved)))
-
-    async def events(self, suite: WatchedSuite, newest: Newest) -> list[Pending[Change]]:
-        """As in `Poller`."""
-        known, is_first = suite.known_sessions(), suite.highest_id is None
-        if is_first or suite.is_recreated(newest, known.values()):
-            known = suite.old_sessions(newest) if is_first else {}
-            await self.save(suite.key, lambda _: _newest(map(to_dict, known.values())))
-        changes = suite.compare(newest.sessions, known)
-        suite.keep(known | {change.session.id: change.session for change in changes})
-        return [Pending(change, partial(_add_session, change.session)) for change in changes]
-
-
-def _add_session(session: Session, saved: Any) -> list[dict[str, Any]]:
-    """Return saved sessions with another one, or a newer version of one."""
-    return _newest([*(saved or ()), to_dict(session)])
-
-
-def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the newest of these sessions, each once: the last one with an ID counts."""
-    latest = {session["id"]: session for session in sessions}.values()
-    return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]

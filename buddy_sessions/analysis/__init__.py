@@ -1,28 +1,28 @@
 """What sessions and their test cases say: verdicts, causes, flaky and slow tests. No I/O.
 
-`BuddyClient` and `SessionStore` return these results. The functions work on lists of your own. A run is a list of test
-cases, such as `await buddy.cases(suite, session).collect()`, or `cases` of a `TestRun`. Pass several runs oldest first;
-a client lists sessions newest first. For all functions that compare runs:
+`BuddyClient` and `SessionStore` return these results. The functions work on lists of your own: of the test cases of
+several commits or sessions, such as `await buddy.cases(suite, session).collect()`, or `cases` of a `TestedSession`.
+`flaky_tests` needs them oldest first; a client lists sessions newest first. For all functions that compare test cases:
 
-- `TestCase.key` identifies a test in every session. The order of the cases within a run makes no difference.
+- `TestCase.key` identifies a test in every session. The order of the cases within a list makes no difference.
 - Skipped cases are ignored: a test that was skipped did not run.
-- Cases of one run with the same key, such as parametrised ones, count as one test. It has the worst of their statuses
+- Cases of one list with the same key, such as parametrised ones, count as one test. It has the worst of their statuses
   (ERROR, then FAILED, then any unknown status, then PASSED) and the longest of their times.
 - A test fails if its status is FAILED or ERROR. An unknown status is not a failure.
 - Tests with the same position in the order of a list are sorted by their keys.
 
 Example:
     >>> from buddy_sessions import TestCase, TestStatus
-    >>> from buddy_sessions.analysis import compare_runs, flaky_tests, slowest_tests
+    >>> from buddy_sessions.analysis import compare_cases, flaky_tests, slowest_tests
     >>> results = [("PASSED", 0.25), ("FAILED", 0.5), ("PASSED", 0.25), ("FAILED", 1.5)]
-    >>> runs = [[TestCase(id="1", name="pays", status=TestStatus(status), time=time)] for status, time in results]
-    >>> for flaky in flaky_tests(runs):
-    ...     print(f"{flaky.key} changed {flaky.changes} times, failed in {flaky.failed} of {flaky.runs} runs")
-    pays changed 3 times, failed in 2 of 4 runs
-    >>> for slow in slowest_tests(runs, threshold=0.3):
+    >>> tested = [[TestCase(id="1", name="pays", status=TestStatus(status), time=time)] for status, time in results]
+    >>> for flaky in flaky_tests(tested):
+    ...     print(f"{flaky.key} changed {flaky.changes} times, failed in {flaky.failed} of {flaky.commits} commits")
+    pays changed 3 times, failed in 2 of 4 commits
+    >>> for slow in slowest_tests(tested, threshold=0.3):
     ...     print(f"{slow.key} takes {slow.median} s, at most {slow.slowest} s")
     pays takes 0.375 s, at most 1.5 s
-    >>> difference = compare_runs(runs[-2], runs[-1])
+    >>> difference = compare_cases(tested[-2], tested[-1])
     >>> print([str(case.key) for case in difference.newly_failing])
     ['pays']
     >>> print([f"{old.time} s -> {new.time} s" for old, new in difference.slower])
@@ -33,10 +33,10 @@ from .baseline import Baseline, Cause, FailingTest
 from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
 from .commits import TestedCommit
+from .history import TestHistory, TestOutcome
 from .judgement import Judgement, Reason
-from .outcomes import TestHistory, TestOutcome
 from .quarantine import QuarantinedTest, parse_quarantine
-from .runs import Comparison, FlakyTest, FlakyTests, SlowTest, compare_runs, flaky_tests, slowest_tests
+from .results import Comparison, FlakyTest, FlakyTests, SlowTest, compare_cases, flaky_tests, slowest_tests
 from .suite_status import SuiteStatus
 
 __all__ = [
@@ -55,7 +55,7 @@ __all__ = [
     "TestHistory",
     "TestOutcome",
     "TestedCommit",
-    "compare_runs",
+    "compare_cases",
     "flaky_tests",
     "group_failures",
     "main_branch",

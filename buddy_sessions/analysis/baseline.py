@@ -9,11 +9,10 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from ..models import Session, TestCase, TestKey
-from .by_test import sort_key
+from ..models import Session, TestCase, TestKey, sort_key
 from .causes import group_failures
-from .commits import SessionList, TestedCommit, find_commits, identify_commit, newest_judged
-from .quarantine import QuarantinedTest, find_excuses
+from .commits import SessionList, TestedCommit, identify_commit
+from .quarantine import Excuses, QuarantinedTest, find_excuses
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
@@ -94,8 +93,10 @@ def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session],
     identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
     older = [
         commit
-        for commit in newest_judged(find_commits(listed), len(listed.sessions))
-        if commit.first.relative_id < lowest_id and identify_commit(commit.first) not in identities
+        for commit in listed.commits
+        if commit.has_result
+        and commit.first.relative_id < lowest_id
+        and identify_commit(commit.first) not in identities
     ]
     commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
@@ -131,15 +132,6 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
 
 
-@frozen
-class ComparedTests:
-    """The failing tests with what the baseline and the quarantine say of them, new ones first."""
-
-    tests: list[FailingTest]
-    expired: list[QuarantinedTest]
-    unused: list[QuarantinedTest]
-
-
 def compare_with(
     tests: Iterable[FailingTest],
     baseline: Baseline | None,
@@ -148,8 +140,8 @@ def compare_with(
     today: date,
     *,
     retried: Collection[TestKey],
-) -> ComparedTests:
-    """Return the failing tests with what the baseline, the quarantine and retries say of them."""
+) -> tuple[list[FailingTest], Excuses]:
+    """Return the failing tests, new ones first, with what the baseline, the quarantine and retries say of them."""
     found = list(tests)
     excuses = find_excuses(quarantine, [test.case.key for test in found], today)
     commits = baseline.commits if baseline is not None else ()
@@ -170,8 +162,7 @@ def compare_with(
             return evolve(test, novelty="quarantined", entry=excuses.excused_by[key])
         return evolve(test, novelty="retried") if key in retried and test.counts else test
 
-    compared = sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new"))
-    return ComparedTests(compared, excuses.expired, excuses.unused)
+    return sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new")), excuses
 
 
 def known_crashes(baseline: Baseline | None) -> set[str | None]:

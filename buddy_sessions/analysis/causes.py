@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..models import TestCase
-from .by_test import sort_key
+from ..models import TestCase, sort_key
 from .failure_text import place_of, read_message
 
 _MAX_MESSAGE = 2000  # characters to look at

@@ -44,6 +44,24 @@ class SessionList:
     as_of: datetime
     doubt: str = ""
 
+    @cached_property
+    def commits(self) -> list[TestedCommit]:
+        """The commits of these sessions of one branch, newest first: ordered by their first sessions.
+
+        The lowest commit of a list that goes on is left out: some of its sessions may be missing. In the one above it,
+        nothing is a re-run, because nothing says how many sessions a commit has.
+        """
+        groups: dict[str, list[Session]] = {}
+        for session in sorted(self.sessions, key=lambda each: each.relative_id):
+            groups.setdefault(identify_commit(session), []).append(session)
+        found: list[TestedCommit] = []  # oldest first
+        older = deque[TestedCommit](maxlen=LAST)  # newest first
+        for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
+            rerun_above = None if older or self.end == "beginning" else len(sessions)
+            found.append(make_commit(sessions, older, as_of=self.as_of, rerun_above=rerun_above))
+            older.extendleft(newest_judged(found[-1:]))
+        return found[::-1]
+
 
 @frozen(kw_only=True)
 class TestedCommit:
@@ -54,8 +72,8 @@ class TestedCommit:
     Attributes:
         branch: What was tested: the `ref_name` of its first session.
         sessions: All its sessions, newest first.
-        counted: Those that count, newest first: not those that were run again, were killed, or belong to an older run
-            of the same tests.
+        counted: Those that count, newest first: not those that were run again, were killed, or belong to an older
+            round.
         is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
             None if that is not known yet.
         remark: What keeps it from a verdict, or what could not be checked; empty if there is nothing to say.
@@ -150,27 +168,9 @@ def lacks_tests(count: int | None, fewest: int | None, share: float = MIN_TESTS)
     return count is not None and (count == 0 or (fewest is not None and count < share * fewest))
 
 
-def find_commits(listed: SessionList) -> list[TestedCommit]:
-    """Return the commits of the newest sessions of a branch, newest first: ordered by their first sessions.
-
-    The lowest commit of a list that goes on is left out: some of its sessions may be missing. In the one above it,
-    nothing is a re-run, because nothing says how many sessions a commit has.
-    """
-    groups: dict[str, list[Session]] = {}
-    for session in sorted(listed.sessions, key=lambda each: each.relative_id):
-        groups.setdefault(identify_commit(session), []).append(session)
-    found: list[TestedCommit] = []  # oldest first
-    older = deque[TestedCommit](maxlen=LAST)  # newest first
-    for sessions in list(groups.values())[1 if listed.end == "cut" else 0 :]:
-        rerun_above = None if older or listed.end == "beginning" else len(sessions)
-        found.append(judge_commit(sessions, older, as_of=listed.as_of, rerun_above=rerun_above))
-        older.extendleft(newest_judged(found[-1:]))
-    return found[::-1]
-
-
-def newest_judged(commits: Iterable[TestedCommit], count: int = LAST) -> list[TestedCommit]:
-    """Return the first of these commits of which a session passed or failed."""
-    return list(islice((each for each in commits if each.has_result), count))
+def newest_judged(commits: Iterable[TestedCommit]) -> list[TestedCommit]:
+    """Return the first ten of these commits of which a session passed or failed."""
+    return list(islice((each for each in commits if each.has_result), LAST))
 
 
 def usual_size(older: Iterable[TestedCommit]) -> int:
@@ -178,7 +178,7 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
     return max((commit.size for commit in newest_judged(older)), default=1)
 
 
-def judge_commit(
+def make_commit(
     sessions: Iterable[Session],
     older: Sequence[TestedCommit],
     *,

@@ -6,7 +6,6 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Literal, TypeAlias
 
 from attrs import frozen
@@ -23,12 +22,12 @@ from .baseline import (
     known_crashes,
     lists_too_few,
 )
-from .commits import TestedCommit, count_tests, judge_commit, killed_text, lacks_tests, name_sessions, run_url
+from .commits import TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
 from .quarantine import QuarantinedTest
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
-Named = Literal["session", "commit", "run"]
+Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
 
 
@@ -83,18 +82,6 @@ class Judgement:
     baseline: Baseline | None = None
     expired: Sequence[QuarantinedTest] = ()
     unused: Sequence[QuarantinedTest] = ()
-
-
-def judged_commit(
-    sessions: Sequence[Session], baseline: Baseline | None, *, outcome: Outcome | None, as_of: datetime
-) -> TestedCommit:
-    """Return the sessions that were named as one commit: which of them count, and whether it is red.
-
-    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
-    """
-    older = baseline.older if baseline is not None else ()
-    rerun_above = 0 if outcome == "success" else len(sessions) if baseline is None else None
-    return judge_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
 
 
 @frozen(kw_only=True)
@@ -220,13 +207,13 @@ def _lacks_tests(evidence: Evidence) -> Iterator[Finding]:
 def fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
     """Return the fewest tests that ran in a commit of the baseline, or in one of its CI runs; and what these are."""
     whole = [commit for commit in baseline.commits if commit.says_how_many]
-    if named != "run":
+    if named != "CI run":
         return min((commit.tests_ran or 0 for commit in whole), default=None), "commit"
-    runs: dict[tuple[int, str], list[Session]] = {}
+    of_run: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(whole):
         for session in commit.counted:
-            runs.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
-    return min(filter(None, map(count_tests, runs.values())), default=None), "CI run"
+            of_run.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
+    return min(filter(None, map(count_tests, of_run.values())), default=None), "CI run"
 
 
 def remark_on(evidence: Evidence, *, knows_retries: bool) -> Iterator[str]:

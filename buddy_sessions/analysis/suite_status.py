@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from ..errors import BuddyError
 from ..models import SuiteKey
-from .commits import SessionList, TestedCommit, find_commits, usual_size
+from .commits import SessionList, TestedCommit, usual_size
 
 NoVerdict: TypeAlias = Literal[
     "no session", "no main branch", "running", "few tests", "no verdict", "incomplete", "missing", "deleted"
@@ -79,15 +79,15 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
 
 def has_enough_commits(listed: SessionList) -> bool:
     """Return whether these sessions contain enough finished commits to compare with; otherwise, more are needed."""
-    return listed.end != "cut" or sum(commit.is_finished for commit in find_commits(listed)) >= _ENOUGH
+    return listed.end != "cut" or sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
 
 
-def judge_suite(suite: SuiteKey, branch: str, listed: SessionList) -> SuiteStatus:
+def status_of(suite: SuiteKey, branch: str, listed: SessionList) -> SuiteStatus:
     """Return the status of a suite on a branch, whose newest sessions these are."""
     status = SuiteStatus(suite=suite, branch=branch)
     if listed.doubt:
         return evolve(status, reason="incomplete", remark=listed.doubt)
-    commits = find_commits(listed)
+    commits = listed.commits
     status = evolve(status, recent=[commit.is_failing for commit in commits[:_RECENT]])
     judged = [commit for commit in commits if commit.is_failing is not None]
     if not judged:

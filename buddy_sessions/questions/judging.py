@@ -11,7 +11,6 @@ from attrs import evolve, frozen
 from ..analysis.baseline import (
     Baseline,
     Cases,
-    ComparedTests,
     FailingTest,
     compare_with,
     failing_cases,
@@ -20,9 +19,9 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, judged_commit, remark_on
-from ..analysis.quarantine import QuarantinedTest
+from ..analysis.commits import SessionList, TestedCommit, make_commit
+from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, remark_on
+from ..analysis.quarantine import Excuses, QuarantinedTest
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import LATEST, NamedSessions, find_sessions
@@ -57,14 +56,12 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         return _without_sessions(reader.suite, named, spec.outcome)
     baseline, listed = await _read_baseline(reader, sessions, spec)
     newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
-    commit = named.commit if named.commit is not None and spec.after is None else None
-    compared_with = None if named.what == "session" else baseline
-    commit = commit or judged_commit(sessions, compared_with, outcome=spec.outcome, as_of=newest.as_of)
-    compared, cases, knows_retries = await _compare(reader, commit, baseline, spec)
+    commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
+    tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
     evidence = Evidence(
         named=named.what,
         commit=commit,
-        tests=compared.tests,
+        tests=tests,
         baseline=baseline,
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
@@ -74,9 +71,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         min_tests=spec.min_tests,
     )
     passes, reasons = give_verdict(evidence)
-    details = await reader.with_details([(test.session, test.case) for test in compared.tests[: spec.details]])
-    tests = [evolve(test, case=case) for test, case in zip(compared.tests, details, strict=False)]
-    tests += compared.tests[len(tests) :]
+    details = await reader.with_details([(test.session, test.case) for test in tests[: spec.details]])
+    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
@@ -87,26 +83,39 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
-        expired=compared.expired,
-        unused=compared.unused,
+        expired=excuses.expired,
+        unused=excuses.unused,
     )
+
+
+def _judged_commit(
+    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline | None, spec: JudgeSpec, *, as_of: datetime
+) -> TestedCommit:
+    """Return the commit as it is in the status of its branch, or all sessions that were named as one commit.
+
+    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
+    """
+    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
+    if named.commit is not None and is_status and spec.after is None:
+        return named.commit
+    older = () if baseline is None or named.what == "session" else baseline.older
+    rerun_above = 0 if spec.outcome == "success" else len(sessions) if baseline is None else None
+    return make_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
 
 
 async def _compare(
     reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
-) -> tuple[ComparedTests, Cases, bool]:
+) -> tuple[list[FailingTest], Excuses, Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
     cases = await reader.failing_cases(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
         cases |= await reader.failing_cases(baseline.red_sessions)
     compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
-    compared = compare(retried=())
-    counting = [test for test in compared.tests if test.counts]
-    if spec.outcome != "success" or not counting:
-        return compared, cases, True
-    retried = await _find_retried(reader, commit, cases, counting)
-    return compare(retried=retried or ()), cases, retried is not None
+    counting = [test for test in compare(retried=())[0] if test.counts]
+    is_asked = spec.outcome == "success" and counting
+    retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
+    return *compare(retried=retried or ()), cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:

@@ -1,110 +1,122 @@
-"""Reads the test cases of the last commits of a branch: which tests are flaky or slow, and how two commits differ."""
+"""Reads the tests of the last commits of a branch: which are flaky, since when one fails, how two commits differ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
+from .._base.figures import format_count
 from .._base.workers import map_concurrently
+from ..analysis.baseline import failing_cases, lists_too_few
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import SessionList, TestedCommit, find_commits, identify_commit, newest_judged
-from ..analysis.runs import (
-    Comparison,
-    FlakyTests,
-    SlowTest,
-    compare_runs,
-    count_changes,
-    failed_only_by,
-    slowest_tests,
-    sort_flaky,
-)
+from ..analysis.commits import TestedCommit, identify_commit
+from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
+from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestCase, TestKey, TestRun, TestStatus
+from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
-from .verdicts import last_commits
 
 
-async def find_runs(
-    reader: SuiteReader, branch: str | Main, *, last: int, scope: CaseScope = "all"
-) -> tuple[list[TestedCommit], dict[str, TestRun]]:
-    """Return the last commits of a branch, newest first, and those of their sessions with cases, by their ID.
+async def read_last_commits(
+    reader: SuiteReader, branch: str | Main, *, last: int, cases: CaseScope = "all"
+) -> tuple[list[TestedCommit], dict[str, TestedSession]]:
+    """Return the last commits of a branch, oldest first, and those of their sessions with cases, by their ID.
 
     Raises NoVerdictError if there is no commit, or the sessions were deleted; ConfigError if no cases were saved.
     """
-    chosen = await reader.require_branch(branch)
-    commits = (await last_commits(reader, chosen, last))[0][:last]
-    sessions = [each for commit in reversed(commits) for each in reversed(commit.sessions) if each.has_verdict]
-    runs = await read_cases(reader, sessions, scope)
-    return commits, {run.session.id: run for run in runs}
+    commits = (await reader.last_commits(await reader.require_branch(branch), last))[0][:last][::-1]
+    sessions = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
+    return commits, {each.session.id: each for each in await read_cases(reader, sessions, cases)}
 
 
-async def read_cases(reader: SuiteReader, sessions: Sequence[Session], scope: CaseScope = "all") -> list[TestRun]:
-    """Return sessions with their cases, without those that were deleted or not saved; see `find_runs`."""
+async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: CaseScope = "all") -> list[TestedSession]:
+    """Return sessions with their cases, without those that were deleted or not saved; see `read_last_commits`."""
 
-    async def read(session: Session) -> TestRun | BuddyError:
+    async def read(session: Session) -> TestedSession | BuddyError:
         try:
-            if scope == "failed":
-                cases = await reader.source.failing_cases(reader.suite, session) if session.is_failing else []
+            if cases == "failed":
+                found = await reader.source.failing_cases(reader.suite, session) if session.is_failing else []
             else:
-                cases = await reader.source.cases(reader.suite, session)
+                found = await reader.source.cases(reader.suite, session)
         except (NotFoundError, ConfigError) as error:
             return error
-        return TestRun(session, tuple(cases), scope)
+        return TestedSession(session, tuple(found))
 
-    found = await map_concurrently(read, sessions, limit=reader.source.concurrency)
-    runs = [each for each in found if isinstance(each, TestRun)]
-    if found and not runs:
-        errors = [each for each in found if isinstance(each, BuddyError)]
-        if isinstance(errors[0], ConfigError):
-            raise errors[0]
+    results = await map_concurrently(read, sessions, limit=reader.source.concurrency)
+    tested = [each for each in results if isinstance(each, TestedSession)]
+    if results and not tested:
+        if isinstance(results[0], ConfigError):
+            raise results[0]
         raise NoVerdictError(f"the sessions of {reader.suite} were deleted meanwhile: try again")
-    return runs
+    return tested
 
 
 async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
     """Return the tests whose status changes from commit to commit, or that passed when a session was run again."""
-    commits, runs = await find_runs(reader, branch, last=last)
-    oldest_first = commits[::-1]
+    commits, tested = await read_last_commits(reader, branch, last=last)
+    cases = {session_id: each.cases for session_id, each in tested.items()}
     repaired: dict[TestKey, list[str]] = {}
-    for commit in oldest_first:
-        for key in _passed_again(commit, runs):
+    for commit in commits:
+        for key in _passed_again(commit, cases):
             repaired.setdefault(key, []).append(identify_commit(commit.first))
-    by_commit = [_cases_of(commit, runs) for commit in oldest_first]
+    by_commit = [[case for each in commit.counted for case in cases.get(each.id, ())] for commit in commits]
     found = [evolve(each, revisions=tuple(repaired.get(each.key, ()))) for each in count_changes(by_commit)]
     tests = sort_flaky(each for each in found if each.changes >= changes or each.revisions)
-    everything = [each for commit in oldest_first for each in reversed(commit.sessions) if each.has_verdict]
+    everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     return FlakyTests(
-        branch=commits[0].branch or "",
-        sessions=[run.session for run in runs.values()],
+        branch=commits[-1].branch or "",
+        sessions=[each.session for each in tested.values()],
         tests=tests,
-        wasted=failed_only_by(runs.values(), {test.key for test in tests}),
-        unread=[session for session in everything if session.id not in runs],
+        wasted=failed_only_by(tested.values(), {test.key for test in tests}),
+        unread=[session for session in everything if session.id not in tested],
     )
 
 
-def _cases_of(commit: TestedCommit, runs: dict[str, TestRun]) -> list[TestCase]:
-    return [case for session in commit.counted if session.id in runs for case in runs[session.id].cases]
-
-
-def _passed_again(commit: TestedCommit, runs: dict[str, TestRun]) -> set[TestKey]:
+def _passed_again(commit: TestedCommit, cases: Mapping[str, Sequence[TestCase]]) -> set[TestKey]:
     """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
     found: set[TestKey] = set()
     for old, new in commit.reruns:
-        if old.id in runs and new.id in runs:
-            failed = {case.key for case in runs[old.id].cases if case.is_failing}
-            passed = {case.key for case in runs[new.id].cases if case.status == TestStatus.PASSED}
-            found |= failed & passed
+        failed = {case.key for case in cases.get(old.id, ()) if case.is_failing}
+        found |= failed & {case.key for case in cases.get(new.id, ()) if case.status == TestStatus.PASSED}
     return found
 
 
-async def find_slowest(
-    reader: SuiteReader, branch: str | Main, *, last: int, threshold: float | None
-) -> list[SlowTest]:
-    """Return the times of the tests of the last commits, slowest median first."""
-    _, runs = await find_runs(reader, branch, last=last)
-    return slowest_tests([run.cases for run in runs.values()], threshold=threshold)
+async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | str, *, last: int) -> TestHistory:
+    """Return what a test did, back to where it began or ceased to fail: two requests for each red session.
+
+    `last` commits are searched for a failure, and while the test fails, all that are known.
+    """
+    chosen = await reader.require_branch(branch)
+    commits, listed = await reader.last_commits(chosen, last)
+    searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
+    key: TestKey | None = None
+    outcomes: list[TestOutcome] = []
+    unread: list[Session] = []
+    seen: set[TestKey] = set()
+    number = 0
+    for number, commit in enumerate(commits, 1):
+        if number > last and not (outcomes and outcomes[0].is_failing):
+            break
+        cases = await reader.failing_cases(commit.counted)
+        found = [(each, case) for each in commit.counted for case in failing_cases(each, cases)]
+        seen |= {case.key for _, case in found}
+        if find_tests(seen, test):  # an error, if there are several
+            key = find_test(seen, test, searched=searched)
+        failed = [(session, case) for session, case in found if case.key == key]
+        if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
+            unread += short
+            continue
+        session, failure = failed[0] if failed else (commit.session, None)
+        outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
+        if outcomes[-1].is_failing != outcomes[0].is_failing:
+            break
+    if key is None:
+        newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
+        key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched)
+    may_have_older = number < len(commits) or listed.end != "beginning"
+    return TestHistory(key=key, branch=chosen.name, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 
 
 async def compare_sessions(
@@ -121,14 +133,43 @@ async def compare_sessions(
     if not older:
         raise NoVerdictError(f"nothing to compare {newer[0].revision or newer[0].id} with: no older commit")
     sides = [await read_cases(reader, sessions) for sessions in (older, newer)]
-    cases = [[case for run in runs for case in run.cases] for runs in sides]
-    sessions = [[run.session for run in runs] for runs in sides]
-    return evolve(compare_runs(*cases), old=sessions[0], new=sessions[1])
+    cases = [[case for each in side for case in each.cases] for side in sides]
+    sessions = [[each.session for each in side] for side in sides]
+    return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1])
+
+
+async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
+    """Return which of the named sessions count."""
+    if named.commit is not None:
+        return named.commit.counted
+    if named.what == "session":
+        return named.sessions
+    counted = {session.id for commit in await _commits_from(reader, named) for session in commit.counted}
+    return [session for session in named.sessions if session.id in counted] or named.sessions
+
+
+async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
+    """Return the sessions that count of the commit before the named one."""
+    identities, lowest_id = set(map(identify_commit, named.sessions)), named.sessions[-1].relative_id
+    older = [each for each in await _commits_from(reader, named) if each.first.relative_id < lowest_id]
+    return next((each.counted for each in older if identify_commit(each.first) not in identities), ())
+
+
+async def _commits_from(reader: SuiteReader, named: NamedSessions) -> list[TestedCommit]:
+    """Return the commits of the branch of named sessions, down to the one before them."""
+    first = named.sessions[-1]
+    if first.ref_name is None:
+        return []
+    listed = await reader.of_branch(
+        JudgedBranch(first.ref_name),
+        lambda listed: any(each.first.relative_id < first.relative_id for each in listed.commits[:-1]),
+    )
+    return [commit for commit in listed.commits if commit.has_result]
 
 
 async def find_cases(
     reader: SuiteReader, name: SessionRef, *, branch: str | Main, status: TestStatus | None, details: int | None
-) -> list[TestRun]:
+) -> list[TestedSession]:
     """Return the sessions that a name stands for with their cases; unfinished ones only if there are no others."""
     named = await find_sessions(reader, name, branch=branch)
     if not named.sessions:
@@ -143,34 +184,4 @@ async def find_cases(
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
     ids = [(session.id, case.id) for session, case in failing]
     known = dict(zip(ids, await reader.with_details(failing), strict=True))
-    return [TestRun(each, tuple(known.get((each.id, case.id), case) for case in cases)) for each, cases in found]
-
-
-async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
-    """Return which of the named sessions count."""
-    if named.commit is not None or named.what == "session":
-        return named.sessions
-    commits = await _commits_from(reader, named)
-    counted = {session.id for commit in commits for session in commit.counted}
-    return [session for session in named.sessions if session.id in counted] or named.sessions
-
-
-async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
-    """Return the sessions that count of the commit before the named one."""
-    commits = await _commits_from(reader, named)
-    identities, lowest_id = set(map(identify_commit, named.sessions)), named.sessions[-1].relative_id
-    older = [each for each in commits if each.first.relative_id < lowest_id]
-    return next((each.counted for each in older if identify_commit(each.first) not in identities), ())
-
-
-async def _commits_from(reader: SuiteReader, named: NamedSessions) -> list[TestedCommit]:
-    """Return the commits of the branch of named sessions, down to the one before them."""
-    first = named.sessions[-1]
-    if first.ref_name is None:
-        return []
-
-    def is_enough(listed: SessionList) -> bool:
-        return any(each.first.relative_id < first.relative_id for each in find_commits(listed)[:-1])
-
-    listed = await reader.of_branch(JudgedBranch(first.ref_name), is_enough)
-    return newest_judged(find_commits(listed), len(listed.sessions))
+    return [TestedSession(each, tuple(known.get((each.id, case.id), case) for case in cases)) for each, cases in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._base.validate import REVISION, validate_int, validate_name
 from ..analysis.branches import MAIN, Main, suggest_branches
@@ -14,7 +14,6 @@ from ..analysis.judgement import Named
 from ..errors import ConfigError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
 from .suite_reader import MAX_SEARCHED, SuiteReader, merge_lists
-from .verdicts import find_status
 
 LATEST = "latest"
 """The name of the commit that says whether a branch is red."""
@@ -32,7 +31,8 @@ class NamedSessions:
     Attributes:
         sessions: The sessions, newest first.
         what: What they are.
-        commit: What `latest` stands for; None for another name.
+        commit: For `latest` and the hash of a commit, the commit as it is in the status of its branch; None if that is
+            not known.
         doubt: Why others of them may be missing, or there is none; empty if that is certain.
     """
 
@@ -59,19 +59,13 @@ def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
 async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | Main = MAIN) -> NamedSessions:
     """Return the sessions that a name stands for: one, or all of a commit or a CI run; for `latest`, those that count.
 
-    Args:
-        reader: The suite.
-        name: What `validate_session_name` returns.
-        branch: The branch of the sessions that are named `latest`.
-
-    Raises:
-        NoVerdictError: There is none.
-        ConfigError: The name fits several sessions or commits, or a branch is given for another one than `latest`.
+    Raises NoVerdictError if there is none; ConfigError if the name fits several sessions or commits, or if a branch is
+    given for another name than `latest`.
     """
     if isinstance(name, Session):
         return NamedSessions(sessions=[name], what="session")
     if name == LATEST:
-        status = await find_status(reader, branch)
+        status = await reader.status(branch)
         if status.commit is not None:
             return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
         newest = await reader.newest()
@@ -79,7 +73,8 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
             raise NoVerdictError(f"{reader.suite} has no session yet: check that its tests upload their results")
         if status.reason in {"no session", "no main branch"}:
             await reader.require_branch(branch)
-            raise await no_such_branch(reader, str(status.branch))
+            hint = suggest_branches(str(status.branch), reader.suite, newest.sessions)
+            raise NoVerdictError(hint or f"no session of branch {status.branch!r} in {reader.suite}")
         doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
@@ -99,12 +94,6 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
     return next(iter(matches.values()))
 
 
-async def no_such_branch(reader: SuiteReader, branch: str) -> NoVerdictError:
-    """Return the error for a branch of which a suite has no session."""
-    hint = suggest_branches(branch, reader.suite, (await reader.newest()).sessions)
-    return NoVerdictError(hint or f"no session of branch {branch!r} in {reader.suite}")
-
-
 async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
     """Return what a name fits: a `relative_id`, an ID, commits or a CI run, with their sessions, newest first."""
     matches: dict[str, NamedSessions] = {}
@@ -113,19 +102,28 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
             label = "session" if isinstance(each, int) else "the ID of session"
             matches[f"{label} #{session.relative_id}"] = NamedSessions(sessions=[session], what="session")
     if is_run_url(name):
-        found = await _search(reader, lambda session: has_run_url(session, name))
-        if found.sessions:
-            matches[f"CI run {name}"] = NamedSessions(sessions=found.sessions, what="run", doubt=found.doubt)
+        found, listed = await _search(reader, lambda session: has_run_url(session, name))
+        if found:
+            matches[f"CI run {name}"] = NamedSessions(sessions=found, what="CI run", doubt=listed.doubt)
     elif _is_revision(name):
-        found = await _search(reader, lambda session: has_revision(session, name))
-        for revision in dict.fromkeys(session.revision for session in found.sessions):
-            sessions = [session for session in found.sessions if session.revision == revision]
-            matches[f"commit {revision}"] = NamedSessions(sessions=sessions, what="commit", doubt=found.doubt)
+        found, listed = await _search(reader, lambda session: has_revision(session, name))
+        for revision in dict.fromkeys(session.revision for session in found):
+            sessions = [session for session in found if session.revision == revision]
+            commit = _commit_in_status(listed, sessions)
+            matches[f"commit {revision}"] = NamedSessions(
+                sessions=sessions, what="commit", commit=commit, doubt=listed.doubt
+            )
     return matches
 
 
-async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> SessionList:
-    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones.
+def _commit_in_status(listed: SessionList, sessions: Sequence[Session]) -> TestedCommit | None:
+    """Return the commit of these sessions, as it is in the status of their branch; None if they are of several."""
+    own = evolve(listed, sessions=[each for each in listed.sessions if each.ref_name == sessions[0].ref_name])
+    return next((commit for commit in own.commits if list(commit.sessions) == sessions), None)
+
+
+async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tuple[list[Session], SessionList]:
+    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones; and the list.
 
     If a `relative_id` is missing, the list is read once more, because one response may lack a session.
     """
@@ -140,13 +138,11 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> Sess
     def is_enough(listed: SessionList) -> bool:
         return len(listed.sessions) >= end(listed.sessions)
 
-    listed = await reader.read(None, is_enough)
-    reader.know(listed)
+    listed = await reader.search(is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
         listed = merge_lists(listed, await reader.read(None, is_enough))
-    found = [session for session in listed.sessions[: end(listed.sessions)] if where(session)]
-    return SessionList(sessions=found, end=listed.end, as_of=listed.as_of, doubt=listed.doubt)
+    return [session for session in listed.sessions[: end(listed.sessions)] if where(session)], listed
 
 
 def _possible_ids(name: str) -> list[int | str]:

@@ -21,20 +21,18 @@ from .._base.validate import (
 from .._base.workers import Outage, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
+from ..analysis.history import TestHistory
 from ..analysis.judgement import Judgement, Outcome
-from ..analysis.outcomes import TestHistory
 from ..analysis.quarantine import QuarantinedTest, validate_quarantine
-from ..analysis.runs import Comparison, FlakyTests, SlowTest
+from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
-from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestKey, TestRun, TestStatus
+from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
-from .last_commits import compare_sessions, find_cases, find_flaky, find_runs, find_slowest
+from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
 from .named_sessions import LATEST, validate_session_name
 from .source import Source
 from .suite_reader import SuiteReader
-from .test_history import find_history
-from .verdicts import find_latest, find_status
 
 
 class Questions:
@@ -42,7 +40,8 @@ class Questions:
 
     A commit is judged: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
-    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch.
+    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch, and `last` is
+    the number of its newest commits.
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
@@ -64,7 +63,6 @@ class Questions:
         without a main branch among them. The error of a suite is the `error` of its status.
 
         Args:
-            suites: The suites.
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
 
         Raises:
@@ -82,7 +80,7 @@ class Questions:
 
         async def read(suite: SuiteKey) -> SuiteStatus:
             try:
-                status = await find_status(self.reader(suite), selected)
+                status = await self.reader(suite).status(selected)
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
@@ -100,12 +98,9 @@ class Questions:
         """Return the newest commit of a branch with a verdict; None if the newest 1,000 sessions have none.
 
         Args:
-            suite: The suite.
-            branch: The branch.
             is_failing: Only a red commit (True), or a green one (False): the last one that was good.
         """
-        selected = validate_judged_branch(branch)
-        return await find_latest(self.reader(suite), selected, is_failing=is_failing)
+        return await self.reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
 
     async def judge(
         self,
@@ -130,11 +125,9 @@ class Questions:
         session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
 
         Args:
-            suite: The suite.
             session: What to judge.
             branch: The branch of `"latest"`; an error with another session.
-            baseline: The branch to compare with; None to compare with nothing: then each failure counts, and no session
-                of a commit that you name is a re-run.
+            baseline: The branch to compare with; None to compare with nothing: then each failure counts.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
@@ -178,9 +171,7 @@ class Questions:
         fail. A test that did not fail costs one more for each 100 tests of the newest commit.
 
         Args:
-            suite: The suite.
             test: The `key` of a case; or its text, or a part of that which fits one test.
-            branch: The branch.
             last: The number of commits in which a failure is searched; while the test fails, older ones are read, too.
 
         Raises:
@@ -191,24 +182,21 @@ class Questions:
             raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
         return await find_history(self.reader(suite), selected, test, last=validate_int("last", last))
 
-    async def runs(
+    async def recent_tests(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, cases: CaseScope = "all"
-    ) -> list[TestRun]:
+    ) -> list[TestedSession]:
         """Return the sessions of the last commits of a branch with their test cases, oldest first, to analyse them.
 
         With a client, a session costs one request for each 100 tests. Sessions that were deleted meanwhile, or whose
         test cases were not saved, are left out.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             cases: "all", or only those that "failed".
         """
         reader, selected = self.reader(suite), validate_judged_branch(branch)
-        scope = validate_scope(cases)
-        _, runs = await find_runs(reader, selected, last=validate_int("last", last), scope=scope)
-        return list(runs.values())
+        wanted = validate_scope(cases)
+        _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
+        return list(sessions.values())
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
@@ -219,9 +207,6 @@ class Questions:
         tests.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
         """
         reader, selected = self.reader(suite), validate_judged_branch(branch)
@@ -236,15 +221,12 @@ class Questions:
         With a client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
-            branch: The branch.
-            last: The number of commits.
             threshold: Only tests whose median is above this number of seconds.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
         if threshold is not None:
             validate_seconds("threshold", threshold, zero_allowed=True)
-        return await find_slowest(reader, selected, last=validate_int("last", last), threshold=threshold)
+        sessions = await self.recent_tests(suite, branch=branch, last=last)
+        return slowest_tests([session.cases for session in sessions], threshold=threshold)
 
     async def compare(
         self, suite: SuiteRef, old: SessionRef | None = None, new: SessionRef = LATEST, *, branch: str | Main = MAIN
@@ -254,7 +236,6 @@ class Questions:
         With a client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
             old: The old session or commit (default: the commit before `new` on its branch).
             new: The new session or commit.
             branch: The branch of `"latest"`; an error with another session.
@@ -271,14 +252,13 @@ class Questions:
         branch: str | Main = MAIN,
         status: TestStatus | None = None,
         details: bool | int = False,
-    ) -> list[TestRun]:
+    ) -> list[TestedSession]:
         """Return the sessions of a commit or a CI run, or one session, with their test cases.
 
         Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished. With a
         client, a session costs one request for each 100 tests.
 
         Args:
-            suite: The suite.
             session: What to list.
             branch: The branch of `"latest"`; an error with another session.
             status: Only test cases with this status.
@@ -294,7 +274,6 @@ class Questions:
         With a client, it costs two requests, or more for long lists.
 
         Args:
-            suite: The suite.
             session: A `Session`, its `relative_id`, its `id`, or its URL.
             details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
                 None for a case that was deleted or has changed its status meanwhile, or that no URL can name.

@@ -1,4 +1,4 @@
-"""Reads the lists of sessions of one suite, as far down as a question needs them."""
+"""Reads the lists of sessions of one suite, as far down as a question needs them: its status, and its last commits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..analysis.branches import (
     main_branch,
     suggest_branches,
 )
-from ..analysis.commits import SessionList, find_commits
-from ..analysis.suite_status import has_enough_commits
+from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import RefType, Session, SuiteKey, TestCase
 from .source import Source
@@ -42,18 +42,27 @@ class SuiteReader:
     def __init__(self, source: Source, suite: SuiteKey) -> None:
         self.source = source
         self.suite = suite
-        self._newest: SessionList | None = None
+        self._newest: SessionList | None = None  # 100 of them
+        self._longest: SessionList | None = None  # as many as were read
+        self._among_newest: dict[JudgedBranch, SessionList] = {}
         self._own: dict[JudgedBranch, SessionList] = {}  # the newest of branches
 
     def know(self, newest: SessionList) -> None:
         """Take these for the newest sessions: at least 100, or all."""
-        self._newest = _cut(newest, NEWEST)
+        self._longest, self._newest = newest, _cut(newest, NEWEST)
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
         if self._newest is None:
-            self._newest = await self.read(None, lambda listed: len(listed.sessions) >= NEWEST)
+            self._newest = _cut(await self.search(lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
         return self._newest
+
+    async def search(self, is_enough: IsEnough) -> SessionList:
+        """Return the newest sessions: as many as are enough."""
+        listed = self._longest
+        if listed is None or (listed.end == "cut" and not is_enough(listed)):
+            self._longest = listed = await self.read(None, is_enough)
+        return listed
 
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:
         """Return the branch to judge; None if there is no main branch. That one needs the newest sessions."""
@@ -76,29 +85,69 @@ class SuiteReader:
 
     async def newest_of(self, branch: JudgedBranch) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these say what is usual, or its own 100."""
-        own = self._select(branch, await self.newest())
+        own = await self._select(branch)
         return own if has_enough_commits(own) else await self._own_newest(branch)
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
-        own = self._select(branch, await self.newest())
+        own = await self._select(branch)
         return own if own.end != "cut" or is_enough(own) else await self._read_own(branch, is_enough)
 
     async def _own_newest(self, branch: JudgedBranch) -> SessionList:
         """Return 100 sessions, or more until there are two commits: one says how many sessions the other has."""
         if branch not in self._own:
-            self._own[branch] = await self._read_own(branch, lambda listed: len(find_commits(listed)) > 1)
+            self._own[branch] = await self._read_own(branch, lambda listed: len(listed.commits) > 1)
         return self._own[branch]
 
     async def _read_own(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Read the list of a branch. The server lists only sessions with the type BRANCH by name."""
-        seen = self._select(branch, await self.newest()).sessions
-        is_listed = all(session.ref_type == RefType.BRANCH for session in seen)
+        is_listed = all(each.ref_type == RefType.BRANCH for each in (await self._select(branch)).sessions)
         return await self.read(branch, is_enough, is_listed=is_listed)
 
-    @staticmethod
-    def _select(branch: JudgedBranch, listed: SessionList) -> SessionList:
-        return evolve(listed, sessions=[session for session in listed.sessions if branch.includes(session)])
+    async def _select(self, branch: JudgedBranch) -> SessionList:
+        """Return which of the newest 100 sessions are of a branch."""
+        if branch not in self._among_newest:
+            newest = await self.newest()
+            self._among_newest[branch] = evolve(newest, sessions=list(filter(branch.includes, newest.sessions)))
+        return self._among_newest[branch]
+
+    async def status(self, branch: str | Main) -> SuiteStatus:
+        """Return the status of the suite: usually from its newest 100 sessions, or else from those of the branch."""
+        chosen = await self.find_branch(branch)
+        if chosen is not None:
+            return status_of(self.suite, chosen.name, await self.newest_of(chosen))
+        newest = await self.newest()
+        if newest.doubt:
+            return SuiteStatus(suite=self.suite, reason="incomplete", remark=newest.doubt)
+        return SuiteStatus(suite=self.suite, reason="no main branch" if newest.sessions else "no session")
+
+    async def latest(self, branch: str | Main, *, is_failing: bool | None) -> TestedCommit | None:
+        """Return the newest commit of a branch with a verdict, or with this one; None if there is none."""
+        chosen = await self.find_branch(branch)
+        wanted = {True, False} if is_failing is None else {is_failing}
+
+        def find(listed: SessionList) -> TestedCommit | None:
+            return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
+
+        listed = await self.newest() if chosen is None else await self.newest_of(chosen)
+        if chosen is not None and listed.end == "cut" and not find(listed):
+            listed = await self.of_branch(chosen, lambda listed: find(listed) is not None)
+        if listed.doubt:
+            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        return None if chosen is None else find(listed)
+
+    async def last_commits(self, branch: JudgedBranch, last: int) -> tuple[list[TestedCommit], SessionList]:
+        """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.
+
+        Also return the list that they are from. Raises NoVerdictError if there is none, or sessions may be missing.
+        """
+        listed = await self.of_branch(branch, lambda listed: sum(each.has_result for each in listed.commits) >= last)
+        if listed.doubt:
+            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        if found := [commit for commit in listed.commits if commit.has_result]:
+            return found, listed
+        hint = suggest_branches(branch.name, self.suite, (await self.newest()).sessions)
+        raise NoVerdictError(hint or f"{self.suite} has no finished session of branch {branch.name!r} yet")
 
     async def read(self, branch: JudgedBranch | None, is_enough: IsEnough, *, is_listed: bool = True) -> SessionList:
         """Return the newest sessions of a branch, or all for None: as many hundreds as are enough, at most 1,000.

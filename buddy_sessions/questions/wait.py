@@ -126,8 +126,6 @@ class _Search:
             max_sessions=_SEARCHED,
             read_ahead=1,
         )
-        self._digest = b""  # of page 1, if the last poll needed no other page
-        self._listed: set[str] = set()  # the ids of the sessions that the last poll has read
         self._newest = 0  # the highest relative_id of an earlier poll
 
     async def poll(self, count: int) -> None:
@@ -168,7 +166,7 @@ class _Search:
 
     async def _read(self, count: int) -> None:
         """Read the newest sessions, and the awaited ones that are older and have not finished."""
-        reader = self._api.read(self._spec.suite, attrs.evolve(self._read_spec, known_digest=self._digest))
+        reader = self._api.read(self._spec.suite, self._read_spec)
         listed: list[Session] = []
         is_complete = False
         enough = count if self._spec.belong_together else self._spec.count
@@ -180,14 +178,12 @@ class _Search:
                     break
         self._newest = max([self._newest, *(session.relative_id for session in listed)])
         self._is_first = False
-        if not reader.is_not_modified:
-            self._digest = (reader.stats.pages == 1 and reader.first_digest) or b""
-            self._listed = {session.id for session in listed}
-            lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
-            self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
-            self._keep([session for session in self.found if session.id not in self._listed] + listed)
+        ids = {session.id for session in listed}
+        lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
+        self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
+        self._keep([session for session in self.found if session.id not in ids] + listed)
         for session in self.found.copy():
-            if session.id not in self._listed and not session.is_finished:
+            if session.id not in ids and not session.is_finished:
                 await self._read_again(session)
 
     async def _read_again(self, session: Session) -> None:
@@ -198,7 +194,6 @@ class _Search:
             self._keep([*others, found.result()])
         except NotFoundError:
             self._keep(others)
-            self._digest = b""  # the page may list another session that counts now
 
     def _keep(self, sessions: Iterable[Session]) -> None:
         """Keep the awaited sessions among those of the branch that are above `after`, newest first."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from attrs import evolve
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
-from ..analysis.commits import SessionList, find_commits
-from ..analysis.suite_status import has_enough_commits, judge_suite
+from ..analysis.commits import SessionList
+from ..analysis.suite_status import has_enough_commits, status_of
 from ..models import Session, SuiteKey
 from ..questions.suite_reader import MAX_SEARCHED
 from .columns import OF_BRANCH, Members, to_session
@@ -96,6 +96,6 @@ def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Sessio
     own = evolve(newest, sessions=[session for session in newest.sessions if session.branch == name])
     if not has_enough_commits(own):
         lists = (load(name, limit) for limit in range(NEWEST, MAX_SEARCHED + 1, NEWEST))
-        own = next((each for each in lists if each.end != "cut" or len(find_commits(each)) > 1), own)
-    status = judge_suite(key, name, own)
+        own = next((each for each in lists if each.end != "cut" or len(each.commits) > 1), own)
+    status = status_of(key, name, own)
     return status.commit.sessions if status.commit is not None else ()

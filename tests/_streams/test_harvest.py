@@ -75,12 +75,6 @@ class TestStream:
         with pytest.raises(HarvestError):
             await buddy.harvest(suites).run()
 
-    async def test_pages_name_their_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 3, 2)
-        async with buddy.harvest(keys(suites)) as harvest:
-            pages = [(page.suite, len(page.sessions), page.is_last) async for page in harvest.pages()]
-        assert sorted(pages) == [(key, 2, True) for key in keys(suites)]
-
     @pytest.mark.parametrize("kind", ["list", "generator", "asynchronous"])
     async def test_suites_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient, kind: str) -> None:
         suites = add_suites(fake, 40, 3)
@@ -149,18 +143,8 @@ class TestStream:
                 assert len([pair async for pair in harvest]) == 20
         assert fake.max_in_flight == expected
 
-    async def test_read_ahead_of_1_requests_nothing_in_advance(self, fake: FakeBuddy) -> None:
-        (suite,) = add_suites(fake, 1, 100)
-        fake.latency = 0.01
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=20, read_ahead=1) as buddy,
-            buddy.harvest([suite.key]) as harvest,
-        ):
-            assert len([pair async for pair in harvest]) == 100
-        assert fake.max_in_flight == 1
 
-
-@pytest.mark.parametrize("position", [0, 150, 300])
+@pytest.mark.parametrize("position", [0, 300])
 async def test_giant_suite_costs_no_time_wherever_it_comes(fake: FakeBuddy, position: int) -> None:
     """It has 60 pages, and the small ones one page each."""
     giant = fake.add_suite("acme", "shop", "giant").populate(60 * 20)
@@ -302,13 +286,6 @@ class TestEqualFailures:
         async with buddy.harvest(keys([giant, *small]), concurrency=2, on_failure="collect") as harvest:
             found = [pair async for pair in harvest]
         assert (len(found), len(harvest.failures)) == (3000, 25)
-
-
-async def test_task_continues_after_the_first_has_ended(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    suites = add_suites(fake, 1, 3)
-    async with buddy.harvest(keys(suites)) as harvest:
-        found = [(await asyncio.create_task(anext(harvest)))[1].relative_id for _ in range(3)]
-    assert found == [3, 2, 1]
 
 
 async def test_closing_ends_a_loop_that_waits(fake: FakeBuddy, buddy: BuddyClient) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from buddy_sessions import (
     MAIN,
@@ -23,7 +22,6 @@ from buddy_sessions import (
     StatusKind,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from buddy_sessions.testing.faults import MakeResponse
 from helpers.collector import Collector, collecting
 
 pytestmark = pytest.mark.virtual_time
@@ -288,27 +286,6 @@ class TestStart:
             red(suites[3], "c")
             assert sorted(await events.settled()) == [(CURRENT, 1, "", ""), (CURRENT, 1, "c", "")]
 
-    @pytest.mark.parametrize("path", ["/sessions", "/cases"])
-    async def test_session_that_finishes_during_the_first_poll(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, path: str
-    ) -> None:
-        red(suite, "a")
-        running = suite.create()
-
-        async def finish_after_the_response(_: web.BaseRequest, make_response: MakeResponse) -> web.Response:
-            response = make_response()
-            suite.finish(running, cases=cases_of(""))
-            return response
-
-        def on_request(request: RecordedRequest) -> None:
-            if request.path.endswith(path) and suite.sessions[0]["status"] == "IN_PROGRESS":
-                fake.inject(Fault("finish", finish_after_the_response))
-
-        fake.on_request = on_request
-        async with watching(buddy, suite) as events:
-            assert await events.after(1) == [(CURRENT, 1, "a", "")]
-            assert await events.settled() == [(RECOVERED, 2, "", "a")]
-
     async def test_branch(self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None) -> None:
         """Each one has its own state."""
         green(suite, branch="master")
@@ -397,17 +374,42 @@ class TestStart:
             red(suite, "b")
             assert await events.settled() == [(STILL_FAILING, 3, "b", "")]
 
-    async def test_watch_begins_with_current_until_that_is_acknowledged(
+    async def test_event_is_repeated_until_it_is_acknowledged(
         self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
     ) -> None:
+        """Also if the status has changed meanwhile: a bot that has posted it must hear of that."""
         green(suite)
-        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
-            assert short([await anext(watch)]) == [(CURRENT, 1, "", "")]
-        red(suite, "a")
+        before: list[Short] = []
+        for act, expected in (
+            (lambda _: None, (CURRENT, 1, "", "")),
+            (lambda suite: red(suite, "a b"), (FAILING, 2, "a b", "")),
+            (lambda suite: red(suite, "b"), (STILL_FAILING, 3, "", "a")),
+            (green, (RECOVERED, 4, "", "b")),
+        ):
+            act(suite)
+            async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+                found = short([await anext(watch) for _ in (*before, expected)])
+            assert found == [*before, expected]
+            before = [expected]
         async with watching(buddy, suite, store=store) as events:
-            assert await events.settled() == [(CURRENT, 2, "a", "")]
-            green(suite)
-            assert await events.settled() == [(RECOVERED, 3, "", "a")]
+            assert await events.settled() == before
+        async with watching(buddy, suite, store=store) as events:
+            assert await events.settled() == []
+
+    async def test_repeated_event_is_the_same(self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore) -> None:
+        def facts(event: StatusChange) -> Any:
+            commits = [each and (list(each.sessions), list(each.counted)) for each in (event.since, event.previous)]
+            return short([event]), event.newly_failing, event.no_longer_failing, commits, numbers(event)
+
+        green(suite)
+        red(suite, "a")
+        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+            await anext(watch)
+            red(suite, "b")
+            await watch.refresh()
+            first = await anext(watch)
+        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
+            assert facts(await anext(watch)) == facts(first)
 
 
 class TestOutage:
@@ -479,7 +481,14 @@ class TestStream:
         suite.populate(100)
         green(suite)
         async with watching(buddy, suite) as events:
-            for act, count in ((lambda _: None, 1), (green, 1), (lambda suite: red(suite, "a"), 2), (green, 1)):
+            steps: list[tuple[Act, int]] = [
+                (lambda _: None, 1),
+                (green, 1),
+                (lambda suite: red(suite, "a"), 2),
+                (lambda suite: green(suite, branch="fix"), 1),
+                (green, 1),
+            ]
+            for act, count in steps:
                 fake.requests.clear()
                 act(suite)
                 await events.settled()
@@ -525,17 +534,6 @@ async def test_since_is_the_first_commit_of_the_streak(
         (FAILING, (7, 7)),
     ]
     assert [each.previous and each.previous.session.relative_id for each in found] == [None, 3, 4, 6]
-
-
-@pytest.mark.parametrize("branch", [MAIN, "main"])
-async def test_current_is_found_below_the_newest_100(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """And a matrix with one red job is red."""
-    for make, run in ((green, 1), (green, 1), (partial(red, names="a"), 2), (green, 2)):
-        make(suite, revision=f"{run:040x}")
-    for name in ["fix"] * 120 + ["main"]:
-        suite.create(name)
-    async with watching(buddy, suite, branch=branch) as events:
-        assert await events.settled() == [(CURRENT, 3, "a", "")]
 
 
 async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:

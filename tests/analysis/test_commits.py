@@ -9,7 +9,7 @@ import pytest
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.analysis import TestedCommit
-from buddy_sessions.analysis.commits import SessionList, find_commits
+from buddy_sessions.analysis.commits import SessionList
 from buddy_sessions.models import RefType
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def commits_of(text: str, *, end: str = "beginning", hours: int = 1) -> list[Tes
     sessions = sessions_of(text)
     newest = sessions[0].create_date or START
     listed = SessionList(sessions=sessions, end=end, as_of=newest + timedelta(hours=hours))  # type: ignore[arg-type]
-    return find_commits(listed)
+    return listed.commits
 
 
 def counted(commit: TestedCommit) -> list[int]:
@@ -149,5 +149,5 @@ def test_sessions_without_a_revision() -> None:
         Session(id=f"s{number}", relative_id=number, status=SessionStatus.SUCCESSFUL, **each)
         for number, each in enumerate(fields, 1)
     ]
-    commits = find_commits(SessionList(sessions=sessions[::-1], end="beginning", as_of=START))
+    commits = SessionList(sessions=sessions[::-1], end="beginning", as_of=START).commits
     assert [[each.relative_id for each in commit.sessions] for commit in commits] == [[7], [6], [5], [4, 3], [2, 1]]

@@ -128,6 +128,11 @@ VERDICTS = {
         ["to compare with: #2 lists 0 of its 2 failing tests", "to compare with: #1 lists 0 of its 2 failing tests"],
     ),
     "running": (verdict(main("", ""), status=RUNNING, finish_date=None), None, ["#3 did not finish"]),
+    "running, but the tests have failed": (
+        verdict(main("", ""), status=RUNNING, finish_date=None, options=FAILURE),
+        False,
+        ["the tests failed, and #3 did not finish"],
+    ),
     "skipped": (
         verdict(main("", ""), status=SessionStatus.SKIPPED),
         None,
@@ -164,14 +169,6 @@ def test_novelties() -> None:
     assert (judgement.passes, judgement.unused) == (False, quarantine[1:])
     assert judgement.baseline is not None
     assert [commit.first.relative_id for commit in judgement.baseline.commits] == [5, 4, 3, 2]
-
-
-def test_retry_in_one_session_is_excused_if_the_tests_succeeded() -> None:
-    history = main("", "")
-    history.add("pays", passing="pays", branch="fix", revision=FIX)
-    assert history.judge().passes is False
-    judgement = history.judge(outcome="success")
-    assert (judgement.passes, [test.novelty for test in judgement.tests]) == (True, ["retried"])
 
 
 def test_matrix_and_its_rerun() -> None:

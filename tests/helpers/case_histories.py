@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus
 
-Run = list[TestCase]
+Cases = list[TestCase]
 
 LETTERS = {
     "P": TestStatus.PASSED,
@@ -27,17 +26,9 @@ def case(status: str = "P", name: str = "pays", **fields: Any) -> TestCase:
     return TestCase(**{"id": name, "name": name, "status": LETTERS[status], **fields})
 
 
-def history(statuses: str, name: str = "pays") -> list[Run]:
+def history(statuses: str, name: str = "pays") -> list[Cases]:
     """Return one session for each letter. In a session with a space, the test did not run."""
     return [[] if status == " " else [case(status, name)] for status in statuses]
-
-
-def timed(*times: float | None, name: str = "pays") -> list[Run]:
-    return [[case(name=name, time=time)] for time in times]
-
-
-def merged(*histories: list[Run]) -> list[Run]:
-    return [list(chain(*runs)) for runs in zip(*histories, strict=True)]
 
 
 def names(cases: Iterable[TestCase]) -> list[str]:
@@ -54,5 +45,5 @@ _cases = st.builds(
     time=st.none() | st.integers(0, 4).map(lambda tenths: tenths / 10) | st.floats(0, 1e6) | st.integers(0, 3),
     data=st.sampled_from([None, "<testcase/>"]),
 )
-runs_of_cases = st.lists(_cases, max_size=8)
-sequences_of_runs = st.lists(runs_of_cases, max_size=8)
+lists_of_cases = st.lists(_cases, max_size=8)
+sequences_of_cases = st.lists(lists_of_cases, max_size=8)

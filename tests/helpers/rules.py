@@ -314,7 +314,10 @@ def gate(
     quarantine: Collection[Test] = (),
     now: datetime | None = None,
 ) -> Verdict:
-    """Judge a commit, a CI run or one session, compared with the branch `baseline`; None: compared with nothing."""
+    """Judge a commit, a CI run or one session, compared with the branch `baseline`; None: compared with nothing.
+
+    A whole commit that is compared with nothing is what it is in the status of its branch.
+    """
     named = [row for row in select(rows, name, after) if not was_killed(row, now)]
     judged, first = {commit_of(row) for row in named}, min((row["relative_id"] for row in named), default=0)
     before = [each for each in commits_of_branch(rows, baseline, now) if each.rows[0]["relative_id"] < first]
@@ -324,6 +327,10 @@ def gate(
     succeeded, is_failure = outcome == "success", outcome == "failure"
     usual = len(named) if baseline is None else usual_size(older)
     counted = without_replaced(named, 0 if succeeded else usual)
+    if baseline is None and not succeeded and after is None and named:
+        selected = select(rows, name, None)
+        own = commits_of([row for row in rows if row.get("ref_name") == selected[-1].get("ref_name")], now)
+        counted = next((each.counted for each in own if each.rows == selected and each.name == name), counted)
     novelty = novelties(cases, counted, base, quarantine, outcome)
     is_new = "new" in novelty.values()
     crashes = [row for row in counted if is_crash(row) and not failing_cases(cases, row)]
@@ -331,9 +338,9 @@ def gate(
     is_crash_new = any(row.get("error_message") not in known_crashes for row in crashes)
     count, is_run = tests_ran(counted), all(row.get("ci_run_url") == name for row in named)
     lacks = not any(row["id"] == name for row in named) and lacks_tests(count, fewest_tests(base, of_runs=is_run))
-    base_lists_fewer = any(lists_fewer(cases, row) for each in base for row in each.rows)
+    base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
-    has_any = any(map(has_verdict, named))
+    has_any = any(map(has_verdict, counted))
 
     table: list[tuple[bool, bool | None, str]] = [  # the first row that applies
         (outcome in {"cancelled", "skipped"}, None, "the tests were cancelled or skipped"),

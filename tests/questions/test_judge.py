@@ -101,17 +101,6 @@ async def test_list_that_is_too_short_is_read_again(
         assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete cases"])
 
 
-@pytest.mark.virtual_time
-async def test_outage_of_all_case_lists_is_no_verdict(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    fail(suite, "main")
-    for _ in range(30):
-        fail(suite)
-    serve_for_cases(fake, Fault.body(b'{"cases": []}'))
-    judgement = await buddy.judge(suite.key, FIX)
-    assert judgement.passes is None
-    assert str(judgement.reasons[0]).endswith("lists 0 of its 1 failing test")
-
-
 @pytest.mark.parametrize("fault", [Fault.status(404), Fault.body(b"<html>")], ids=["404", "not JSON"])
 @pytest.mark.virtual_time
 async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -131,24 +120,16 @@ async def test_message_that_cannot_be_read(fake: FakeBuddy, buddy: BuddyClient, 
     assert (judgement.passes, [test.case.has_details for test in judgement.tests]) == (False, [False])
 
 
-async def test_one_of_four_shards(buddy: BuddyClient, suite: FakeSuite) -> None:
-    """A single session is green with its own tests: those of the commit are not all in it."""
-    for number in range(8):
-        suite.create("main", "SUCCESSFUL", revision=f"{number // 4:040}", tests_count=25)
-    judgement = await buddy.judge(suite.key, 5)
-    assert (judgement.is_failing, judgement.passes) == (False, True)
-    assert judgement.remarks == ["whether all tests ran was not checked: a single session was named"]
-
-
-@pytest.mark.parametrize("outcome", [None, "success"])
-async def test_rerun_without_a_baseline(outcome: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """Only the outcome says that the second session is no other job, which began when the red one had ended."""
+@pytest.mark.parametrize("name", ["latest", FIX, FIX[:7]])
+async def test_rerun_without_a_baseline(name: str, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """The commits of the branch say how many sessions a commit has, however it is named."""
     start = datetime.now(UTC) - timedelta(hours=1)
     for minutes, cases in ((0, PAYS), (5, [{**case, "status": "PASSED"} for case in PAYS])):
         began, ended = (str(start + timedelta(minutes=minutes + each)) for each in (0, 1))
         suite.create("fix", cases=cases, revision=FIX, create_date=began, finish_date=ended)
-    judgement = await buddy.judge(suite.key, FIX, baseline=None, outcome=outcome)
-    assert judgement.passes is (outcome == "success")
+    options: dict[str, Any] = {"branch": "fix"} if name == "latest" else {}
+    judgement = await buddy.judge(suite.key, name, baseline=None, **options)
+    assert (judgement.passes, judgement.remarks) == (True, ["#2 replaced #1: it was run again"])
 
 
 async def test_retry_is_one_request(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -171,14 +152,6 @@ async def test_no_session_of_a_commit(buddy: BuddyClient, suite: FakeSuite) -> N
         await buddy.judge(suite.key, FIX, outcome="success")
     judgement = await buddy.judge(suite.key, FIX, outcome="failure")
     assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and no session did")
-
-
-async def test_killed_run_is_named(buddy: BuddyClient, suite: FakeSuite) -> None:
-    suite.create("main", "SUCCESSFUL")
-    suite.create("fix", "IN_PROGRESS", revision=FIX)
-    judgement = await buddy.judge(suite.key, FIX, outcome="failure")
-    assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and #2 did not finish")
-    assert judgement.remarks == []
 
 
 async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) -> None:

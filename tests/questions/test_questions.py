@@ -70,7 +70,7 @@ QUESTIONS: dict[str, Ask] = {
     "judge without a baseline": lambda it: it.judge(SUITE, "latest", baseline=None, branch="fix"),
     "history": lambda it: it.history(SUITE, "pays"),
     "history of a test that passes": lambda it: it.history(SUITE, "adds"),
-    "runs": lambda it: it.runs(SUITE, last=3),
+    "recent tests": lambda it: it.recent_tests(SUITE, last=3),
     "tests": lambda it: it.tests(SUITE, RUN, details=True),
     "tests with a status": lambda it: it.tests(SUITE, status=TestStatus.FAILED, details=1),
     "flaky": lambda it: it.flaky(SUITE, changes=2),
@@ -100,22 +100,11 @@ async def test_answers(both: tuple[BuddyClient, SessionStore]) -> None:
         ]
         assert (judgement.passes, list(map(str, judgement.reasons))) == (False, ["1 new failure"])
         assert [cause.template for cause in judgement.causes] == ["adds failed", "pays failed", "sells failed"]
-        history = await source.history(SUITE, "pays")
-        assert (history.is_failing, len(history.streak)) == (True, 4)
-        assert history.before is not None
-        assert history.before.session.relative_id == 8
         flaky = await source.flaky(SUITE, changes=2)
         assert [(test.key.name, test.changes) for test in flaky.tests] == [("sells", 4)]
         assert [session.relative_id for session in flaky.wasted] == [5]
-        tests = await source.tests(SUITE, RUN)
-        assert [(run.session.relative_id, [case.name for case in run.cases]) for run in tests] == [
-            (13, ["pays", "sells", "adds"])
-        ]
-        runs = await source.runs(SUITE, last=2, cases="failed")
-        assert [(run.session.relative_id, len(run.cases), run.scope) for run in runs] == [
-            (11, 1, "failed"),
-            (12, 1, "failed"),
-        ]
+        failed = await source.recent_tests(SUITE, last=2, cases="failed")
+        assert [(each.session.relative_id, len(each.cases)) for each in failed] == [(11, 1), (12, 1)]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from buddy_sessions import (
     SessionStatus,
     SessionStore,
     TestCase,
-    TestRun,
+    TestedSession,
     TestStatus,
     to_dict,
 )
@@ -206,12 +206,12 @@ async def test_which_cases_are_read(db: SyncedSuite, syncs: list[Sync]) -> None:
         if not db.suite.sessions:
             continue
         assert len(await db.store.cases(KEY, oldest(db))) == (saved or 0)
-        runs: list[TestRun] = []
+        runs: list[TestedSession] = []
         with suppress(ConfigError, NoVerdictError):  # none were saved, or none has finished
-            runs = await db.store.runs(KEY, cases="failed")
+            runs = await db.store.recent_tests(KEY, cases="failed")
         assert (oldest(db) in [run.session.id for run in runs]) == (saved is not None)
         with suppress(ConfigError, NoVerdictError):  # only failing ones were saved
-            complete_runs = await db.store.runs(KEY)
+            complete_runs = await db.store.recent_tests(KEY)
             assert oldest(db) not in [each.session.id for each in complete_runs] or saved == len(
                 db.suite.cases(oldest(db))
             )
@@ -319,11 +319,11 @@ async def test_cases_before_a_page_that_cannot_be_read(db: SyncedSuite, fault: F
         assert not stats.verified
         assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)[:20]
         with pytest.raises(ConfigError, match="the test cases of #1 of"):
-            await db.store.runs(KEY)
+            await db.store.recent_tests(KEY)
     restore(db)
     await db.sync(cases="all")
     assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
-    assert len(await db.store.runs(KEY)) == 1
+    assert len(await db.store.recent_tests(KEY)) == 1
 
 
 @pytest.mark.parametrize("is_moved", [False, True], ids=["wrong", "moved"])
@@ -387,7 +387,7 @@ async def test_missing_session_that_is_found_again_keeps_its_cases(db: SyncedSui
     db.fake.inject(Fault.missing_row(1))
     for _ in range(2):
         await db.sync()
-        assert [len(run.cases) for run in await db.store.runs(KEY)] == [1] * 3
+        assert [len(run.cases) for run in await db.store.recent_tests(KEY)] == [1] * 3
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ async def test_suite_fails_if_its_cases_cannot_be_read(db: SyncedSuite, fault: F
         assert len(case_requests(db.fake)) <= limit
     restore(db)
     await db.sync(cases="failed")
-    assert len(await db.store.runs(KEY, cases="failed", last=100)) == 50
+    assert len(await db.store.recent_tests(KEY, cases="failed", last=100)) == 50
 
 
 KINDS = {
@@ -451,17 +451,20 @@ class TestReadingBack:
         create(db.suite, "PASSED", branch="fix")
         await db.sync(cases="all")
         for branch, last, expected in ((MAIN, 10, [1, 3, 5]), ("main", 2, [3, 5]), ("fix", 10, [2, 4, 8])):
-            runs = await db.store.runs(KEY, branch=branch, last=last)
+            runs = await db.store.recent_tests(KEY, branch=branch, last=last)
             assert [run.session.relative_id for run in runs] == expected
             assert [case.status for case in runs[0].cases] == ["PASSED", "FAILED"]
-        failed = await db.store.runs(KEY, branch="fix", cases="failed")
+        failed = await db.store.recent_tests(KEY, branch="fix", cases="failed")
         assert [[case.status for case in run.cases] for run in failed] == [["FAILED"], ["FAILED"], []]
-        assert {run.scope for run in failed} == {"failed"}
 
     async def test_no_cases_were_saved(self, db: SyncedSuite) -> None:
         create(db.suite, "PASSED", "FAILED")
         await db.sync()
-        for reading in (db.store.runs(KEY), db.store.runs(KEY, cases="failed"), db.store.history(KEY, "test 0")):
+        for reading in (
+            db.store.recent_tests(KEY),
+            db.store.recent_tests(KEY, cases="failed"),
+            db.store.history(KEY, "test 0"),
+        ):
             with pytest.raises(ConfigError, match=f"test cases of #1 of {KEY} were not saved: sync with cases="):
                 await reading
 
@@ -470,12 +473,12 @@ class TestReadingBack:
         await db.sync(cases="failed")
         # An empty list would say that nothing is flaky.
         with pytest.raises(ConfigError, match=f"the test cases of #1 of {KEY} were not saved"):
-            await db.store.runs(KEY)
+            await db.store.recent_tests(KEY)
         create(db.suite, "PASSED")
         await db.sync(cases="all", since=datetime(2025, 1, 2, tzinfo=UTC))
         create(db.suite, "FAILED")
         await db.sync()
-        assert [run.session.relative_id for run in await db.store.runs(KEY)] == [2]
+        assert [run.session.relative_id for run in await db.store.recent_tests(KEY)] == [2]
 
     @pytest.mark.parametrize(
         "condition",
@@ -531,7 +534,7 @@ class TestReadingBack:
             for scope in (None, "all"):
                 async with SessionStore(tmp_path / f"{scope}.db") as store:
                     await store.sync(buddy, [KEY], cases=scope).run()
-                    runs = await store.runs(KEY, last=sessions) if scope else []
+                    runs = await store.recent_tests(KEY, last=sessions) if scope else []
                 sizes.append((tmp_path / f"{scope}.db").stat().st_size)
         assert [list(run.cases) for run in runs] == [listed(db.suite, run.session.id) for run in runs]
         assert len(runs) == sessions

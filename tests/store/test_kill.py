@@ -232,7 +232,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
             await sync(store, db.buddy, cases="failed")
             assert await store.sessions(KEY) == sessions_of(suite)
             assert await store.known_range(KEY) == (1, 141)
-            (run,) = await store.runs(KEY, cases="failed", last=1)
+            (run,) = await store.recent_tests(KEY, cases="failed", last=1)
             assert [case.has_details for case in run.cases] == [True]
         assert marked_numbers(path) == [50]
     paths = [request.path for request in db.fake.requests]

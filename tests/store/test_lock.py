@@ -268,7 +268,7 @@ async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
     assert [suite.key for suite in await db.store.suites()] == [OTHER_KEY]
     assert len(await db.store.sessions(OTHER_KEY)) == 2
     assert await db.sync(cases="all") == [1]
-    assert len(await db.store.runs(KEY)) == 1
+    assert len(await db.store.recent_tests(KEY)) == 1
 
 
 @pytest.mark.fault

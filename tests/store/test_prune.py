@@ -91,7 +91,7 @@ class TestSessions:
         for count in (2 + 10 + 10, 0):
             assert await db.store.prune(older_than=MONTH) == count
             assert await db.sync() == []
-        (run,) = await db.store.runs(KEY, cases="failed", branch="main")
+        (run,) = await db.store.recent_tests(KEY, cases="failed", branch="main")
         assert (run.session.relative_id, len(run.cases)) == (3, 1)
 
     async def test_matrix_with_a_red_job_stays_red(self, db: SyncedSuite) -> None:
@@ -149,7 +149,7 @@ class TestKeep:
         for _ in range(2):
             await db.sync(cases="failed", keep=MONTH, full=True)
             assert await numbers(db.store) == [*range(40, 10, -1), 5]
-            (run,) = await db.store.runs(KEY, cases="failed")
+            (run,) = await db.store.recent_tests(KEY, cases="failed")
             assert (run.session.relative_id, len(run.cases)) == (5, 1)
         db.suite.finish(db.suite.sessions[0]["id"], status="SUCCESSFUL")
         await db.sync(keep=MONTH)

@@ -41,7 +41,7 @@ from buddy_sessions import (
     Suite,
     SuiteKey,
     TestCase,
-    TestRun,
+    TestedSession,
     Watch,
     main_branch,
     parse_quarantine,
@@ -60,7 +60,7 @@ from buddy_sessions.analysis import (
     SuiteStatus,
     TestedCommit,
     TestHistory,
-    compare_runs,
+    compare_cases,
     flaky_tests,
     group_failures,
     slowest_tests,
@@ -177,7 +177,7 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(store.watch(buddy, "acme/storefront"), Watch)
         assert_type(store.watch_status(buddy, keys, interval=60, branch=MAIN, on_failure="retry"), StatusWatch)
         assert_type(await store.sessions(keys[0], branch="main"), list[Session])
-        assert_type(await store.runs(keys[0], cases="failed", last=1), list[TestRun])
+        assert_type(await store.recent_tests(keys[0], cases="failed", last=1), list[TestedSession])
         assert_type(await store.status(), list[SuiteStatus])
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.info(), list[SavedSuite])
@@ -193,7 +193,7 @@ def quarantines() -> None:
 def analyses(runs: list[list[TestCase]], cases: Iterator[TestCase], sessions: list[Session]) -> None:
     assert_type(flaky_tests(runs, window=5, changes=2), list[FlakyTest])
     assert_type(slowest_tests(iter(runs), threshold=1), list[SlowTest])
-    assert_type(compare_runs(runs[0], cases), Comparison)
+    assert_type(compare_cases(runs[0], cases), Comparison)
     assert_type(group_failures(cases), list[FailureGroup])
     assert_type(main_branch(sessions), str | None)
     assert_type(pass_rate(iter(sessions)), float | None)

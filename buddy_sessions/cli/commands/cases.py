@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from buddy_sessions import SuiteKey, TestRun, TestStatus
+from buddy_sessions import SuiteKey, TestedSession, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
@@ -50,14 +50,14 @@ async def list_cases(
     count = _TABLE_LIMIT if question.limit is None and output_format == "table" else question.limit
     details = output_format != "table" and (True if count is None else count)
     async with ask(key, question) as (source, suite, messages):
-        runs = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    show(cases_result(suite, runs, status=wanted), output_format, messages, limit=count)
+        found = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
+    show(cases_result(suite, found, status=wanted), output_format, messages, limit=count)
 
 
-def cases_result(suite: SuiteKey, runs: Sequence[TestRun], *, status: TestStatus | None) -> Result:
+def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: TestStatus | None) -> Result:
     """Return the tests of sessions: all, or those with a status."""
-    sessions = [run.session for run in runs]
-    tests = [(run.session, case) for run in runs for case in run.cases]
+    sessions = [each.session for each in found]
+    tests = [(each.session, case) for each in found for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
     title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
     if status is None and tests:

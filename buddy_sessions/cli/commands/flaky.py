@@ -75,7 +75,7 @@ async def list_flaky_tests(
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
     """Return an entry of a quarantine."""
     name = str(test.key)
-    reason = f"failed in {test.failed} of {test.runs} commits of branch {branch}"
+    reason = f"failed in {test.failed} of {test.commits} commits of branch {branch}"
     reason = ", ".join(filter(None, [reason, _describe_reruns(test)]))
     return QuarantinedTest(name, end.date(), reason, exact=not {"*", "?"}.isdisjoint(name))
 
@@ -86,9 +86,14 @@ def flaky_result(
     """Return the tests whose status changed often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
-        cells = (str(test.changes), f"{test.failed} of {test.runs}", recent_marks(test.statuses[-_RECENT_MARKS:]))
+        cells = (str(test.changes), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
         row = keyed_test_row(suite, test.key, found.branch, found.sessions)
-        row |= {"changes": test.changes, "failed": test.failed, "runs": test.runs, "revisions": list(test.revisions)}
+        row |= {
+            "changes": test.changes,
+            "failed": test.failed,
+            "commits": test.commits,
+            "revisions": list(test.revisions),
+        }
         return Item(test.key, cells, _describe_reruns(test), row=row)
 
     facts: list[str] = []
@@ -105,7 +110,7 @@ def flaky_result(
         columns=_COLUMNS,
         reader_limit=READER_LIMIT,
         sections=[Section("Flaky tests", list(map(describe, found.tests)))],
-        fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "runs", "revisions"),
+        fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "commits", "revisions"),
         warnings=[unread_text(found.unread, why_unread)],
     )
 

@@ -24,8 +24,8 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import FailingTest, Judgement, SuiteStatus
-from buddy_sessions.analysis.by_test import find_test
 from buddy_sessions.analysis.commits import name_sessions
+from buddy_sessions.analysis.history import find_test
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..input.keys import KeyDefaults, choose_suite, describe_suite

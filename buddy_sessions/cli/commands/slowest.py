@@ -38,14 +38,15 @@ async def list_slowest_tests(
     """
     output_format = printing.choose()
     async with ask(key, question) as (source, suite, messages):
-        runs = await source.runs(suite, branch=question.branch, last=last)
-    tests, sessions = slowest_tests([run.cases for run in runs], threshold=threshold), [run.session for run in runs]
+        found = await source.recent_tests(suite, branch=question.branch, last=last)
+    tests = slowest_tests([each.cases for each in found], threshold=threshold)
+    sessions = [each.session for each in found]
     branch = sessions[0].ref_name
     slower = "" if threshold is None else f" slower than {format_duration(threshold)}"
 
     def describe(test: SlowTest) -> Item:
-        cells = (format_duration(test.median), format_duration(test.slowest), f"{test.runs:,}")
-        figures = {"median": test.median, "slowest": test.slowest, "runs": test.runs}
+        cells = (format_duration(test.median), format_duration(test.slowest), f"{test.sessions:,}")
+        figures = {"median": test.median, "slowest": test.slowest, "sessions": test.sessions}
         return Item(test.key, cells, row=keyed_test_row(suite, test.key, branch, sessions) | figures)
 
     result = Result(
@@ -56,6 +57,6 @@ async def list_slowest_tests(
         columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
         reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, tests)))],
-        fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "runs"),
+        fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
     )
     show(result, output_format, messages, limit=question.limit, max_bytes=printing.max_bytes)

@@ -50,8 +50,8 @@ class TestFlaky:
             0,
             "",
             [
-                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "runs": 10, "revisions": []},
-                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "runs": 8, "revisions": []},
+                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "commits": 10, "revisions": []},
+                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "commits": 8, "revisions": []},
             ],
         )
 

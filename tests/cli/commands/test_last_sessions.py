@@ -35,7 +35,7 @@ async def test_sessions_are_read_at_once() -> None:
     loop = asyncio.get_running_loop()
     async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         started = loop.time()
-        runs = await buddy.runs("acme/shop/a", last=32)
+        runs = await buddy.recent_tests("acme/shop/a", last=32)
         seconds = loop.time() - started
     assert [len(run.cases) for run in runs] == [200] * 32
     assert [run.session.relative_id for run in runs] == [*range(9, 41)]

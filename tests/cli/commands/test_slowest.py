@@ -28,9 +28,9 @@ def test_jsonl_has_the_times_slowest_median_first(call: Call) -> None:
         0,
         "",
         [
-            {**test, "name": "slow", **sessions, "median": 2.0, "slowest": 9.0, "runs": 3},
-            {**test, "name": "medium", **sessions, "median": 0.5, "slowest": 2.25, "runs": 3},
-            {**test, "name": "fast", **sessions, "median": 0.004, "slowest": 0.006, "runs": 4},
+            {**test, "name": "slow", **sessions, "median": 2.0, "slowest": 9.0, "sessions": 3},
+            {**test, "name": "medium", **sessions, "median": 0.5, "slowest": 2.25, "sessions": 3},
+            {**test, "name": "fast", **sessions, "median": 0.004, "slowest": 0.006, "sessions": 4},
         ],
     )
 

@@ -50,7 +50,7 @@ async def main():
         suites, failures = await sync(store)
         for suite in suites:
             try:
-                failing = failing_tests(await store.runs(suite.key, cases="failed", branch=BRANCH, last=100))
+                failing = failing_tests(await store.recent_tests(suite.key, cases="failed", branch=BRANCH, last=100))
             except NoVerdictError:  # no session of this branch, or the suite could not be read
                 continue
             if failing:

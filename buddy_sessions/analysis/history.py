@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from attrs import frozen
 
-from ..models import Session, TestCase, TestKey
+from ..errors import ConfigError
+from ..models import Session, TestCase, TestKey, sort_key
 from .commits import TestedCommit
+
+_NAMED = 20
+"""The maximum number of tests that an error names."""
 
 
 @frozen(kw_only=True)
@@ -68,3 +73,37 @@ class TestHistory:
         """What it did in the commit before the streak; None if that is not known."""
         older = self.outcomes[len(self.streak) :]
         return older[0] if older else None
+
+
+def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
+    """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
+
+    White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
+    … stands for any text, because the middle of a long name is not shown.
+    """
+    if isinstance(text, TestKey):
+        return [key for key in keys if key == text]
+    names = {key: " ".join(str(key).split()) for key in keys}
+    wanted = " ".join(text.split())
+    exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
+    part = re.compile(".*".join(map(re.escape, wanted.split("…", 1))), re.IGNORECASE)
+    return exact or [key for key, name in names.items() if part.search(name)]
+
+
+def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str) -> TestKey:
+    """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
+
+    If there is none, the note says what was searched.
+    """
+    found = find_tests(keys, text)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        error = ConfigError(f"no test is named {str(text)!r}: write a part of the name that is shown")
+        error.add_note(f"searched: {searched}")
+        raise error
+    more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""
+    error = ConfigError(f"{text!r} fits {len(found):,} tests: write more of the name{more}")
+    for key in sorted(found, key=sort_key)[:_NAMED]:
+        error.add_note(str(key))
+    raise error

@@ -1,0 +1,273 @@
+"""`StatusWatch`: when suites turn red and green, as one stream. An event follows from the last and the newest state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from attrs import define, field, frozen
+
+from .._api.api import Api
+from .._decoding.converter import from_json, to_json
+from ..analysis.branches import NEWEST, Main, validate_judged_branch
+from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.suite_status import SuiteStatus
+from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
+from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
+from ..questions.source import ApiSource
+from ..questions.suite_reader import SuiteReader, merge_lists
+from .polled import WatchedSuite
+from .poller import OnFirstFailure, Pending, Poller, SavedStates
+from .watch import SuiteWatch
+
+_HOLD = timedelta(minutes=5)
+"""So long after its last session has ended, a green commit with few sessions may get more."""
+_MAX_UNREAD = 3
+"""How many polls try to read the tests of a session."""
+
+
+class StatusKind(StrEnum):
+    """The kind of a status change."""
+
+    CURRENT = "CURRENT"
+    FAILING = "FAILING"
+    STILL_FAILING = "STILL_FAILING"
+    RECOVERED = "RECOVERED"
+
+
+@frozen(kw_only=True)
+class StatusChange:
+    """A change of the status of one suite.
+
+    Attributes:
+        suite: The suite.
+        kind: CURRENT for the first event of each suite: its status, as in `SuiteStatus`; FAILING if it has turned red;
+            STILL_FAILING if it is still red, but other tests fail; RECOVERED if it has turned green.
+        commit: The commit that decides the status. `commit.branch` is its branch.
+        since: The first commit of the red or green streak.
+        previous: The commit that decided the status before; None for CURRENT.
+        newly_failing: The tests that fail now and did not before; for CURRENT, all that fail.
+        no_longer_failing: The tests that failed before and do not fail now, with their old results: they passed, or did
+            not run. Empty while the commit is running, and if it failed without a failing test.
+        has_tests: False if the failing tests could not be read in three polls: then both lists are empty.
+
+    Example:
+        >>> async for change in buddy.watch_status(["acme/storefront/MNbyVedg"]):
+        ...     print(f"{change.suite} {change.kind} since {change.since.revision}")
+        acme/storefront/MNbyVedg FAILING since 5ff36f3
+    """
+
+    suite: SuiteKey
+    kind: StatusKind
+    commit: TestedCommit
+    since: TestedCommit
+    previous: TestedCommit | None = None
+    newly_failing: tuple[TestCase, ...] = ()
+    no_longer_failing: tuple[TestCase, ...] = ()
+    has_tests: bool = True
+
+
+class StatusWatch(SuiteWatch[StatusChange]):
+    """The status changes of many suites, as one stream that ends when it is closed.
+
+    Created by `BuddyClient.watch_status` and `SessionStore.watch_status`. It works like a `Watch`, with the same polls,
+    requests, errors and limits, but reports the status of suites. With a store, an event that was not acknowledged is
+    repeated when the watch continues, even if the status has changed again: each is delivered at least once.
+
+    Each poll judges a suite as `BuddyClient.status` does. A suite without a verdict has no event, and neither has a
+    commit that precedes the one of the last event. A green commit with fewer sessions than one of the ten before it is
+    held for five minutes after its last session, because other jobs may follow. A suite that is created again under its
+    name, or has another main branch now, begins with CURRENT.
+
+    The failing tests of a red commit are read with one or two requests for each session. If they cannot be read, the
+    poll fails: it is done again later, so that no event is lost. After three such polls, the event comes without them:
+    `has_tests` is False.
+
+    Example:
+        >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:
+        ...     async for change in changes:
+        ...         await post(f"{change.suite} {change.kind}: {change.commit.session.html_url}")
+    """
+
+
+@frozen
+class KnownStatus:
+    """What a watch knows of the status of a suite.
+
+    Attributes:
+        commit: The commit that decides it.
+        failing: Its failing tests.
+        carried: Tests that failed before, and may still fail in a session of the commit that has not finished.
+    """
+
+    commit: TestedCommit
+    failing: tuple[TestCase, ...] = ()
+    carried: tuple[TestCase, ...] = ()
+
+
+@frozen
+class SavedStatus:
+    """What is saved of a suite: what is known, and the event that has led to it, until that is acknowledged."""
+
+    known: KnownStatus
+    event: StatusChange | None = None
+
+
+@define(eq=False)
+class WatchedStatus:
+    """The state of one suite: what is known, and how many polls could not read the tests of a session, by its ID."""
+
+    known: KnownStatus | None = None
+    unread: Counter[str] = field(factory=Counter)
+
+
+def next_status(
+    known: KnownStatus | None,
+    status: SuiteStatus,
+    commit: TestedCommit,
+    failing: tuple[TestCase, ...] | None,
+    *,
+    may_grow: bool,
+) -> tuple[KnownStatus, StatusChange | None]:
+    """Return what is known of a suite now, and the event, if its status has changed.
+
+    `commit` decides the status, and `failing` are its failing tests; None if they cannot be read. `may_grow` says
+    whether more sessions of it may follow: then a test that does not fail yet may still do so.
+    """
+    before = () if known is None else (*known.failing, *known.carried)
+    now = failing or ()
+    newly_failing, gone = _without(now, before), _without(before, now)
+    is_open = commit.is_failing and (may_grow or not now)  # it does not say that a test has ceased to fail
+    kind = None
+    if known is None:
+        kind = StatusKind.CURRENT
+    elif commit.is_failing != known.commit.is_failing:
+        kind = StatusKind.FAILING if commit.is_failing else StatusKind.RECOVERED
+    elif newly_failing or (gone and not is_open) or failing is None:
+        kind = StatusKind.STILL_FAILING
+    new = KnownStatus(commit, now, gone if is_open else ())
+    if kind is None:
+        return new, None
+    return new, StatusChange(
+        suite=status.suite,
+        kind=kind,
+        commit=commit,
+        since=status.since or commit,
+        previous=None if known is None else known.commit,
+        newly_failing=newly_failing,
+        no_longer_failing=() if is_open else gone,
+        has_tests=failing is not None,
+    )
+
+
+def may_grow(status: SuiteStatus, now: datetime) -> bool:
+    """Return whether more sessions of the commit that decides may follow: jobs may start one after the other."""
+    commit = status.commit
+    if commit is None or commit.is_running:
+        return True
+    ends = [session.finish_date or session.create_date for session in commit.sessions]
+    newest = max(filter(None, ends), default=None)
+    return commit.size < status.usual_size and newest is not None and now - newest < _HOLD
+
+
+def _without(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[TestCase, ...]:
+    """Return the cases of the tests that are not among the others."""
+    keys = {case.key for case in others}
+    return tuple(case for case in cases if case.key not in keys)
+
+
+class StatusPoller(Poller[StatusChange, WatchedStatus]):
+    """The events are the changes of the status of each suite."""
+
+    def __init__(
+        self,
+        api: Api,
+        suites: Iterable[SuiteRef] | str,
+        branch: str | Main,
+        *,
+        interval: float,
+        on_failure: OnFirstFailure,
+        saved: SavedStates | None = None,
+    ) -> None:
+        self._branch = validate_judged_branch(branch)
+        self._source = ApiSource(api)
+        super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
+
+    def restore(self, suite: WatchedSuite[WatchedStatus], saved: Any) -> Pending[StatusChange] | None:
+        """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
+        status = from_json(saved, SavedStatus)
+        suite.state = WatchedStatus(status.known)
+        suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
+        return None if status.event is None else _pending(status.known, status.event)
+
+    async def events(self, suite: WatchedSuite[WatchedStatus], newest: SessionList) -> list[Pending[StatusChange]]:
+        """Return the event of a poll, if the status has changed."""
+        suite.state = state = suite.state or WatchedStatus()
+        known = state.known
+        if known is not None and suite.is_recreated(newest.sessions, known.commit.sessions):
+            known = state.known = None
+        reader = await self._reader(suite.key, newest, known)
+        status = await reader.status(self._branch)
+        commit = status.commit
+        if known is not None and commit is not None and known.commit.branch != commit.branch:
+            known = None  # another main branch
+        grows = may_grow(status, (await reader.newest()).as_of)
+        suite.is_held = known is not None and bool(known.commit.is_failing) and status.is_failing is False and grows
+        # A commit that precedes the known one: that is running again, or was deleted.
+        is_older = known is not None and commit and commit.first.relative_id < known.commit.first.relative_id
+        if commit is None or suite.is_held or is_older:
+            return []
+        is_known = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
+        failing = known.failing if known is not None and is_known else await self._read_tests(suite.key, state, commit)
+        state.known, event = next_status(known, status, commit, failing, may_grow=grows)
+        return [_pending(state.known, event)]
+
+    async def _reader(self, suite: SuiteKey, newest: SessionList, known: KnownStatus | None) -> SuiteReader:
+        """Return a reader that knows the newest sessions.
+
+        If one of the commit that decided the status is missing, they are read once more: one response may lack it.
+        """
+        reader = SuiteReader(self._source, suite)
+        if newest.end == "cut" and len(newest.sessions) < NEWEST:
+            return reader
+        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
+        expected = [] if known is None else [each for each in known.commit.sessions if each.relative_id >= lowest_id]
+        if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
+            newest = merge_lists(newest, await reader.newest())
+        reader.know(newest)
+        return reader
+
+    async def _read_tests(
+        self, suite: SuiteKey, state: WatchedStatus, commit: TestedCommit
+    ) -> tuple[TestCase, ...] | None:
+        """Return the failing tests of a commit; None if they cannot be read. The first two times, fail the poll."""
+        failing: dict[TestKey, TestCase] = {}
+        for session in _red_sessions(commit):
+            try:
+                cases = await self._source.failing_cases(suite, session)
+            except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
+                state.unread[session.id] += 1
+                if state.unread[session.id] >= _MAX_UNREAD:
+                    del state.unread[session.id]
+                    return None
+                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
+                raise BuddyError(message, retryable=True) from None
+            state.unread.pop(session.id, None)
+            failing = {case.key: case for case in cases} | failing
+        return tuple(failing.values())
+
+
+def _red_sessions(commit: TestedCommit) -> list[Session]:
+    return [session for session in commit.counted if session.is_failing]
+
+
+def _pending(known: KnownStatus, event: StatusChange | None) -> Pending[StatusChange]:
+    """Return an event that is saved before it is delivered, so that it is repeated unless it is acknowledged."""
+    return Pending(
+        event,
+        acknowledge=lambda _: to_json(SavedStatus(known)),
+        announce=None if event is None else lambda _: to_json(SavedStatus(known, event)),
+    )

@@ -1,0 +1,252 @@
+"""What the test cases of several sessions say: which tests change often, which are slow, and how two sides differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import pairwise
+
+from attrs import field, frozen
+
+from .._base.validate import validate_int, validate_seconds
+from ..models import FAILING, Session, TestCase, TestedSession, TestKey, TestStatus, sort_key
+
+_SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
+_UNKNOWN_SEVERITY = 1
+
+
+@frozen(kw_only=True)
+class FlakyTest:
+    """A test whose status changes from commit to commit.
+
+    Attributes:
+        key: The group, class and name of the test.
+        changes: How often its status differed from the one before, within the window.
+        failed: The number of commits of the window in which it failed or ended with an error.
+        commits: The number of commits of the window in which it ran.
+        revisions: The commits on which it failed in a session, and passed when that was run again, oldest first. Only
+            `flaky` of a client or a store knows them.
+        statuses: Its statuses in these commits, oldest first.
+    """
+
+    key: TestKey
+    changes: int
+    failed: int
+    commits: int
+    revisions: tuple[str, ...] = ()
+    statuses: tuple[TestStatus, ...] = field(default=(), eq=False, repr=False)
+
+
+@frozen(kw_only=True)
+class FlakyTests:
+    """The flaky tests of a branch, and what they cost.
+
+    Attributes:
+        branch: The branch.
+        sessions: The sessions of its last commits whose test cases were read, oldest first.
+        tests: The tests: most changes first.
+        wasted: The sessions that failed only because of these tests, oldest first.
+        unread: Sessions that are left out, because their test cases were deleted, or not saved.
+    """
+
+    branch: str
+    sessions: Sequence[Session]
+    tests: Sequence[FlakyTest]
+    wasted: Sequence[Session]
+    unread: Sequence[Session] = ()
+
+
+def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, changes: int = 3) -> list[FlakyTest]:
+    """Return the tests whose status changes often, most changes first.
+
+    The defaults are Buddy's definition of a flaky test. Any two different statuses are a change, so one from FAILED to
+    ERROR counts as well. Commits in which a test did not run are ignored: PASSED, skipped, FAILED is one change.
+
+    Args:
+        commits: The test cases of each commit, or of each session, oldest first.
+        window: The number of commits to look at: the last ones of `commits`.
+        changes: The minimum number of changes.
+
+    Raises:
+        ConfigError: `window` or `changes` is not a whole number of at least 1.
+    """
+    validate_int("window", window)
+    validate_int("changes", changes)
+    return sort_flaky(test for test in count_changes(list(commits)[-window:]) if test.changes >= changes)
+
+
+def count_changes(commits: Iterable[Iterable[TestCase]]) -> list[FlakyTest]:
+    """Return how often the status of each test has changed, oldest commit first."""
+    statuses: dict[TestKey, list[TestStatus]] = {}
+    for cases in commits:
+        for key, same_test in _group_by_test(cases).items():
+            statuses.setdefault(key, []).append(_worst(same_test).status)
+    return [
+        FlakyTest(
+            key=key,
+            changes=sum(before != after for before, after in pairwise(history)),
+            failed=sum(status in FAILING for status in history),
+            commits=len(history),
+            statuses=tuple(history),
+        )
+        for key, history in statuses.items()
+    ]
+
+
+def sort_flaky(tests: Iterable[FlakyTest]) -> list[FlakyTest]:
+    """Return the tests, most changes first."""
+    return sorted(tests, key=lambda test: (-test.changes, sort_key(test.key)))
+
+
+def failed_only_by(sessions: Iterable[TestedSession], tests: Container[TestKey]) -> list[Session]:
+    """Return the sessions that failed, and in which no other test than these did."""
+    found: list[Session] = []
+    for each in sessions:
+        failing = [case for case in each.cases if case.is_failing]
+        is_complete = len(failing) >= (each.session.failing_count or 1)
+        if each.session.is_failing and is_complete and all(case.key in tests for case in failing):
+            found.append(each.session)
+    return found
+
+
+@frozen(kw_only=True)
+class SlowTest:
+    """The times of a test in several sessions.
+
+    Attributes:
+        key: The group, class and name of the test.
+        median: The median of its times, in seconds.
+        slowest: The longest of its times, in seconds.
+        sessions: The number of sessions in which it ran and has a time.
+    """
+
+    key: TestKey
+    median: float
+    slowest: float
+    sessions: int
+
+
+def slowest_tests(sessions: Iterable[Iterable[TestCase]], *, threshold: float | None = None) -> list[SlowTest]:
+    """Return the times of all tests, slowest median first. Cases without a time are ignored.
+
+    Args:
+        sessions: The test cases of each session, in any order.
+        threshold: Return only tests whose median is above this number of seconds. Buddy's own threshold is in
+            milliseconds: pass `suite.slow_threshold / 1000`.
+
+    Raises:
+        ConfigError: `threshold` is not a finite number of at least 0.
+    """
+    if threshold is not None:
+        validate_seconds("threshold", threshold, zero_allowed=True)
+    times: dict[TestKey, list[float]] = {}
+    for cases in sessions:
+        for key, same_test in _group_by_test(cases).items():
+            time = _longest(same_test).time
+            if time is not None:
+                times.setdefault(key, []).append(time)
+    tests = [
+        SlowTest(key=key, median=_median(history), slowest=float(max(history)), sessions=len(history))
+        for key, history in times.items()
+    ]
+    slow = [test for test in tests if threshold is None or test.median > threshold]
+    return sorted(slow, key=lambda test: (-test.median, sort_key(test.key)))
+
+
+def _median(times: list[float]) -> float:
+    """Return the median. The `statistics` module would take a noticeable part of the time to import this package."""
+    ordered = sorted(times)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+@frozen(kw_only=True)
+class Comparison:
+    """The difference between the tests of two commits, or of two sessions. Every list is sorted by their keys.
+
+    A test that is skipped did not run, so it can be in `added` or `removed`. Each test that fails in the new commit is
+    either in `newly_failing` or in `still_failing`.
+
+    Attributes:
+        newly_failing: Tests that fail in the new commit and did not fail in the old one, as the new cases. Added tests
+            that fail are here as well as in `added`.
+        fixed: Tests that failed in the old commit and passed in the new one, as the new cases. One that is skipped or
+            missing in the new commit is in `removed`.
+        still_failing: Tests that fail in both, as the new cases.
+        added: Tests that ran only in the new commit, as the new cases.
+        removed: Tests that ran only in the old commit, as the old cases, whether they failed or not.
+        slower: Tests that take at least twice as long as before and at least 0.1 seconds longer, whatever their
+            statuses, as pairs of the old and the new case. Not one without a time in the old or the new commit.
+        old: The sessions of the old commit; empty if they are not known, as for `compare_cases`.
+        new: The sessions of the new commit.
+    """
+
+    newly_failing: list[TestCase]
+    fixed: list[TestCase]
+    still_failing: list[TestCase]
+    added: list[TestCase]
+    removed: list[TestCase]
+    slower: list[tuple[TestCase, TestCase]]
+    old: Sequence[Session] = ()
+    new: Sequence[Session] = ()
+
+    @property
+    def crashed(self) -> list[Session]:
+        """The new sessions that failed, if they list no failing test."""
+        if self.newly_failing or self.still_failing:
+            return []
+        return [session for session in self.new if session.is_failing]
+
+
+def compare_cases(old: Iterable[TestCase], new: Iterable[TestCase]) -> Comparison:
+    """Return the difference between the test cases of two commits, or of two sessions."""
+    old_tests, new_tests = _group_by_test(old), _group_by_test(new)
+    keys = sorted({**old_tests, **new_tests}, key=sort_key)
+    before = {key: _worst(old_tests[key]) for key in keys if key in old_tests}
+    after = {key: _worst(new_tests[key]) for key in keys if key in new_tests}
+    failed = {key for key, case in before.items() if case.is_failing}
+    pairs = [(_longest(old_tests[key]), _longest(new_tests[key])) for key in after if key in before]
+    return Comparison(
+        newly_failing=[case for key, case in after.items() if case.is_failing and key not in failed],
+        fixed=[case for key, case in after.items() if case.status == TestStatus.PASSED and key in failed],
+        still_failing=[case for key, case in after.items() if case.is_failing and key in failed],
+        added=[case for key, case in after.items() if key not in before],
+        removed=[case for key, case in before.items() if key not in after],
+        slower=[pair for pair in pairs if _is_slower(*pair)],
+    )
+
+
+def _is_slower(old: TestCase, new: TestCase) -> bool:
+    if old.time is None or new.time is None:
+        return False
+    # Rounded to microseconds, because 0.15 - 0.05 is less than 0.1.
+    return new.time >= 2 * old.time and round(new.time - old.time, 6) >= 0.1
+
+
+def _group_by_test(cases: Iterable[TestCase]) -> dict[TestKey, list[TestCase]]:
+    """Return the cases of one session that are not skipped, by their keys."""
+    tests: dict[TestKey, list[TestCase]] = {}
+    for case in cases:
+        if case.status != TestStatus.SKIPPED:
+            tests.setdefault(case.key, []).append(case)
+    return tests
+
+
+def _worst(cases: list[TestCase]) -> TestCase:
+    """Return the case with the worst status: ERROR, then FAILED, then any unknown one, then PASSED."""
+    return _highest(cases, lambda case: (_SEVERITY.get(case.status, _UNKNOWN_SEVERITY), case.status, _time(case)))
+
+
+def _longest(cases: list[TestCase]) -> TestCase:
+    """Return the case that took longest."""
+    return _highest(cases, _time)
+
+
+def _highest(cases: list[TestCase], rank: Callable[[TestCase], object]) -> TestCase:
+    """Return the case with the highest rank. The other fields decide between equal ones, and not their order."""
+    if len(cases) == 1:
+        return cases[0]
+    return max(cases, key=lambda case: (rank(case), repr(case)))
+
+
+def _time(case: TestCase) -> float:
+    return -math.inf if case.time is None else case.time

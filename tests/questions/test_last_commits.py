@@ -1,0 +1,223 @@
+"""The tests of the last commits: which sessions are read, from the API and from a database, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buddy_sessions import MAIN, BuddyClient, NoVerdictError, Session, SessionStore, TestStatus
+from buddy_sessions.questions.questions import Questions
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+
+Ask = Callable[[], Awaitable[Questions]]
+all_cases = pytest.mark.parametrize("ask", ["api", "all"], indirect=True)
+
+
+def numbers(sessions: Sequence[Session]) -> list[int]:
+    return [session.relative_id for session in sessions]
+
+
+@pytest.mark.virtual_time
+async def test_sessions_are_read_at_once() -> None:
+    """The time is that of the requests, divided by their concurrency."""
+    fake = FakeBuddy(latency=0.1)
+    suite = fake.add_suite("acme", "shop", "a")
+    for _ in range(40):
+        suite.create(status="SUCCESSFUL", tests_count=200)
+    loop = asyncio.get_running_loop()
+    async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
+        started = loop.time()
+        runs = await buddy.recent_tests(suite.key, last=32)
+        seconds = loop.time() - started
+    assert [len(run.cases) for run in runs] == [200] * 32
+    assert numbers([run.session for run in runs]) == [*range(9, 41)]
+    assert len(fake.requests) == 1 + 32 * 3  # the last request of each session shows that its list has ended
+    assert fake.max_in_flight == 8
+    assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
+
+
+@pytest.mark.parametrize(
+    ("branch", "last", "expected"),
+    [(MAIN, 3, [4, 6, 7]), (MAIN, 99, [1, 3, 4, 6, 7]), ("dev", 1, [5]), ("dev", 2, [2, 5])],
+)
+async def test_last_commits_of_a_branch(
+    branch: Any, last: int, expected: list[int], buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """Running and skipped sessions have no verdict."""
+    for number in range(1, 8):
+        suite.create("dev" if number in {2, 5} else "main", cases=[{"name": "adds"}])
+    suite.create()
+    suite.create("dev", status="SKIPPED")
+    runs = await buddy.recent_tests(suite.key, last=last, branch=branch)
+    assert numbers([run.session for run in runs]) == expected
+
+
+async def test_1000_sessions_are_searched(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """After the newest 100, which say which branch is the main one."""
+    for number in range(1202):
+        suite.create(status="SKIPPED" if number > 1 else "SUCCESSFUL")
+    with pytest.raises(NoVerdictError, match=r"has no finished session of branch 'main' yet$"):
+        await buddy.recent_tests(suite.key)
+    assert len(fake.requests) == 11
+
+
+async def test_deleted_session_is_left_out(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    for _ in range(3):
+        suite.create(cases=[{"name": "adds"}])
+    newest = suite.sessions[0]["id"]
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
+    found = await buddy.flaky(suite.key)
+    assert (numbers(found.sessions), numbers(found.unread)) == ([1, 2], [3])
+    assert numbers([run.session for run in await buddy.recent_tests(suite.key)]) == [1, 2]
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
+    with pytest.raises(NoVerdictError, match=r"^the sessions of acme/shop/unit were deleted meanwhile: try again$"):
+        await buddy.recent_tests(suite.key)
+
+
+class TestFlaky:
+    @all_cases
+    async def test_passed_when_it_was_run_again(self, suite: FakeSuite, ask: Ask) -> None:
+        """`adds`, which the next commit repaired, is not flaky."""
+        for hour, (commit, failing) in enumerate((("a", ""), ("b", "pays"), ("b", ""), ("c", "adds"), ("d", ""))):
+            dates = {"create_date": f"2026-01-01T1{hour}:00:00Z", "finish_date": f"2026-01-01T1{hour}:30:00Z"}
+            cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
+            suite.create(revision=commit * 40, cases=cases, **dates)
+        found = await (await ask()).flaky(suite.key)
+        assert [(test.key.name, test.revisions, test.changes) for test in found.tests] == [("pays", ("b" * 40,), 0)]
+        assert numbers(found.wasted) == [2]
+
+    @pytest.mark.parametrize(("fields", "wasted"), [({}, [2, 4]), ({"failed_count": 2}, [])])
+    async def test_sessions_that_failed_only_because_of_them(
+        self, fields: dict[str, Any], wasted: list[int], buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        """Not one in which another test failed, nor one that crashed, or lists fewer failing tests than it counts."""
+        for failing in ([], ["flaky"], [], ["flaky"], [], ["flaky", "broken"]):
+            names = {name: "FAILED" if name in failing else "PASSED" for name in ("flaky", "broken")}
+            cases = [{"name": name, "status": status} for name, status in names.items()]
+            suite.create(cases=cases, **(fields if failing else {}))
+        suite.create(status="ERROR", cases=[{"name": "broken"}])
+        assert numbers((await buddy.flaky(suite.key)).wasted) == wasted
+
+    async def test_session_that_was_not_saved_is_named(
+        self, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+    ) -> None:
+        async with SessionStore(tmp_path / "sessions.db") as store:
+            suite.create(cases=[{"name": "adds"}])
+            await store.sync(buddy, [suite.key], cases="all").run()
+            suite.create(cases=[{"name": "adds"}])
+            await store.sync(buddy, [suite.key]).run()
+            assert numbers((await store.flaky(suite.key)).unread) == [2]
+
+
+async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:
+    for seconds in (9.0, 2.0, 1.0):
+        suite.create(cases=[{"name": "fast", "time": 0.004}, {"name": "slow", "time": seconds}])
+    suite.create(cases=[{"name": "fast", "time": 0.006}, {"name": "slow", "time": 0, "status": "SKIPPED"}])
+    found = await buddy.slowest(suite.key)
+    assert [(test.key.name, test.median, test.slowest) for test in found] == [("slow", 2, 9), ("fast", 0.004, 0.006)]
+    assert [test.key.name for test in await buddy.slowest(suite.key, threshold=0.5)] == ["slow"]
+    assert [test.key.name for test in await buddy.slowest(suite.key, last=1)] == ["fast"]
+
+
+class TestCompare:
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            ([], ([4], [7])),
+            ([None, 6], ([2], [6])),
+            ([None, "https://app.buddy.works/acme/shop/unit-tests/unit/five"], ([3], [5])),
+            ([None, "f00df00"], ([2], [6])),
+            ([2, 3], ([2], [3])),
+        ],
+        ids=["main branch", "branch", "pull request", "commit", "both"],
+    )
+    @all_cases
+    async def test_default_sessions(
+        self, names: list[Any], expected: tuple[list[int], list[int]], suite: FakeSuite, ask: Ask
+    ) -> None:
+        """The new session is the latest of the main branch, the old one is that before it on its branch."""
+        for number, ref in enumerate(["main", "dev", "PR", "main", "PR", "dev", "main", "dev"], start=1):
+            suite.create(
+                id="five" if number == 5 else str(number) * 8,
+                branch=ref,
+                ref_type="PULL_REQUEST" if ref == "PR" else "BRANCH",
+                status="SUCCESSFUL" if number < 8 else "SKIPPED",
+                revision="f00d" * 10 if number == 6 else str(number) * 40,
+                cases=[{"name": f"t{number}"}],
+            )
+        found = await (await ask()).compare(suite.key, *names)
+        assert (numbers(found.old), numbers(found.new)) == expected
+        sides = [[case.name for case in cases] for cases in (found.removed, found.added)]
+        assert sides == [[f"t{number}" for number in side] for side in expected]
+
+    @all_cases
+    async def test_all_sessions_of_a_commit(self, suite: FakeSuite, ask: Ask) -> None:
+        for number, commit in enumerate("aabbb", start=1):
+            suite.create(cases=[{"name": f"t{number}", "status": "FAILED"}], revision=commit * 40)
+        found = await (await ask()).compare(suite.key)
+        assert (numbers(found.old), numbers(found.new)) == ([2, 1], [5, 4, 3])
+        assert [case.name for case in found.newly_failing] == ["t3", "t4", "t5"]
+        assert [case.name for case in found.removed] == ["t1", "t2"]
+
+    @pytest.mark.parametrize("name", ["latest", "bbbbbbb", "https://ci.example/1"])
+    @all_cases
+    async def test_session_that_was_run_again_is_left_out(self, name: str, suite: FakeSuite, ask: Ask) -> None:
+        suite.create(cases=[{"name": "pays"}])
+        for hour, status in enumerate(("FAILED", "PASSED")):
+            dates = {"create_date": f"2026-01-01T1{hour}:00:00Z", "finish_date": f"2026-01-01T1{hour}:30:00Z"}
+            cases = [{"name": "pays", "status": status}]
+            suite.create(revision="b" * 40, ci_run_url="https://ci.example/1", cases=cases, **dates)
+        found = await (await ask()).compare(suite.key, new=name)
+        assert (numbers(found.old), numbers(found.new), found.newly_failing) == ([1], [3], [])
+
+    @pytest.mark.parametrize(("cases", "crashed"), [([], [2]), ([{"name": "pays", "status": "FAILED"}], [])])
+    async def test_crash(
+        self, cases: list[dict[str, str]], crashed: list[int], buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        suite.create(cases=[{"name": "pays"}])
+        suite.create(status="ERROR", cases=cases)
+        assert numbers((await buddy.compare(suite.key)).crashed) == crashed
+
+    async def test_session_without_an_earlier_one(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        suite.create(cases=[{"name": "pays"}])
+        with pytest.raises(NoVerdictError, match=r"^nothing to compare [0-9a-f]{40} with: no older commit$"):
+            await buddy.compare(suite.key)
+
+
+class TestTests:
+    @all_cases
+    async def test_sessions_of_a_commit(self, suite: FakeSuite, ask: Ask) -> None:
+        """Of `latest`, those that count; unfinished ones are left out if others have finished."""
+        for commit, status in (("1", None), ("1", "IN_PROGRESS"), ("2", None), ("2", None)):
+            suite.create(revision=commit * 40, status=status, cases=[{"name": "adds"}])
+        source = await ask()
+        found = {name: await source.tests(suite.key, name) for name in ("latest", "1111111", 3)}
+        assert {name: numbers([run.session for run in runs]) for name, runs in found.items()} == {
+            "latest": [4, 3],
+            "1111111": [1],
+            3: [3],
+        }
+
+    async def test_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Only tests with the status are requested, and the messages of as many failing tests as are wanted."""
+        failing = [{"name": name, "status": "FAILED", "message": f"{name} failed"} for name in ("pays", "sells")]
+        suite.create(cases=[{"name": "adds"}, *failing, {"name": "sends", "status": "SKIPPED"}])
+        for status, details, has_message in (
+            (None, False, [False] * 4),
+            (TestStatus.SKIPPED, True, [False]),
+            (TestStatus.FAILED, 1, [True, False]),
+        ):
+            fake.requests.clear()
+            (run,) = await buddy.tests(suite.key, status=status, details=details)
+            first, *details_of = [request for request in fake.requests if "/cases" in request.path]
+            assert (first.query.get("status"), len(details_of)) == (status, sum(has_message))
+            assert [case.failure is not None for case in run.cases] == has_message
+
+    async def test_only_session_is_running(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        suite.create()
+        with pytest.raises(NoVerdictError, match=r"^no tests of acme/shop/unit: main: #1 is running$"):
+            await buddy.tests(suite.key)
