@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from rich.text import Text
 
 from buddy_sessions import (
@@ -53,8 +54,8 @@ async def watch_suites(
     source: Source = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
-    name: str = "default",
-    on_failure: Literal["raise", "retry"] = "raise",
+    name: Annotated[str, Parameter(metavar="NAME")] = "default",
+    on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -75,9 +76,7 @@ async def watch_suites(
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         on_failure: retry: a suite that is unknown at the start is treated like one that fails later.
-        status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
-            csv list the tests in the fields "newly_failing" and
-            "no_longer_failing".
+        status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     output_format = printing.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None

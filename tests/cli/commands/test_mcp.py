@@ -20,9 +20,9 @@ from mcp_types import TextContent
 
 from buddy_sessions.cli.commands.mcp import MAX_WAIT
 from buddy_sessions.cli.commands.mcp_server import make_server
-from buddy_sessions.cli.input.keys import KeyDefaults
 from buddy_sessions.cli.input.sources import open_source
-from buddy_sessions.cli.options import Connection
+from buddy_sessions.cli.input.suite_selection import KeyDefaults
+from buddy_sessions.cli.options import Access
 from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import COMMAND, sync_database
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 @asynccontextmanager
 async def connected(db: Path | None = None, *, workspace: str | None = None) -> AsyncIterator[Client]:
     """Connect the SDK's client to a new server."""
-    opening = open_source(db=db, connection=Connection(), messages=Output(stderr=True), max_wait=MAX_WAIT)
+    opening = open_source(db, Access(), Output(stderr=True), max_wait=MAX_WAIT)
     async with opening as source, Client(make_server(source, KeyDefaults(workspace))) as client:
         yield client
 
@@ -457,14 +457,11 @@ def test_process_writes_only_messages_to_stdout(fake: FakeBuddy) -> None:
     assert messages.count("retry 1 of 3") == 1
 
 
-async def test_tools_only_read_and_the_prompt_names_the_session(fake: FakeBuddy) -> None:
+async def test_tools_only_read(fake: FakeBuddy) -> None:
     async with connected() as client:
         tools = (await client.list_tools()).tools
-        prompt = await client.get_prompt("explain_failures", {"suite": SUITE, "session": "#5"})
     assert [tool.name for tool in tools] == TOOLS
     assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
-    assert isinstance(prompt.messages[0].content, TextContent)
-    assert "session #5 of the suite acme/shop/a" in prompt.messages[0].content.text
     assert not fake.requests
 
 

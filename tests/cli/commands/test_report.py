@@ -1,4 +1,4 @@
-"""The command `report`: its page and its digest."""
+"""The command `report`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, sync_database
 from helpers.html_page import HOSTILE, HtmlPage
 
 NOW = datetime.now(UTC)
@@ -258,7 +258,7 @@ class TestSections:
         assert page.count("script") == page.count("input") == 1
         assert not any("open" in attrs for tag, attrs in page.tags if tag == "details")
         fake.suites.popitem()
-        small = render("--suite", *[f"acme/shop/s{number}" for number in range(30)])
+        small = render(*[f"acme/shop/s{number}" for number in range(30)])
         assert small.count("script") == small.count("input") == 0
         assert all("open" in attrs for tag, attrs in small.tags if tag == "details")
 
@@ -366,33 +366,6 @@ def test_exit_code(options: str, code: int, fake: FakeBuddy, suite: FakeSuite, c
     finish(suite, None, hours=1.5, branch="feature")
     sync_database(fake, tmp_path / "x.db")
     assert call("report", "--db", str(tmp_path / "x.db"), *options.split(), "-o", str(tmp_path / "x.html")).code == code
-
-
-def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """A line for the whole, for each cause, for what has recovered, and for what is not judged."""
-    fake.add_suite("acme", "mail", "empty", name="Empty")
-    finish(suite, None, None, hours=9)
-    finish(suite, "order 7 is lost", None, hours=8)
-    fixed = fake.add_suite("acme", "shop", "fixed", name="Fixed")
-    finish(fixed, "lost", hours=3)
-    finish(fixed, None, hours=2)
-    sync_database(fake, tmp_path / "x.db", cases="failed")
-    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl", "--exit-code")
-    assert (code, err) == (1, "")
-    summary, cause, recovered, unknown = rows(out)
-    counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
-    assert {**summary, **counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"} == summary
-    assert [name for name in summary if name not in counts] == ["kind", "text", "written", "new_since", "synced_at"]
-    assert cause["kind"] == "newly red"
-    assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
-    assert cause["messages"] == ["ValueError: order 7 is lost"]
-    assert cause["suites"] == ["acme/shop/MNbyVedg"]
-    assert (cause["also_in"], cause["tests"], cause["is_flaky"], cause["is_since_exact"]) == ([], 1, False, True)
-    (commit,) = cause["commits"]
-    assert commit["author"] == "Ann"
-    assert commit["revision"] == f"0000001{'c' * 33}"
-    assert recovered["text"] == "1 suite recovered: shop Fixed"
-    assert (unknown["text"], unknown["reason"]) == ("1 suite not judged, no session: mail Empty", "no session")
 
 
 def test_database_without_a_suite_is_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
