@@ -53,12 +53,11 @@ def test_jsonl_names_the_change(source: Source, suite: FakeSuite, call: Call) ->
     ("arguments", "expected"),
     [
         ([], (4, 7)),
-        (["6"], (2, 6)),
         ([f"{URL}/five"], (3, 5)),
         (["f00df00"], (2, 6)),
         (["2", "3"], (2, 3)),
     ],
-    ids=["main branch", "branch", "pull request", "commit", "both"],
+    ids=["main branch", "pull request", "commit", "both"],
 )
 def test_default_sessions(arguments: list[str], expected: tuple[int, int], fake: FakeBuddy, call: Call) -> None:
     """The new session is the latest of the main branch, the old one is that before it on its branch."""

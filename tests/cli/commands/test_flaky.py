@@ -191,7 +191,3 @@ class TestQuarantine:
         (entry,) = parse_quarantine(call("flaky", SUITE, "--format", "quarantine", "--limit", "1").out)
         assert entry.pattern == "tests/cart/test_total.py > CartTest > alternates"
         assert entry.until - datetime.now(UTC).date() in {timedelta(days=14), timedelta(days=13)}
-
-    def test_nothing_is_flaky(self, suite: FakeSuite, call: Call) -> None:
-        add_runs(suite, adds="PP")
-        assert call("flaky", SUITE, "--format", "quarantine") == (0, "", "")

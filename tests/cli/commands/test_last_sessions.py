@@ -11,7 +11,6 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, rows
 
 SUITE = "acme/shop/a"
-COMMANDS = ("flaky", "slowest")
 
 
 @pytest.fixture
@@ -51,43 +50,35 @@ def test_case_that_no_url_can_name_has_no_message(fields: dict[str, str | None],
     assert (code, [(row["name"], row["failure"]) for row in rows(out)], err) == (0, [("adds", None)], "")
 
 
-class TestLongSuite:
-    """Two finished sessions, then 1,200 that are skipped."""
-
-    @pytest.fixture(autouse=True)
-    def suite(self, fake: FakeBuddy) -> None:
-        suite = fake.add_suite("acme", "shop", "a")
-        for number in range(1202):
-            suite.create(status="SKIPPED" if number > 1 else "SUCCESSFUL", cases=[{"name": "adds"}])
-
-    def test_1000_sessions_are_searched(self, fake: FakeBuddy, call: Call) -> None:
-        """After the newest 100, which say which branch is the main one."""
-        code, _, err = call("flaky", SUITE)
-        assert (code, len(fake.requests)) == (5, 11)
-        assert err == f"error: {SUITE} has no finished session of branch 'main' yet\n"
+def test_1000_sessions_are_searched(fake: FakeBuddy, call: Call) -> None:
+    """After the newest 100, which say which branch is the main one."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in range(1202):
+        suite.create(status="SKIPPED" if number > 1 else "SUCCESSFUL", cases=[{"name": "adds"}])
+    code, _, err = call("flaky", SUITE)
+    assert (code, len(fake.requests)) == (5, 11)
+    assert err == f"error: {SUITE} has no finished session of branch 'main' yet\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-class TestEachCommand:
-    @pytest.mark.usefixtures("suite")
-    def test_ten_commits_of_the_main_branch_by_default(self, command: str, call: Call) -> None:
-        for arguments, branch, sessions in (
-            ([], "branch main", "10 sessions, #17 to #30"),
-            (["--last", "1"], "branch main", "1 session, #30"),
-            (["--last", "99"], "branch main", "20 sessions, #2 to #30"),
-            (["--last", "2", "--branch", "dev"], "branch dev", "2 sessions, #25 to #28"),
-        ):
-            code, out, err = call(command, SUITE, "--format", "table", *arguments)
-            assert (code, f" in {sessions}\n" in out) == (0, True)
-            assert out.splitlines()[0] == f"{SUITE}, {branch}"
-            assert not err or err.startswith("for the other ")
+def test_ten_commits_of_the_main_branch_by_default(suite: FakeSuite, call: Call) -> None:
+    for arguments, branch, sessions in (
+        ([], "branch main", "10 sessions, #17 to #30"),
+        (["--last", "99"], "branch main", "20 sessions, #2 to #30"),
+        (["--last", "2", "--branch", "dev"], "branch dev", "2 sessions, #25 to #28"),
+    ):
+        code, out, err = call("slowest", SUITE, "--format", "table", *arguments)
+        assert (code, f" in {sessions}\n" in out) == (0, True)
+        assert out.splitlines()[0] == f"{SUITE}, {branch}"
+        assert err.startswith("for the other ")
 
-    def test_deleted_session_is_left_out(self, command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        newest = suite.sessions[1]["id"]
-        fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
-        code, out, _ = call(command, SUITE, "--last", "3", "--format", "table", "--limit", "999")
-        assert (code, " in 2 sessions, #27 to #29" in out) == (0, True)
-        fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
-        code, out, err = call(command, SUITE, "--last", "3")
-        assert (code, out) == (5, "")
-        assert err == f"error: the sessions of {SUITE} were deleted meanwhile: try again\n"
+
+@pytest.mark.parametrize("command", ["flaky", "slowest"])
+def test_deleted_session_is_left_out(command: str, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    newest = suite.sessions[1]["id"]
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
+    code, out, _ = call(command, SUITE, "--last", "3", "--format", "table", "--limit", "999")
+    assert (code, " in 2 sessions, #27 to #29" in out) == (0, True)
+    fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
+    code, out, err = call(command, SUITE, "--last", "3")
+    assert (code, out) == (5, "")
+    assert err == f"error: the sessions of {SUITE} were deleted meanwhile: try again\n"

@@ -97,7 +97,7 @@ def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [160, 120, 80, 40, 20])
+@pytest.mark.parametrize("width", [160, 80, 20])
 def test_each_page_of_a_table_has_the_same_widths(
     width: int, suite: FakeSuite, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
