@@ -13,7 +13,7 @@ from ..errors import ExitCode
 from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
-from ..options import Access, After, Branch, Json, Keys, OutFile, RowFormat, Source
+from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
 from ..render.console import Output
 from ..render.progress import HarvestProgress
 from ..render.rows import choose_file_format, open_output
@@ -24,7 +24,6 @@ async def harvest_suites(
     *key: Keys,
     source: Source = None,
     branch: Branch = None,
-    after: After = None,
     since: Since = None,
     out: OutFile = None,
     output_format: RowFormat = None,
@@ -50,7 +49,6 @@ async def harvest_suites(
             buddy.harvest(
                 selection.suites(buddy),
                 branch=branch,
-                after=after,
                 since=since,
                 on_failure="collect",
             ) as harvest,

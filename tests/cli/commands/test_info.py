@@ -42,5 +42,7 @@ def test_table_ends_with_the_size(call: Call, database: Path, monkeypatch: pytes
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert f"3 suites, 272 sessions, {database.stat().st_size / 1e6:.1f} MB" in lines
-    assert any(line.startswith(A) and "249 #1 to #250" in line and line.endswith("1 missing, 1 deleted") for line in lines)
+    assert any(
+        line.startswith(A) and "249 #1 to #250" in line and line.endswith("1 missing, 1 deleted") for line in lines
+    )
     assert any(line.startswith(X) and "missing since" in line for line in lines)

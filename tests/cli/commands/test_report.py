@@ -126,12 +126,6 @@ class TestCauses:
         finish(suite, "lost", hours=1, **fields)
         assert text in section(render(cases=cases), "Broke since")
 
-    def test_messages_that_were_not_read_are_counted(self, render: Render, suite: FakeSuite) -> None:
-        """A sync reads those of 100 tests."""
-        finish(suite, None, hours=2)
-        finish(suite, *["lost"] * 103, hours=1)
-        assert "and 95 more; 3 messages not read" in section(render(), "Broke since")
-
     def test_place_is_one_of_its_project(self, render: Render, fake: FakeBuddy) -> None:
         """A message that says nothing is grouped by the line of the failure. Another project has another such line."""
         for project in ("mail", "shop"):
@@ -144,39 +138,48 @@ class TestCauses:
         found = section(render(), "Broke since")
         assert "2 suites, 1 cause 2 suites A ValueError: late ValueError: lost ValueError: no price and 1 more" in found
 
-    def test_author_on_github(self, render: Render, suite: FakeSuite) -> None:
-        """Buddy does not know the author there, so the page of the commit is linked."""
-        finish(suite, None, hours=2)
-        revision = "beef" * 10
-        finish(suite, "lost", hours=1, created_by=None, ci_run_url=RUN, revision=revision)
-        page = render()
-        assert "1 h ago beefbee, author on GitHub" in section(page, "Broke since")
-        assert page.values("href").count(f"https://github.com/acme/shop/commit/{revision}") == 1
 
-    def test_red_since_the_beginning(self, render: Render, suite: FakeSuite) -> None:
-        for hours in (90, 80):
-            finish(suite, "lost", hours=hours)
-        assert "shop Backend >3 d by Ann 0000000" in section(render(), "Red for longer")
+HISTORIES: dict[str, tuple[list[Any], str, str]] = {
+    "red since the beginning": (
+        [(["lost"], hours, {}) for hours in (90, 80)],
+        "Red for longer",
+        "shop Backend >3 d by Ann 0000000",
+    ),
+    "age is that of the first red session of a commit": (
+        [([None], 200, {"revision": "a" * 40}), *(([None], hours, {"revision": "b" * 40}) for hours in (100, 76))]
+        + [(["lost"], hours, {"revision": "b" * 40}) for hours in (40, 16)],
+        "Red for longer",
+        "shop Backend 40 h by Ann",
+    ),
+    "recovered": (
+        [([None], 90, {}), (["lost"], 60, {}), ([None], 1, {})],
+        "Recovered",
+        "Recovered 1 shop Backend ✓ 1 h",
+    ),
+    "author that only GitHub knows": (
+        [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": RUN, "revision": "beef" * 10})],
+        "Broke since",
+        "1 h ago beefbee, author on GitHub",
+    ),
+    "messages that were not read, because a sync reads those of 100 tests": (
+        [([None], 2, {}), (["lost"] * 103, 1, {})],
+        "Broke since",
+        "and 95 more; 3 messages not read",
+    ),
+}
 
-    def test_age_is_that_of_the_first_red_session(self, render: Render, suite: FakeSuite) -> None:
-        """A nightly run on an unchanged commit turns it red: the commit is old, the news is not."""
-        finish(suite, None, hours=200, revision="a" * 40)
-        for hours in (100, 76):
-            finish(suite, None, hours=hours, revision="b" * 40)
-        for hours in (40, 16):
-            finish(suite, "lost", hours=hours, revision="b" * 40)
-        assert "shop Backend 40 h by Ann" in section(render(), "Red for longer")
+
+@pytest.mark.parametrize(("sessions", "title", "text"), HISTORIES.values(), ids=HISTORIES)
+def test_history_of_one_suite(sessions: Any, title: str, text: str, render: Render, suite: FakeSuite) -> None:
+    for messages, hours, fields in sessions:
+        finish(suite, *messages, hours=hours, **fields)
+    page = render()
+    assert text in section(page, title)
+    commit = f"https://github.com/acme/shop/commit/{'beef' * 10}"
+    assert (commit in page.values("href")) == ("author on GitHub" in text)
 
 
 class TestSections:
-    def test_recovered(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, None, hours=90)
-        finish(suite, "lost", hours=60)
-        finish(suite, None, hours=1)
-        page = render()
-        assert section(page, "Recovered") == "Recovered 1 shop Backend ✓ 1 h"
-        assert page.text.startswith("All 1 suite green The suite is green On their main branch. Synced")
-
     def test_flaky_tests_need_all_cases(self, render: Render, suite: FakeSuite) -> None:
         for hours in range(9, 0, -1):
             finish(suite, "slow" if hours % 2 == 0 else None, hours=hours)
