@@ -240,13 +240,11 @@ async def _decide(
 ) -> tuple[Result, ExitCode, BuddyError | None]:
     """Return what to print, the exit code, and the error because of which there is no verdict."""
     try:
-        judgement, problem = await _judge(source, judged, options, waiting)
+        judgement = await _judge(source, judged, options, waiting)
     except ConfigError:
         raise
     except BuddyError as error:
         return no_verdict_result(judged.suite, error_text(error), about=judged.name), exit_code_of(error), error
-    if judgement is None:
-        return no_verdict_result(judged.suite, problem, about=judged.name), ExitCode.NO_VERDICT, None
     result = gate_result(judgement, about=judged.name)
     if judgement.passes is not None:
         return result, ExitCode.DONE if judgement.passes else ExitCode.RED, None
@@ -254,12 +252,10 @@ async def _decide(
     return result, ExitCode.NOT_FINISHED if is_unfinished else ExitCode.NO_VERDICT, None
 
 
-async def _judge(
-    source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting
-) -> tuple[Judgement | None, str]:
-    """Return the verdict once the sessions have finished or one of them has decided; or why nothing was judged."""
+async def _judge(source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting) -> Judgement:
+    """Return the verdict once the sessions have finished or one of them has decided."""
     if not judged.awaited or not isinstance(source, BuddyClient):
-        return await source.judge(judged.suite, judged.name, **options), ""
+        return await source.judge(judged.suite, judged.name, **options)
     loop = asyncio.get_running_loop()
     end, red, attempts = loop.time() + waiting.longest(options["outcome"]), 0, _ATTEMPTS
     while True:
@@ -268,9 +264,9 @@ async def _judge(
         try:
             judgement = await source.judge(judged.suite, judged.name, **options)
         except NoVerdictError:
-            if not late:
-                raise
-            return None, late
+            if late:
+                raise NoVerdictError(late) from None
+            raise
         except StatusError:  # the token and the suite are right, because the wait could read them
             attempts -= 1
             if late or not attempts:
@@ -279,10 +275,10 @@ async def _judge(
             continue
         known = max(len(sessions), len(judgement.sessions))  # green ones before `after` are judged, too
         if late and known < waiting.count and judgement.passes:
-            return evolve(judgement, passes=None, reasons=[Reason("no session", late)]), ""
+            return evolve(judgement, passes=None, reasons=[Reason("no session", late)])
         is_complete = len(sessions) >= waiting.count and all(session.is_finished for session in sessions)
         if late or is_complete or judgement.passes is False:
-            return judgement, ""
+            return judgement
         red = sum(session.is_failing for session in sessions)
 
 

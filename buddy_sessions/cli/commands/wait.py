@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from buddy_sessions import BuddyClient, NoVerdictError, SuiteKey, WaitTimeoutError
+from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
-from buddy_sessions.analysis.branches import suggest_branches
 
 from ..errors import ExitCode
-from ..input.sources import find_suite
+from ..input.sources import check_branch, find_suite
 from ..input.times import Duration
 from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
 from ..render.rows import named_format
@@ -81,18 +80,9 @@ async def wait_for_sessions(
         except WaitTimeoutError as error:
             if error.__cause__ is not None or len(error.sessions) >= count:
                 raise
-            raise await _nothing_appeared(buddy, suite, branch, error) from error
+            failure = NoVerdictError(str(error))
+            if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
+                failure.add_note(hint)
+            raise failure from error
     show_sessions(sessions, chosen, suite, branch=branch)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
-
-
-async def _nothing_appeared(
-    buddy: BuddyClient, suite: SuiteKey, branch: str | None, error: WaitTimeoutError
-) -> NoVerdictError:
-    """Return the error for too few sessions. It names the branches that there are, if there is none of this branch."""
-    failure = NoVerdictError(str(error))
-    if branch is not None and not error.sessions:
-        newest = await buddy.sessions(suite, max_sessions=100).collect()
-        if hint := suggest_branches(branch, suite, newest):
-            failure.add_note(hint)
-    return failure

@@ -140,8 +140,9 @@ def _parts(change: Change | StatusChange) -> tuple[Session, Session | None, dict
     """Return the session of a change, the one before, and the tests that are named, by the name of their field."""
     if not isinstance(change, StatusChange):
         return change.session, change.previous, {}
+    previous = None if change.previous is None else change.previous.session
     tests = {"newly_failing": change.newly_failing, "no_longer_failing": change.no_longer_failing}
-    return change.commit.session, change.previous and change.previous.session, tests
+    return change.commit.session, previous, {**tests}
 
 
 def _print_line(output: Output, change: Change | StatusChange) -> None:
