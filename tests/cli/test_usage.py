@@ -114,13 +114,19 @@ COMMANDS_WITH_DB = (
     *("export", "prune --keep 1d", "info", "report -o x.html", "mcp"),
 )
 CASES |= {
-    f"{line.split()[0]} with {what} as database": (f"{line} --db {name}", message)
-    for what, name, message in (
-        ("a folder", "folder.csv", "'folder.csv' "),
-        ("another file", "names.csv", "is not a SQLite file, and was not changed: choose another path"),
-        ("a database of another program", "other.db", "was written by another program, or by buddy_sessions before"),
+    f"{line.split()[0]} with another file as database": (
+        f"{line} --db names.csv",
+        "is not a SQLite file, and was not changed: choose another path",
     )
     for line in COMMANDS_WITH_DB
+}
+CASES |= {
+    f"{name} with {file} as database": (f"{name} {A} --db {file}", message)
+    for name in ("status", "sync")
+    for file, message in (
+        ("folder.csv", "'folder.csv' "),
+        ("other.db", "was written by another program, or by buddy_sessions before"),
+    )
 }
 
 

@@ -1,4 +1,4 @@
-"""The command `sync`: what is read, what it prints, and what a failure leaves in the database."""
+"""The commands `sync` and `prune`: what is read, what it prints, and what a failure leaves in the database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
 
@@ -144,3 +145,26 @@ def test_sync_and_prune_wait_for_another_one(call: Call, path: Path, writer: sql
         assert result.code == 0, result.err
         writer.execute("BEGIN EXCLUSIVE")
     assert query(path, COUNTS) == [("a", 250)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "counts"),
+    [
+        ("prune --keep 5d", r"Deleted 5 old sessions from .*\.db, which has \d\.\d MB now\n", (5, 5)),
+        (f"sync {A} --keep 1w --cases failed", "1 suite, 0 new or changed sessions, ", (7, 7)),
+    ],
+    ids=["prune", "sync --keep"],
+)
+def test_old_sessions_are_deleted(
+    arguments: str, message: str, counts: tuple[int, int], call: Call, suite: FakeSuite, path: Path
+) -> None:
+    """Of ten sessions with a failed test case each: one a day, the newest one just now."""
+    for age in range(10, 0, -1):
+        created = datetime.now(UTC) - timedelta(days=age - 1, minutes=age)
+        suite.create(cases=[{"name": "test", "status": "FAILED"}], create_date=created.isoformat())
+    call("sync", A, "--db", str(path), "--cases", "failed")
+    code, out, err = call(*arguments.split(), "--db", str(path))
+    assert (code, out) == (0, "")
+    assert re.match(message, err)
+    saved = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM cases)"
+    assert query(path, saved) == [counts]
