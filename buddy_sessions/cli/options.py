@@ -110,8 +110,8 @@ ReadFile: TypeAlias = Annotated[
     Path | None,
     FILE,
     Parameter(
-        help='Read from this SQLite file, and send no request. "sync --cases failed" saves the tests that failed, '
-        '"--cases all" all.'
+        help='Read from this SQLite file, and send no request. "sync --cases failed" saves failing tests in it, "sync '
+        '--cases all" all tests.'
     ),
 ]
 Wait: TypeAlias = Annotated[

@@ -61,7 +61,7 @@ async def report(
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
         max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
-        exit_code: End with exit code 1 if a suite is red or stale.
+        exit_code: Exit with 1 if a suite is red or stale.
         max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
             left out, and the page says so.
     """

@@ -83,7 +83,7 @@ async def show_status(
         why: Print the first cause of each red suite, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
-        exit_code: End with exit code 1 if a suite is red or stale.
+        exit_code: Exit with 1 if a suite is red or stale.
         max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
     chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
