@@ -148,12 +148,3 @@ def test_table_for_80_columns(call: Call) -> None:
         "",
         SUMMARY,
     ]
-
-
-def test_equal_sessions_have_only_a_summary(fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    for _ in range(2):
-        suite.create(cases=[{"name": "same"}, {"name": "odd", "status": "PAUSED"}])
-    assert call("compare", "acme/shop/b", "1", "2") == (0, "", "")
-    lines = call("compare", "acme/shop/b", "1", "2", "--format", "table").out.splitlines()
-    assert lines[4:] == ["", "0 newly failing, 0 fixed, 0 still failing, 0 added, 0 removed, 0 slower"]

@@ -14,7 +14,7 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call
-from helpers.stores import execute, query
+from helpers.stores import query
 
 A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
 
@@ -87,10 +87,14 @@ class TestCases:
         assert call(*arguments).err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
 
 
-def test_full_check_reports_and_repairs_damage(call: Call, path: Path, finished: dict[str, FakeSuite]) -> None:
+def test_full_check_reports_and_repairs_damage(
+    call: Call, fake: FakeBuddy, path: Path, finished: dict[str, FakeSuite]
+) -> None:
+    hidden = Fault.filtered(lambda session: session["relative_id"] in {70, 71})
+    fake.on_request = lambda _: fake.inject(hidden)
     assert call("sync", A, B, "--db", str(path)).code == 0
-    suite = "(SELECT number FROM suite_rows WHERE suite_id = 'a')"
-    execute(path, f"DELETE FROM session_rows WHERE suite = {suite} AND relative_id IN (70, 71)")
+    fake.on_request = None
+    assert query(path, COUNTS) == [("a", 248), ("b", 3)]
     code, _, err = call("sync", A, B, "--db", str(path), "--full")
     assert (code, err.count("the full check has")) == (0, 1)
     assert f"{A}: the full check has corrected 2 sessions" in err
