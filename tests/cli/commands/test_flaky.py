@@ -1,4 +1,4 @@
-"""The command `flaky`. How it reads sessions is in test_suite_reader.py.
+"""The command `flaky`. How it reads sessions is in test_slowest.py.
 
 Which tests are flaky, and which ones conflict, is in tests/analysis.
 """
