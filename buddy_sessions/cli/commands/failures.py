@@ -64,12 +64,10 @@ async def list_failures(
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
     """
     _, name = parse_session(question.access.defaults, key, session)
-    chosen, is_saved = choose_format(output_format, json=json), question.db is not None
+    chosen = choose_format(output_format, json=json)
     if group and chosen in {"junit", "github", "pytest", "files"}:
         raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
-    count = question.limit
-    if count is None and (not is_saved or chosen == "table"):
-        count = DETAILS.get("markdown" if group else chosen)
+    count = question.limit or DETAILS.get("markdown" if group else chosen)
     details: bool | int = chosen not in {"pytest", "files"} and (True if count is None else count)
     async with ask(key, question) as (source, suite, messages):
         judgement = await source.judge(
@@ -77,7 +75,7 @@ async def list_failures(
         )
     result = failures_result(suite, judgement, by_cause=group and chosen != "markdown")
     shown = judgement.tests[:count] if details else []
-    if is_saved and (unread := sum(not test.case.has_details for test in shown)):
+    if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     for crashed in result.crashed if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(crash_text(crashed))
