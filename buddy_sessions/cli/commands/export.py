@@ -84,7 +84,7 @@ async def export_sessions(
                     writer.write(rows)
                     count += len(rows)
                     show(format_count(count, noun))
-            if branch and suites and not count:
+            if branch and not count:
                 messages.print_warning(suggest_branches(branch, suites[0], await store.sessions(suites[0])))
             elif cases and not count:
                 messages.print_warning(f"no test cases are saved in {db}: sync with --cases failed, or --cases all")
