@@ -164,12 +164,6 @@ class TestMarkdown:
         ]
         assert f"\n\n```text\n{TRACEBACK.expandtabs()}\n```\n\n</details>\n" in out
 
-    @pytest.mark.usefixtures("suite")
-    @pytest.mark.parametrize(("session", "mark"), [("2", "❌ "), ("3", "✅ "), ("4", "")])
-    def test_only_a_finished_session_has_a_mark(self, session: str, mark: str, call: Call) -> None:
-        title = call("failures", SUITE, session, "--format", "markdown").out.splitlines()[2]
-        assert re.match(f"## {mark}[0-9]", title)
-
     def test_messages_of_200_tests_are_read(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(205)])

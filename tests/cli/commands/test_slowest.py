@@ -39,19 +39,6 @@ def test_jsonl_has_the_times_slowest_median_first(call: Call) -> None:
 
 
 @pytest.mark.usefixtures("timed")
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("--limit 2", ["slow", "medium"]),
-        ("--last 1", ["fast"]),
-    ],
-)
-def test_options_select_tests(arguments: str, expected: list[str], call: Call) -> None:
-    code, out, err = call("slowest", SUITE, *arguments.split())
-    assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
-
-
-@pytest.mark.usefixtures("timed")
 def test_table_for_80_columns(call: Call) -> None:
     code, out, err = call("slowest", SUITE, "--format", "table")
     assert (code, err) == (0, "")
