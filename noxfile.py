@@ -22,8 +22,9 @@ nox.options.download_python = "never"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
-EXTRAS = ["cli", "mcp", "parquet", "report", "speed"]
-"""The extras that the tests need."""
+EXTRAS = (needs for name, needs in PROJECT["project"]["optional-dependencies"].items() if name != "all")
+REQUIREMENTS = [*PROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS)]
+"""All of the package, with its extras."""
 PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
 """Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""
 LONG_TESTS = [
@@ -61,7 +62,7 @@ def install_wheel(session: nox.Session, *options: str) -> None:
     session.install("hatchling")
     session.run("hatchling", "build", "-t", "wheel", "-d", str(folder), silent=True)
     (wheel,) = folder.glob("*.whl")
-    session.install(*options, f"{wheel}[{','.join(EXTRAS)}]", *groups("test"))
+    session.install(*options, f"{wheel}[all]", *groups("test"))
     wheel.unlink()
 
 
@@ -120,9 +121,7 @@ def tests_all(session: nox.Session) -> None:
 @nox.session(venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """Run all tests with the oldest releases that the package allows."""
-    extras = PROJECT["project"]["optional-dependencies"]
-    direct = chain(PROJECT["project"]["dependencies"], *(extras[name] for name in EXTRAS))
-    install_wheel(session, "--resolution=lowest-direct", *direct)
+    install_wheel(session, "--resolution=lowest-direct", *REQUIREMENTS)
     run_python(session, "-m", "pytest", *PARALLEL, *session.posargs)
 
 
@@ -184,7 +183,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types with two checkers, and the public signatures with a third."""
-    session.install(f".[{','.join(EXTRAS)}]", *groups("types"))
+    session.install(".[all]", *groups("types"))
     session.run("mypy")
     session.run("pyright")
     session.run("ty", "check", "--error-on-warning", "tests/typing")
@@ -253,8 +252,7 @@ def audit(session: nox.Session) -> None:
     session.install(*groups("audit"))
     folder = Path(session.create_tmp()).resolve()
     requirements, report = folder / "requirements.txt", folder / "audit.json"
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    requirements.write_text("\n".join(chain(PROJECT["project"]["dependencies"], *extras)), encoding="utf-8")
+    requirements.write_text("\n".join(REQUIREMENTS), encoding="utf-8")
     report.unlink(missing_ok=True)
     # It exits with 1 if it finds a vulnerability, but also without a network.
     session.run(

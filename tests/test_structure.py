@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -135,3 +136,9 @@ def test_every_module_has_a_docstring() -> None:
 def test_catalogue_entry_has_the_version() -> None:
     entry = json.loads((Path(__file__).parents[1] / ".github/server.json").read_text(encoding="utf-8"))
     assert {entry["version"], entry["packages"][0]["version"]} == {buddy_sessions.__version__}
+
+
+def test_extra_all_has_every_extra() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert extras.pop("all") == [f"buddy_sessions[{','.join(sorted(extras))}]"]

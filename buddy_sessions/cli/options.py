@@ -14,21 +14,14 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
 
-from .input.keys import CONNECTION, KeyDefaults
 from .input.paths import FILE, read_text
-from .input.suite_selection import SuiteFile
-from .input.times import Duration, Since
+from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
+from .input.times import Duration
 from .render.console import Output
 from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
 from .render.rows import choose_format
 
 Key: TypeAlias = Annotated[
-    str,
-    Parameter(
-        name="SUITE", help="WORKSPACE/PROJECT/SUITE_ID, or the URL of a suite. With -w and -p, SUITE_ID is enough."
-    ),
-]
-KeyOrSession: TypeAlias = Annotated[
     str,
     Parameter(
         name="SUITE",
@@ -43,26 +36,16 @@ SessionName: TypeAlias = Annotated[
         "of a CI run.",
     ),
 ]
+_MANY = "WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it"
 Keys: TypeAlias = Annotated[
     str,
-    Parameter(
-        name="SUITE",
-        help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it. With -w and "
-        "-p, SUITE_ID is enough, or nothing for the project.",
-    ),
+    Parameter(name="SUITE", help=f"{_MANY}. With -w and -p, SUITE_ID is enough, or nothing for the project."),
 ]
-SavedKeys: TypeAlias = Annotated[
-    str,
-    Parameter(
-        name="SUITE",
-        help="WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it (default: "
-        "all suites in the database).",
-    ),
-]
-
+SavedKeys: TypeAlias = Annotated[str, Parameter(name="SUITE", help=f"{_MANY} (default: all suites in the database).")]
 
 Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 """An option without a value."""
+Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
@@ -78,7 +61,7 @@ Source: TypeAlias = Annotated[
         accepts_keys=False,
         allow_leading_hyphen=True,  # the value - is stdin
         metavar="FILE",
-        help="File with more suites, one per line; - for stdin. Blank lines and lines that begin with # are ignored.",
+        help="File with more suites, one per line; - for stdin. Lines that begin with # are ignored.",
     ),
 ]
 
@@ -94,40 +77,71 @@ def _read_branch(_: Any, tokens: Sequence[Token]) -> str:
     return tokens[0].value
 
 
-BRANCH = Parameter(validator=_check_branch)
-Branch: TypeAlias = Annotated[str | None, BRANCH, Parameter(help="Only sessions of this branch.")]
+_BRANCH = Parameter(validator=_check_branch, metavar="BRANCH")
+Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,
-    BRANCH,
+    _BRANCH,
     Parameter(
         converter=_read_branch,
-        metavar="BRANCH",
         show_choices=False,
         show_default=False,
         help="Branch to look at (default: the main branch).",
     ),
 ]
+Revision: TypeAlias = Annotated[
+    str | None, Parameter(metavar="COMMIT", help="The commit: 7 or more digits of its hash.")
+]
+RunUrl: TypeAlias = Annotated[
+    str | None, Parameter(metavar="URL", help="The CI run: the ci_run_url of its sessions. A re-run has the same one.")
+]
+After: TypeAlias = Annotated[
+    NonNegativeInt | None, Parameter(metavar="RELATIVE_ID", help="Only sessions with a higher relative_id.")
+]
+Jobs: TypeAlias = Annotated[
+    Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
+]
+Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two requests (default: 10s).")]
 Last: TypeAlias = Annotated[
-    PositiveInt, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
+    Count, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
 ]
 SavedFile: TypeAlias = Annotated[Path, FILE, Parameter(help="SQLite file, as written by sync.")]
-OUT = Parameter(
-    name=("--out", "-o"),
-    metavar="FILE",
-    help="File to write: .jsonl, .csv (see --format) or .parquet. An existing file is replaced only at the end, if all "
-    "suites were read.",
+ReadFile: TypeAlias = Annotated[
+    Path | None,
+    FILE,
+    Parameter(
+        help='Read from this SQLite file, and send no request. "sync --cases failed" saves failing tests in it, "sync '
+        '--cases all" all tests.'
+    ),
+]
+Wait: TypeAlias = Annotated[
+    Duration, Parameter(help="How long to wait for another process that writes the file, such as 10m.")
+]
+OutFile: TypeAlias = Annotated[
+    Path | None,
+    FILE,
+    Parameter(
+        name=("--out", "-o"),
+        help="File to write: .jsonl, .csv or .parquet. An existing file is replaced only at the end, if all suites "
+        "were read.",
+    ),
+]
+FORMAT = Parameter(name="--format", metavar="FORMAT")
+_CSV = "In csv, text that looks like a formula gets an apostrophe."
+ROWS = Parameter(
+    name="--format",
+    metavar="FORMAT",
+    help=f"Output format (default: table on a terminal, otherwise jsonl). {_CSV}",
 )
 RowFormat: TypeAlias = Annotated[
-    Literal["jsonl", "csv"] | None,
-    Parameter(
-        help="Output format (default: jsonl). In csv, an apostrophe is put before text that looks like a formula."
-    ),
+    Literal["jsonl", "csv"] | None, FORMAT, Parameter(help=f"Output format (default: jsonl). {_CSV}")
 ]
 Json: TypeAlias = Annotated[bool, Parameter(show_default=False, help="The same as --format jsonl.")]
 MaxBytes: TypeAlias = Annotated[
     int,
     Parameter(
         validator=Number(gte=MIN_BYTES),
+        metavar="BYTES",
         help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
     ),
 ]
@@ -151,9 +165,7 @@ class Verbosity:
 class Printing:
     """How data is printed."""
 
-    format: Literal["table", "jsonl", "csv"] | None = None
-    """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
-    that looks like a formula."""
+    format: Annotated[Literal["table", "jsonl", "csv"] | None, ROWS] = None
     json: Json = False
 
     def choose(self) -> str:
@@ -166,9 +178,7 @@ class Printing:
 class TestPrinting:
     """How tests are printed."""
 
-    format: Literal["table", "jsonl", "csv", "markdown"] | None = None
-    """Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
-    that looks like a formula; markdown is for a comment or a job summary."""
+    format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None
     json: Json = False
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES
 
@@ -177,38 +187,18 @@ class TestPrinting:
         return choose_format(self.format, json=self.json)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class StatusPrinting(TestPrinting):
-    """How the status of suites is printed."""
-
-    max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000))] = 4_000
-    """Maximum size of markdown: suites are left out. The default fits in a message of a chat."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class ReadOptions:
-    """Which sessions of which suites a command reads."""
-
-    source: Source = None
-    after: NonNegativeInt | None = None
-    """Only sessions with a higher relative_id, in every suite."""
-    since: Since = None
-    concurrency: PositiveInt = 8
-    """Maximum number of requests at once."""
-
-
 @Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class Connection:
     """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
 
-    region: str | None = None
+    region: Annotated[str | None, Parameter(metavar="REGION")] = None
     """US, EU or AS (default: from BUDDY_REGION or BUDDY_API_URL)."""
-    base_url: str | None = None
+    base_url: Annotated[str | None, Parameter(metavar="URL")] = None
     """URL of the API on premises: https://buddy.example.com/api."""
-    attempts: PositiveInt = 4
+    concurrency: Count = 8
+    """Maximum number of requests at once."""
+    attempts: Count = 4
     """Attempts for a request that fails, with the first one."""
     max_wait: Duration | None = None
     """Longest wait of a request for the rate limit (default: 5m; of mcp: 30s)."""
@@ -216,16 +206,14 @@ class Connection:
     """Log each request to stderr."""
 
     @asynccontextmanager
-    async def open_client(
-        self, messages: Output, *, max_concurrency: int = 8, max_wait: float = 300.0
-    ) -> AsyncIterator[BuddyClient]:
+    async def open_client(self, messages: Output, *, max_wait: float = 300.0) -> AsyncIterator[BuddyClient]:
         """Open a client, and print its log to `messages`."""
         with messages.show_logs(debug=self.verbose):
             async with BuddyClient.from_env(
                 region=self.region,
                 base_url=self.base_url,
                 max_attempts=self.attempts,
-                max_concurrency=max_concurrency,
+                max_concurrency=self.concurrency,
                 max_wait=max_wait if self.max_wait is None else self.max_wait,
                 trust_env=True,
             ) as buddy:
@@ -248,8 +236,7 @@ class Question:
     """The options of each command that asks about the tests of a suite."""
 
     branch: JudgedBranch = MAIN
-    limit: PositiveInt | None = None
-    """Maximum number of tests or commits (default: 20, of cases 50, in a table and in markdown; otherwise all)."""
-    db: Annotated[Path | None, FILE] = None
-    """Read from this SQLite file, written by "sync --cases all" (for history: "failed"), and send no request."""
+    limit: Count | None = None
+    """Maximum number of tests or commits (default: 20 or 50 in a table and in markdown, otherwise all)."""
+    db: ReadFile = None
     access: Access = Access()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -42,34 +43,32 @@ def test_each_command_has_help_with_examples(command: str, call: Call) -> None:
     assert out.startswith(f"Usage: buddy-sessions {command}")
     assert f"buddy-sessions {command}" in out.partition(" \u2022 ")[2]
     assert max(map(len, out.splitlines())) <= 80
+    assert not re.findall(r"--\S+ (?:STR|INT|CHOICE|FLOAT|PATH|TIMEDELTA|DATETIME)\b", out)
 
 
 def test_page_of_the_site_has_the_help_of_every_command() -> None:
-    page = subprocess.check_output([sys.executable, ROOT / ".github" / "site" / "help.py"], encoding="utf-8")
+    page = runpy.run_path(str(ROOT / ".github" / "site" / "help.py"))["help_page"]()
     assert re.findall(r"^## (\w+)$", page, re.MULTILINE)[: len(COMMANDS)] == COMMANDS
-    assert not re.findall(r"`--\S+ (?:FLOAT|TIMEDELTA|DATETIME)`", page)
 
 
 def test_version(call: Call) -> None:
     assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_completion_is_a_script_that_no_start_up_file_runs(
-    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert call("--install-completion", "--shell", shell).code == 0
+    assert call("--install-completion", "--shell", "bash").code == 0
     (script,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert "branch" in script.read_text()
-    if shell == "bash" and shutil.which("bash"):
-        commands = f"""
-            source {script}
-            COMP_WORDS=(buddy-sessions list KEY --br) COMP_CWORD=3
-            _buddy_sessions
-            echo "${{COMPREPLY[@]}}"
-        """
-        assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=120) == "--branch\n"
+    commands = f"""
+        source {script}
+        COMP_WORDS=(buddy-sessions list KEY --br) COMP_CWORD=3
+        _buddy_sessions
+        echo "${{COMPREPLY[@]}}"
+    """
+    assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=120) == "--branch\n"
 
 
 NOT_INSTALLED = """

@@ -26,7 +26,7 @@ FAILURES = {
 
 @pytest.mark.usefixtures("suites")
 @pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("command", [*SINGLE, "harvest", "watch"])
+@pytest.mark.parametrize("command", ["list", "cases", "wait", "harvest", "watch"])
 def test_failure_has_its_exit_code_and_one_line(
     command: str, failure: str, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

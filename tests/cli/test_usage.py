@@ -49,8 +49,7 @@ CASES = {
     "empty baseline": (f"gate {A} --baseline ''", "the name of the branch is empty"),
     "empty branch": (f"flaky {A} --branch ''", "the name of the branch is empty: leave out --branch"),
     "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
-    "limit and all": (f"list {A} --limit 3 --all", "--limit"),
-    "negative relative_id": (f"harvest {A} --after -1", "--after"),
+    "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5", "'5' is less than an hour: write 24h, 90d or 12w"),
     "time to keep": (f"prune {' '.join(DB)} --keep 2026-01-31", "'2026-01-31' is not a duration"),
     "prune of a missing database": ("prune --db none.db --keep 90d", "'none.db' not found"),
@@ -60,7 +59,6 @@ CASES = {
         "nothing to wait for: pass --revision, --run-url, --branch or --after",
     ),
     "duration": (f"wait {A} --after 1 --timeout 30x", "--timeout: '30x' is not a duration: write 30s, 5m, 2h or 90d"),
-    "live without a pause": ("serve --live 0", "--live"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "report of doctor in another format": (
         f"doctor {A} --report x.txt",
@@ -73,7 +71,6 @@ CASES = {
     "verdict that is a folder": (f"gate {A} --write markdown=folder.csv", "'folder.csv' is a folder"),
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
     "begin of an attempt": (f"gate {A} --after yesterday", "--after: 'yesterday' is not a time: write 24h, 7d or 2w"),
-    "format of another command": (f"flaky {A} --format junit", "--format"),
     **{
         f"{share} of the tests": (
             f"gate {A} --min-tests={share}",
@@ -85,22 +82,20 @@ CASES = {
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "tiny markdown": (f"failures {A} --format markdown --max-bytes 15999", "--max-bytes"),
     "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
-    "two formats of tests": (f"failures {A} --json --format junit", "--json"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "--format jsonl contradicts --out x.csv: leave"),
     "ending and --json": (f"export {' '.join(DB)} --out x.csv --json", "--json contradicts --out x.csv: leave out"),
-    "attempts": (f"harvest {A} --attempts 0", "--attempts"),
+    "no attempt": (f"harvest {A} --attempts 0", "--attempts"),
     "interval": (f"watch {A} --interval 0", "error: --interval must be a number of seconds above 0"),
-    "port": ("serve --port 65536", "--port"),
-    "empty suite with sessions": ("serve --empty --sessions 3", "--empty and --sessions exclude each other: use one"),
     "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
+    "report without a page": ("report --db sessions.db", "error: --out FILE is missing (see --help)"),
     "report of a missing database": ("report --db none.db -o x.html", "'none.db' not found: create it with"),
     "unsaved suites": (
         "export --db sessions.db acme/shop/none acme/none",
         "acme/none, acme/shop/none not found in 'sessions.db': run buddy-sessions sync acme/none acme/shop/none --db",
     ),
-    "unsaved suite of a report": ("report --db sessions.db --suite a/b -o x.html", "a/b not found in 'sessions.db'"),
+    "unsaved suite of a report": ("report a/b --db sessions.db -o x.html", "a/b not found in 'sessions.db'"),
     "file in a missing folder": (f"harvest {A} --out none/x.csv", "none' not found: create it, or choose another path"),
     "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
     "file that is the input": ("harvest --from names.csv --out names.csv", "'names.csv' is the input file: choose"),
@@ -114,19 +109,24 @@ CASES = {
     "page in a folder without files": (f"report {' '.join(DB)} -o /proc/x", "cannot write '/proc/x'"),
     "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "'sessions.db' is the input file"),
 }
-CASES |= {f"{name} without a limit": (f"{name} {A} --limit 0", "--limit") for name in ("list", "failures", "flaky")}
 COMMANDS_WITH_DB = (
     *(f"{command} {A}" for command in ("status", "failures", "flaky", "slowest", "compare", "sync", "watch")),
     *("export", "prune --keep 1d", "info", "report -o x.html", "mcp"),
 )
 CASES |= {
-    f"{line.split()[0]} with {what} as database": (f"{line} --db {name}", message)
-    for what, name, message in (
-        ("a folder", "folder.csv", "'folder.csv' "),
-        ("another file", "names.csv", "is not a SQLite file, and was not changed: choose another path"),
-        ("a database of another program", "other.db", "was written by another program, or by buddy_sessions before"),
+    f"{line.split()[0]} with another file as database": (
+        f"{line} --db names.csv",
+        "is not a SQLite file, and was not changed: choose another path",
     )
     for line in COMMANDS_WITH_DB
+}
+CASES |= {
+    f"{name} with {file} as database": (f"{name} {A} --db {file}", message)
+    for name in ("status", "sync")
+    for file, message in (
+        ("folder.csv", "'folder.csv' "),
+        ("other.db", "was written by another program, or by buddy_sessions before"),
+    )
 }
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from buddy_sessions import SuiteKey, TestedSession, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 
 from ..input.sources import ask, parse_session
-from ..options import Json, KeyOrSession, Question, SessionName
+from ..options import ROWS, Json, Key, Question, SessionName
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
@@ -21,13 +23,13 @@ _TABLE_LIMIT = 50
 
 
 async def list_cases(
-    key: KeyOrSession,
+    key: Key,
     session: SessionName = None,
     /,
     *,
-    status: Literal["passed", "failed", "error", "skipped"] | None = None,
+    status: Annotated[Literal["passed", "failed", "error", "skipped"] | None, Parameter(metavar="STATUS")] = None,
     question: Question = Question(),
-    format: Literal["table", "jsonl", "csv", "junit"] | None = None,  # noqa: A002 - the name of the option
+    output_format: Annotated[Literal["table", "jsonl", "csv", "junit"] | None, ROWS] = None,
     json: Json = False,
 ) -> None:
     """Print all tests of a commit, a CI run or a session, in the order of the API.
@@ -42,16 +44,14 @@ async def list_cases(
 
     Args:
         status: Only tests with this status.
-        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML. In csv, an apostrophe
-            is put before text that looks like a formula.
     """
     _, name = parse_session(question.access.defaults, key, session)
-    output_format, wanted = choose_format(format, json=json), None if status is None else TestStatus(status.upper())
-    count = _TABLE_LIMIT if question.limit is None and output_format == "table" else question.limit
-    details = output_format != "table" and (True if count is None else count)
+    chosen, wanted = choose_format(output_format, json=json), None if status is None else TestStatus(status.upper())
+    count = _TABLE_LIMIT if question.limit is None and chosen == "table" else question.limit
+    details = chosen != "table" and (True if count is None else count)
     async with ask(key, question) as (source, suite, messages):
         found = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    show(cases_result(suite, found, status=wanted), output_format, messages, limit=count)
+    show(cases_result(suite, found, status=wanted), chosen, messages, limit=count)
 
 
 def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: TestStatus | None) -> Result:

@@ -15,7 +15,7 @@ from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
 from ..input.sources import ask, parse_session, parse_session_of
-from ..options import Flag, Key, Question, TestPrinting
+from ..options import Flag, Key, Question, SessionName, TestPrinting
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.styled import outcome_text
@@ -25,8 +25,10 @@ _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
 async def compare_sessions(
     key: Key,
-    old: Annotated[str | None, Parameter(show_default=False)] = None,
-    new: Annotated[str | None, Parameter(show_default=False)] = None,
+    old: Annotated[
+        SessionName, Parameter(help="As NEW (default: the commit before NEW on its branch). A single one is NEW.")
+    ] = None,
+    new: SessionName = None,
     /,
     *,
     exit_code: Flag = False,
@@ -45,8 +47,6 @@ async def compare_sessions(
     - buddy-sessions compare acme/storefront/MNbyVedg 381 382 --db sessions.db
 
     Args:
-        old: The old session or commit, as NEW (default: the commit before NEW on its branch). A single one is NEW.
-        new: latest (the default), relative_id or ID of a session, its URL, a commit, or the URL of a CI run.
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
     output_format = printing.choose()
@@ -56,8 +56,14 @@ async def compare_sessions(
     async with ask(key, question) as (source, suite, messages):
         found = await source.compare(suite, old_name, new_name, branch=question.branch)
     result = compare_result(suite, found)
-    limit, max_bytes = question.limit, printing.max_bytes
-    show(result, output_format, messages, limit=limit, max_bytes=max_bytes, is_gate=exit_code)
+    show(
+        result,
+        output_format,
+        messages,
+        limit=question.limit,
+        max_bytes=printing.max_bytes,
+        is_gate=exit_code,
+    )
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 

@@ -21,7 +21,7 @@ from ..doctor.probe import Probe
 from ..doctor.report import make_report, to_json, to_markdown
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
-from ..options import Access
+from ..options import FORMAT, Access
 from ..render.result import Column, Item, Result, Section
 from ..render.rows import choose_format
 from ..render.show import show
@@ -38,7 +38,7 @@ async def doctor(
     /,
     *,
     report: Annotated[Path | None, FILE] = None,
-    format: Literal["table", "jsonl"] | None = None,  # noqa: A002 - the name of the option
+    format: Annotated[Literal["table", "jsonl"] | None, FORMAT] = None,  # noqa: A002 - the name of the option
     access: Access = Access(),
 ) -> ExitCode:
     """Check whether Buddy's API is as this package expects. Run this first; it only reads, with at most 15 requests.

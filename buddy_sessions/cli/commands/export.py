@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -23,10 +22,10 @@ from buddy_sessions._export.session_rows import (
 )
 from buddy_sessions.analysis.branches import suggest_branches
 
-from ..input.keys import KeyDefaults, select_keys
 from ..input.paths import find_database
+from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
-from ..options import OUT, Branch, Flag, Json, RowFormat, SavedFile, SavedKeys, Verbosity
+from ..options import Branch, Flag, Json, OutFile, RowFormat, SavedFile, SavedKeys, Verbosity
 from ..render.rows import choose_file_format, open_output
 
 
@@ -35,11 +34,11 @@ async def export_sessions(
     db: SavedFile,
     branch: Branch = None,
     since: Since = None,
-    format: RowFormat = None,  # noqa: A002 - the name of the option
+    output_format: RowFormat = None,
     json: Json = False,
-    out: Annotated[Path | None, OUT] = None,
+    out: OutFile = None,
     cases: Flag = False,
-    changes_after: Annotated[NonNegativeInt | None, Parameter(show_default=False)] = None,
+    changes_after: Annotated[NonNegativeInt | None, Parameter(metavar="POSITION")] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
@@ -60,22 +59,20 @@ async def export_sessions(
         cases: Write the saved test cases of these sessions instead, without what was uploaded (data).
         changes_after: Write the changes after this position: 0 for all, then the one of the last line.
     """
-    output_format = choose_file_format(format, json=json, out=out) or "jsonl"
+    chosen = choose_file_format(output_format, json=json, out=out) or "jsonl"
     targets = [defaults.parse_group(text) for text in key]
-    if changes_after is not None and (output_format != "jsonl" or targets or branch or since or cases):
+    if changes_after is not None and (chosen != "jsonl" or targets or branch or since or cases):
         raise ConfigError(
             "--changes-after writes JSON lines of the whole database: leave out SUITE, --branch, --since "
             "and other formats"
         )
-    find_database(db)
-    messages = verbosity.open()
-    count = 0
+    messages, count = verbosity.open(), 0
     columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")
     with (
-        open_output(output_format, out, columns, source=str(db)) as writer,
+        open_output(chosen, out, columns, source=str(db)) as writer,
         messages.progress(enabled=out is not None) as show,
     ):
-        async with SessionStore(db) as store:
+        async with SessionStore(find_database(db)) as store:
             if changes_after is not None:
                 await _write_changes(store, writer, changes_after)
                 return
@@ -87,7 +84,7 @@ async def export_sessions(
                     writer.write(rows)
                     count += len(rows)
                     show(format_count(count, noun))
-            if branch and suites and not count:
+            if branch and not count:
                 messages.print_warning(suggest_branches(branch, suites[0], await store.sessions(suites[0])))
             elif cases and not count:
                 messages.print_warning(f"no test cases are saved in {db}: sync with --cases failed, or --cases all")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts.types import PositiveInt
+from cyclopts import Parameter
 
-from buddy_sessions import MAIN, ConfigError, Session, SuiteKey
+from buddy_sessions import ConfigError, Session, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite_names
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.baseline import crash_text
 
 from ..errors import ExitCode, name_options
-from ..input.paths import FILE
-from ..input.sources import open_suite, parse_session
-from ..options import BRANCH, Access, Flag, Json, KeyOrSession, MaxBytes, SessionName
+from ..input.sources import ask, parse_session
+from ..options import ROWS, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Item, Result, Section
 from ..render.rows import choose_format
@@ -32,23 +30,27 @@ _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "te
 
 
 async def list_failures(
-    key: KeyOrSession,
+    key: Key,
     session: SessionName = None,
     /,
     *,
-    branch: Annotated[str | None, BRANCH] = None,
     group: Flag = False,
-    limit: PositiveInt | None = None,
-    format: Literal["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"] | None = None,  # noqa: A002 - the name of the option
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"] | None,
+        ROWS,
+        Parameter(
+            help=f"{ROWS.help} github annotates the files of a checkout. files and pytest print what to run again: the "
+            "failing files, or node IDs of pytest; run these where the tests ran, because they look for the files."
+        ),
+    ] = None,
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
-    db: Annotated[Path | None, FILE] = None,
-    access: Access = Access(),
+    question: Question = Question(),
 ) -> ExitCode:
     r"""Print the failing tests of a session, a commit or a CI run, with their messages.
 
-    The message of each failing test costs a request, unless it is read from a database. "buddy-sessions gate" says
-    which failures are new.
+    Without --db, the message of each failing test costs a request. In markdown and with --group, all tests are printed,
+    and --limit is the number of these messages (default: 200). "gate" says which failures are new.
 
     For example:
 
@@ -59,37 +61,26 @@ async def list_failures(
     - buddy-sessions failures acme/storefront/MNbyVedg --format pytest | xargs -r -d '\n' pytest
 
     Args:
-        branch: Branch of the latest session (default: the main branch).
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
-        limit: Maximum number of tests (default: 50 in a table, otherwise all). In markdown and with --group, all tests
-            are printed, and this is the maximum number of messages that are read (default: 200).
-        format: Output format (default: table on a terminal, otherwise jsonl). junit is JUnit XML; markdown is for a
-            comment or a job summary; github annotates the files of a checkout. files and pytest print what to run
-            again, one on each line: the failing files, or node IDs of pytest. Run these where the tests ran, because
-            they look for the files. In csv, an apostrophe is put before text that looks like a formula.
-        db: Read from this SQLite file, written by "sync --cases failed", and send no request.
     """
-    target, name = parse_session(access.defaults, key, session)
-    output_format = choose_format(format, json=json)
-    if group and output_format in {"junit", "github", "pytest", "files"}:
-        raise ConfigError(f"--group contradicts --format {output_format}: leave out one of them")
-    messages = access.verbosity.open()
-    count = limit
-    if count is None and (db is None or output_format == "table"):
-        count = DETAILS.get("markdown" if group else output_format)
-    details: bool | int = output_format not in {"pytest", "files"} and (True if count is None else count)
-    async with open_suite(target, db=db, connection=access.connection, messages=messages) as (source, suite):
+    _, name = parse_session(question.access.defaults, key, session)
+    chosen = choose_format(output_format, json=json)
+    if group and chosen in {"junit", "github", "pytest", "files"}:
+        raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
+    count = question.limit or DETAILS.get("markdown" if group else chosen)
+    details: bool | int = chosen not in {"pytest", "files"} and (True if count is None else count)
+    async with ask(key, question) as (source, suite, messages):
         judgement = await source.judge(
-            suite, name, branch=MAIN if branch is None else branch, baseline=None, min_tests=0.0, details=details
+            suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
-    result = failures_result(suite, judgement, by_cause=group and output_format != "markdown")
+    result = failures_result(suite, judgement, by_cause=group and chosen != "markdown")
     shown = judgement.tests[:count] if details else []
-    if db is not None and (unread := sum(not test.case.has_details for test in shown)):
+    if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
-    for crashed in result.crashed if output_format in {"jsonl", "csv"} else ():  # other formats say it
+    for crashed in result.crashed if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(crash_text(crashed))
-    limit = None if group or output_format == "markdown" else count
-    show(result, output_format, messages, limit=limit, max_bytes=max_bytes)
+    limit = None if group or chosen == "markdown" else count
+    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts.types import PositiveInt
+from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, SuiteKey
 from buddy_sessions._base.figures import format_count, format_duration
@@ -15,7 +15,7 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..input.sources import ask
 from ..input.times import Age
-from ..options import Json, Key, Last, MaxBytes, Question
+from ..options import ROWS, Count, Json, Key, Last, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, write_text
@@ -32,10 +32,14 @@ async def list_flaky_tests(
     key: Key,
     /,
     *,
-    changes: PositiveInt = 3,
+    changes: Count = 3,
     last: Last = LAST,
     question: Question = Question(),
-    format: Literal["table", "jsonl", "csv", "markdown", "quarantine"] | None = None,  # noqa: A002 - the name of the option
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv", "markdown", "quarantine"] | None,
+        ROWS,
+        Parameter(help=f'{ROWS.help} quarantine prints entries for the file of "gate --quarantine".'),
+    ] = None,
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     until: Age | None = None,
@@ -54,22 +58,19 @@ async def list_flaky_tests(
 
     Args:
         changes: Minimum number of changes of the status.
-        format: Output format (default: table on a terminal, otherwise jsonl). In csv, an apostrophe is put before text
-            that looks like a formula; markdown is for a comment or a job summary; quarantine prints entries for the
-            file of "gate --quarantine".
         until: How long the entries of a quarantine are valid, such as 14d or 2w (default: 14d).
     """
-    output_format = choose_format(format, json=json)
-    if until is not None and output_format != "quarantine":
+    chosen = choose_format(output_format, json=json)
+    if until is not None and chosen != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
     async with ask(key, question) as (source, suite, messages):
         found = await source.flaky(suite, branch=question.branch, last=last, changes=changes)
-    if output_format == "quarantine":
+    if chosen == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
         write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[: question.limit]]))
     else:
         result = flaky_result(suite, found)
-        show(result, output_format, messages, limit=question.limit, max_bytes=max_bytes)
+        show(result, chosen, messages, limit=question.limit, max_bytes=max_bytes)
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:

@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal
 
 from attrs import evolve, frozen
 from cyclopts import Group, Parameter, Token
-from cyclopts.types import PositiveInt
 
 from buddy_sessions import (
     MAIN,
     BuddyClient,
     BuddyError,
     ConfigError,
-    Main,
     NoVerdictError,
     Session,
     StatusError,
@@ -29,13 +27,26 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions.analysis import Judgement, Reason
+from buddy_sessions.questions.named_sessions import LATEST
 
 from ..errors import ExitCode, error_text, exit_code_of
-from ..input.outcome_words import TestsOutcome, parse_outcome
 from ..input.paths import FILE, read_text
-from ..input.sources import Answers, open_suite, parse_session
+from ..input.sources import Answers, ask, parse_session
 from ..input.times import Duration, parse_since
-from ..options import BRANCH, Access, Flag, KeyOrSession, MaxBytes, SessionName
+from ..options import (
+    FORMAT,
+    Count,
+    Flag,
+    Interval,
+    Jobs,
+    JudgedBranch,
+    Key,
+    MaxBytes,
+    Question,
+    Revision,
+    RunUrl,
+    SessionName,
+)
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Result
 from ..render.show import Destination, show
@@ -45,7 +56,33 @@ from .failures import DETAILS
 _TIMEOUT = 1800.0  # seconds
 _AFTER_TESTS = 60.0  # seconds in which sessions must exist and have finished if the tests have ended
 _ATTEMPTS = 3  # to judge sessions that were awaited
+_TABLE_LIMIT = 50
 _SHORTEST = 1.0  # seconds that a wait after a known failure has at least
+
+
+_OUTCOMES: dict[str, str] = {
+    "success": "success successful succeeded pass passed ok 0",
+    "failure": "failure failed fail error errored unstable broken timedout partiallysucceeded succeededwithissues",
+    "cancelled": "cancelled canceled cancel aborted terminated",
+    "skipped": "skipped notbuilt notrun manual",
+}
+"""The words of GitHub, GitLab, CircleCI, Jenkins, Azure, Bitbucket, Travis and Buddy, without case and separators."""
+
+
+def _parse_outcome(text: str) -> str:
+    """Return how the tests ended: a word, or an exit code. Raises ConfigError for an empty or an unknown word."""
+    word = re.sub(r"[\s_-]", "", text.lower())
+    if not word:
+        raise ConfigError(
+            "--outcome is empty: pass how the tests ended; of GitHub, steps.ID.outcome with the id of their step, or "
+            "needs.JOB.result"
+        )
+    for outcome, words in _OUTCOMES.items():
+        if word in words.split():
+            return outcome
+    if word.isdecimal():
+        return "failure"
+    raise ConfigError(f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}")
 
 
 def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
@@ -62,40 +99,35 @@ def _convert_write(_: Any, tokens: Sequence[Token]) -> tuple[Destination, ...]:
 class Rules:
     """What fails."""
 
-    outcome: str | None = None
-    """How the tests ended, of all jobs together: an exit code, or a word of your CI, such as success or failed. It
-    knows whether all tests ran. A cancelled or skipped run has no verdict."""
-    baseline: Annotated[str | None, BRANCH] = None
-    """Branch to compare with (default: the main branch): a failure is new if the test failed in none of its last
-    commits."""
-    last: PositiveInt = 10
-    """Number of these commits. With more, fewer good changes are blocked by flaky tests, and more regressions get
+    outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
+    """How the tests ended, of all jobs together: an exit code, or a word of your CI, such as success or failed. A
+    cancelled or skipped run has no verdict."""
+    baseline: Annotated[
+        JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
+    ] = MAIN
+    last: Count = 10
+    """Number of its commits. With more, fewer good changes are blocked by flaky tests, and more regressions get
     through."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
-    min_tests: str = "90%"
+    min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
     """Share of the fewest tests of these commits that must have run; 0 switches it off. With --outcome success, it is
     not checked."""
     after: Annotated[
-        int | datetime | None, Parameter(converter=_convert_after, metavar="NUMBER|TIME", accepts_keys=False)
+        int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
     """When this attempt of the CI run began, such as 2026-01-31T08:30Z, or the highest relative_id before it. What was
     red or unfinished before was run again, and is not judged."""
 
-    def read_outcome(self) -> TestsOutcome | None:
-        """Return how the tests ended; None if that is not known."""
-        return None if self.outcome is None else parse_outcome(self.outcome)
-
-    def read(self, branch: str | Main, details: bool | int) -> dict[str, Any]:
-        """Return the arguments of `judge`, but for the outcome."""
+    def read(self) -> dict[str, Any]:
+        """Return the arguments of `judge` that these options are."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", self.min_tests)
         share = float(match[1] or 0) / 100 if match is not None else 2.0
         if share > 1:
             raise ConfigError(f"--min-tests must be a share such as 90%, or 0, not {self.min_tests!r}")
         return {
-            "branch": branch,
-            "details": details,
-            "baseline": MAIN if self.baseline is None else self.baseline,
+            "outcome": None if self.outcome is None else _parse_outcome(self.outcome),
+            "baseline": self.baseline,
             "last": self.last,
             "quarantine": [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine))),
             "min_tests": share,
@@ -108,22 +140,17 @@ class Rules:
 class Waiting:
     """How long to wait for the sessions of a CI run or a commit."""
 
-    count: PositiveInt = 1
-    """Number of sessions to wait for, such as one for each job of a matrix."""
+    count: Jobs = 1
     timeout: Duration | None = None
-    """Time until all must have finished (default: 30m, or a minute with --outcome, because the tests have ended). With
-    --outcome, they must exist within a minute."""
-    interval: Duration = 10.0
-    """Time between two requests (default: 10s)."""
+    """Time until all must have finished (default: 30m, or a minute with --outcome). With --outcome, they must exist
+    within a minute."""
+    interval: Interval = 10.0
     no_fail_fast: Flag = False
     """Wait for all sessions, also if a new failure in one of them has decided."""
 
     def longest(self, outcome: object) -> float:
         """Return the seconds until all must have finished, if the tests ended like this."""
         return self.timeout or (_TIMEOUT if outcome is None else _AFTER_TESTS)
-
-
-WRITE = Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False)
 
 
 @frozen
@@ -136,21 +163,27 @@ class _Judged:
 
 
 async def gate(
-    key: KeyOrSession,
+    key: Key,
     session: SessionName = None,
     /,
     *,
-    run_url: str | None = None,
-    revision: str | None = None,
-    branch: Annotated[str | None, BRANCH] = None,
+    run_url: RunUrl = None,
+    revision: Revision = None,
     rules: Rules = Rules(),
     waiting: Waiting = Waiting(),
-    format: Literal["table", "markdown", "jsonl", "junit", "github"] = "table",  # noqa: A002 - the name of the option
-    write: Annotated[tuple[Destination, ...], WRITE] = (),
-    limit: PositiveInt = 50,
+    output_format: Annotated[
+        Literal["table", "markdown", "jsonl", "junit", "github"],
+        FORMAT,
+        Parameter(
+            help="Output format. github annotates the files of a checkout. In jsonl, each line is a failing test."
+        ),
+    ] = "table",
+    write: Annotated[
+        tuple[Destination, ...],
+        Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False),
+    ] = (),
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
-    db: Annotated[Path | None, FILE] = None,
-    access: Access = Access(),
+    question: Question = Question(),
 ) -> ExitCode:
     """Judge the tests of a change: may it be merged? Exit with 0 if no failure is new, and with 1 if one is.
 
@@ -166,38 +199,34 @@ async def gate(
     - buddy-sessions gate acme/storefront/MNbyVedg 383
 
     Args:
-        run_url: The CI run: the ci_run_url of its sessions.
-        revision: The commit: 7 or more digits of its hash.
-        branch: Branch of the latest session, if nothing else is named (default: the main branch).
-        format: Output format. junit is JUnit XML; markdown is for a comment or a job summary; github annotates the
-            files of a checkout. In jsonl, each line is a failing test.
         write: Another format and its file, such as markdown=summary.md; - is stdout. Can be repeated.
-        limit: Maximum number of tests in a table.
-        db: Read from this SQLite file, written by "sync --cases failed", and send no request.
     """
-    target, name = parse_session(access.defaults, key, session)
+    target, name = parse_session(question.access.defaults, key, session)
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
-    if len(awaited) > (name == "latest"):
+    if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    name = next(iter(awaited.values()), name)
-    formats = {format, *(each.format for each in write)}
-    details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
-    options, outcome = rules.read(MAIN if branch is None else branch, details), rules.read_outcome()
-    messages = access.verbosity.open()
-    if outcome in {"cancelled", "skipped"}:
+    name, options = next(iter(awaited.values()), name), rules.read()
+    if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
+        messages = question.access.verbosity.open()
         suite = target if isinstance(target, SuiteKey) else None
         result = no_verdict_result(suite, f"the tests were {outcome}", about=name)
         code, failure = ExitCode.NO_VERDICT, None
     else:
-        async with open_suite(target, db=db, connection=access.connection, messages=messages) as (source, suite):
-            if awaited and db is None and not messages.is_terminal:
+        formats = {output_format, *(each.format for each in write)}
+        options |= {
+            "branch": question.branch,
+            "details": max(DETAILS.get(each, DETAILS["markdown"]) for each in formats),
+        }
+        async with ask(key, question) as (source, suite, messages):
+            judged = _Judged(suite, name, awaited if isinstance(source, BuddyClient) else {})
+            if judged.awaited and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(waiting.longest(outcome))} for {name} in {suite}")
-            judged = _Judged(suite, name, {} if db is not None else awaited)
-            result, code, failure = await _decide(source, judged, {**options, "outcome": outcome}, waiting)
-    if format != "table":  # which says it, too
+            result, code, failure = await _decide(source, judged, options, waiting)
+    if output_format != "table":  # which says it, too
         for text in (result.title, *result.problems):
             messages.print_note(text)
-    show(result, format, messages, limit=limit if format == "table" else None, max_bytes=max_bytes)
+    limit = (question.limit or _TABLE_LIMIT) if output_format == "table" else None
+    show(result, output_format, messages, limit=limit, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
@@ -210,13 +239,11 @@ async def _decide(
 ) -> tuple[Result, ExitCode, BuddyError | None]:
     """Return what to print, the exit code, and the error because of which there is no verdict."""
     try:
-        judgement, problem = await _judge(source, judged, options, waiting)
+        judgement = await _judge(source, judged, options, waiting)
     except ConfigError:
         raise
     except BuddyError as error:
         return no_verdict_result(judged.suite, error_text(error), about=judged.name), exit_code_of(error), error
-    if judgement is None:
-        return no_verdict_result(judged.suite, problem, about=judged.name), ExitCode.NO_VERDICT, None
     result = gate_result(judgement, about=judged.name)
     if judgement.passes is not None:
         return result, ExitCode.DONE if judgement.passes else ExitCode.RED, None
@@ -224,12 +251,10 @@ async def _decide(
     return result, ExitCode.NOT_FINISHED if is_unfinished else ExitCode.NO_VERDICT, None
 
 
-async def _judge(
-    source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting
-) -> tuple[Judgement | None, str]:
-    """Return the verdict once the sessions have finished or one of them has decided; or why nothing was judged."""
+async def _judge(source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting) -> Judgement:
+    """Return the verdict once the sessions have finished or one of them has decided."""
     if not judged.awaited or not isinstance(source, BuddyClient):
-        return await source.judge(judged.suite, judged.name, **options), ""
+        return await source.judge(judged.suite, judged.name, **options)
     loop = asyncio.get_running_loop()
     end, red, attempts = loop.time() + waiting.longest(options["outcome"]), 0, _ATTEMPTS
     while True:
@@ -238,9 +263,9 @@ async def _judge(
         try:
             judgement = await source.judge(judged.suite, judged.name, **options)
         except NoVerdictError:
-            if not late:
-                raise
-            return None, late
+            if late:
+                raise NoVerdictError(late) from None
+            raise
         except StatusError:  # the token and the suite are right, because the wait could read them
             attempts -= 1
             if late or not attempts:
@@ -249,10 +274,10 @@ async def _judge(
             continue
         known = max(len(sessions), len(judgement.sessions))  # green ones before `after` are judged, too
         if late and known < waiting.count and judgement.passes:
-            return evolve(judgement, passes=None, reasons=[Reason("no session", late)]), ""
+            return evolve(judgement, passes=None, reasons=[Reason("no session", late)])
         is_complete = len(sessions) >= waiting.count and all(session.is_finished for session in sessions)
         if late or is_complete or judgement.passes is False:
-            return judgement, ""
+            return judgement
         red = sum(session.is_failing for session in sessions)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 from buddy_sessions import SuiteKey
 from buddy_sessions._base.figures import format_count
@@ -13,7 +12,8 @@ from buddy_sessions._export.session_rows import keyed_rows
 from ..errors import ExitCode
 from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
-from ..options import OUT, Access, Branch, Json, Keys, ReadOptions, RowFormat
+from ..input.times import Since
+from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
 from ..render.console import Output
 from ..render.progress import HarvestProgress
 from ..render.rows import choose_file_format, open_output
@@ -22,11 +22,12 @@ from ..render.text import one_line
 
 async def harvest_suites(
     *key: Keys,
-    out: Annotated[Path | None, OUT] = None,
-    format: RowFormat = None,  # noqa: A002 - the name of the option
-    json: Json = False,
+    source: Source = None,
     branch: Branch = None,
-    options: ReadOptions = ReadOptions(),
+    since: Since = None,
+    out: OutFile = None,
+    output_format: RowFormat = None,
+    json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
@@ -39,18 +40,16 @@ async def harvest_suites(
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
-    output_format, messages = choose_file_format(format, json=json, out=out) or "jsonl", access.verbosity.open()
-    selection = SuiteSelection(key, options.source, defaults=access.defaults)
-    source = options.source and options.source.name
+    chosen, messages = choose_file_format(output_format, json=json, out=out) or "jsonl", access.verbosity.open()
+    selection = SuiteSelection(key, source, defaults=access.defaults)
     first: SuiteKey | None = None
-    with open_output(output_format, out, source=source) as writer:
+    with open_output(chosen, out, source=source and source.name) as writer:
         async with (
-            access.connection.open_client(messages, max_concurrency=options.concurrency) as buddy,
+            access.connection.open_client(messages) as buddy,
             buddy.harvest(
                 selection.suites(buddy),
                 branch=branch,
-                after=options.after,
-                since=options.since,
+                since=since,
                 on_failure="collect",
             ) as harvest,
         ):

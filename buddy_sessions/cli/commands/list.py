@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.types import NonNegativeInt, PositiveInt
 
 from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
@@ -16,7 +15,7 @@ from buddy_sessions.questions.named_sessions import LATEST
 
 from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since
-from ..options import Access, Branch, Key, Printing
+from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
 from ..render.styled import RECENT_LEGEND
 from ..render.text import format_requests
@@ -30,11 +29,10 @@ async def list_sessions(
     /,
     *,
     branch: Branch = None,
-    after: NonNegativeInt | None = None,
+    after: After = None,
     since: Since = None,
-    status: SessionStatus | None = None,
-    limit: PositiveInt | None = None,
-    no_limit: Annotated[bool, Parameter(name="--all", show_default=False)] = False,
+    status: Annotated[SessionStatus | None, Parameter(metavar="STATUS")] = None,
+    limit: Count | None = None,
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -47,18 +45,14 @@ async def list_sessions(
     - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
 
     Args:
-        after: Only sessions with a higher relative_id.
         status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
-        no_limit: Print all sessions, also in a table.
     """
-    if no_limit and limit is not None:
-        raise ConfigError("--all and --limit exclude each other: use one of them")
     target, name = parse_session(access.defaults, key)
     if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
     messages, output_format = access.verbosity.open(), printing.choose()
-    is_default_limit = output_format == "table" and not no_limit and limit is None
+    is_limited = output_format == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
         write = session_printer(output_format, suite, branch=branch)
@@ -66,7 +60,7 @@ async def list_sessions(
             write([await buddy.session(suite, name)])
             messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
             return
-        most = _TABLE_LIMIT if is_default_limit else limit
+        most = _TABLE_LIMIT if is_limited else limit
         paginator = buddy.sessions(
             suite,
             branch=branch,
@@ -79,7 +73,7 @@ async def list_sessions(
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
-        more = "; for older sessions add --all or --limit N" if is_default_limit and not is_complete else ""
+        more = "; for older sessions add --limit N" if is_limited and not is_complete else ""
         legend = f". {RECENT_LEGEND}" if count else ""
         messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from pathlib import Path
-from typing import Annotated
 
 from buddy_sessions._base.extras import import_extra
 
 from ..errors import ExitCode
-from ..input.paths import FILE
 from ..input.sources import open_source
-from ..options import Access
+from ..options import Access, ReadFile
 
 MAX_WAIT = 30.0
 """Seconds that a request may wait for the rate limit, because an agent waits for the result."""
 
 
-async def serve_agents(*, db: Annotated[Path | None, FILE] = None, access: Access = Access()) -> None:
+async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> None:
     """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
     Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs
@@ -29,16 +26,13 @@ async def serve_agents(*, db: Annotated[Path | None, FILE] = None, access: Acces
 
     - claude mcp add --transport stdio --env BUDDY_TOKEN=… buddy-tests -- buddy-sessions mcp
     - buddy-sessions mcp --db sessions.db
-
-    Args:
-        db: Read from this SQLite file, written by "sync --cases failed" or "--cases all", and send no request.
     """
     # Otherwise the SDK lets the root logger print the warnings of this package a second time.
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
     messages = access.verbosity.open()
-    async with open_source(db=db, connection=access.connection, messages=messages, max_wait=MAX_WAIT) as source:
+    async with open_source(db, access, messages, max_wait=MAX_WAIT) as source:
         import_extra("mcp.server.mcpserver", extra="mcp")
         from .mcp_server import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
 

@@ -6,17 +6,11 @@ from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
 
 from ..input.paths import find_database
-from ..input.times import Age, Duration
-from ..options import SavedFile, Verbosity
+from ..input.times import Age
+from ..options import SavedFile, Verbosity, Wait
 
 
-async def prune_database(
-    *,
-    db: SavedFile,
-    keep: Age,
-    wait: Duration = 0.0,
-    verbosity: Verbosity = Verbosity(),
-) -> None:
+async def prune_database(*, db: SavedFile, keep: Age, wait: Wait = 0.0, verbosity: Verbosity = Verbosity()) -> None:
     """Delete the old sessions of a database with their test cases, and make the file smaller.
 
     No later sync reads them again. To do this with each sync, use sync --keep. Readers are not blocked, but no sync
@@ -28,7 +22,6 @@ async def prune_database(
 
     Args:
         keep: Delete what is older than 24h, 90d or 12w: the time since a session was created.
-        wait: How long to wait for another process that is syncing into the file, such as 10m.
     """
     async with SessionStore(find_database(db)) as store:
         count = await store.prune(older_than=keep, wait=wait)

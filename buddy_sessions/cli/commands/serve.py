@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
-from cyclopts.types import Port, PositiveInt
+from cyclopts.types import Port
 from cyclopts.validators import Number
 
-from buddy_sessions import BuddyError, ConfigError, SuiteKey
+from buddy_sessions import BuddyError, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..errors import describe_os_error
@@ -26,7 +26,6 @@ _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns 
 async def serve(
     *,
     port: Port = 0,
-    sessions: PositiveInt | None = None,
     empty: Flag = False,
     live: Annotated[Duration | None, Parameter(validator=Number(gt=0))] = None,
 ) -> None:
@@ -38,22 +37,15 @@ async def serve(
     For example:
 
     - buddy-sessions serve --live 1s
-    - buddy-sessions serve --sessions 5000
     - buddy-sessions serve --empty
 
     Args:
         port: Port to listen on; 0 for a free one.
-        sessions: Serve one suite of this many sessions (default: six suites of up to 400).
-        empty: Serve one suite without sessions, for the uploads of your own tests.
+        empty: Serve one suite without sessions, for the uploads of your own tests (default: six suites).
         live: Time between two new sessions, such as 1s (default: none are created).
     """
-    if empty and sessions is not None:
-        raise ConfigError("--empty and --sessions exclude each other: use one of them")
     fake = FakeBuddy(port=port)
-    if sessions is None and not empty:
-        suites = fake.add_demo_suites()
-    else:
-        suites = [fake.add_suite("acme", "storefront", "MNbyVedg").populate(sessions or 0)]
+    suites = [fake.add_suite("acme", "storefront", "MNbyVedg")] if empty else fake.add_demo_suites()
     key = SuiteKey(*suites[0].key)
     async with AsyncExitStack() as stack:
         try:

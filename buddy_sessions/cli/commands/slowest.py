@@ -7,7 +7,6 @@ from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..input.times import Duration
 from ..options import Key, Last, Question, TestPrinting
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
@@ -19,7 +18,6 @@ async def list_slowest_tests(
     key: Key,
     /,
     *,
-    threshold: Duration | None = None,
     last: Last = LAST,
     question: Question = Question(),
     printing: TestPrinting = TestPrinting(),
@@ -30,19 +28,14 @@ async def list_slowest_tests(
 
     For example:
 
-    - buddy-sessions slowest acme/storefront/MNbyVedg --threshold 0.5s
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
-
-    Args:
-        threshold: Only tests whose median is above this, such as 0.5s or 2m.
     """
     output_format = printing.choose()
     async with ask(key, question) as (source, suite, messages):
         found = await source.recent_tests(suite, branch=question.branch, last=last)
-    tests = slowest_tests([each.cases for each in found], threshold=threshold)
+    tests = slowest_tests([each.cases for each in found])
     sessions = [each.session for each in found]
     branch = sessions[0].ref_name
-    slower = "" if threshold is None else f" slower than {format_duration(threshold)}"
 
     def describe(test: SlowTest) -> Item:
         cells = (format_duration(test.median), format_duration(test.slowest), f"{test.sessions:,}")
@@ -53,7 +46,7 @@ async def list_slowest_tests(
         command="slowest",
         suite=suite,
         about=f"branch {branch}",
-        title=f"{format_count(len(tests), 'test')}{slower} in {count_sessions(sessions)}",
+        title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
         reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, tests)))],

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from attrs import evolve
-from cyclopts.types import PositiveInt
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyClient, BuddyError, ConfigError, Main, SessionStore, SuiteKey
+from buddy_sessions import MAIN, BuddyClient, BuddyError, Main, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
@@ -20,14 +20,14 @@ from buddy_sessions.analysis import SuiteStatus, TestedCommit
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
-from ..input.keys import select_keys
-from ..input.paths import FILE, find_database
+from ..input.paths import find_database
 from ..input.sources import Answers, check_branch
-from ..input.suite_selection import SuiteSelection
+from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
-from ..options import Access, Flag, JudgedBranch, Keys, Source, StatusPrinting
+from ..options import ROWS, Access, Flag, Json, JudgedBranch, Keys, ReadFile, Source
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
+from ..render.rows import choose_format
 from ..render.show import show
 from ..render.styled import author_text, link, number_text, plain, revision_text
 from ..render.text import UNKNOWN, author_name, cause_text, format_age
@@ -57,14 +57,15 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def show_status(
     *key: Keys,
     source: Source = None,
-    db: Annotated[Path | None, FILE] = None,
+    db: ReadFile = None,
     branch: JudgedBranch = MAIN,
     why: Flag = False,
     red: Flag = False,
     max_age: Age | None = None,
     exit_code: Flag = False,
-    concurrency: PositiveInt = 8,
-    printing: StatusPrinting = StatusPrinting(),
+    output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
+    json: Json = False,
+    max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000), metavar="BYTES")] = 4_000,
     access: Access = Access(),
 ) -> ExitCode:
     """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
@@ -79,37 +80,29 @@ async def show_status(
     - buddy-sessions status --db sessions.db --format markdown
 
     Args:
-        db: Read from this SQLite file, written by sync, and send no request (default: all suites in the file).
         why: Print the first cause of each red suite, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
-        max_age: A suite is stale if its newest verdict is older than 24h, 7d or 2w. With --db,
-            also if its last sync is older, unless it is missing or deleted.
-        exit_code: End with exit code 1 if a suite is red or stale.
-        concurrency: Maximum number of requests at once.
+        max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
+        exit_code: Exit with 1 if a suite is red or stale.
+        max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
-    output_format, messages, now = printing.choose(), access.verbosity.open(), datetime.now(UTC)
+    chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
     causes: Mapping[SuiteKey, str] = {}
     failures: Mapping[str, BuddyError] = {}
     if db is not None:
         groups = SuiteSelection(key, source, defaults=access.defaults).groups if key or source is not None else []
         async with SessionStore(find_database(db)) as store:
             suites = select_keys([suite.suite for suite in await store.info()], groups, db)
-            if not suites:
-                raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
             statuses = await store.status(suites, branch=branch)
             causes = await read_causes(store, statuses) if why else {}
     else:
         selection = SuiteSelection(key, source, defaults=access.defaults)
-        async with access.connection.open_client(messages, max_concurrency=concurrency) as buddy:
+        async with access.connection.open_client(messages) as buddy:
             statuses = await _read_statuses(buddy, selection, branch, messages)
             causes = await read_causes(buddy, statuses) if why else {}
         failures = selection.failures
-    show(
-        status_result(statuses, now, max_age=max_age, only_red=red, causes=causes),
-        output_format,
-        messages,
-        max_bytes=printing.max_bytes,
-    )
+    result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
+    show(result, chosen, messages, max_bytes=max_bytes)
     for name, error in failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)

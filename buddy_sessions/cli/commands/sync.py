@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts.types import NonNegativeInt, PositiveInt
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import BuddyError, NotFoundError, SessionStore
 from buddy_sessions._base.figures import format_count
@@ -15,8 +16,8 @@ from buddy_sessions.models import CaseScope
 from ..errors import ExitCode
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
-from ..input.times import Age, Duration, Since
-from ..options import Access, Flag, Keys, Source
+from ..input.times import Age, Since
+from ..options import Access, Flag, Keys, Source, Wait
 from ..render.console import Output
 from ..render.progress import HarvestProgress
 
@@ -26,12 +27,11 @@ async def sync_suites(
     db: Annotated[Path, FILE],
     source: Source = None,
     since: Since = None,
-    concurrency: PositiveInt = 8,
-    cases: CaseScope | None = None,
-    details: NonNegativeInt = 100,
+    cases: Annotated[CaseScope | None, Parameter(metavar="WHICH")] = None,
+    details: Annotated[NonNegativeInt, Parameter(metavar="COUNT")] = 100,
     keep: Age | None = None,
     full: Flag = False,
-    wait: Duration = 0.0,
+    wait: Wait = 0.0,
     access: Access = Access(),
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
@@ -47,19 +47,17 @@ async def sync_suites(
 
     Args:
         db: SQLite file. It is created if it does not exist.
-        concurrency: Maximum number of requests at once.
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
             costs one request for each 100 cases, and one for each failed case whose message is read.
         details: Maximum number of failed cases of a session whose messages are read.
         keep: Delete the sessions of these suites that are older, such as 24h, 90d or 12w, and do not read them.
         full: Read every page again, except what was pruned, and report what was wrong.
-        wait: How long to wait for another process that is syncing into the file, or pruning it, such as 10m.
     """
     path = resolve_file(db, source=source and source.name)
     messages = access.verbosity.open()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with (
-        access.connection.open_client(messages, max_concurrency=concurrency) as buddy,
+        access.connection.open_client(messages) as buddy,
         SessionStore(path) as store,
         store.sync(
             buddy,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts.types import NonNegativeInt, PositiveInt
+from cyclopts import Parameter
 
-from buddy_sessions import BuddyClient, NoVerdictError, SuiteKey, WaitTimeoutError
+from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
-from buddy_sessions.analysis.branches import suggest_branches
 
 from ..errors import ExitCode
-from ..input.sources import find_suite
+from ..input.sources import check_branch, find_suite
 from ..input.times import Duration
-from ..options import Access, Branch, Flag, Json, Key
+from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
 from ..render.rows import named_format
 from ..render.show import show_sessions
 
@@ -22,17 +21,20 @@ async def wait_for_sessions(
     key: Key,
     /,
     *,
-    run_url: str | None = None,
-    revision: str | None = None,
+    run_url: RunUrl = None,
+    revision: Revision = None,
     branch: Branch = None,
-    after: NonNegativeInt | None = None,
-    count: PositiveInt = 1,
+    after: After = None,
+    count: Jobs = 1,
     timeout: Duration = 1800.0,  # noqa: ASYNC109 - the option
-    appear_timeout: Duration | None = None,
-    interval: Duration = 10.0,
+    interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,
-    format: Literal["table", "jsonl", "csv"] | None = None,  # noqa: A002 - the name of the option
+    output_format: Annotated[
+        Literal["table", "jsonl", "csv"] | None,
+        FORMAT,
+        Parameter(help="Output format (default: table on a terminal, otherwise one line for each session)."),
+    ] = None,
     json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:
@@ -49,18 +51,11 @@ async def wait_for_sessions(
     - buddy-sessions wait acme/storefront/MNbyVedg --run-url https://github.com/acme/web/actions/runs/17 --after 383
 
     Args:
-        run_url: Only sessions of this CI run: their ci_run_url. Re-runs share it, so add --after.
-        revision: Only sessions of this commit: 7 or more digits of its hash.
-        after: Only sessions with a higher relative_id, to wait for a re-run of the same commit.
-        count: Number of sessions to wait for, such as one for each job of a matrix.
-        timeout: Time until all sessions must have finished, such as 90s, 30m or 2h (default: 30m).
-        appear_timeout: Time until --count sessions must exist (default: --timeout).
-        interval: Time between two requests (default: 10s).
+        timeout: Time until all sessions must exist and have finished, such as 90s, 30m or 2h (default: 30m).
         fail_fast: End as soon as one session is red.
-        exit_code: Exit with 1 if one of the sessions failed (default: 0 whether or not one failed).
-        format: Output format (default: a table on a terminal, otherwise one line for each session).
+        exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, output_format = access.verbosity.open(), named_format(format, json=json)
+    messages, chosen = access.verbosity.open(), named_format(output_format, json=json)
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
@@ -80,24 +75,14 @@ async def wait_for_sessions(
                     count=count,
                     interval=interval,
                     timeout=timeout,
-                    appear_timeout=appear_timeout,
                     fail_fast=1 if fail_fast else None,
                 )
         except WaitTimeoutError as error:
             if error.__cause__ is not None or len(error.sessions) >= count:
                 raise
-            raise await _nothing_appeared(buddy, suite, branch, error) from error
-    show_sessions(sessions, output_format, suite, branch=branch)
+            failure = NoVerdictError(str(error))
+            if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
+                failure.add_note(hint)
+            raise failure from error
+    show_sessions(sessions, chosen, suite, branch=branch)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE
-
-
-async def _nothing_appeared(
-    buddy: BuddyClient, suite: SuiteKey, branch: str | None, error: WaitTimeoutError
-) -> NoVerdictError:
-    """Return the error for too few sessions. It names the branches that there are, if there is none of this branch."""
-    failure = NoVerdictError(str(error))
-    if branch is not None and not error.sessions:
-        newest = await buddy.sessions(suite, max_sessions=100).collect()
-        if hint := suggest_branches(branch, suite, newest):
-            failure.add_note(hint)
-    return failure

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from rich.text import Text
 
 from buddy_sessions import (
@@ -53,8 +54,8 @@ async def watch_suites(
     source: Source = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
-    name: str = "default",
-    on_failure: Literal["raise", "retry"] = "raise",
+    name: Annotated[str, Parameter(metavar="NAME")] = "default",
+    on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
@@ -75,9 +76,7 @@ async def watch_suites(
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
         on_failure: retry: a suite that is unknown at the start is treated like one that fails later.
-        status: Print the current status of each suite, then when it turns red or green, or other tests fail. jsonl and
-            csv list the tests in the fields "newly_failing" and
-            "no_longer_failing".
+        status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     output_format = printing.choose()
     path = resolve_file(db, source=source and source.name) if db is not None else None
@@ -125,54 +124,44 @@ def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusCh
     writer = make_writer(output_format, sys.stdout, ("kind", *KEYED_SESSION_COLUMNS, *fields))
 
     def write(change: Change | StatusChange) -> None:
-        session, before = _session(change), _session_before(change)
-        previous = None if before is None else to_dict(before)
+        session, previous, tests = _parts(change)
         (row,) = keyed_rows(change.suite, [session])
-        rows: dict[str, object] = {name: list(map(case_row, cases)) for name, cases in _tests(change).items()}
+        row = {"key": row["key"], "kind": change.kind.value, **row, "previous": previous and to_dict(previous)}
+        row |= {name: list(map(case_row, cases)) for name, cases in tests.items()}
         if isinstance(change, StatusChange):
-            rows["since"], rows["since_date"] = (
-                change.since.turned.relative_id,
-                to_dict(change.since.turned)["create_date"],
-            )
-        writer.write([{"key": row["key"], "kind": change.kind.value, **row, "previous": previous, **rows}])
+            turned = change.since.turned
+            row |= {"since": turned.relative_id, "since_date": to_dict(turned)["create_date"]}
+        writer.write([row])
 
     return write
 
 
-def _session(change: Change | StatusChange) -> Session:
-    return change.commit.session if isinstance(change, StatusChange) else change.session
-
-
-def _session_before(change: Change | StatusChange) -> Session | None:
-    if isinstance(change, StatusChange):
-        return None if change.previous is None else change.previous.session
-    return change.previous
-
-
-def _tests(change: Change | StatusChange) -> dict[str, Sequence[TestCase]]:
-    """Return the tests of a change of the status, by the name of their field."""
+def _parts(change: Change | StatusChange) -> tuple[Session, Session | None, dict[str, Sequence[TestCase]]]:
+    """Return the session of a change, the one before, and the tests that are named, by the name of their field."""
     if not isinstance(change, StatusChange):
-        return {}
-    return {"newly_failing": change.newly_failing, "no_longer_failing": change.no_longer_failing}
+        return change.session, change.previous, {}
+    previous = None if change.previous is None else change.previous.session
+    tests = {"newly_failing": change.newly_failing, "no_longer_failing": change.no_longer_failing}
+    return change.commit.session, previous, {**tests}
 
 
 def _print_line(output: Output, change: Change | StatusChange) -> None:
     """Print a change, and below it its commit and author if a status has changed, and the tests."""
-    session = _session(change)
+    session, previous, tests = _parts(change)
+    is_status = isinstance(change, StatusChange)
     status = status_text(session)
     status.pad_right(max(0, _STATUS_WIDTH - len(status)))
     time = Text(f"{datetime.now().astimezone():%H:%M:%S}", "dim")
-    width = len("still failing") if isinstance(change, StatusChange) else len("finished")
-    kind = change.kind.lower().replace("_", " ").ljust(width)
+    kind = change.kind.lower().replace("_", " ").ljust(len("still failing" if is_status else "finished"))
     duration = session_duration(session)
     failed = f", {count:,} failed" if (count := session.failing_count) else ""
     suite = Text.assemble(f"{one_line(str(change.suite))} ", number_text(session))
     result = f"{one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}"
     output.print_line(_GAP.join([time, Text(kind), status, suite, Text(result)]))
     origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
-    if isinstance(change, StatusChange) and change.previous is not None and origin:
+    if is_status and previous is not None and origin:
         output.print_line(_INDENT, _GAP.join(origin))
-    for name, cases in _tests(change).items():
+    for name, cases in tests.items():
         for case in cases[:_MAX_TESTS]:
             outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
             output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))

@@ -17,45 +17,35 @@ from buddy_sessions import (
 from buddy_sessions.analysis.branches import suggest_branches
 from buddy_sessions.questions.named_sessions import LATEST, validate_session_name
 
-from ..options import Connection, Question
+from ..options import Access, Question
 from ..render.console import Output
-from .keys import KeyDefaults, Target, choose_suite, select_keys
 from .paths import find_database
+from .suite_selection import KeyDefaults, Target, choose_suite, select_keys
 
 Answers: TypeAlias = BuddyClient | SessionStore
 
 
 @asynccontextmanager
 async def open_source(
-    *, db: Path | None, connection: Connection, messages: Output, max_wait: float = 300.0
+    db: Path | None, access: Access, messages: Output, *, max_wait: float = 300.0
 ) -> AsyncIterator[Answers]:
     """Open the database `db`, or a client if it is None."""
     if db is not None:
-        find_database(db)
-        async with SessionStore(db) as store:
+        async with SessionStore(find_database(db)) as store:
             yield store
     else:
-        async with connection.open_client(messages, max_wait=max_wait) as buddy:
+        async with access.connection.open_client(messages, max_wait=max_wait) as buddy:
             yield buddy
-
-
-@asynccontextmanager
-async def open_suite(
-    target: Target, *, db: Path | None, connection: Connection, messages: Output
-) -> AsyncIterator[tuple[Answers, SuiteKey]]:
-    """Open what answers questions about the suite `target`. `messages` shows the progress."""
-    with messages.progress(enabled=db is None):
-        async with open_source(db=db, connection=connection, messages=messages) as source:
-            yield source, await find_suite(source, target, db)
 
 
 @asynccontextmanager
 async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
     """Open what answers a question about the suite that `key` names, and the console for messages."""
-    access, messages = question.access, question.access.verbosity.open()
-    target = access.defaults.parse_target(key)
-    async with open_suite(target, db=question.db, connection=access.connection, messages=messages) as (source, suite):
-        yield source, suite, messages
+    messages = question.access.verbosity.open()
+    target = question.access.defaults.parse_target(key)
+    with messages.progress(enabled=question.db is None):
+        async with open_source(question.db, question.access, messages) as source:
+            yield source, await find_suite(source, target, question.db), messages
 
 
 async def find_suite(source: Answers, target: Target, db: Path | None = None) -> SuiteKey:

@@ -10,15 +10,20 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from attrs import evolve
+
 from buddy_sessions._base.figures import format_count
+from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
-from .result import Result
-from .text import cut, escape, one_line, share, trace_of, web_url
+from .result import Item, Result, Section
+from .text import cause_text, cut, escape, one_line, share, trace_of, web_url
+from .verdict import failing_item
 
 MAX_RESULT = 24_000
 """The maximum number of characters of a result."""
@@ -119,3 +124,35 @@ def _complete_lines(result: Result) -> Iterator[_Line]:
             lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
         for line in lines:
             yield from (_Line(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
+
+
+def group_by_cause(items: Sequence[Item]) -> list[Section]:
+    """Return the red suites by their cause, that of most suites first; then those with another one, then the others."""
+    others = [item for item in items if (item.row or {})["status"] != "red"]
+    red = [
+        evolve(item, cells=[str(cell).removesuffix(" is red") for cell in item.cells])
+        for item in items
+        if item not in others
+    ]
+    counts = Counter(item.remark for item in red if item.remark)
+    shared = {cause: count for cause, count in counts.most_common() if count > 1}
+    sections = [Section("Red suites", [item for item in red if item.remark not in shared])]
+    sections.append(Section("Other suites", others))
+    by_cause = {cause: [evolve(item, remark="") for item in red if item.remark == cause] for cause in shared}
+    return [*(Section(f"{shared[cause]:,} red suites: {cause}", same) for cause, same in by_cause.items()), *sections]
+
+
+def list_causes(judgement: Judgement) -> list[Section]:
+    """Return the failing tests by cause. Those whose messages were not read come last."""
+    groups = [(cause_text(cause), cause.tests) for cause in judgement.causes]
+    groups.append(("messages that were not read", [test for test in judgement.tests if not test.case.has_details]))
+
+    def describe(test: FailingTest) -> Item:
+        item = failing_item(judgement.suite, judgement, test)
+        return evolve(item, remark=item.remark or test.novelty or "")
+
+    return [
+        Section(f"{format_count(len(tests), 'test')}: {text}", list(map(describe, tests)))
+        for text, tests in groups
+        if tests
+    ]

@@ -110,19 +110,6 @@ def test_database_with_only_failing_tests(fake: FakeBuddy, call: Call, tmp_path:
         assert (code, out, err) == (2, "", message)
 
 
-def test_sessions_of_a_commit(fake: FakeBuddy, call: Call, source: Source) -> None:
-    suite = fake.add_suite("acme", "shop", "b")
-    for commit in ("1111111", "1111111", "2222222", "2222222"):
-        suite.create(revision=commit, cases=[{"name": "adds"}])
-    options = source()
-    found = {name: rows(call("cases", "acme/shop/b", name, *options).out) for name in ("latest", "1111111", "3")}
-    assert {name: [row["relative_id"] for row in cases] for name, cases in found.items()} == {
-        "latest": [4, 3],
-        "1111111": [2, 1],
-        "3": [3],
-    }
-
-
 def test_branch_whose_only_session_is_running(fake: FakeBuddy, call: Call) -> None:
     fake.add_suite("acme", "shop", "b").create()
     assert call("cases", "acme/shop/b") == (5, "", "error: no tests of acme/shop/b: main: #1 is running\n")

@@ -8,7 +8,6 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, down_from, numbers_by_suite, rows, sync_database
-from helpers.stores import execute
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
 
@@ -42,11 +41,6 @@ def test_arguments_select_sessions(
     assert (code, numbers_by_suite(out), err, fake.requests) == (0, expected, "", [])
 
 
-def test_deleted_sessions_are_left_out(call: Call, database: Path) -> None:
-    execute(database, "UPDATE session_rows SET deleted_at = '2026-01-01T00:00:00Z' WHERE relative_id = 2")
-    assert numbers_by_suite(call("export", B, "--db", str(database)).out) == {B: [3, 1]}
-
-
 def test_jsonl_equals_harvest(call: Call, database: Path) -> None:
     harvested, exported = rows(call("harvest", A).out), rows(call("export", A, "--db", str(database)).out)
     assert exported == harvested
@@ -63,17 +57,6 @@ def test_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, database: 
     failures = [row for row in cases if row["status"] in {"FAILED", "ERROR"}]
     assert (code, err) == (0, "")
     assert len(rows(out)) == len(failures) > 0
-
-
-def test_file_is_unchanged_after_an_error(call: Call, database: Path, tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    path.write_text("old")
-    suite = "(SELECT number FROM suite_rows WHERE suite_id = 'b')"
-    execute(database, f"UPDATE session_rows SET tests_count = 'many' WHERE suite = {suite} AND relative_id = 1")
-    code, out, err = call("export", "--db", str(database), "--out", str(path))
-    assert (code, out, "was changed" in err) == (7, "", True)
-    assert path.read_text() == "old"
-    assert sorted(tmp_path.iterdir()) == sorted([path, database.parent])
 
 
 def test_changes_end_with_the_new_position(call: Call, database: Path) -> None:

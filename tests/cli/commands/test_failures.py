@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, Source, rows, sync_database
-from helpers.stores import execute
 
 SUITE, B = "acme/shop/a", "acme/shop/b"
 
@@ -65,10 +64,9 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     [
         ([SUITE], []),
         ([SUITE, "latest", "--branch", "dev"], ["new"]),
-        ([SUITE, "4"], []),
         (["https://app.buddy.works/acme/shop/unit-tests/a/first"], ["old"]),
     ],
-    ids=["main branch", "branch", "running", "URL"],
+    ids=["main branch", "branch", "URL"],
 )
 def test_latest_commit_unless_a_session_is_named(
     arguments: list[str], expected: list[str], suite: FakeSuite, call: Call
@@ -166,12 +164,6 @@ class TestMarkdown:
         ]
         assert f"\n\n```text\n{TRACEBACK.expandtabs()}\n```\n\n</details>\n" in out
 
-    @pytest.mark.usefixtures("suite")
-    @pytest.mark.parametrize(("session", "mark"), [("2", "❌ "), ("3", "✅ "), ("4", "")])
-    def test_only_a_finished_session_has_a_mark(self, session: str, mark: str, call: Call) -> None:
-        title = call("failures", SUITE, session, "--format", "markdown").out.splitlines()[2]
-        assert re.match(f"## {mark}[0-9]", title)
-
     def test_messages_of_200_tests_are_read(self, fake: FakeBuddy, call: Call) -> None:
         suite = fake.add_suite("acme", "shop", "b")
         suite.create(cases=[{"name": f"t{n}", "status": "FAILED", "message": "x"} for n in range(205)])
@@ -259,8 +251,7 @@ class TestTable:
 def test_what_was_not_saved_is_named(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
     """Otherwise, no test seems to have failed."""
     path = tmp_path / "sessions.db"
-    sync_database(fake, path, cases="failed")
-    execute(path, "UPDATE case_rows SET data = NULL WHERE status = 'ERROR'")
+    assert call("sync", SUITE, "--db", str(path), "--cases", "failed", "--details", "1").code == 0
     assert call("failures", SUITE, "second", "--db", str(path)).err.startswith("details not read: 1 test; ")
     suite.create(id="fifth", status="ERROR", failed_count=1)
     sync_database(fake, path)

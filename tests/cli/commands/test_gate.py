@@ -105,14 +105,12 @@ class TestVerdict:
         ({}, "--baseline mian", 0, "nothing to compare with yet"),
     ],
 )
-def test_exit_code(
-    judged: dict[str, Any], options: str, code: int, shown: str, source: Source, suite: FakeSuite, call: Call
-) -> None:
+def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, suite: FakeSuite, call: Call) -> None:
     """A reader of JUnit XML does not see green either."""
     add(suite)
     add(suite)
     add(suite, branch="fix", revision="f00d" * 10, **judged)
-    words = ["gate", SUITE, "f00df00", *options.split(), *source("failed"), "--quiet"]
+    words = ["gate", SUITE, "f00df00", *options.split(), "--quiet"]
     result = call(*words)
     assert (result.code, shown in result.out) == (code, True), result
     result = call(*words, "--format", "junit")

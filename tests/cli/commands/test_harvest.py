@@ -27,8 +27,8 @@ A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
     ("arguments", "expected"),
     [
         (f"{A} {B} --branch only/here", {A: [251], B: [4]}),
-        ("acme/shop --after 3", {A: [*range(251, 3, -1)], B: [4]}),
-        (f"{A} {B} --after 250", {A: [251]}),
+        ("acme/shop --branch only/here", {A: [251], B: [4]}),
+        (f"{A} --since 0h", {}),
     ],
 )
 def test_options_select_sessions(
@@ -122,13 +122,6 @@ class TestFailures:
 
 
 class TestProgress:
-    def test_line_says_what_was_read(self, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake.add_suite("acme", "shop", "a").populate(500)
-        fake.latency = 0.3
-        terminal = use_terminal(monkeypatch, "stderr", dumb=False)
-        assert call("harvest", A, "--concurrency", "1").code == 0
-        assert re.search(r"0/1 suites · \d00 sessions · \d requests/s", terminal.getvalue())
-
     @pytest.mark.usefixtures("suites")
     def test_line_is_not_mixed_with_data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

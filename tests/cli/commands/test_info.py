@@ -8,21 +8,20 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
-from helpers.stores import execute
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
 
 
 @pytest.fixture
-def database(fake: FakeBuddy, suites: dict[str, FakeSuite], tmp_path: Path) -> Path:
+def database(fake: FakeBuddy, suites: dict[str, FakeSuite], call: Call, tmp_path: Path) -> Path:
     """A database of three suites. One is missing; a session of another one is deleted, and one is missing."""
     path = tmp_path / "sessions.db"
     sync_database(fake, path)
-    time = "'2026-01-01T00:00:00Z'"
-    execute(path, f"UPDATE suite_rows SET missing_since = {time} WHERE suite_id = 'x'")
-    number = "(SELECT number FROM suite_rows WHERE suite_id = 'b')"
-    execute(path, f"UPDATE session_rows SET missing_since = {time} WHERE suite = {number} AND relative_id < 3")
-    execute(path, f"UPDATE session_rows SET deleted_at = {time} WHERE suite = {number} AND relative_id = 1")
+    fake.delete_suite(suites[X])
+    call("sync", X, "--db", str(path))
+    for session in suites[A].sessions[100:102]:
+        suites[A].delete(session)
+        call("sync", A, "--db", str(path), "--full")
     return path
 
 
@@ -31,9 +30,9 @@ def test_rows_say_what_is_saved_of_each_suite(call: Call, database: Path) -> Non
     x, a, b = rows(out)
     assert (code, err) == (0, "")
     assert [row["key"] for row in (x, a, b)] == [X, A, B]
-    assert (x["missing_since"], x["deleted_at"], x["sessions"]) == ("2026-01-01T00:00:00Z", None, 20)
-    assert (a["sessions"], a["missing"], a["deleted"], a["known_range"]) == (250, 0, 0, [1, 250])
-    assert (b["sessions"], b["missing"], b["deleted"], b["known_range"]) == (2, 1, 1, [1, 3])
+    assert (x["missing_since"] is None, x["deleted_at"], x["sessions"]) == (False, None, 20)
+    assert (a["sessions"], a["missing"], a["deleted"], a["known_range"]) == (249, 1, 1, [1, 250])
+    assert (b["sessions"], b["missing"], b["deleted"], b["known_range"]) == (3, 0, 0, [1, 3])
     assert a["synced_at"].endswith("Z")
 
 
@@ -43,5 +42,7 @@ def test_table_ends_with_the_size(call: Call, database: Path, monkeypatch: pytes
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert f"3 suites, 272 sessions, {database.stat().st_size / 1e6:.1f} MB" in lines
-    assert any(line.startswith(B) and "2 #1 to #3" in line and line.endswith("1 missing, 1 deleted") for line in lines)
+    assert any(
+        line.startswith(A) and "249 #1 to #250" in line and line.endswith("1 missing, 1 deleted") for line in lines
+    )
     assert any(line.startswith(X) and "missing since" in line for line in lines)

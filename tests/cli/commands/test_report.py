@@ -1,4 +1,4 @@
-"""The command `report`: its page and its digest."""
+"""The command `report`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, rows, sync_database
+from helpers.command_line import Call, sync_database
 from helpers.html_page import HOSTILE, HtmlPage
 
 NOW = datetime.now(UTC)
@@ -126,12 +126,6 @@ class TestCauses:
         finish(suite, "lost", hours=1, **fields)
         assert text in section(render(cases=cases), "Broke since")
 
-    def test_messages_that_were_not_read_are_counted(self, render: Render, suite: FakeSuite) -> None:
-        """A sync reads those of 100 tests."""
-        finish(suite, None, hours=2)
-        finish(suite, *["lost"] * 103, hours=1)
-        assert "and 95 more; 3 messages not read" in section(render(), "Broke since")
-
     def test_place_is_one_of_its_project(self, render: Render, fake: FakeBuddy) -> None:
         """A message that says nothing is grouped by the line of the failure. Another project has another such line."""
         for project in ("mail", "shop"):
@@ -144,39 +138,48 @@ class TestCauses:
         found = section(render(), "Broke since")
         assert "2 suites, 1 cause 2 suites A ValueError: late ValueError: lost ValueError: no price and 1 more" in found
 
-    def test_author_on_github(self, render: Render, suite: FakeSuite) -> None:
-        """Buddy does not know the author there, so the page of the commit is linked."""
-        finish(suite, None, hours=2)
-        revision = "beef" * 10
-        finish(suite, "lost", hours=1, created_by=None, ci_run_url=RUN, revision=revision)
-        page = render()
-        assert "1 h ago beefbee, author on GitHub" in section(page, "Broke since")
-        assert page.values("href").count(f"https://github.com/acme/shop/commit/{revision}") == 1
 
-    def test_red_since_the_beginning(self, render: Render, suite: FakeSuite) -> None:
-        for hours in (90, 80):
-            finish(suite, "lost", hours=hours)
-        assert "shop Backend >3 d by Ann 0000000" in section(render(), "Red for longer")
+HISTORIES: dict[str, tuple[list[Any], str, str]] = {
+    "red since the beginning": (
+        [(["lost"], hours, {}) for hours in (90, 80)],
+        "Red for longer",
+        "shop Backend >3 d by Ann 0000000",
+    ),
+    "age is that of the first red session of a commit": (
+        [([None], 200, {"revision": "a" * 40}), *(([None], hours, {"revision": "b" * 40}) for hours in (100, 76))]
+        + [(["lost"], hours, {"revision": "b" * 40}) for hours in (40, 16)],
+        "Red for longer",
+        "shop Backend 40 h by Ann",
+    ),
+    "recovered": (
+        [([None], 90, {}), (["lost"], 60, {}), ([None], 1, {})],
+        "Recovered",
+        "Recovered 1 shop Backend ✓ 1 h",
+    ),
+    "author that only GitHub knows": (
+        [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": RUN, "revision": "beef" * 10})],
+        "Broke since",
+        "1 h ago beefbee, author on GitHub",
+    ),
+    "messages that were not read, because a sync reads those of 100 tests": (
+        [([None], 2, {}), (["lost"] * 103, 1, {})],
+        "Broke since",
+        "and 95 more; 3 messages not read",
+    ),
+}
 
-    def test_age_is_that_of_the_first_red_session(self, render: Render, suite: FakeSuite) -> None:
-        """A nightly run on an unchanged commit turns it red: the commit is old, the news is not."""
-        finish(suite, None, hours=200, revision="a" * 40)
-        for hours in (100, 76):
-            finish(suite, None, hours=hours, revision="b" * 40)
-        for hours in (40, 16):
-            finish(suite, "lost", hours=hours, revision="b" * 40)
-        assert "shop Backend 40 h by Ann" in section(render(), "Red for longer")
+
+@pytest.mark.parametrize(("sessions", "title", "text"), HISTORIES.values(), ids=HISTORIES)
+def test_history_of_one_suite(sessions: Any, title: str, text: str, render: Render, suite: FakeSuite) -> None:
+    for messages, hours, fields in sessions:
+        finish(suite, *messages, hours=hours, **fields)
+    page = render()
+    assert text in section(page, title)
+    commit = f"https://github.com/acme/shop/commit/{'beef' * 10}"
+    assert (commit in page.values("href")) == ("author on GitHub" in text)
 
 
 class TestSections:
-    def test_recovered(self, render: Render, suite: FakeSuite) -> None:
-        finish(suite, None, hours=90)
-        finish(suite, "lost", hours=60)
-        finish(suite, None, hours=1)
-        page = render()
-        assert section(page, "Recovered") == "Recovered 1 shop Backend ✓ 1 h"
-        assert page.text.startswith("All 1 suite green The suite is green On their main branch. Synced")
-
     def test_flaky_tests_need_all_cases(self, render: Render, suite: FakeSuite) -> None:
         for hours in range(9, 0, -1):
             finish(suite, "slow" if hours % 2 == 0 else None, hours=hours)
@@ -258,7 +261,7 @@ class TestSections:
         assert page.count("script") == page.count("input") == 1
         assert not any("open" in attrs for tag, attrs in page.tags if tag == "details")
         fake.suites.popitem()
-        small = render("--suite", *[f"acme/shop/s{number}" for number in range(30)])
+        small = render(*[f"acme/shop/s{number}" for number in range(30)])
         assert small.count("script") == small.count("input") == 0
         assert all("open" in attrs for tag, attrs in small.tags if tag == "details")
 
@@ -364,33 +367,6 @@ def test_exit_code(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     }
     command = ("report", "--db", str(tmp_path / "x.db"), "-o", str(tmp_path / "x.html"))
     assert {options: call(*command, *options.split()).code for options in codes} == codes
-
-
-def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """A line for the whole, for each cause, for what has recovered, and for what is not judged."""
-    fake.add_suite("acme", "mail", "empty", name="Empty")
-    finish(suite, None, None, hours=9)
-    finish(suite, "order 7 is lost", None, hours=8)
-    fixed = fake.add_suite("acme", "shop", "fixed", name="Fixed")
-    finish(fixed, "lost", hours=3)
-    finish(fixed, None, hours=2)
-    sync_database(fake, tmp_path / "x.db", cases="failed")
-    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl", "--exit-code")
-    assert (code, err) == (1, "")
-    summary, cause, recovered, unknown = rows(out)
-    counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
-    assert {**summary, **counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"} == summary
-    assert [name for name in summary if name not in counts] == ["kind", "text", "written", "new_since", "synced_at"]
-    assert cause["kind"] == "newly red"
-    assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
-    assert cause["messages"] == ["ValueError: order 7 is lost"]
-    assert cause["suites"] == ["acme/shop/MNbyVedg"]
-    assert (cause["also_in"], cause["tests"], cause["is_flaky"], cause["is_since_exact"]) == ([], 1, False, True)
-    (commit,) = cause["commits"]
-    assert commit["author"] == "Ann"
-    assert commit["revision"] == f"0000001{'c' * 33}"
-    assert recovered["text"] == "1 suite recovered: shop Fixed"
-    assert (unknown["text"], unknown["reason"]) == ("1 suite not judged, no session: mail Empty", "no session")
 
 
 def test_database_without_a_suite_is_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `sync`: what is read, what it prints, and what a failure leaves in the database."""
+"""The commands `sync` and `prune`: what is read, what it prints, and what a failure leaves in the database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
 
@@ -13,7 +14,7 @@ import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call
-from helpers.stores import execute, query
+from helpers.stores import query
 
 A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
 
@@ -86,10 +87,14 @@ class TestCases:
         assert call(*arguments).err.startswith("1 suite, 0 new or changed sessions, 0 test cases, 1 request in ")
 
 
-def test_full_check_reports_and_repairs_damage(call: Call, path: Path, finished: dict[str, FakeSuite]) -> None:
+def test_full_check_reports_and_repairs_damage(
+    call: Call, fake: FakeBuddy, path: Path, finished: dict[str, FakeSuite]
+) -> None:
+    hidden = Fault.filtered(lambda session: session["relative_id"] in {70, 71})
+    fake.on_request = lambda _: fake.inject(hidden)
     assert call("sync", A, B, "--db", str(path)).code == 0
-    suite = "(SELECT number FROM suite_rows WHERE suite_id = 'a')"
-    execute(path, f"DELETE FROM session_rows WHERE suite = {suite} AND relative_id IN (70, 71)")
+    fake.on_request = None
+    assert query(path, COUNTS) == [("a", 248), ("b", 3)]
     code, _, err = call("sync", A, B, "--db", str(path), "--full")
     assert (code, err.count("the full check has")) == (0, 1)
     assert f"{A}: the full check has corrected 2 sessions" in err
@@ -144,3 +149,26 @@ def test_sync_and_prune_wait_for_another_one(call: Call, path: Path, writer: sql
         assert result.code == 0, result.err
         writer.execute("BEGIN EXCLUSIVE")
     assert query(path, COUNTS) == [("a", 250)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "counts"),
+    [
+        ("prune --keep 5d", r"Deleted 5 old sessions from .*\.db, which has \d\.\d MB now\n", (5, 5)),
+        (f"sync {A} --keep 1w --cases failed", "1 suite, 0 new or changed sessions, ", (7, 7)),
+    ],
+    ids=["prune", "sync --keep"],
+)
+def test_old_sessions_are_deleted(
+    arguments: str, message: str, counts: tuple[int, int], call: Call, suite: FakeSuite, path: Path
+) -> None:
+    """Of ten sessions with a failed test case each: one a day, the newest one just now."""
+    for age in range(10, 0, -1):
+        created = datetime.now(UTC) - timedelta(days=age - 1, minutes=age)
+        suite.create(cases=[{"name": "test", "status": "FAILED"}], create_date=created.isoformat())
+    call("sync", A, "--db", str(path), "--cases", "failed")
+    code, out, err = call(*arguments.split(), "--db", str(path))
+    assert (code, out) == (0, "")
+    assert re.match(message, err)
+    saved = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM cases)"
+    assert query(path, saved) == [counts]
