@@ -106,9 +106,7 @@ class SuiteState:
         older_than: All sessions below the known range were created before this time; None if that is unknown.
         end: The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
         unlisted: The id of the newest session, if the last sync could request it, but no page has listed it.
-        recreated_at: The time of the sync that has found another list; None once a later one has confirmed it.
         pruned_before: A time. The sessions created before it were pruned: they are not saved again.
-        earlier_limit: `pruned_before` of the list before, until the new one is confirmed.
         complete: The last sync, if it was complete and nothing has changed since: then the same first page needs no
             comparison.
     """
@@ -118,9 +116,7 @@ class SuiteState:
     older_than: datetime | None = None
     end: KnownEnd | None = None
     unlisted: str | None = None
-    recreated_at: datetime | None = None
     pruned_before: datetime | None = None
-    earlier_limit: datetime | None = None
     complete: CompleteSync | None = None
 
     @property
@@ -150,10 +146,6 @@ class SuiteState:
     def forget(self) -> SuiteState:
         """Return the state if nothing is known of the list any more."""
         return evolve(self, known=None, older_than=None, end=None, unlisted=None, complete=None)
-
-    def switch_list(self, now: datetime) -> SuiteState:
-        """Return the state after the suite was created again, or after the list before has appeared again."""
-        return evolve(self, recreated_at=now, pruned_before=self.earlier_limit, earlier_limit=self.pruned_before)
 
     def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
         """Return the state after a range was read without a gap.

@@ -72,17 +72,17 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
         rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
-        saved = _load_saved(file, number, page, before)
+        saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
-        changes = judge(page, rows, saved, before, newest=newest, now=now)
+        changes = judge(page, rows, saved, before, newest=newest)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
-        is_change = _mark_absent(file, number, changes, before, now) or bool(changes.changed or changes.restored)
+        is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
         after = state_after(before, page, changes, now)
         if is_change:
             after = evolve(after, complete=None)
         if after != before:
             save_state(file, key, after)
-        if after.end is not None and after.end.is_final and after.end != before.end and after.recreated_at is None:
+        if after.end is not None and after.end.is_final and after.end != before.end:
             _unmark_below(file, number, after.end.number)
         mark_suite_found(file, key)
         unfinished = {session.id for session in page.sessions if not session.is_finished}
@@ -155,15 +155,14 @@ def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime, *, lowest: int) 
     return [session for _, session in sorted(due, key=lambda each: each[0])]
 
 
-def _load_saved(file: DatabaseFile, suite: int, page: PageToSave, state: SuiteState) -> list[SavedSession]:
+def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:
     """Return the sessions in the database that have the same `relative_id` as one on the page."""
     sql = f"""
-        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at, marked_at
+        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at
         FROM session_rows LEFT JOIN members ON members.number = created_by
         WHERE suite = ? AND relative_id IN (SELECT value FROM json_each(?))
     """
     numbers = json.dumps([*{session.relative_id for session in (*page.listed, *page.sessions)}])
-    recreated_at = None if state.recreated_at is None else unstructure_time(state.recreated_at)
     return [
         SavedSession(
             number=row["number"],
@@ -172,7 +171,6 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave, state: SuiteSt
             row=tuple(row)[: len(FIELDS)],
             is_missing=row["missing_since"] is not None,
             is_deleted=row["deleted_at"] is not None,
-            is_replaced=recreated_at is not None and row["marked_at"] == recreated_at,
         )
         for row in file.execute(sql, (suite, numbers))
     ]
@@ -201,39 +199,23 @@ def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
     file.execute_many(f"{_SET_MARKS} WHERE number = ?", [(*Marks(), number) for number in numbers])
 
 
-def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, before: SuiteState, now: datetime) -> bool:
-    """Mark sessions that a page should have listed. Return whether any was marked.
+def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
+    """Mark sessions that a page should have listed, each once in a sync. Return whether there are any.
 
-    If the list before has appeared again, its sessions lose their marks, and those of the other list get them.
+    If the suite was created again, no session gets its second mark: a later sync has to confirm it.
     """
-    replaced: list[int] = []
-    is_reverted = changes.is_reverted and before.recreated_at != now
-    if before.recreated_at is not None and (is_reverted or changes.is_confirmed):
-        sql = "SELECT number FROM session_rows WHERE suite = ? AND marked_at = ? AND deleted_at IS NULL"
-        replaced = [number for (number,) in file.execute(sql, (suite, unstructure_time(before.recreated_at)))]
-    kept = [*changes.present, *replaced] if is_reverted else changes.present
-    marked = False
-    for low, high in changes.absent:
-        condition = "relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))"
-        marked |= _mark(file, suite, condition, (low, high, json.dumps(kept)), now)
-    if is_reverted:
-        _restore(file, replaced)
-    elif replaced:
-        marked |= _mark(file, suite, "number IN (SELECT value FROM json_each(?))", (json.dumps(replaced),), now)
-    return marked
-
-
-def _mark(file: DatabaseFile, suite: int, condition: str, parameters: Sequence[object], now: datetime) -> bool:
-    """Mark sessions that meet a condition, once in a sync. Return whether there are any."""
     time, marked = unstructure_time(now), False
     sql = f"""
         SELECT {", ".join(Marks._fields)}, number FROM session_rows
-        WHERE suite = ? AND {condition} AND deleted_at IS NULL AND marked_at IS NOT ? LIMIT {_CHUNK}
+        WHERE suite = ? AND relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))
+        AND deleted_at IS NULL AND marked_at IS NOT ? AND (missing_since IS NULL OR NOT ?) LIMIT {_CHUNK}
     """
-    while rows := file.execute(sql, (suite, *parameters, time)).fetchall():
-        marks = [(*next_marks(Marks(*row[:-1]), time), row["number"]) for row in rows]
-        file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
-        marked = True
+    for low, high in changes.absent:
+        parameters = suite, low, high, json.dumps(changes.present), time, changes.is_recreated
+        while rows := file.execute(sql, parameters).fetchall():
+            marks = [(*next_marks(Marks(*row[:-1]), time), row["number"]) for row in rows]
+            file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
+            marked = True
     return marked
 
 

@@ -68,11 +68,6 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     ),
     "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
     "older-than-since": (page(5, 1, too_old={1, 5}, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
-    "session-of-the-list-before": (
-        page(1),
-        [saved(1, is_missing=True, is_replaced=True)],
-        {"restored": [1], "present": [1], "is_reverted": True, "absent": [(1, 1)], **AGAIN},
-    ),
     "in-the-known-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
     "rejected-page-in-the-known-range": (page_of_another(4, sessions=()), [], AGAIN),
     "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
@@ -103,17 +98,7 @@ def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict
     """The newest living session is 10; 2 to 4 are known, and everything below is older."""
     state = SuiteState(known=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
     state = evolve(state, pruned_before=datetime(2025, 2, 1, tzinfo=UTC))
-    found = judge(*page, saved, state, newest=10, now=NOW)
-    assert evolve(found, is_confirmed=False) == PageChanges(**expected)
-
-
-@pytest.mark.parametrize("listed", [saved(10), saved(10, is_missing=True, is_replaced=True)], ids=["new", "before"])
-def test_next_sync_confirms_that_a_suite_was_created_again(listed: SavedSession) -> None:
-    """Or it shows the list before."""
-    state = SuiteState(known=(1, 10), recreated_at=NEW)
-    for now, is_later in ((NEW, False), (NOW, True)):
-        found = judge(*page(10, is_first=True), [listed], state, newest=10, now=now)
-        assert (found.is_confirmed, found.is_reverted) == (is_later and listed.is_living, listed.is_replaced)
+    assert judge(*page, saved, state, newest=10) == PageChanges(**expected)
 
 
 def test_marks() -> None:

@@ -107,19 +107,6 @@ class TestSessions:
         assert saved.commit is not None
         assert (saved.is_failing, saved.commit.session.relative_id) == (True, 8)
 
-    async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
-        """Once a second sync has confirmed it."""
-        create_daily(db.suite, 90, cases=CASES)
-        await db.sync(cases="failed")
-        assert await db.store.prune(older_than=MONTH) == 60
-        suite = db.recreate(0)
-        create_daily(suite, 70, cases=CASES)
-        assert await db.sync(cases="failed") == list(range(70, 0, -1))
-        (saved,) = await db.store.info()
-        assert saved.sessions - saved.missing == 70
-        suite.reopen(suite.sessions[-1]["id"])
-        assert await db.sync(full=True) == [1]
-
     async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60)
         await db.sync()

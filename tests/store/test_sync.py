@@ -484,10 +484,13 @@ class TestRecreatedSuite:
         assert await db.known_range() == (1, count)
 
     async def test_list_of_another_suite_is_not_a_new_one(self, db: SyncedSuite) -> None:
-        """It is shown once: nothing is deleted, and what was pruned stays away."""
+        """It is shown once: nothing is deleted, also below the end of the list, and what was pruned stays away."""
         create_daily(db.suite, 130)
         await db.sync()
-        await db.store.prune(older_than=timedelta(days=30))
+        await db.store.prune(older_than=timedelta(days=60))
+        retain(db.suite, 40)
+        for _ in range(2):
+            await db.sync(full=True)
         saved = await db.store.sessions(KEY)
         other = create_finished(db.fake.add_suite(*OTHER_KEY), 130)
         db.fake.suites[KEY] = other
@@ -495,7 +498,9 @@ class TestRecreatedSuite:
         db.fake.suites[KEY] = db.suite
         for _ in range(3):
             await db.sync()
-        assert await db.store.sessions(KEY) == saved
+        found = await db.store.sessions(KEY)
+        assert [session for session in found if session in saved] == saved
+        assert {session.id for session in found if session.relative_id > 90} == {each.id for each in saved[:40]}
 
 
 class TestNotModified:
