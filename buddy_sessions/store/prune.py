@@ -17,9 +17,12 @@ from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
 from .file import SQLITE_TIMEOUT, DatabaseFile
+from .saved_source import load_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
-from .sessions import load_deciding_sessions
 from .suites import load_state, save_state
+
+_COMMIT = timedelta(days=1)
+"""Sessions of one commit that were created longer apart are tests of their own, such as nightly ones."""
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
@@ -27,7 +30,13 @@ _VACUUM_PAGES = 2_000
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
     AND number NOT IN (SELECT value FROM json_each(:kept))
+    AND NOT (create_date >= :day_before AND ifnull(revision, '') IN (
+        SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
+        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr(:day_after, 1, 10)
+        AND create_date BETWEEN :before AND :day_after
+    ))
 """
+"""The sessions to delete. A commit is not parted: else its red session may be deleted, and a green one kept."""
 
 
 def load_newest_date(file: DatabaseFile) -> datetime | None:
@@ -50,11 +59,14 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
 def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
     """Delete the sessions created before a time, in whole seconds. Return their number.
 
-    One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
+    One transaction. A session without a date is kept. So are those that decide whether the suite is red, and those of
+    the last day before that time whose commit has sessions in the first day after it.
     """
     with file.transaction():
         number, state = file.number(f"SELECT {SUITE_NUMBER}", key), load_state(file, key)
-        old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
+        old: dict[str, object] = {"suite": number, "kept": "[]"}
+        for name, time in (("day_before", before - _COMMIT), ("before", before), ("day_after", before + _COMMIT)):
+            old[name] = time_to_prefix(time)
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
         old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])

@@ -107,6 +107,19 @@ class TestSessions:
         assert saved.commit is not None
         assert (saved.is_failing, saved.commit.session.relative_id) == (True, 8)
 
+    async def test_sessions_of_one_commit_stay_together(self, db: SyncedSuite) -> None:
+        """If they were created on one day: not those of nightly tests of the same commit."""
+        now = datetime.now(UTC)
+        jobs = [("a" * 40, 32, "ERROR"), ("b" * 40, 30.1, "ERROR"), ("a" * 40, 29.9, "ERROR"), ("b" * 40, 29.8, "OK")]
+        for revision, days, status in [*jobs, (None, 30.1, "ERROR"), (None, 29.7, "ERROR"), ("c" * 40, 0, "ERROR")]:
+            date = (now - timedelta(days=days)).isoformat()
+            db.suite.create(
+                status="SUCCESSFUL" if status == "OK" else status, revision=revision, branch="fix", create_date=date
+            )
+        await db.sync()
+        assert await db.store.prune(older_than=MONTH) == 2
+        assert await numbers(db.store) == [7, 6, 4, 3, 2]
+
     async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
         create_daily(db.suite, 60)
         await db.sync()
