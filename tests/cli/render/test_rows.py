@@ -46,12 +46,6 @@ class TestJsonLines:
         assert line.count("\n") == line.endswith("\n") == 1
         assert json.dumps(json.loads(line)) == json.dumps(expected_row(key, session))
 
-    def test_lone_surrogate_is_escaped(self) -> None:
-        odd = Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="\ud800é\n", duration=1.5)
-        line = write("jsonl", KEY, [odd])
-        assert r'"\ud800é\n"' in line
-        assert json.loads(line) == expected_row(KEY, odd)
-
     def test_number_above_64_bits_is_kept(self) -> None:
         large = Session(id="1", relative_id=1, status=SessionStatus.ERROR, tests_count=2**70)
         assert json.loads(write("jsonl", KEY, [large]))["tests_count"] == 2**70
