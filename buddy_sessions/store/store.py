@@ -47,9 +47,8 @@ from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseFile, DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
-from .saved_source import SavedSource
-from .sessions import load_pages, load_sessions
-from .suites import SavedSuite, load_saved_suites, load_state, load_suites
+from .saved_source import SavedSource, load_pages, load_sessions
+from .suites import SavedSuite, load_saved_suites, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .watches import WatchState
@@ -61,16 +60,11 @@ class SessionStore(AsyncContext, Questions):
     Use it as `async with`, or `open` and `close` it.
 
     One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
-    one process share a file: they sync different suites at the same time. Reading never waits for a sync. Every call
-    waits up to 30 seconds for another program that is writing to the file.
+    one process share a file: they sync different suites at the same time. Reading never waits for a sync. Any tool that
+    reads SQLite can query the file, by its views `sessions`, `suites` and `cases`.
 
-    You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`:
-    `sessions` with the fields of `Session`, and `suites`, both with `missing_since` and `deleted_at` (see `sync`);
-    `cases` with `session_id`, and the fields of `TestCase` without `failure`. Times are ISO 8601 text in UTC,
-    `created_by` is JSON. All tables are internal.
-
-    A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
-    argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.
+    The methods raise `ConfigError` for an invalid argument, before any I/O, and `StoreError` if the store is not open,
+    or its file cannot be read or written, also because another program writes to it for more than 30 seconds.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -101,8 +95,8 @@ class SessionStore(AsyncContext, Questions):
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
-        A file that belongs to another program is rejected with `StoreError`, and not changed. So is one that this
-        process may not write, nor its folder: SQLite needs both, also to read. Copy the file.
+        A file of another program is rejected with `StoreError`, and not changed. So is one that this process may not
+        write, or whose folder: SQLite needs both, also to read.
         """
         await self._thread.open()
 
@@ -128,46 +122,38 @@ class SessionStore(AsyncContext, Questions):
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`. Each page is saved
-        before its sessions are yielded. A sync reads the new sessions, then what an interrupted sync has left, then
-        checks unfinished sessions, older ones less often. A suite without changes or unfinished sessions costs one
-        request. Each project costs one request a day, for the names of its suites.
+        before its sessions are yielded. A suite without changes or unfinished sessions costs one request. Each project
+        costs one request a day, for the names of its suites.
 
-        One wrong response deletes nothing: a session that is not found is first marked as missing (`missing_since`),
-        and by the next sync as deleted (`deleted_at`). A session that is only marked is not yielded. A suite that is
-        listed twice is read once.
+        A session that is not found is first marked as missing (`missing_since`), and by the next sync as deleted
+        (`deleted_at`). A session that is only marked is not yielded. A suite that is listed twice is read once.
 
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             wait: Seconds to wait for another process that syncs into the file, or prunes it, and for each suite that
                 another task of this process syncs.
-            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`. A
-                later sync can read the others. What is newer than the newest saved session is always saved, so that no
-                gap remains.
+            since: Only sessions created at this time or later are saved and yielded. A later sync can read the others.
+                What is newer than the newest saved session is always saved, so that no gap remains.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
-                are read once. When the session changes, they are deleted, and read again. If something is in doubt (a
-                list is shorter than the session counts, or a response is 404 or wrong), the next three syncs read them
-                again, then only one with `full`.
+                are read once, and again when the session changes, or if something is in doubt.
             cases_branch: Only the test cases of sessions of this branch; None for all. Sessions of all branches are
                 synced.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
-                request each. `case.has_details` is False for the others. Another number does not change cases that are
-                saved.
+                request each. `case.has_details` is False for the others.
             keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and do not read
                 them; None to keep all.
             full: Whether to read every page again, except what was pruned, and with `cases` all test cases. Sessions
-                that were not saved, or were wrongly marked as missing or deleted, are corrected, logged, and counted
-                in `stats.repaired`.
-            concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
-                requests are sent while other suites are saved).
+                that were wrong are corrected, logged, and counted in `stats.repaired`.
+            concurrency: The number of suites to read at once; by default twice the client's `max_concurrency`.
             on_failure: As in `BuddyClient.harvest`.
 
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
             StoreError: While iterating, before any request: another process is syncing into the file, or pruning it, or
                 another task syncs the suite; `error.retryable` is True. If the file fails during a sync, every suite
-                that is not completely read fails with this error, and no more requests are made.
+                that is not completely read fails with this error.
         """
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
@@ -199,12 +185,9 @@ class SessionStore(AsyncContext, Questions):
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
         Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
-        kept. So are those of the commit that says whether the main branch is red. No later sync
-        saves what was pruned again, not even with `full`: to get it back, sync into a new file. `wait` is that of
-        `sync`.
-
-        Other programs can read and write meanwhile. If one keeps a transaction open, only the file is shortened later.
-        After a `StoreError`, some suites may be pruned already.
+        kept. So are those of the commit that says whether the main branch is red, and those of a commit that was tested
+        on the day of the limit. No later sync saves what was pruned again, not even with `full`: to get it back, sync
+        into a new file. `wait` is that of `sync`. After a `StoreError`, some suites may be pruned already.
         """
         validate_age("older_than", older_than)
         validate_seconds("wait", wait, zero_allowed=True)
@@ -303,11 +286,9 @@ class SessionStore(AsyncContext, Questions):
 
         Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
         next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
-        bots with one file take two names: each gets every change. Only one watch of a name can run at a time. Each
-        branch has its own state, and so has a watch of all sessions. Syncs and watches do not wait for each other.
-
-        The client `buddy` reads the suites. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments
-        are those of `BuddyClient.watch`.
+        bots with one file take two names: each gets every change. Each branch has its own state, and so has a watch of
+        all sessions. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of
+        `BuddyClient.watch`.
 
         Raises:
             StoreError: While iterating: another watch of this name is running, or a change cannot be saved. The next
@@ -332,9 +313,7 @@ class SessionStore(AsyncContext, Questions):
         An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, what was not
         acknowledged is reported again, in one event with what has changed since; what has changed back is not. The
         first event of a suite that was never watched is its current status. Each `branch` has its own state. `name` and
-        errors are those of `watch`. A `watch` and a `watch_status` can have the same name.
-
-        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
+        errors are those of `watch`. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "status", name, validate_judged_branch(branch))
@@ -342,10 +321,7 @@ class SessionStore(AsyncContext, Questions):
         return StatusWatch(poller)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
-        """Return the saved sessions of a suite, except deleted ones, newest first.
-
-        With a branch, only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
-        """
+        """Return the saved sessions of a suite, or of a branch of it, except deleted ones, newest first."""
         key = validate_key(suite)
         return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
 
@@ -395,11 +371,3 @@ class SessionStore(AsyncContext, Questions):
             if key in statuses:
                 statuses[key] = evolve(statuses[key], name=state.name, synced_at=state.synced_at)
         return [statuses[key] for key in keys]
-
-    async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
-        """Return the known range: its lowest and highest `relative_id`. Between them, every session is saved or pruned.
-
-        None if the suite was not synced, or if nothing is known, for example because its list is out of order.
-        """
-        state = await self._thread.run(load_state, validate_key(suite))
-        return state.known

@@ -231,7 +231,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
         async with SessionStore(path) as store:
             await sync(store, db.buddy, cases="failed")
             assert await store.sessions(KEY) == sessions_of(suite)
-            assert await store.known_range(KEY) == (1, 141)
+            assert [saved.known_range for saved in await store.info()] == [(1, 141)]
             (run,) = await store.runs(KEY, cases="failed", last=1)
             assert [case.has_details for case in run.cases] == [True]
         assert marked_numbers(path) == [50]

@@ -110,7 +110,6 @@ class TestFirstSync:
         assert await db.sync(*references) == [3, 2, 1]
         for reference in references:
             assert len(await db.store.sessions(reference)) == 3
-            assert await db.store.known_range(reference) == (1, 3)
 
 
 class TestNextSync:
