@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
-from .columns import OF_BRANCH, Members
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
+from .columns import OF_BRANCH, SESSION_COLUMNS, SESSIONS, Members, to_session_from
 from .exchange import SyncScope
 from .file import DatabaseFile
 from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE, SUITE_NUMBER
-from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
 from .suites import MARK_INCOMPLETE
 
 MAX_READS = 4
@@ -126,7 +125,7 @@ def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str],
     found: dict[tuple[str | None, str], _SavedCase] = {}
     for row in file.execute(sql, (session,)):
         case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
-        found[case.test_group_id, case.id] = _SavedCase(case, row["test"], -1 - row["position"])
+        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["position"])
     file.execute("UPDATE case_rows SET position = -1 - position WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
     return found
@@ -138,7 +137,7 @@ def _merge(
     """Return the cases of a new read, with the rows whose `data` stays; with `keep`, also the other saved cases."""
     known, merged = dict(before), list[_SavedCase]()
     for case in cases:
-        saved = known.pop((case.test_group_id, case.id), None)
+        saved = known.pop(case_ids(case), None)
         is_same = saved is not None and saved.case.status == case.status
         merged.append(saved._replace(case=case) if saved is not None and is_same else _SavedCase(case))
     return merged + list(known.values()) if keep else merged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -30,6 +31,19 @@ Members = dict[str | None, Member | None]
 """Members by their JSON."""
 
 
+SESSION_COLUMNS = ", ".join(
+    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
+)
+"""The fields of a session, as SQL for the tables of `SESSIONS`."""
+
+SESSIONS = """
+    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
+    LEFT JOIN members ON members.number = sessions.created_by
+    LEFT JOIN case_reads ON case_reads.session = sessions.number
+"""
+"""The tables of all sessions, with their suites, and what was read of their test cases."""
+
+
 def to_rows(sessions: Iterable[Session]) -> list[Row]:
     """Return the rows of sessions. These repeat few members, each of which is converted once."""
     member_to_sql = cache(_member_to_sql)
@@ -54,6 +68,11 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
     session = session_from_dict(fields)
     members[text] = session.created_by
     return session
+
+
+def to_session_from(row: sqlite3.Row, members: Members) -> Session:
+    """Return the session of a row that contains `SESSION_COLUMNS`, as `to_session` does."""
+    return to_session([row[name] for name in FIELDS], members)
 
 
 def from_json(text: Any) -> Any:

@@ -30,7 +30,7 @@ from buddy_sessions.store.pages import (
     withdraw_claims,
 )
 from buddy_sessions.store.prune import prune_suite
-from buddy_sessions.store.sessions import load_deciding_sessions, load_sessions
+from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
 from buddy_sessions.store.suites import (
     is_listed,
     load_state,

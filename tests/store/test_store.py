@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError, SuiteKey
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, NotFoundError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.store.file import BUSY_TIMEOUT
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.large_database import create_large_database
@@ -147,9 +147,11 @@ class TestArguments:
             with pytest.raises(ConfigError):
                 await store.sessions(suite)
             with pytest.raises(ConfigError):
-                await store.known_range(suite)
-            with pytest.raises(ConfigError):
                 await anext(store.pages(suite))
+
+    async def test_number_that_sqlite_cannot_compare(self, store: SessionStore) -> None:
+        with pytest.raises(NotFoundError, match="no session #1000"):
+            await store.failures(KEY, 10**30)
 
     @pytest.mark.parametrize("name", ["", ":memory:"])
     def test_path_is_always_a_file(self, name: str) -> None:
@@ -243,7 +245,8 @@ class TestFile:
                 await sync(store, buddy)
             assert "the disk is full" in str(caught.value.failures[KEY])
             known = {session.relative_id for session in await store.sessions(KEY)}
-            low, high = await store.known_range(KEY) or (1, 0)
+            (saved,) = await store.info()
+            low, high = saved.known_range or (1, 0)
             assert known == set(range(low, high + 1))
         monkeypatch.undo()
         async with SessionStore(path) as store:

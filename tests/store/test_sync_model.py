@@ -20,8 +20,8 @@ from buddy_sessions.store.columns import to_session, to_time
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
+from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
 from buddy_sessions.store.schema import FIELDS
-from buddy_sessions.store.sessions import load_deciding_sessions, load_sessions
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore

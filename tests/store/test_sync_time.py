@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from buddy_sessions.store.exchange import Interval, SyncScope
-from buddy_sessions.store.sessions import load_sessions
+from buddy_sessions.store.saved_source import load_sessions
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, ModelClient, ModelServer, ModelStore
