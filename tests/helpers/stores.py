@@ -79,6 +79,17 @@ def execute(path: Path, sql: str) -> None:
         connection.execute(sql)
 
 
+def refuse_negative_counts(path: Path) -> None:
+    """Let a database refuse sessions with a negative count."""
+    refuse = "SELECT RAISE(ABORT, 'negative'); END"
+    execute(path, f"CREATE TRIGGER t BEFORE INSERT ON session_rows WHEN NEW.tests_count < 0 BEGIN {refuse}")
+
+
+def set_listed_at(path: Path, time: str) -> None:
+    """Set the time at which the suites of all projects were last listed."""
+    execute(path, f"UPDATE projects SET listed_at = '{time}'")
+
+
 def make_due(path: Path) -> None:
     """Move the last checks of all unfinished sessions two days back, so that all are due."""
     execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', checked_at, '-2 days')")

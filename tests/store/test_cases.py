@@ -477,23 +477,6 @@ class TestReadingBack:
         await db.sync()
         assert [run.session.relative_id for run in await db.store.runs(KEY)] == [2]
 
-    @pytest.mark.parametrize(
-        "condition",
-        [
-            f"{SUITE} AND name = 'x'",
-            f"{SUITE} AND session_id = 'x' AND status <> 'PASSED'",
-            f"{SUITE} AND status = 'FAILED' GROUP BY name",
-            "suite_id = 'x' AND name = 'x'",
-            "session_id = 'x'",
-        ],
-    )
-    async def test_queries_use_indexes(self, db: SyncedSuite, condition: str) -> None:
-        """Only the few suites are read completely, and the sessions of one suite, never all tests or cases."""
-        plan = query(db.path, f"EXPLAIN QUERY PLAN SELECT * FROM cases WHERE {condition}")
-        assert {step for *_, step in plan if step.startswith("SCAN")} <= {
-            "SCAN suites USING COVERING INDEX sqlite_autoindex_suite_rows_1"
-        }
-
     async def test_duckdb_reads_the_same_cases(self, db: SyncedSuite) -> None:
         """DuckDB executes the SQL of the view itself."""
         duckdb = pytest.importorskip("duckdb")

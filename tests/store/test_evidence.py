@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, judge, next_marks
+from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, is_check_due, judge, next_marks
 from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
@@ -111,6 +111,24 @@ def test_marks() -> None:
         assert marks == Marks("2026-01-01", deleted_at, sync, f"2026-01-0{sync}")
     assert next_marks(marks, "2027-01-01") == marks
     assert next_marks(Marks("2099-01-01", None, 1, "2099-01-01"), "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
+
+
+@pytest.mark.parametrize(
+    ("age", "pause"),
+    [
+        (timedelta(minutes=10), timedelta(minutes=1)),
+        (timedelta(hours=5), timedelta(minutes=30)),
+        (timedelta(days=1000), timedelta(days=1)),
+        pytest.param(timedelta(hours=-3), timedelta(minutes=1), id="in-the-future"),
+        pytest.param(None, timedelta(minutes=1), id="unknown"),
+    ],
+    ids=str,
+)
+def test_unfinished_session_is_due_after_a_tenth_of_its_age(age: timedelta | None, pause: timedelta) -> None:
+    created, checked = None if age is None else NOW - age, NOW - pause
+    assert is_check_due(created, checked, now=NOW)
+    assert not is_check_due(created, checked, now=NOW - timedelta(seconds=20))
+    assert is_check_due(created, NOW + timedelta(days=9), now=NOW), "the clock was ahead"
 
 
 class TestKnownRange:

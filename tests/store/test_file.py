@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from typing import Any
 
 import pytest
 
@@ -23,7 +23,6 @@ from helpers.stores import (
     SyncedSuite,
     collect_numbers,
     create_finished,
-    execute,
     list_requests,
     public_folder,
     query,
@@ -73,19 +72,11 @@ class TestOpen:
         file.open()
         assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
 
-    def test_schema_created_by_another_process_is_used(self, file: DatabaseFile, path: Path, on_statement: Any) -> None:
-        """Another process creates the schema after this one has seen that there is none."""
-        created: list[None] = []
-
-        def create_schema(sql: str) -> None:
-            if sql.startswith("BEGIN") and not created:
-                created.append(None)
-                create_file(path)
-                execute(path, "INSERT INTO members (member) VALUES ('7')")
-
-        on_statement(create_schema)
-        file.open()
-        assert query(path, "SELECT member FROM members") == [("7",)]
+    async def test_file_that_several_stores_create(self, path: Path) -> None:
+        stores = [SessionStore(path) for _ in range(8)]
+        await asyncio.gather(*(store.open() for store in stores))
+        assert [await store.suites() for store in stores] == [[]] * 8
+        await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.mark.fault

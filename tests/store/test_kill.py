@@ -26,11 +26,11 @@ from helpers.stores import (
     KEY,
     SyncedSuite,
     create_finished,
-    execute,
     make_due,
     marked_numbers,
     query,
     sessions_of,
+    set_listed_at,
     sync,
 )
 
@@ -208,7 +208,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
             break
     await db.store.close()
     make_due(db.path)
-    execute(db.path, "UPDATE projects SET listed_at = '2025-01-01T00:00:00Z'")
+    set_listed_at(db.path, "2025-01-01T00:00:00Z")
     suite.finish(suite.sessions[-30]["id"])
     requests = 0
     while True:
