@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
-from .columns import OF_BRANCH, SESSION_COLUMNS, SESSIONS, Members, to_session_from
+from .columns import Members, to_session_from
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE, SUITE_NUMBER
+from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_BRANCH, OF_SUITE, SESSION_COLUMNS, SESSIONS, SUITE_NUMBER
 from .suites import MARK_INCOMPLETE
 
 MAX_READS = 4

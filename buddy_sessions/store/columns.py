@@ -23,25 +23,8 @@ _get_fields = attrgetter(*FIELDS)
 Row = tuple[Any, ...]
 """The values of a session as they are stored, in the order of the columns."""
 
-_BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
-OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
-"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is the name."""
-
 Members = dict[str | None, Member | None]
 """Members by their JSON."""
-
-
-SESSION_COLUMNS = ", ".join(
-    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
-)
-"""The fields of a session, as SQL for the tables of `SESSIONS`."""
-
-SESSIONS = """
-    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
-    LEFT JOIN members ON members.number = sessions.created_by
-    LEFT JOIN case_reads ON case_reads.session = sessions.number
-"""
-"""The tables of all sessions, with their suites, and what was read of their test cases."""
 
 
 def to_rows(sessions: Iterable[Session]) -> list[Row]:

@@ -80,21 +80,7 @@ class KnownEnd:
 
 
 Bottom = Literal["start", "retention", "prune", "since"]
-"""What is below the known range: see `KnownRange`."""
-
-
-class KnownRange(NamedTuple):
-    """The `relative_id`s from `low` to `high`: the database has every existing session of them that was not pruned.
-
-    Attributes:
-        bottom: What is below. "start": nothing, since `low` is 1. "retention": nothing that Buddy still has.
-            "prune", "since": older sessions, which were pruned, or left out by `since`. None: unknown, since no sync
-            has read that far.
-    """
-
-    low: int
-    high: int
-    bottom: Bottom | None
+"""What is below the known range: nothing, nothing that Buddy still has, what was pruned, or what `since` left out."""
 
 
 @frozen(kw_only=True)
@@ -120,11 +106,11 @@ class SuiteState:
     complete: CompleteSync | None = None
 
     @property
-    def known_range(self) -> KnownRange | None:
-        """The known range, and what is below; None if nothing is known."""
+    def bottom(self) -> Bottom | None:
+        """What is below the known range; None if no sync has read that far."""
+        bottom: Bottom | None = None
         if self.known is None:
             return None
-        bottom: Bottom | None = None
         if self.known[0] == 1:
             bottom = "start"
         elif self.end is not None:
@@ -133,7 +119,7 @@ class SuiteState:
             bottom = "since"
         if bottom is not None and self.pruned_before is not None:
             bottom = "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
-        return KnownRange(*self.known, bottom)
+        return bottom
 
     def knows(self, number: int) -> bool:
         """Return whether a `relative_id` is in the known range."""
@@ -180,17 +166,6 @@ class SuiteState:
             return None if self.end.is_final else self.end.number
         is_older = self.older_than is not None and scope.since is not None and self.older_than <= scope.since
         return None if self.known[0] == 1 or is_older else self.known[0]
-
-
-class SyncStart(NamedTuple):
-    """What the database knows of a suite when a sync begins.
-
-    Attributes:
-        due: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
-    """
-
-    state: SuiteState
-    due: Sequence[SessionId]
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,7 @@ from ..models import Session, SessionStatus, SuiteKey
 from .cases import forget_cases
 from .columns import Row, to_rows, to_time
 from .evidence import Marks, PageChanges, SavedSession, is_check_due, judge, next_marks, state_after
-from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncStart
+from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
 from .schema import FIELDS, SUITE_NUMBER
 from .suites import add_suite, load_state, mark_suite_found, save_state
@@ -40,10 +40,28 @@ _SAVE_SESSION = f"""
 """
 
 
-def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
-    """Return what the database knows of a suite when a sync begins."""
+def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionId]]:
+    """Return what the database knows of a suite, and the unfinished sessions that are due for a check.
+
+    First those whose last check is the longest ago.
+    """
     state = load_state(file, key)
-    return SyncStart(state, _load_due(file, key, now, lowest=state.end.number if state.end else 1))
+    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
+    sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
+    due: dict[int, SessionId] = {}
+    for row in file.execute(sql, (*key, _lowest(state))):
+        number, id_, status = row[:3]
+        session = Session(
+            id=id_, relative_id=number, status=SessionStatus(status), finish_date=to_time(row["finish_date"])
+        )
+        if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
+            due[number] = SessionId(number, id_)
+    return state, due
+
+
+def _lowest(state: SuiteState) -> int:
+    """Return the lowest `relative_id` that a list can show: nothing is proved about the sessions below its end."""
+    return state.end.number if state.end else 1
 
 
 def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
@@ -53,13 +71,10 @@ def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, now: datetime, *, below: int) -> int:
-    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none.
-
-    Sessions below the end of the list are not: a list proves nothing about them.
-    """
+    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none."""
     state = load_state(file, key)
     sql = f"{_HIGHEST} AND missing_since IS NOT NULL AND marked_at <> ? AND relative_id >= ? AND relative_id < ?"
-    return file.number(sql, (*key, unstructure_time(now), state.end.number if state.end else 1, below))
+    return file.number(sql, (*key, unstructure_time(now), _lowest(state), below))
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
@@ -136,23 +151,6 @@ def finish_sync(
         is_top = file.number(_HIGHEST, key) == top or (unlisted is not None and unlisted == state.unlisted)
         if is_read and not is_missing and is_top:
             save_state(file, key, evolve(state, complete=complete))
-
-
-def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime, *, lowest: int) -> Sequence[SessionId]:
-    """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
-    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
-    sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY relative_id DESC"
-    due: list[tuple[str, SessionId]] = []
-    for row in file.execute(sql, (*key, lowest)):
-        session = Session(
-            id=row["id"],
-            relative_id=row["relative_id"],
-            status=SessionStatus(row["status"]),
-            finish_date=to_time(row["finish_date"]),
-        )
-        if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
-            due.append((row["checked_at"] or "", SessionId(session.relative_id, session.id)))
-    return [session for _, session in sorted(due, key=lambda each: each[0])]
 
 
 def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:

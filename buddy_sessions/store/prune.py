@@ -16,7 +16,7 @@ from ..models import Session, SuiteKey
 from .cases import forget_unused_tests
 from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
-from .file import SQLITE_TIMEOUT, DatabaseFile
+from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
 from .saved_source import load_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
 from .suites import load_state, save_state
@@ -95,7 +95,15 @@ def return_space(file: DatabaseFile) -> bool:
     return 0 < file.number("PRAGMA freelist_count") < before
 
 
-def shrink_file(file: DatabaseFile) -> None:
+async def shrink_file(thread: DatabaseThread) -> None:
+    """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
+    while await thread.run(return_space):
+        pass
+    await thread.run(_checkpoint)
+    await thread.run(DatabaseFile.check_same_file)
+
+
+def _checkpoint(file: DatabaseFile) -> None:
     """Copy the write-ahead log into the file, and shorten both. Does not wait for a program that is reading.
 
     Until that program has ended its transaction, SQLite keeps what it reads. A later commit shortens the file then.

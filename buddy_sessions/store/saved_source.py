@@ -14,10 +14,10 @@ from ..analysis.suite_status import has_enough_commits, judge_suite
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestKey, TestStatus
 from .cases import load_cases, load_scope
-from .columns import OF_BRANCH, Members, to_session, to_time
+from .columns import Members, to_session, to_time
 from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
-from .schema import FIELDS, OF_SUITE
+from .schema import FIELDS, OF_BRANCH, OF_SUITE
 from .suites import to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
@@ -86,20 +86,21 @@ def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
     row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is None or row["state"] is None:
         return 1, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
-    known = to_state(row["state"]).known_range
+    state = to_state(row["state"])
     listed = SessionList(sessions=(), end="cut", as_of=to_time(row["synced_at"]) or datetime.now(UTC))
     if row["missing_since"] is not None:
         return 1, evolve(listed, doubt="the last sync did not find the suite")
     sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
     newest = file.number(sql, key)
-    if known is None:
+    if state.known is None:
         doubt = "the list of sessions was not read completely: sync again" if newest else ""
         return 1, evolve(listed, end="beginning", doubt=doubt)
-    if known.bottom not in {None, "since"}:
-        listed = evolve(listed, end="pruned" if known.bottom == "prune" else "beginning")
-    if newest > known.high:
-        listed = evolve(listed, doubt=f"newer sessions than #{known.high} were not read completely: sync again")
-    return known.low, listed
+    lowest, highest = state.known
+    if state.bottom not in {None, "since"}:
+        listed = evolve(listed, end="pruned" if state.bottom == "prune" else "beginning")
+    if newest > highest:
+        listed = evolve(listed, doubt=f"newer sessions than #{highest} were not read completely: sync again")
+    return lowest, listed
 
 
 def load_sessions(

@@ -44,9 +44,9 @@ from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
-from .file import DatabaseFile, DatabaseThread
+from .file import DatabaseThread
 from .lock import hold_file, hold_suite
-from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
+from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
 from .saved_source import SavedSource, load_pages, load_sessions
 from .suites import SavedSuite, load_saved_suites, load_suites
 from .sync import SuiteSync
@@ -198,7 +198,7 @@ class SessionStore(AsyncContext, Questions):
             for suite in await self._thread.run(load_suites, with_deleted=True):
                 async with hold_suite(self._thread.path, suite.key, wait=wait):
                     count += await self._thread.run(prune_suite, suite.key, before)
-            await self._finish_deleting()
+            await shrink_file(self._thread)
         return count
 
     async def forget(self, suite: SuiteRef, *, wait: float = 0.0) -> None:
@@ -212,14 +212,7 @@ class SessionStore(AsyncContext, Questions):
         async with hold_file(self._thread.path, wait=wait):
             async with hold_suite(self._thread.path, key, wait=wait):
                 await self._thread.run(forget_suite, key)
-            await self._finish_deleting()
-
-    async def _finish_deleting(self) -> None:
-        """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
-        while await self._thread.run(return_space):
-            pass
-        await self._thread.run(shrink_file)
-        await self._thread.run(DatabaseFile.check_same_file)
+            await shrink_file(self._thread)
 
     async def export(
         self,
@@ -232,12 +225,12 @@ class SessionStore(AsyncContext, Questions):
     ) -> int:
         """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
-        The rows begin with the names of the suite. An existing file is replaced only when the new one is complete.
+        An existing file is replaced only when the new one is complete.
 
         Args:
             path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
             suites: The suites; None for all.
-            branch: Only sessions of this branch, as in `sessions`.
+            branch: Only sessions of this branch.
             since: Only sessions created at this time or later, and those without a date; an aware datetime.
             cases: Write the saved test cases of these sessions instead, without their `data`.
 
@@ -335,8 +328,8 @@ class SessionStore(AsyncContext, Questions):
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
 
-        There are none if the session has changed since its cases were read. The URLs of a failing case are those of the
-        API. Those of any other case follow from its session; `url` is None if an id has characters that a URL encodes.
+        There are none if the session has changed since its cases were read. The URLs of a case that does not fail
+        follow from its session; `url` is None if an id has characters that a URL encodes.
         """
         return await self._thread.run(load_cases, validate_key(suite), validate_session(session))
 
@@ -352,13 +345,9 @@ class SessionStore(AsyncContext, Questions):
         return await self._thread.run(load_saved_suites)
 
     async def status(self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main = MAIN) -> list[SuiteStatus]:
-        """Return whether suites are red, as `BuddyClient.status` does, from what was saved: without a request.
+        """Return whether suites are red, as `BuddyClient.status` does; None for all that were synced, sorted by key.
 
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
-
-        Args:
-            suites: The suites; None for all that were synced, sorted by their keys.
-            branch: As in `BuddyClient.status`.
         """
         states = {each.suite: each for each in await self.info()}
         keys = list(states) if suites is None else [validate_key(each) for each in validate_suites(suites)]

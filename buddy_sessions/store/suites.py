@@ -88,8 +88,10 @@ class SavedSuite:
         sessions: The number of saved sessions that are not deleted.
         missing: How many of them the last sync did not find.
         deleted: The number of saved sessions that are deleted.
-        known_range: The known range, as of `SessionStore.known_range`.
-        bottom: What is below it, as of `KnownRange`.
+        known_range: The lowest and the highest `relative_id` of a range in which every existing session is saved or
+            pruned; None if nothing is known, for example because the list of the suite is out of order.
+        bottom: What is below. "start": nothing. "retention": nothing that Buddy still has. "prune", "since": older
+            sessions, which were pruned, or left out by `since`. None: unknown, since no sync has read that far.
         synced_at: When the last sync began that has read the suite to its end.
         missing_since: When the first sync began that did not find the suite; None if the last one has found it.
         deleted_at: The same time, once two syncs did not find it.
@@ -125,7 +127,7 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             missing=row["missing"],
             deleted=row["deleted"],
             known_range=state.known,
-            bottom=None if state.known_range is None else state.known_range.bottom,
+            bottom=state.bottom,
             synced_at=to_time(row["synced_at"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),

@@ -639,6 +639,16 @@ class TestListOutOfOrder:
         await db.sync(on_failure="collect")
         assert await db.known_range() is None
 
+    async def test_marks_of_earlier_syncs_stay(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 100)
+        await db.sync()
+        delete(75)(db)
+        await db.sync(full=True)
+        db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.swapped(45))
+        for deleted in ([], [75]):
+            await db.sync(full=True)
+            assert (db.marked("missing_since"), db.marked()) == ([75], deleted)
+
 
 class TestInterruption:
     async def test_invalid_name_fails_that_suite(self, db: SyncedSuite) -> None:
