@@ -79,10 +79,15 @@ def execute(path: Path, sql: str) -> None:
         connection.execute(sql)
 
 
-def refuse_negative_counts(path: Path) -> None:
-    """Let a database refuse sessions with a negative count."""
-    refuse = "SELECT RAISE(ABORT, 'negative'); END"
-    execute(path, f"CREATE TRIGGER t BEFORE INSERT ON session_rows WHEN NEW.tests_count < 0 BEGIN {refuse}")
+NEGATIVE_COUNT = "INSERT ON session_rows WHEN NEW.tests_count < 0"
+
+
+@contextmanager
+def refused(path: Path, change: str) -> Iterator[None]:
+    """Let a database refuse a change."""
+    execute(path, f"CREATE TRIGGER refused BEFORE {change} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    yield
+    execute(path, "DROP TRIGGER refused")
 
 
 def set_listed_at(path: Path, time: str) -> None:

@@ -37,9 +37,3 @@ async def store(path: Path) -> AsyncIterator[SessionStore]:
 @pytest.fixture
 def db(fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore) -> SyncedSuite:
     return SyncedSuite(fake, suite, path, buddy, store)
-
-
-@pytest.fixture
-def short_busy_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that are opened now do not wait for a locked file."""
-    monkeypatch.setattr("buddy_sessions.store.file.BUSY_TIMEOUT", 0.01)

@@ -154,9 +154,7 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
     The last syncs read the groups of unfinished sessions that were left, ten each, and confirm what was deleted.
     """
     chance = random.Random(seed)
-    suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(5)]
-    for suite in suites:
-        suite.populate(chance.randrange(100, 700))
+    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(chance.randrange(100, 700)) for number in range(3)]
     fake.latency = 0.03
     path = tmp_path / "sessions.db"
     begun = asyncio.Event()

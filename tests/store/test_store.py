@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, HarvestError, NotFoundError, SessionStore, StoreError, SuiteKey
-from buddy_sessions.store.file import BUSY_TIMEOUT
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeSuite
 from helpers.large_database import create_large_database
 from helpers.stores import (
     KEY,
+    NEGATIVE_COUNT,
     OTHER_KEY,
     SyncedSuite,
     create_finished,
     query,
-    refuse_negative_counts,
+    refused,
     sessions_of,
     sync,
 )
@@ -165,22 +165,19 @@ class TestFile:
             await store.suites()
 
     @pytest.mark.fault
-    async def test_locked_file_fails_the_remaining_suites_without_a_request(
-        self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
-    ) -> None:
-        create_finished(suite, 3)
-        create_finished(fake.add_suite(*OTHER_KEY), 3)
-        async with SessionStore(path) as store:
-            with closing(sqlite3.connect(path, isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
-                with pytest.raises(HarvestError) as caught:
-                    await sync(store, buddy, KEY, OTHER_KEY, concurrency=1)
-            assert set(caught.value.failures) == {KEY, OTHER_KEY}
-            for failure in caught.value.failures.values():
-                assert isinstance(failure, StoreError)
-                assert "another program is writing" in str(failure)
-            assert len(fake.requests) == 1
-            assert len(await sync(store, buddy, KEY, OTHER_KEY)) == 6
+    @pytest.mark.slow
+    async def test_lock_of_another_program_is_an_error_after_30_seconds(self, db: SyncedSuite) -> None:
+        """It fails the remaining suites, too, without a request."""
+        create_finished(db.suite, 3)
+        create_finished(db.fake.add_suite(*OTHER_KEY), 3)
+        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(HarvestError) as caught:
+                await db.sync(KEY, OTHER_KEY, concurrency=1)
+        for key in (KEY, OTHER_KEY):
+            assert "another program is writing to it: wait" in str(caught.value.failures[key])
+        assert len(db.fake.requests) == 1
+        assert len(await db.sync(KEY, OTHER_KEY)) == 6
 
     @pytest.mark.fault
     @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
@@ -188,7 +185,6 @@ class TestFile:
         self, path: Path, buddy: BuddyClient, suite: FakeSuite, lock: str
     ) -> None:
         """For up to 30 seconds, without blocking the event loop."""
-        assert BUSY_TIMEOUT == 30
         create_finished(suite, 50)
         async with SessionStore(path) as store:
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -229,15 +225,14 @@ class TestFile:
             await sync(store, buddy)
             assert await store.sessions(KEY) == sessions_of(suite)
 
-    @pytest.mark.parametrize(("count", "message"), [(2**63, "64 bits"), (-1, "negative")])
+    @pytest.mark.parametrize(("count", "message"), [(2**63, "64 bits"), (-1, "refused")])
     async def test_value_that_cannot_be_saved_fails_only_its_suite(
         self, db: SyncedSuite, count: int, message: str
     ) -> None:
         """Whatever limit or constraint it breaks."""
-        refuse_negative_counts(db.path)
         db.suite.create(tests_count=count)
         create_finished(db.fake.add_suite(*OTHER_KEY), 3)
-        with pytest.raises(HarvestError) as caught:
+        with refused(db.path, NEGATIVE_COUNT), pytest.raises(HarvestError) as caught:
             await db.sync(KEY, OTHER_KEY, concurrency=1)
         assert set(caught.value.failures) == {KEY}
         assert message in str(caught.value.failures[KEY])

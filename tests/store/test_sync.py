@@ -22,6 +22,7 @@ from buddy_sessions import (
 from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
 from helpers.stores import (
     KEY,
+    NEGATIVE_COUNT,
     OTHER_KEY,
     SyncedSuite,
     collect_numbers,
@@ -29,7 +30,7 @@ from helpers.stores import (
     list_requests,
     make_due,
     query,
-    refuse_negative_counts,
+    refused,
     set_listed_at,
     sync,
 )
@@ -61,10 +62,10 @@ class TestFirstSync:
     ) -> None:
         for each in range(1, 201):
             db.suite.create(status="SUCCESSFUL", tests_count=-1 if each == number else 1)
-        refuse_negative_counts(db.path)
         db.fake.inject(*[Fault.stall(0)] * 4, Fault.status(500))
-        async with db.store.sync(db.buddy, [KEY], on_failure="collect") as harvest:
-            numbers = await collect_numbers(harvest)
+        with refused(db.path, NEGATIVE_COUNT):
+            async with db.store.sync(db.buddy, [KEY], on_failure="collect") as harvest:
+                numbers = await collect_numbers(harvest)
         assert numbers == list(range(200, 200 - 20 * pages, -1))
         assert type(harvest.failures[KEY]) is error
         assert await db.known_range() == (numbers[-1], 200)

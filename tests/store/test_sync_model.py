@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, Model
 from helpers.stores import KEY, DatabaseCopy
 
 PER_PAGE = 20
+
+
+@lru_cache(maxsize=50_000)
+def parse(row: tuple[Any, ...]) -> Session:
+    """Return the session of a row. The same rows are read after each step."""
+    return to_session(row, {})
 
 
 class SyncMachine(RuleBasedStateMachine):
@@ -99,7 +106,7 @@ class SyncMachine(RuleBasedStateMachine):
             for change in changes:
                 self.copy.apply(change)
         rows = self.query(f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
-        saved = [(to_session(row[:-2], {}), to_time(row[-2]), to_time(row[-1]), None) for row in rows]
+        saved = [(parse(row[:-2]), to_time(row[-2]), to_time(row[-1]), None) for row in rows]
         assert self.copy.sessions == {(KEY, values[0].id): values for values in saved}
 
     @invariant()
@@ -238,7 +245,7 @@ class SyncMachine(RuleBasedStateMachine):
             assert not lost, f"living sessions are not saved: {lost}"
 
     def rows(self) -> set[Session]:
-        return {to_session(row, {}) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
+        return {parse(row) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
 
     def marked(self, column: str) -> set[str]:
         return {id_ for (id_,) in self.query(f"SELECT id FROM sessions WHERE {column} IS NOT NULL")}
