@@ -48,11 +48,8 @@ AGAIN: dict[str, Any] = {"is_contradiction": True}
 RECREATED: dict[str, Any] = {"is_contradiction": True, "is_recreated": True}
 
 CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
-    "new": (page(5, 1), [saved(1)], {"new": ["id5"], "changed": ["id5"], "present": [1]}),
-    "changed": (page(1, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
     "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
-    "proven-range": (page(proven=(1, 3)), [], {"absent": [(1, 3)]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
     "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
     "another-session-with-its-number": (
@@ -73,23 +70,12 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
     "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
     "below-the-known-range-and-older": (page_of_another(1, date=datetime(2025, 3, 1, tzinfo=UTC)), [], ANOTHER),
-    "stale-first-page": (
-        page(8, 7, proven=(7, 8), is_first=True),
-        [saved(7), saved(8)],
-        {"present": [7, 8], "absent": [(7, 8)], "is_stale": True},
-    ),
     "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_stale": True}),
-    "first-page-with-the-newest": (
-        page(10, proven=(10, 10), is_first=True),
-        [saved(10)],
-        {"present": [10], "absent": [(10, 10), (11, ALL_NUMBERS[1])]},
-    ),
     "another-list": (
         page_of_another(8, proven=(8, 8), is_first=True),
         [],
         {**ANOTHER, "absent": [ALL_NUMBERS], **RECREATED},
     ),
-    "empty-list": (page(is_first=True), [], {}),
 }
 
 
@@ -137,13 +123,9 @@ class TestKnownRange:
     @pytest.mark.parametrize(
         ("reads", "known"),
         [
-            pytest.param([(5, 9)], (5, 9), id="first"),
-            pytest.param([(5, 9), (1, 5)], (1, 9), id="extended-below"),
-            pytest.param([(5, 9), (9, 12)], (5, 12), id="extended-above"),
             pytest.param([(5, 9), (10, 12)], (5, 9), id="next-to-it-but-not-compared"),
             pytest.param([(5, 9), (10, 12, "end")], (5, 12), id="list-ends-next-to-it"),
             pytest.param([(5, 9), (11, 12, "end")], (11, 12), id="list-ends-above-it"),
-            pytest.param([(5, 9), (1, 50)], (1, 50), id="everything"),
         ],
     )
     def test_one_range_is_known(self, reads: list[tuple[Any, ...]], known: tuple[int, int]) -> None:
@@ -151,10 +133,6 @@ class TestKnownRange:
         for low, high, *end in reads:
             state = state.extend((low, high), is_end=bool(end))
         assert state.known == known
-
-    @pytest.mark.parametrize(("highest", "known"), [(15, (5, 9)), (7, (5, 7)), (4, None)])
-    def test_it_ends_at_the_top_of_a_stale_page(self, highest: int, known: tuple[int, int] | None) -> None:
-        assert SuiteState(known=(5, 9)).up_to(highest).known == known
 
     @pytest.mark.parametrize(
         ("fields", "bottom"),

@@ -89,13 +89,6 @@ async def other(path: Path) -> AsyncIterator[OtherProcess]:
     await process.communicate(b"")  # closes stdin, which ends the process
 
 
-@pytest.fixture
-async def writer(other: OtherProcess) -> OtherProcess:
-    """Another process that writes the file."""
-    assert await other.try_to_hold()
-    return other
-
-
 class TestOtherProcess:
     @pytest.mark.fault
     async def test_second_writer_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
@@ -118,15 +111,16 @@ class TestOtherProcess:
         create_finished(db.suite, 1)
         assert await db.sync() == [4]
 
-    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, writer: OtherProcess) -> None:
+    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, other: OtherProcess) -> None:
         create_finished(db.suite, 3)
+        assert await other.try_to_hold()
         with pytest.raises(StoreError, match=BUSY):
             await db.sync(wait=0.15)
         waiting = asyncio.create_task(db.sync(wait=20))
         pruning = asyncio.create_task(db.store.prune(older_than=timedelta(days=9000), wait=20))
         await asyncio.sleep(0.15)
         assert not waiting.done()
-        await writer.release()
+        await other.release()
         assert (await waiting, await pruning) == ([3, 2, 1], 0)
 
     async def test_readers_and_other_watches_are_not_blocked(
@@ -149,16 +143,16 @@ class TestOtherProcess:
 
 
 class TestSameProcess:
-    async def test_stores_sync_other_suites_side_by_side(
-        self, fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore
-    ) -> None:
-        create_finished(suite, 3)
-        create_finished(fake.add_suite(*OTHER_KEY), 2)
-        async with SessionStore(path) as other, store.sync(buddy, [KEY]) as first:
+    async def test_stores_sync_other_suites_side_by_side(self, db: SyncedSuite, other: OtherProcess) -> None:
+        """The process holds the file until the last sync ends."""
+        create_finished(db.suite, 100)
+        create_finished(db.fake.add_suite(*OTHER_KEY), 2)
+        async with SessionStore(db.path) as store, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
-            assert await sync(other, buddy, OTHER_KEY) == [2, 1]
-            assert await other.prune(older_than=timedelta(days=9000), wait=60) == 0
-            assert len([session async for session in first]) == 2
+            assert await sync(store, db.buddy, OTHER_KEY) == [2, 1]
+            assert not await other.try_to_hold()
+            assert len([session async for session in first]) == 99
+        assert await other.try_to_hold()
 
     async def test_second_writer_of_a_suite_waits_if_it_is_told_to(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
@@ -194,16 +188,6 @@ class TestSameProcess:
                     await writer()
             assert str(caught.value.failures[KEY]) == str(error.value)
             break
-
-    async def test_process_holds_the_file_until_its_last_sync_ends(self, db: SyncedSuite, other: OtherProcess) -> None:
-        create_finished(db.suite, 100)
-        db.fake.add_suite(*OTHER_KEY)
-        async with db.store.sync(db.buddy, [KEY], concurrency=1) as first:
-            await anext(first)
-            async with SessionStore(db.path) as store:
-                await sync(store, db.buddy, OTHER_KEY)
-            assert not await other.try_to_hold()
-        assert await other.try_to_hold()
 
 
 async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherProcess) -> None:
@@ -250,15 +234,12 @@ async def test_lock_file_that_cannot_be_written(db: SyncedSuite) -> None:
 
 async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
     db.suite.create(status="ERROR", cases=[{"name": "a", "status": "FAILED"}])
-    await db.sync(cases="all")
-    await db.store.forget(KEY)
-    await db.store.forget(KEY)  # does nothing
-    assert [query(db.path, f"SELECT * FROM {view}") for view in ("suites", "sessions", "cases")] == [[], [], []]
     create_finished(db.fake.add_suite(*OTHER_KEY), 2)
-    await db.sync(OTHER_KEY)
-    await db.store.forget(KEY)
-    assert [suite.key for suite in await db.store.suites()] == [OTHER_KEY]
-    assert len(await db.store.sessions(OTHER_KEY)) == 2
+    await db.sync(KEY, OTHER_KEY, cases="all")
+    for _ in range(2):  # the second one does nothing
+        await db.store.forget(KEY)
+    ids = [query(db.path, f"SELECT DISTINCT suite_id FROM {view}") for view in ("suites", "sessions", "cases")]
+    assert ids == [[("other",)]] * 3
     assert await db.sync(cases="all") == [1]
     assert len(await db.store.runs(KEY)) == 1
 
