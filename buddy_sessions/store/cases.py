@@ -175,18 +175,10 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
     )
 
 
-def _delete_cases(file: DatabaseFile, session: int) -> None:
-    """Delete the cases of a session."""
-    file.execute("DELETE FROM case_rows WHERE session = ?", (session,))
-    file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
-
-
-def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[str]) -> None:
-    """Delete the cases of sessions that have changed. Called in the transaction that saves the change."""
-    sql = "DELETE FROM case_reads WHERE session = (SELECT number FROM session_rows WHERE suite = ? AND id = ?)"
-    for session_id in session_ids:
-        for (session,) in file.execute(f"{sql} RETURNING session", (suite, session_id)).fetchall():
-            _delete_cases(file, session)
+def delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> None:
+    """Delete the cases of sessions, given as SQL. Called in the transaction that changes or deletes them."""
+    for table in ("case_rows", "case_groups", "case_reads"):
+        file.execute(f"DELETE FROM {table} WHERE session IN (SELECT number {sessions})", parameters)
 
 
 def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
@@ -218,11 +210,9 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
 
 
 def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
-    """Iterate over the sessions of rows that contain `SESSION_COLUMNS`. Raise `DecodeError` for an invalid value."""
     members: Members = {}
     return (to_session_from(row, members) for row in rows)
 
 
 def _to_case(row: sqlite3.Row) -> TestCase:
-    """Return the test case of a row. Raise `DecodeError` for an invalid value."""
     return case_from_dict({name: row[name] for name in CASE_COLUMNS})

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
-from .cases import forget_cases
+from .cases import delete_cases
 from .columns import Row, to_rows, to_time
 from .evidence import Marks, PageChanges, SavedSession, is_check_due, judge, next_marks, state_after
 from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
@@ -30,6 +30,7 @@ _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND s
 _HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL"
 _CREATED_BY = FIELDS.index("created_by")
 
+_WITH_IDS = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
 _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(Marks._fields)}) = (?, ?, ?, ?)"
 
 _SAVE_SESSION = f"""
@@ -103,12 +104,13 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         unfinished = {session.id for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
         _restore(file, changes.restored)
-        forget_cases(file, number, set(changes.changed).difference(changes.new))
+        if changed := set(changes.changed).difference(changes.new):
+            delete_cases(file, _WITH_IDS, {"suite": number, "ids": json.dumps([*changed])})
         if page.checked is not None:
             sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id = ?"
             file.execute(sql, (unstructure_time(now), number, page.checked))
-    changed, new = set(changes.changed), set(changes.new)
-    saved_now = tuple(session for session in page.sessions if session.id in changed)
+    ids, new = set(changes.changed), set(changes.new)
+    saved_now = tuple(session for session in page.sessions if session.id in ids)
     unsaved = [each for each in saved_now if each.id in new and before.knows(each.relative_id)]
     return SavedPage(
         state=after,

@@ -7,13 +7,12 @@ What was pruned is not saved again: a suite notes the time before which its sess
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve
 
 from ..models import Session, SuiteKey
-from .cases import forget_unused_tests
+from .cases import delete_cases, forget_unused_tests
 from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
 from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
@@ -70,7 +69,7 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
         old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])
-        _delete_cases(file, _OLD, old)
+        delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
             save_state(file, key, evolve(state, pruned_before=max(before, state.pruned_before or before)))
@@ -115,17 +114,11 @@ def _checkpoint(file: DatabaseFile) -> None:
         file.execute(f"PRAGMA busy_timeout = {SQLITE_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> None:
-    """Delete the cases of sessions, given as SQL."""
-    for table in ("case_rows", "case_groups", "case_reads"):
-        file.execute(f"DELETE FROM {table} WHERE session IN (SELECT number {sessions})", parameters)
-
-
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
     """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
     with file.transaction():
         number = file.number(f"SELECT {SUITE_NUMBER}", key)
-        _delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
+        delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
         for table in ("session_rows", "tests"):
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
         if number:
