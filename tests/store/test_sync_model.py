@@ -122,7 +122,7 @@ class SyncMachine(RuleBasedStateMachine):
         first_page = {session.id for session in self.server.rows[:PER_PAGE]}
         reappears = not first_page.isdisjoint(self.marked("deleted_at"))
         self.run_sync(full=full)
-        self.is_recreated = False
+        self.is_recreated &= not self.existing  # an empty list changes nothing
         self.check_after_healthy_sync(repairs_everything=full or reappears)
 
     @rule(
