@@ -1,8 +1,4 @@
-"""`SessionStore`: a SQLite database of sessions that is kept up to date.
-
-A page and what it proves are saved in one transaction. So a sync can be killed at any moment, and the next one reads
-only what the database lacks, and what is unfinished.
-"""
+"""`SessionStore`: a SQLite database of sessions that is kept up to date."""
 
 from __future__ import annotations
 
@@ -131,15 +127,13 @@ class SessionStore(AsyncContext, Questions):
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            wait: Seconds to wait for another process that syncs into the file, or prunes it, and for each suite that
-                another task of this process syncs.
+            wait: Seconds to wait for another process that writes the file, and for other tasks that sync a suite.
             since: Only sessions created at this time or later are saved and yielded. A later sync can read the others.
                 What is newer than the newest saved session is always saved, so that no gap remains.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
                 are read once, and again when the session changes, or if something is in doubt.
-            cases_branch: Only the test cases of sessions of this branch; None for all. Sessions of all branches are
-                synced.
+            cases_branch: Only the test cases of sessions of this branch; None for all.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
                 request each. `case.has_details` is False for the others.
             keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and do not read
@@ -257,10 +251,9 @@ class SessionStore(AsyncContext, Questions):
 
         Changes come in the order of their positions; only the last change of a session is kept. Begin with `after=0`,
         and save the `position` of the last change with the copy, in one transaction: pass it as `after` the next time.
-        Names of suites, and their marks, are not among the changes: read `suites`. A sync may run meanwhile.
+        Names of suites, and their marks, are not among the changes: read `suites`.
 
         Raises:
-            ConfigError: `after` is not a whole number, or is below 0.
             StoreError: While iterating: the file has no such position, because it was restored or replaced.
         """
         return iterate_changes(self._thread, validate_int("after", after, minimum=0))
@@ -284,8 +277,7 @@ class SessionStore(AsyncContext, Questions):
         `BuddyClient.watch`.
 
         Raises:
-            StoreError: While iterating: another watch of this name is running, or a change cannot be saved. The next
-                iteration tries to save it again.
+            StoreError: While iterating: another watch of this name is running, or a change cannot be saved.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "changes", name, branch)
@@ -315,14 +307,10 @@ class SessionStore(AsyncContext, Questions):
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
         """Return the saved sessions of a suite, or of a branch of it, except deleted ones, newest first."""
-        key = validate_key(suite)
-        return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
+        return await self._thread.run(load_sessions, validate_key(suite), branch=validate_branch(branch))
 
     def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncGenerator[list[Session], None]:
-        """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them.
-
-        A sync may run meanwhile: what it saves or deletes may be in the next list or not.
-        """
+        """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them."""
         return load_pages(self._thread, validate_key(suite), branch=validate_branch(branch))
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
