@@ -76,6 +76,7 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
         [],
         {**ANOTHER, "absent": [ALL_NUMBERS], **RECREATED},
     ),
+    "empty-list": (page(is_first=True), [], {}),
 }
 
 
