@@ -466,6 +466,11 @@ def is_before(session: Session, since: datetime | None) -> bool:
     return since is not None and session.create_date is not None and session.create_date < since
 
 
+def case_ids(case: TestCase) -> tuple[str | None, str]:
+    """Return what identifies a case in its session: its `id` is unique only in its group."""
+    return case.test_group_id, case.id
+
+
 def has_revision(session: Session, revision: str | None) -> bool:
     """Return whether a session tested a commit whose hash begins with `revision`, case-insensitively. None: any."""
     return revision is None or (session.revision or "").lower().startswith(revision.lower())

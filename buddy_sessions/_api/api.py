@@ -33,7 +33,7 @@ from .._paging.paginator import FetchPage, PageReader
 from .._paging.reconciler import Reconciler
 from .._paging.selection import ReadSpec
 from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
-from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
+from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus, case_ids
 
 _T = TypeVar("_T")
 
@@ -243,8 +243,8 @@ class Api:
             return await self.cases(key, session, status=status).collect()
 
         lists = await map_concurrently(read, statuses, limit=len(statuses))
-        # A case may have moved from one list to the other meanwhile. A case ID is unique only within its group.
-        return list({(case.test_group_id, case.id): case for cases in lists for case in cases}.values())
+        # A case may have moved from one list to the other meanwhile.
+        return list({case_ids(case): case for cases in lists for case in cases}.values())
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""

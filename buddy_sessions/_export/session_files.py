@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,8 +90,6 @@ _TYPES = {datetime: "TIMESTAMPTZ", bool: "BOOLEAN", float: "DOUBLE", int: "BIGIN
 _ROW_GROUP_SIZE = 20_480
 """The number of rows that DuckDB holds in memory; its default, six times as many, takes 50 MiB more."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 
 class ParquetWriter(JsonLines):
     """Writes JSON lines to a file; `finish` lets DuckDB (extra `[parquet]`) convert it, so that memory stays small."""
@@ -103,10 +100,6 @@ class ParquetWriter(JsonLines):
         self._path = path
         types = {**_columns(TestCase), **_columns(Session)}  # the fields that both have are texts
         self._types = {name: types.get(name, "VARCHAR") for name in columns}
-
-    def _encode_line(self, line: str) -> bytes:
-        """Return a line in UTF-8. A lone surrogate, which Parquet cannot hold, becomes the text of its escape."""
-        return _SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", line).encode()
 
     def finish(self) -> None:
         """Convert the file. Raises BuddyError if an integer needs more than 64 bits, or if the disk is full."""

@@ -167,15 +167,8 @@ class JsonLines(RowWriter):
     def _encode(self, rows: list[Row]) -> bytes:
         msgspec = find_msgspec()
         if msgspec is not None:
-            try:
-                return bytes(msgspec.json.Encoder().encode_lines(rows))
-            except UnicodeEncodeError:  # a lone surrogate, which JSON allows and UTF-8 does not
-                pass
-        return b"".join([self._encode_line(f"{_dump_json(row)}\n") for row in rows])
-
-    def _encode_line(self, line: str) -> bytes:
-        """Return a line in UTF-8. A lone surrogate becomes its escape in JSON."""
-        return line.encode(errors="backslashreplace")
+            return bytes(msgspec.json.Encoder().encode_lines(rows))
+        return "".join(f"{_dump_json(row)}\n" for row in rows).encode()
 
 
 class Csv(RowWriter):
@@ -212,7 +205,7 @@ class Csv(RowWriter):
 def use_utf8(stream: TextIO) -> None:
     """Let a stream write the same bytes on every system."""
     if isinstance(stream, TextIOWrapper):
-        # A lone surrogate, which JSON allows and UTF-8 does not, becomes its JSON escape.
+        # For half of a surrogate pair, such as in the name of a file.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
 
 

@@ -16,7 +16,7 @@ import attrs
 from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
 from ..errors import BadRequestError
-from ..models import Session, TestCase, TestStatus
+from ..models import Session, TestCase, TestStatus, case_ids
 from .pacing import PageLength, PageSize, ServerLimits, Window
 from .paginator import FetchPage, PendingPages
 from .reconciler import check_stability
@@ -174,7 +174,7 @@ class CasePlan:
         self._offset = self._page_size.end_of(window)
         if cases:
             self._page_size.confirm()
-        by_id = {(case.test_group_id, case.id): case for case in cases}
+        by_id = {case_ids(case): case for case in cases}
         unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)
         self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))

@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from ..models import Session, TestCase, TestKey, sort_key
+from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
 from .quarantine import Excuses, QuarantinedTest, find_excuses
@@ -128,7 +128,7 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
     if not session.is_failing:
         return False
-    listed = {(case.test_group_id, case.id) for case in failing_cases(session, cases)}
+    listed = set(map(case_ids, failing_cases(session, cases)))
     return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
 
 

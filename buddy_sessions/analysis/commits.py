@@ -21,6 +21,8 @@ LAST = 10
 """The number of older commits that a commit is compared with."""
 MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
+MAX_SEARCHED = 1000
+"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 _QUIET = timedelta(hours=1)
 """So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)

@@ -9,11 +9,11 @@ from attrs import evolve, frozen
 
 from .._base.validate import REVISION, validate_int, validate_name
 from ..analysis.branches import MAIN, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, may_lack_sessions
+from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
 from ..errors import ConfigError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
-from .suite_reader import MAX_SEARCHED, SuiteReader, merge_lists
+from .suite_reader import SuiteReader, merge_lists
 
 LATEST = "latest"
 """The name of the commit that says whether a branch is red."""

@@ -20,14 +20,12 @@ from ..analysis.branches import (
     main_branch,
     suggest_branches,
 )
-from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import RefType, Session, SuiteKey, TestCase
 from .source import Source
 
-MAX_SEARCHED = 1000
-"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
 _REREAD_AFTER = 10.0

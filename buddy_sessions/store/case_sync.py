@@ -11,7 +11,7 @@ import attrs
 from .._base.stats import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
-from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus
+from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
 from .cases import save_cases, save_details, verify_cases
 from .sync_run import SyncRun
 
@@ -57,7 +57,7 @@ class CaseSync:
             await self._save(session, [], is_complete=False, is_verified=True)
             return
         cases = [case for each in lists for case in each.cases]
-        unique = list({(case.test_group_id, case.id): case for case in cases}.values())
+        unique = list({case_ids(case): case for case in cases}.values())
         failure = next((each.error for each in lists if each.error is not None), None)
         if failure is not None:
             # A 404 means that the session was deleted, which is no fault.

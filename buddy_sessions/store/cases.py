@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus
-from .columns import OF_BRANCH, Members
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
+from .columns import Members, to_session_from
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_SUITE, SUITE_NUMBER
-from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
+from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_BRANCH, OF_SUITE, SESSION_COLUMNS, SESSIONS, SUITE_NUMBER
 from .suites import MARK_INCOMPLETE
 
 MAX_READS = 4
@@ -126,7 +125,7 @@ def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str],
     found: dict[tuple[str | None, str], _SavedCase] = {}
     for row in file.execute(sql, (session,)):
         case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
-        found[case.test_group_id, case.id] = _SavedCase(case, row["test"], -1 - row["position"])
+        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["position"])
     file.execute("UPDATE case_rows SET position = -1 - position WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
     return found
@@ -138,7 +137,7 @@ def _merge(
     """Return the cases of a new read, with the rows whose `data` stays; with `keep`, also the other saved cases."""
     known, merged = dict(before), list[_SavedCase]()
     for case in cases:
-        saved = known.pop((case.test_group_id, case.id), None)
+        saved = known.pop(case_ids(case), None)
         is_same = saved is not None and saved.case.status == case.status
         merged.append(saved._replace(case=case) if saved is not None and is_same else _SavedCase(case))
     return merged + list(known.values()) if keep else merged
@@ -176,18 +175,10 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
     )
 
 
-def _delete_cases(file: DatabaseFile, session: int) -> None:
-    """Delete the cases of a session."""
-    file.execute("DELETE FROM case_rows WHERE session = ?", (session,))
-    file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
-
-
-def forget_cases(file: DatabaseFile, suite: int, session_ids: Iterable[str]) -> None:
-    """Delete the cases of sessions that have changed. Called in the transaction that saves the change."""
-    sql = "DELETE FROM case_reads WHERE session = (SELECT number FROM session_rows WHERE suite = ? AND id = ?)"
-    for session_id in session_ids:
-        for (session,) in file.execute(f"{sql} RETURNING session", (suite, session_id)).fetchall():
-            _delete_cases(file, session)
+def delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> None:
+    """Delete the cases of sessions, given as SQL. Called in the transaction that changes or deletes them."""
+    for table in ("case_rows", "case_groups", "case_reads"):
+        file.execute(f"DELETE FROM {table} WHERE session IN (SELECT number {sessions})", parameters)
 
 
 def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
@@ -219,11 +210,9 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
 
 
 def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
-    """Iterate over the sessions of rows that contain `SESSION_COLUMNS`. Raise `DecodeError` for an invalid value."""
     members: Members = {}
     return (to_session_from(row, members) for row in rows)
 
 
 def _to_case(row: sqlite3.Row) -> TestCase:
-    """Return the test case of a row. Raise `DecodeError` for an invalid value."""
     return case_from_dict({name: row[name] for name in CASE_COLUMNS})

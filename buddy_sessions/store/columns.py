@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -21,10 +22,6 @@ _get_fields = attrgetter(*FIELDS)
 
 Row = tuple[Any, ...]
 """The values of a session as they are stored, in the order of the columns."""
-
-_BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
-OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
-"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is the name."""
 
 Members = dict[str | None, Member | None]
 """Members by their JSON."""
@@ -54,6 +51,11 @@ def to_session(row: Sequence[Any], members: Members) -> Session:
     session = session_from_dict(fields)
     members[text] = session.created_by
     return session
+
+
+def to_session_from(row: sqlite3.Row, members: Members) -> Session:
+    """Return the session of a row that contains `SESSION_COLUMNS`, as `to_session` does."""
+    return to_session([row[name] for name in FIELDS], members)
 
 
 def from_json(text: Any) -> Any:

@@ -16,10 +16,9 @@ from .._decoding.hooks import unstructure_time
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, convert, time_to_prefix, to_time
+from .columns import Members, convert, time_to_prefix, to_session_from, to_time
 from .file import DatabaseFile, DatabaseThread
-from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE
-from .sessions import SESSION_COLUMNS, SESSIONS, to_session_from
+from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE, SESSION_COLUMNS, SESSIONS
 
 _PAGE_SIZE = 100
 """Sessions in memory at once, with the messages of their failing tests."""

@@ -135,7 +135,6 @@ class SavedSession(NamedTuple):
     row: Row
     is_missing: bool = False
     is_deleted: bool = False
-    is_replaced: bool = False  # it was marked because the suite was created again, which is not confirmed yet
 
     @property
     def is_living(self) -> bool:
@@ -155,8 +154,6 @@ class PageChanges:
         absent: The ranges of `relative_id`s in which only the sessions exist that the page lists.
         is_contradiction: Whether the page is a contradiction that drops the known range.
         is_recreated: Whether the suite was created again.
-        is_confirmed: Whether the page confirms that it was, which an earlier sync has found.
-        is_reverted: Whether the page shows that it was not: it lists a session of the list before.
         is_stale: Whether the page is a first page that shows an older state of the list.
     """
 
@@ -167,8 +164,6 @@ class PageChanges:
     absent: list[Interval] = Factory(list)
     is_contradiction: bool = False
     is_recreated: bool = False
-    is_confirmed: bool = False
-    is_reverted: bool = False
     is_stale: bool = False
 
 
@@ -179,7 +174,6 @@ def judge(
     state: SuiteState,
     *,
     newest: int,
-    now: datetime,
 ) -> PageChanges:
     """Return what a page proves.
 
@@ -188,9 +182,6 @@ def judge(
     """
     kind = _kind_of(page, saved, newest, state)
     changes = _compare(page, rows, saved)
-    is_same_sync = state.recreated_at == now
-    if changes.is_reverted:
-        state = state.switch_list(now)
     known = {session.id for session in saved}
     left_out = {each.id for each in page.sessions if each.relative_id in page.too_old or state.was_pruned(each)}
     changes.new += [id_ for id_ in rows if id_ not in known and id_ not in left_out]
@@ -201,20 +192,16 @@ def judge(
         each.id not in known and _should_be_saved(each, state) for each in page.listed
     )
     changes.is_contradiction &= not page.is_repair
-    changes.is_recreated &= changes.is_contradiction and not changes.is_reverted
-    if changes.is_recreated or (changes.is_reverted and not is_same_sync):
+    changes.is_recreated &= changes.is_contradiction
+    if changes.is_recreated:
         # What is above this page was read before: it is of the list that this page shows.
         highest = ALL_NUMBERS[1] if page.is_first else max(session.relative_id for session in page.listed)
         changes.absent.append((1, highest))
-        changes.is_confirmed = False
         return changes
     if page.proven is not None:
         changes.absent.append(page.proven)
     if page.top and kind is None:
         changes.absent.append((page.top + 1, ALL_NUMBERS[1]))
-        changes.is_confirmed &= not changes.is_contradiction and state.recreated_at not in {None, now}
-    else:
-        changes.is_confirmed = False
     return changes
 
 
@@ -230,9 +217,7 @@ def _compare(page: PageToSave, rows: Mapping[str, Row], saved: Collection[SavedS
                 changes.changed.append(session.id)
             if not session.is_living:
                 changes.restored.append(session.number)
-            changes.is_contradiction |= session.is_deleted or session.is_replaced
-            changes.is_reverted |= session.is_replaced
-            changes.is_confirmed |= session.is_living
+            changes.is_contradiction |= session.is_deleted
         elif session.is_living and session.relative_id in relative_ids:
             changes.is_recreated = True  # another session has its `relative_id`
     return changes
@@ -271,16 +256,10 @@ def _should_be_saved(session: Session, state: SuiteState) -> bool:
 def state_after(state: SuiteState, page: PageToSave, changes: PageChanges, now: datetime) -> SuiteState:
     """Return the state of a suite after a page, if the page changes no saved session."""
     after = evolve(state, is_synced=True, unlisted=page.unlisted or (None if page.is_first else state.unlisted))
-    if changes.is_recreated or changes.is_reverted:
-        after = after.switch_list(now)
-        if changes.is_reverted and state.recreated_at == now:  # one response of this sync was wrong
-            after = evolve(after, recreated_at=None)
     if changes.is_contradiction:
         after = after.forget()
     elif changes.is_stale:
         after = evolve(after.up_to(page.top or 0), unlisted=state.unlisted)
-    elif changes.is_confirmed:
-        after = evolve(after, recreated_at=None, earlier_limit=None)
     if after.end is not None and any(each.relative_id < after.end.number for each in page.listed):
         after = evolve(after, end=None)
     if page.read is not None and not changes.is_contradiction:

@@ -80,21 +80,7 @@ class KnownEnd:
 
 
 Bottom = Literal["start", "retention", "prune", "since"]
-"""What is below the known range: see `KnownRange`."""
-
-
-class KnownRange(NamedTuple):
-    """The `relative_id`s from `low` to `high`: the database has every existing session of them that was not pruned.
-
-    Attributes:
-        bottom: What is below. "start": nothing, since `low` is 1. "retention": nothing that Buddy still has.
-            "prune", "since": older sessions, which were pruned, or left out by `since`. None: unknown, since no sync
-            has read that far.
-    """
-
-    low: int
-    high: int
-    bottom: Bottom | None
+"""What is below the known range: nothing, nothing that Buddy still has, what was pruned, or what `since` left out."""
 
 
 @frozen(kw_only=True)
@@ -106,9 +92,7 @@ class SuiteState:
         older_than: All sessions below the known range were created before this time; None if that is unknown.
         end: The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
         unlisted: The id of the newest session, if the last sync could request it, but no page has listed it.
-        recreated_at: The time of the sync that has found another list; None once a later one has confirmed it.
         pruned_before: A time. The sessions created before it were pruned: they are not saved again.
-        earlier_limit: `pruned_before` of the list before, until the new one is confirmed.
         complete: The last sync, if it was complete and nothing has changed since: then the same first page needs no
             comparison.
     """
@@ -118,17 +102,15 @@ class SuiteState:
     older_than: datetime | None = None
     end: KnownEnd | None = None
     unlisted: str | None = None
-    recreated_at: datetime | None = None
     pruned_before: datetime | None = None
-    earlier_limit: datetime | None = None
     complete: CompleteSync | None = None
 
     @property
-    def known_range(self) -> KnownRange | None:
-        """The known range, and what is below; None if nothing is known."""
+    def bottom(self) -> Bottom | None:
+        """What is below the known range; None if no sync has read that far."""
+        bottom: Bottom | None = None
         if self.known is None:
             return None
-        bottom: Bottom | None = None
         if self.known[0] == 1:
             bottom = "start"
         elif self.end is not None:
@@ -137,7 +119,7 @@ class SuiteState:
             bottom = "since"
         if bottom is not None and self.pruned_before is not None:
             bottom = "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
-        return KnownRange(*self.known, bottom)
+        return bottom
 
     def knows(self, number: int) -> bool:
         """Return whether a `relative_id` is in the known range."""
@@ -150,10 +132,6 @@ class SuiteState:
     def forget(self) -> SuiteState:
         """Return the state if nothing is known of the list any more."""
         return evolve(self, known=None, older_than=None, end=None, unlisted=None, complete=None)
-
-    def switch_list(self, now: datetime) -> SuiteState:
-        """Return the state after the suite was created again, or after the list before has appeared again."""
-        return evolve(self, recreated_at=now, pruned_before=self.earlier_limit, earlier_limit=self.pruned_before)
 
     def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
         """Return the state after a range was read without a gap.
@@ -188,17 +166,6 @@ class SuiteState:
             return None if self.end.is_final else self.end.number
         is_older = self.older_than is not None and scope.since is not None and self.older_than <= scope.since
         return None if self.known[0] == 1 or is_older else self.known[0]
-
-
-class SyncStart(NamedTuple):
-    """What the database knows of a suite when a sync begins.
-
-    Attributes:
-        due: The unfinished sessions that are due for a check: first those whose last check is the longest ago.
-    """
-
-    state: SuiteState
-    due: Sequence[SessionId]
 
 
 @frozen(kw_only=True)

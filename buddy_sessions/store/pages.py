@@ -11,10 +11,10 @@ from attrs import evolve
 
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
-from .cases import forget_cases
+from .cases import delete_cases
 from .columns import Row, to_rows, to_time
 from .evidence import Marks, PageChanges, SavedSession, is_check_due, judge, next_marks, state_after
-from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState, SyncStart
+from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
 from .schema import FIELDS, SUITE_NUMBER
 from .suites import add_suite, load_state, mark_suite_found, save_state
@@ -30,6 +30,7 @@ _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND s
 _HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL"
 _CREATED_BY = FIELDS.index("created_by")
 
+_WITH_IDS = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
 _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(Marks._fields)}) = (?, ?, ?, ?)"
 
 _SAVE_SESSION = f"""
@@ -40,10 +41,28 @@ _SAVE_SESSION = f"""
 """
 
 
-def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> SyncStart:
-    """Return what the database knows of a suite when a sync begins."""
+def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionId]]:
+    """Return what the database knows of a suite, and the unfinished sessions that are due for a check.
+
+    First those whose last check is the longest ago.
+    """
     state = load_state(file, key)
-    return SyncStart(state, _load_due(file, key, now, lowest=state.end.number if state.end else 1))
+    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
+    sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
+    due: dict[int, SessionId] = {}
+    for row in file.execute(sql, (*key, _lowest(state))):
+        number, id_, status = row[:3]
+        session = Session(
+            id=id_, relative_id=number, status=SessionStatus(status), finish_date=to_time(row["finish_date"])
+        )
+        if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
+            due[number] = SessionId(number, id_)
+    return state, due
+
+
+def _lowest(state: SuiteState) -> int:
+    """Return the lowest `relative_id` that a list can show: nothing is proved about the sessions below its end."""
+    return state.end.number if state.end else 1
 
 
 def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
@@ -53,13 +72,10 @@ def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, now: datetime, *, below: int) -> int:
-    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none.
-
-    Sessions below the end of the list are not: a list proves nothing about them.
-    """
+    """Return the highest `relative_id` below `below` of a session that is missing since an earlier sync; 0 for none."""
     state = load_state(file, key)
     sql = f"{_HIGHEST} AND missing_since IS NOT NULL AND marked_at <> ? AND relative_id >= ? AND relative_id < ?"
-    return file.number(sql, (*key, unstructure_time(now), state.end.number if state.end else 1, below))
+    return file.number(sql, (*key, unstructure_time(now), _lowest(state), below))
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
@@ -72,28 +88,29 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
         rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
-        saved = _load_saved(file, number, page, before)
+        saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
-        changes = judge(page, rows, saved, before, newest=newest, now=now)
+        changes = judge(page, rows, saved, before, newest=newest)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
-        is_change = _mark_absent(file, number, changes, before, now) or bool(changes.changed or changes.restored)
+        is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
         after = state_after(before, page, changes, now)
         if is_change:
             after = evolve(after, complete=None)
         if after != before:
             save_state(file, key, after)
-        if after.end is not None and after.end.is_final and after.end != before.end and after.recreated_at is None:
+        if after.end is not None and after.end.is_final and after.end != before.end:
             _unmark_below(file, number, after.end.number)
         mark_suite_found(file, key)
         unfinished = {session.id for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
         _restore(file, changes.restored)
-        forget_cases(file, number, set(changes.changed).difference(changes.new))
+        if changed := set(changes.changed).difference(changes.new):
+            delete_cases(file, _WITH_IDS, {"suite": number, "ids": json.dumps([*changed])})
         if page.checked is not None:
             sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id = ?"
             file.execute(sql, (unstructure_time(now), number, page.checked))
-    changed, new = set(changes.changed), set(changes.new)
-    saved_now = tuple(session for session in page.sessions if session.id in changed)
+    ids, new = set(changes.changed), set(changes.new)
+    saved_now = tuple(session for session in page.sessions if session.id in ids)
     unsaved = [each for each in saved_now if each.id in new and before.knows(each.relative_id)]
     return SavedPage(
         state=after,
@@ -138,32 +155,14 @@ def finish_sync(
             save_state(file, key, evolve(state, complete=complete))
 
 
-def _load_due(file: DatabaseFile, key: SuiteKey, now: datetime, *, lowest: int) -> Sequence[SessionId]:
-    """Return the unfinished sessions that are due for a check: first those whose last check is the longest ago."""
-    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
-    sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY relative_id DESC"
-    due: list[tuple[str, SessionId]] = []
-    for row in file.execute(sql, (*key, lowest)):
-        session = Session(
-            id=row["id"],
-            relative_id=row["relative_id"],
-            status=SessionStatus(row["status"]),
-            finish_date=to_time(row["finish_date"]),
-        )
-        if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
-            due.append((row["checked_at"] or "", SessionId(session.relative_id, session.id)))
-    return [session for _, session in sorted(due, key=lambda each: each[0])]
-
-
-def _load_saved(file: DatabaseFile, suite: int, page: PageToSave, state: SuiteState) -> list[SavedSession]:
+def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:
     """Return the sessions in the database that have the same `relative_id` as one on the page."""
     sql = f"""
-        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at, marked_at
+        SELECT {_VALUES}, session_rows.number, missing_since, deleted_at
         FROM session_rows LEFT JOIN members ON members.number = created_by
         WHERE suite = ? AND relative_id IN (SELECT value FROM json_each(?))
     """
     numbers = json.dumps([*{session.relative_id for session in (*page.listed, *page.sessions)}])
-    recreated_at = None if state.recreated_at is None else unstructure_time(state.recreated_at)
     return [
         SavedSession(
             number=row["number"],
@@ -172,7 +171,6 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave, state: SuiteSt
             row=tuple(row)[: len(FIELDS)],
             is_missing=row["missing_since"] is not None,
             is_deleted=row["deleted_at"] is not None,
-            is_replaced=recreated_at is not None and row["marked_at"] == recreated_at,
         )
         for row in file.execute(sql, (suite, numbers))
     ]
@@ -201,39 +199,23 @@ def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
     file.execute_many(f"{_SET_MARKS} WHERE number = ?", [(*Marks(), number) for number in numbers])
 
 
-def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, before: SuiteState, now: datetime) -> bool:
-    """Mark sessions that a page should have listed. Return whether any was marked.
+def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
+    """Mark sessions that a page should have listed, each once in a sync. Return whether there are any.
 
-    If the list before has appeared again, its sessions lose their marks, and those of the other list get them.
+    If the suite was created again, no session gets its second mark: a later sync has to confirm it.
     """
-    replaced: list[int] = []
-    is_reverted = changes.is_reverted and before.recreated_at != now
-    if before.recreated_at is not None and (is_reverted or changes.is_confirmed):
-        sql = "SELECT number FROM session_rows WHERE suite = ? AND marked_at = ? AND deleted_at IS NULL"
-        replaced = [number for (number,) in file.execute(sql, (suite, unstructure_time(before.recreated_at)))]
-    kept = [*changes.present, *replaced] if is_reverted else changes.present
-    marked = False
-    for low, high in changes.absent:
-        condition = "relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))"
-        marked |= _mark(file, suite, condition, (low, high, json.dumps(kept)), now)
-    if is_reverted:
-        _restore(file, replaced)
-    elif replaced:
-        marked |= _mark(file, suite, "number IN (SELECT value FROM json_each(?))", (json.dumps(replaced),), now)
-    return marked
-
-
-def _mark(file: DatabaseFile, suite: int, condition: str, parameters: Sequence[object], now: datetime) -> bool:
-    """Mark sessions that meet a condition, once in a sync. Return whether there are any."""
     time, marked = unstructure_time(now), False
     sql = f"""
         SELECT {", ".join(Marks._fields)}, number FROM session_rows
-        WHERE suite = ? AND {condition} AND deleted_at IS NULL AND marked_at IS NOT ? LIMIT {_CHUNK}
+        WHERE suite = ? AND relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))
+        AND deleted_at IS NULL AND marked_at IS NOT ? AND (missing_since IS NULL OR NOT ?) LIMIT {_CHUNK}
     """
-    while rows := file.execute(sql, (suite, *parameters, time)).fetchall():
-        marks = [(*next_marks(Marks(*row[:-1]), time), row["number"]) for row in rows]
-        file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
-        marked = True
+    for low, high in changes.absent:
+        parameters = suite, low, high, json.dumps(changes.present), time, changes.is_recreated
+        while rows := file.execute(sql, parameters).fetchall():
+            marks = [(*next_marks(Marks(*row[:-1]), time), row["number"]) for row in rows]
+            file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
+            marked = True
     return marked
 
 

@@ -7,19 +7,21 @@ What was pruned is not saved again: a suite notes the time before which its sess
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve
 
 from ..models import Session, SuiteKey
-from .cases import forget_unused_tests
+from .cases import delete_cases, forget_unused_tests
 from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
-from .file import SQLITE_TIMEOUT, DatabaseFile
+from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
+from .saved_source import load_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
-from .sessions import load_deciding_sessions
 from .suites import load_state, save_state
+
+_COMMIT = timedelta(days=1)
+"""Sessions of one commit that were created longer apart are tests of their own, such as nightly ones."""
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
@@ -27,7 +29,13 @@ _VACUUM_PAGES = 2_000
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
     AND number NOT IN (SELECT value FROM json_each(:kept))
+    AND NOT (create_date >= :day_before AND ifnull(revision, '') IN (
+        SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
+        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr(:day_after, 1, 10)
+        AND create_date BETWEEN :before AND :day_after
+    ))
 """
+"""The sessions to delete. A commit is not parted: else its red session may be deleted, and a green one kept."""
 
 
 def load_newest_date(file: DatabaseFile) -> datetime | None:
@@ -50,15 +58,18 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
 def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
     """Delete the sessions created before a time, in whole seconds. Return their number.
 
-    One transaction. A session without a date is kept, and so are those that decide whether the suite is red.
+    One transaction. A session without a date is kept. So are those that decide whether the suite is red, and those of
+    the last day before that time whose commit has sessions in the first day after it.
     """
     with file.transaction():
         number, state = file.number(f"SELECT {SUITE_NUMBER}", key), load_state(file, key)
-        old: dict[str, object] = {"suite": number, "before": time_to_prefix(before), "kept": "[]"}
+        old: dict[str, object] = {"suite": number, "kept": "[]"}
+        for name, time in (("day_before", before - _COMMIT), ("before", before), ("day_after", before + _COMMIT)):
+            old[name] = time_to_prefix(time)
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
         old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])
-        _delete_cases(file, _OLD, old)
+        delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
             save_state(file, key, evolve(state, pruned_before=max(before, state.pruned_before or before)))
@@ -83,7 +94,15 @@ def return_space(file: DatabaseFile) -> bool:
     return 0 < file.number("PRAGMA freelist_count") < before
 
 
-def shrink_file(file: DatabaseFile) -> None:
+async def shrink_file(thread: DatabaseThread) -> None:
+    """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
+    while await thread.run(return_space):
+        pass
+    await thread.run(_checkpoint)
+    await thread.run(DatabaseFile.check_same_file)
+
+
+def _checkpoint(file: DatabaseFile) -> None:
     """Copy the write-ahead log into the file, and shorten both. Does not wait for a program that is reading.
 
     Until that program has ended its transaction, SQLite keeps what it reads. A later commit shortens the file then.
@@ -95,17 +114,11 @@ def shrink_file(file: DatabaseFile) -> None:
         file.execute(f"PRAGMA busy_timeout = {SQLITE_TIMEOUT * 1000:.0f}")
 
 
-def _delete_cases(file: DatabaseFile, sessions: str, parameters: Mapping[str, object]) -> None:
-    """Delete the cases of sessions, given as SQL."""
-    for table in ("case_rows", "case_groups", "case_reads"):
-        file.execute(f"DELETE FROM {table} WHERE session IN (SELECT number {sessions})", parameters)
-
-
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
     """Delete all rows of a suite, in one transaction. Does nothing if there are none."""
     with file.transaction():
         number = file.number(f"SELECT {SUITE_NUMBER}", key)
-        _delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
+        delete_cases(file, "FROM session_rows WHERE suite = :suite", {"suite": number})
         for table in ("session_rows", "tests"):
             file.execute(f"DELETE FROM {table} WHERE suite = ?", (number,))
         if number:

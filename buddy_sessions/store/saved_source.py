@@ -1,19 +1,26 @@
-"""A database as a source, without a request."""
+"""A database as a source, without a request: its sessions, and what is known of their list."""
+# ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve
 
-from ..analysis.commits import SessionList
+from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
+from ..analysis.commits import MAX_SEARCHED, SessionList
+from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestKey, TestStatus
 from .cases import load_cases, load_scope
-from .file import DatabaseThread
-from .sessions import load_pages, load_session
-from .suites import load_known_list
+from .columns import Members, to_session, to_time
+from .exchange import ALL_NUMBERS
+from .file import DatabaseFile, DatabaseThread
+from .schema import FIELDS, OF_BRANCH, OF_SUITE
+from .suites import to_state
+
+_FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
 
 class SavedSource:
@@ -27,16 +34,16 @@ class SavedSource:
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted. Outside of the known range, some may be missing."""
-        known = await self._thread.run(load_known_list, suite)
-        part = SessionList(sessions=(), end="cut", as_of=known.as_of or datetime.now(UTC), doubt=known.doubt)
+        lowest_id, known = await self._thread.run(_load_known, suite)
+        part = evolve(known, end="cut")
         async for sessions in load_pages(self._thread, suite, branch=branch):
-            inside = [session for session in sessions if session.relative_id >= known.lowest_id]
+            inside = [session for session in sessions if session.relative_id >= lowest_id]
             if inside:
                 yield evolve(part, sessions=inside)
             if len(inside) < len(sessions):
-                doubt = f"older sessions than #{known.lowest_id} were not saved completely: sync again"
+                doubt = f"older sessions than #{lowest_id} were not saved completely: sync again"
                 yield evolve(part, sessions=sessions[len(inside) :], doubt=known.doubt or doubt)
-        yield evolve(part, end=known.end)
+        yield known
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID."""
@@ -72,3 +79,87 @@ class SavedSource:
             advice = "it has not finished" if is_running else f'sync with cases="{scope}"'
             raise ConfigError(f"the {kind} of {name} of {suite} were not saved: {advice}")
         return await self._thread.run(load_cases, suite, session_id)
+
+
+def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
+    """Return what is known of the list of a suite, without its sessions, and the lowest `relative_id` that is known."""
+    row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    if row is None or row["state"] is None:
+        return 1, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
+    state = to_state(row["state"])
+    listed = SessionList(sessions=(), end="cut", as_of=to_time(row["synced_at"]) or datetime.now(UTC))
+    if row["missing_since"] is not None:
+        return 1, evolve(listed, doubt="the last sync did not find the suite")
+    sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
+    newest = file.number(sql, key)
+    if state.known is None:
+        doubt = "the list of sessions was not read completely: sync again" if newest else ""
+        return 1, evolve(listed, end="beginning", doubt=doubt)
+    lowest, highest = state.known
+    if state.bottom not in {None, "since"}:
+        listed = evolve(listed, end="pruned" if state.bottom == "prune" else "beginning")
+    if newest > highest:
+        listed = evolve(listed, doubt=f"newer sessions than #{highest} were not read completely: sync again")
+    return lowest, listed
+
+
+def load_sessions(
+    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, up_to: int = ALL_NUMBERS[1], limit: int = -1
+) -> list[Session]:
+    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
+    sql = f"""
+        SELECT {", ".join(FIELDS)} FROM sessions
+        WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
+        AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
+    """
+    members: Members = {}
+    rows = file.execute(sql, (*key, branch, up_to, limit))
+    return [to_session(row, members) for row in rows]
+
+
+async def load_pages(
+    thread: DatabaseThread, key: SuiteKey, *, branch: str | None
+) -> AsyncGenerator[list[Session], None]:
+    """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
+    last, size = ALL_NUMBERS[1], _FIRST_SIZE
+    yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
+    while True:
+        limit, size = size + len(yielded), _PAGE_SIZE
+        sessions = await thread.run(load_sessions, key, branch=branch, up_to=last, limit=limit)
+        page = [session for session in sessions if session.id not in yielded]
+        if not page:
+            return
+        yield page
+        last = page[-1].relative_id
+        yielded = {session.id for session in sessions if session.relative_id == last}
+
+
+def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session | None:
+    """Return the session with this `relative_id` or ID that is not deleted; None if there is none."""
+    if isinstance(name, int) and name > ALL_NUMBERS[1]:  # more than SQLite can compare
+        return None
+    column = "relative_id" if isinstance(name, int) else "id"
+    sql = f"SELECT {', '.join(FIELDS)} FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL AND {column} = ?"
+    row = file.execute(sql, (*key, name)).fetchone()
+    return None if row is None else to_session(row, {})
+
+
+def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Session]:
+    """Return the sessions of the commit that says whether the main branch of a suite is red."""
+    _, known = _load_known(file, key)
+
+    def load(branch: str | None, limit: int = NEWEST) -> SessionList:
+        sessions = load_sessions(file, key, branch=branch, limit=limit)
+        return evolve(known, sessions=sessions, end="cut" if len(sessions) == limit else known.end, doubt="")
+
+    newest = load(None)
+    older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
+    name = main_branch({session.id: session for session in [*newest.sessions, *older]}.values())
+    if name is None:
+        return ()
+    own = evolve(newest, sessions=[session for session in newest.sessions if session.branch == name])
+    if not has_enough_commits(own):
+        lists = (load(name, limit) for limit in range(NEWEST, MAX_SEARCHED + 1, NEWEST))
+        own = next((each for each in lists if each.end != "cut" or len(each.commits) > 1), own)
+    status = status_of(key, name, own)
+    return status.commit.sessions if status.commit is not None else ()

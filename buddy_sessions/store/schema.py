@@ -62,6 +62,22 @@ IS_TEST = """
 """
 """The condition for a test of a suite. Its parameters are the name, the class and the group."""
 
+SESSION_COLUMNS = ", ".join(
+    "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
+)
+"""The fields of a session, as SQL for the tables of `SESSIONS`."""
+
+SESSIONS = """
+    suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
+    LEFT JOIN members ON members.number = sessions.created_by
+    LEFT JOIN case_reads ON case_reads.session = sessions.number
+"""
+"""The tables of all sessions, with their suites, and what was read of their test cases."""
+
+_BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
+OF_BRANCH = f"ifnull(?, {_BRANCH}) = {_BRANCH}"
+"""The condition for sessions of a branch, or all sessions if it is null. Its parameter is the name."""
+
 OF_SUITE = "(workspace, project, suite_id) = (?, ?, ?)"
 """The condition for the rows of a suite. Its parameters are a `SuiteKey`."""
 

@@ -1,8 +1,4 @@
-"""`SessionStore`: a SQLite database of sessions that is kept up to date.
-
-A page and what it proves are saved in one transaction. So a sync can be killed at any moment, and the next one reads
-only what the database lacks, and what is unfinished.
-"""
+"""`SessionStore`: a SQLite database of sessions that is kept up to date."""
 
 from __future__ import annotations
 
@@ -44,12 +40,11 @@ from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .exchange import MAX_DETAILS, SyncScope
-from .file import DatabaseFile, DatabaseThread
+from .file import DatabaseThread
 from .lock import hold_file, hold_suite
-from .prune import forget_suite, load_newest_date, prune_suite, return_space, shrink_file, time_before
-from .saved_source import SavedSource
-from .sessions import load_pages, load_sessions
-from .suites import SavedSuite, load_saved_suites, load_state, load_suites
+from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
+from .saved_source import SavedSource, load_pages, load_sessions
+from .suites import SavedSuite, load_saved_suites, load_suites
 from .sync import SuiteSync
 from .sync_run import SyncRun
 from .watches import WatchState
@@ -61,16 +56,11 @@ class SessionStore(AsyncContext, Questions):
     Use it as `async with`, or `open` and `close` it.
 
     One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
-    one process share a file: they sync different suites at the same time. Reading never waits for a sync. Every call
-    waits up to 30 seconds for another program that is writing to the file.
+    one process share a file: they sync different suites at the same time. Reading never waits for a sync. Any tool that
+    reads SQLite can query the file, by its views `sessions`, `suites` and `cases`.
 
-    You can query the file with any tool that reads SQLite. All views have `workspace`, `project`, `suite_id`:
-    `sessions` with the fields of `Session`, and `suites`, both with `missing_since` and `deleted_at` (see `sync`);
-    `cases` with `session_id`, and the fields of `TestCase` without `failure`. Times are ISO 8601 text in UTC,
-    `created_by` is JSON. All tables are internal.
-
-    A suite is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. The methods raise `ConfigError` for an invalid
-    argument, before any I/O, and `StoreError` if the store is not open, or its file cannot be read or written.
+    The methods raise `ConfigError` for an invalid argument, before any I/O, and `StoreError` if the store is not open,
+    or its file cannot be read or written, also because another program writes to it for more than 30 seconds.
 
     Args:
         path: The file. It is created if it does not exist; its folder is not.
@@ -101,8 +91,8 @@ class SessionStore(AsyncContext, Questions):
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
-        A file that belongs to another program is rejected with `StoreError`, and not changed. So is one that this
-        process may not write, nor its folder: SQLite needs both, also to read. Copy the file.
+        A file of another program is rejected with `StoreError`, and not changed. So is one that this process may not
+        write, or whose folder: SQLite needs both, also to read.
         """
         await self._thread.open()
 
@@ -128,46 +118,36 @@ class SessionStore(AsyncContext, Questions):
         """Return the new and the changed sessions of many suites, as one stream of `(key, session)`.
 
         If you do not need them, `await store.sync(…).run()` saves them all, and returns the `Stats`. Each page is saved
-        before its sessions are yielded. A sync reads the new sessions, then what an interrupted sync has left, then
-        checks unfinished sessions, older ones less often. A suite without changes or unfinished sessions costs one
-        request. Each project costs one request a day, for the names of its suites.
+        before its sessions are yielded. A suite without changes or unfinished sessions costs one request. Each project
+        costs one request a day, for the names of its suites.
 
-        One wrong response deletes nothing: a session that is not found is first marked as missing (`missing_since`),
-        and by the next sync as deleted (`deleted_at`). A session that is only marked is not yielded. A suite that is
-        listed twice is read once.
+        A session that is not found is first marked as missing (`missing_since`), and by the next sync as deleted
+        (`deleted_at`). A session that is only marked is not yielded. A suite that is listed twice is read once.
 
         Args:
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
-            wait: Seconds to wait for another process that syncs into the file, or prunes it, and for each suite that
-                another task of this process syncs.
-            since: Only sessions created at this time or later are saved and yielded, as in `BuddyClient.sessions`. A
-                later sync can read the others. What is newer than the newest saved session is always saved, so that no
-                gap remains.
+            wait: Seconds to wait for another process that writes the file, and for other tasks that sync a suite.
+            since: Only sessions created at this time or later are saved and yielded. A later sync can read the others.
+                What is newer than the newest saved session is always saved, so that no gap remains.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
-                are read once. When the session changes, they are deleted, and read again. If something is in doubt (a
-                list is shorter than the session counts, or a response is 404 or wrong), the next three syncs read them
-                again, then only one with `full`.
-            cases_branch: Only the test cases of sessions of this branch; None for all. Sessions of all branches are
-                synced.
+                are read once, and again when the session changes, or if something is in doubt.
+            cases_branch: Only the test cases of sessions of this branch; None for all.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
-                request each. `case.has_details` is False for the others. Another number does not change cases that are
-                saved.
+                request each. `case.has_details` is False for the others.
             keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and do not read
                 them; None to keep all.
             full: Whether to read every page again, except what was pruned, and with `cases` all test cases. Sessions
-                that were not saved, or were wrongly marked as missing or deleted, are corrected, logged, and counted
-                in `stats.repaired`.
-            concurrency: The number of suites to read at once (default: twice the client's `max_concurrency`, so that
-                requests are sent while other suites are saved).
+                that were wrong are corrected, logged, and counted in `stats.repaired`.
+            concurrency: The number of suites to read at once; by default twice the client's `max_concurrency`.
             on_failure: As in `BuddyClient.harvest`.
 
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
             StoreError: While iterating, before any request: another process is syncing into the file, or pruning it, or
                 another task syncs the suite; `error.retryable` is True. If the file fails during a sync, every suite
-                that is not completely read fails with this error, and no more requests are made.
+                that is not completely read fails with this error.
         """
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
@@ -199,12 +179,9 @@ class SessionStore(AsyncContext, Questions):
         """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
 
         Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
-        kept. So are those of the commit that says whether the main branch is red. No later sync
-        saves what was pruned again, not even with `full`: to get it back, sync into a new file. `wait` is that of
-        `sync`.
-
-        Other programs can read and write meanwhile. If one keeps a transaction open, only the file is shortened later.
-        After a `StoreError`, some suites may be pruned already.
+        kept. So are those of the commit that says whether the main branch is red, and those of a commit that was tested
+        on the day of the limit. No later sync saves what was pruned again, not even with `full`: to get it back, sync
+        into a new file. `wait` is that of `sync`. After a `StoreError`, some suites may be pruned already.
         """
         validate_age("older_than", older_than)
         validate_seconds("wait", wait, zero_allowed=True)
@@ -215,7 +192,7 @@ class SessionStore(AsyncContext, Questions):
             for suite in await self._thread.run(load_suites, with_deleted=True):
                 async with hold_suite(self._thread.path, suite.key, wait=wait):
                     count += await self._thread.run(prune_suite, suite.key, before)
-            await self._finish_deleting()
+            await shrink_file(self._thread)
         return count
 
     async def forget(self, suite: SuiteRef, *, wait: float = 0.0) -> None:
@@ -229,14 +206,7 @@ class SessionStore(AsyncContext, Questions):
         async with hold_file(self._thread.path, wait=wait):
             async with hold_suite(self._thread.path, key, wait=wait):
                 await self._thread.run(forget_suite, key)
-            await self._finish_deleting()
-
-    async def _finish_deleting(self) -> None:
-        """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
-        while await self._thread.run(return_space):
-            pass
-        await self._thread.run(shrink_file)
-        await self._thread.run(DatabaseFile.check_same_file)
+            await shrink_file(self._thread)
 
     async def export(
         self,
@@ -249,12 +219,12 @@ class SessionStore(AsyncContext, Questions):
     ) -> int:
         """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
-        The rows begin with the names of the suite. An existing file is replaced only when the new one is complete.
+        An existing file is replaced only when the new one is complete.
 
         Args:
             path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
             suites: The suites; None for all.
-            branch: Only sessions of this branch, as in `sessions`.
+            branch: Only sessions of this branch.
             since: Only sessions created at this time or later, and those without a date; an aware datetime.
             cases: Write the saved test cases of these sessions instead, without their `data`.
 
@@ -281,10 +251,9 @@ class SessionStore(AsyncContext, Questions):
 
         Changes come in the order of their positions; only the last change of a session is kept. Begin with `after=0`,
         and save the `position` of the last change with the copy, in one transaction: pass it as `after` the next time.
-        Names of suites, and their marks, are not among the changes: read `suites`. A sync may run meanwhile.
+        Names of suites, and their marks, are not among the changes: read `suites`.
 
         Raises:
-            ConfigError: `after` is not a whole number, or is below 0.
             StoreError: While iterating: the file has no such position, because it was restored or replaced.
         """
         return iterate_changes(self._thread, validate_int("after", after, minimum=0))
@@ -303,15 +272,12 @@ class SessionStore(AsyncContext, Questions):
 
         Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
         next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
-        bots with one file take two names: each gets every change. Only one watch of a name can run at a time. Each
-        branch has its own state, and so has a watch of all sessions. Syncs and watches do not wait for each other.
-
-        The client `buddy` reads the suites. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments
-        are those of `BuddyClient.watch`.
+        bots with one file take two names: each gets every change. Each branch has its own state, and so has a watch of
+        all sessions. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of
+        `BuddyClient.watch`.
 
         Raises:
-            StoreError: While iterating: another watch of this name is running, or a change cannot be saved. The next
-                iteration tries to save it again.
+            StoreError: While iterating: another watch of this name is running, or a change cannot be saved.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "changes", name, branch)
@@ -332,9 +298,7 @@ class SessionStore(AsyncContext, Questions):
         An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, what was not
         acknowledged is reported again, in one event with what has changed since; what has changed back is not. The
         first event of a suite that was never watched is its current status. Each `branch` has its own state. `name` and
-        errors are those of `watch`. A `watch` and a `watch_status` can have the same name.
-
-        The client `buddy` reads the suites. The other arguments are those of `BuddyClient.watch_status`.
+        errors are those of `watch`. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "status", name, validate_judged_branch(branch))
@@ -342,25 +306,18 @@ class SessionStore(AsyncContext, Questions):
         return StatusWatch(poller)
 
     async def sessions(self, suite: SuiteRef, *, branch: str | None = None) -> list[Session]:
-        """Return the saved sessions of a suite, except deleted ones, newest first.
-
-        With a branch, only sessions whose `ref_type` is `BRANCH` and whose `ref_name` is this name.
-        """
-        key = validate_key(suite)
-        return await self._thread.run(load_sessions, key, branch=validate_branch(branch))
+        """Return the saved sessions of a suite, or of a branch of it, except deleted ones, newest first."""
+        return await self._thread.run(load_sessions, validate_key(suite), branch=validate_branch(branch))
 
     def pages(self, suite: SuiteRef, *, branch: str | None = None) -> AsyncGenerator[list[Session], None]:
-        """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them.
-
-        A sync may run meanwhile: what it saves or deletes may be in the next list or not.
-        """
+        """Iterate over the sessions of `sessions` in lists of 1 to 1,000, so that memory does not grow with them."""
         return load_pages(self._thread, validate_key(suite), branch=validate_branch(branch))
 
     async def cases(self, suite: SuiteRef, session: Session | str) -> list[TestCase]:
         """Return the saved test cases of a session (a `Session`, or its `id`), in the order of the API.
 
-        There are none if the session has changed since its cases were read. The URLs of a failing case are those of the
-        API. Those of any other case follow from its session; `url` is None if an id has characters that a URL encodes.
+        There are none if the session has changed since its cases were read. The URLs of a case that does not fail
+        follow from its session; `url` is None if an id has characters that a URL encodes.
         """
         return await self._thread.run(load_cases, validate_key(suite), validate_session(session))
 
@@ -376,13 +333,9 @@ class SessionStore(AsyncContext, Questions):
         return await self._thread.run(load_saved_suites)
 
     async def status(self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main = MAIN) -> list[SuiteStatus]:
-        """Return whether suites are red, as `BuddyClient.status` does, from what was saved: without a request.
+        """Return whether suites are red, as `BuddyClient.status` does; None for all that were synced, sorted by key.
 
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
-
-        Args:
-            suites: The suites; None for all that were synced, sorted by their keys.
-            branch: As in `BuddyClient.status`.
         """
         states = {each.suite: each for each in await self.info()}
         keys = list(states) if suites is None else [validate_key(each) for each in validate_suites(suites)]
@@ -395,11 +348,3 @@ class SessionStore(AsyncContext, Questions):
             if key in statuses:
                 statuses[key] = evolve(statuses[key], name=state.name, synced_at=state.synced_at)
         return [statuses[key] for key in keys]
-
-    async def known_range(self, suite: SuiteRef) -> tuple[int, int] | None:
-        """Return the known range: its lowest and highest `relative_id`. Between them, every session is saved or pruned.
-
-        None if the suite was not synced, or if nothing is known, for example because its list is out of order.
-        """
-        state = await self._thread.run(load_state, validate_key(suite))
-        return state.known

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 from attrs import frozen
 from cattrs.preconf.json import make_converter
@@ -27,45 +26,7 @@ _json = make_converter(detailed_validation=False)
 def load_state(file: DatabaseFile, key: SuiteKey) -> SuiteState:
     """Return the state of a suite."""
     row = file.execute(f"SELECT state FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
-    return SuiteState() if row is None else _to_state(row["state"])
-
-
-@frozen(kw_only=True)
-class KnownList:
-    """What a database knows of the list of a suite.
-
-    Attributes:
-        lowest_id: Down to this `relative_id`, every existing session is saved, unless `doubt` says why not.
-        end: What is below, as in `SessionList`.
-        as_of: When the last sync began that has read the suite to its end; None if there was none.
-    """
-
-    lowest_id: int
-    end: Literal["beginning", "pruned", "cut"]
-    as_of: datetime | None
-    doubt: str
-
-
-def load_known_list(file: DatabaseFile, key: SuiteKey) -> KnownList:
-    """Return what is known of the list of a suite."""
-    row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
-    if row is None or row["state"] is None:
-        return KnownList(lowest_id=1, end="cut", as_of=None, doubt="the suite was not synced")
-    known, as_of = _to_state(row["state"]).known_range, to_time(row["synced_at"])
-    sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
-    newest = file.execute(sql, key).fetchone()["newest"]
-    if row["missing_since"] is not None:
-        return KnownList(lowest_id=1, end="cut", as_of=as_of, doubt="the last sync did not find the suite")
-    if known is None:
-        doubt = "" if newest is None else "the list of sessions was not read completely: sync again"
-        return KnownList(lowest_id=1, end="beginning", as_of=as_of, doubt=doubt)
-    is_behind = newest is not None and newest > known.high
-    return KnownList(
-        lowest_id=known.low,
-        end="pruned" if known.bottom == "prune" else "cut" if known.bottom in {None, "since"} else "beginning",
-        as_of=as_of,
-        doubt=f"newer sessions than #{known.high} were not read completely: sync again" if is_behind else "",
-    )
+    return SuiteState() if row is None else to_state(row["state"])
 
 
 def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
@@ -79,7 +40,8 @@ def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
     return file.number(f"SELECT {SUITE_NUMBER}", key)
 
 
-def _to_state(text: str | None) -> SuiteState:
+def to_state(text: str | None) -> SuiteState:
+    """Return the state of a suite that is stored as JSON."""
     return SuiteState() if text is None else convert(lambda text: _json.loads(text, SuiteState), text)
 
 
@@ -126,8 +88,8 @@ class SavedSuite:
         sessions: The number of saved sessions that are not deleted.
         missing: How many of them the last sync did not find.
         deleted: The number of saved sessions that are deleted.
-        known_range: The lowest and the highest `relative_id` between which every session is saved or pruned; None if
-            nothing is known.
+        known_range: The lowest and the highest `relative_id` between which every existing session is saved or pruned;
+            None if nothing is known, for example because the list of the suite is out of order.
         bottom: What is below. "start": nothing, since it begins at 1. "retention": nothing that Buddy still has.
             "prune", "since": older sessions, which were pruned, or left out by `since`. None: that is not known.
         synced_at: When the last sync began that has read the suite to its end.
@@ -156,7 +118,7 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             ({count} IS NOT NULL) AS deleted
         FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3
     """
-    states = ((row, _to_state(row["state"])) for row in file.execute(sql))
+    states = ((row, to_state(row["state"])) for row in file.execute(sql))
     return [
         SavedSuite(
             suite=SuiteKey(*row[:3]),
@@ -165,7 +127,7 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             missing=row["missing"],
             deleted=row["deleted"],
             known_range=state.known,
-            bottom=None if state.known_range is None else state.known_range.bottom,
+            bottom=state.bottom,
             synced_at=to_time(row["synced_at"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),

@@ -107,9 +107,8 @@ class SuiteSync:
         """
         run, key = self._run, self._key
         async with hold_suite(run.path, key, wait=run.wait):
-            start = await run.call(load_start, key, run.now)
-            due = {session.relative_id: session for session in start.due}
-            progress = _Progress(scope=await self._limit_scope(), state=start.state, before=start.state, due=due)
+            before, due = await run.call(load_start, key, run.now)
+            progress = _Progress(scope=await self._limit_scope(), state=before, before=before, due=due)
             async with aclosing(self._read(progress)) as pages:
                 async for page in pages:
                     if page.sessions:
@@ -117,8 +116,7 @@ class SuiteSync:
             self._counts += await run.update_names(key)
             has_cases = progress.is_unchanged or await self._read_cases(progress.scope)
             if has_cases and progress.complete is not None:
-                unlisted = start.state.unlisted
-                await run.call(finish_sync, key, progress.complete, top=progress.top, unlisted=unlisted)
+                await run.call(finish_sync, key, progress.complete, top=progress.top, unlisted=before.unlisted)
             if self._full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self._keep is not None:
@@ -138,7 +136,11 @@ class SuiteSync:
         for is_repair in (False, True):
             async with aclosing(self._parts(progress)) as parts:
                 async for part in parts:
-                    async with aclosing(self._read_part(progress, part, is_repair=is_repair)) as pages:
+                    if isinstance(part, ReadRange):
+                        reading = self._read_range(progress, part, is_repair=is_repair)
+                    else:
+                        reading = self._request(progress, part, is_repair=is_repair)
+                    async with aclosing(reading) as pages:
                         async for page in pages:
                             yield page
                     if progress.is_unchanged or not progress.is_verified:
@@ -172,13 +174,6 @@ class SuiteSync:
             yield session
             if progress.due.pop(session.relative_id, None) is not None:  # not found: does the list go on below?
                 yield ReadRange(low=session.relative_id, high=session.relative_id, extends=False)
-
-    def _read_part(
-        self, progress: _Progress, part: ReadRange | SessionId, *, is_repair: bool
-    ) -> AsyncGenerator[SessionPage, None]:
-        if isinstance(part, ReadRange):
-            return self._read_range(progress, part, is_repair=is_repair)
-        return self._request(progress, part, is_repair=is_repair)
 
     async def _read_range(
         self, progress: _Progress, part: ReadRange, *, is_repair: bool

@@ -79,6 +79,22 @@ def execute(path: Path, sql: str) -> None:
         connection.execute(sql)
 
 
+NEGATIVE_COUNT = "INSERT ON session_rows WHEN NEW.tests_count < 0"
+
+
+@contextmanager
+def refused(path: Path, change: str) -> Iterator[None]:
+    """Let a database refuse a change."""
+    execute(path, f"CREATE TRIGGER refused BEFORE {change} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+    yield
+    execute(path, "DROP TRIGGER refused")
+
+
+def set_listed_at(path: Path, time: str) -> None:
+    """Set the time at which the suites of all projects were last listed."""
+    execute(path, f"UPDATE projects SET listed_at = '{time}'")
+
+
 def make_due(path: Path) -> None:
     """Move the last checks of all unfinished sessions two days back, so that all are due."""
     execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', checked_at, '-2 days')")
@@ -144,7 +160,7 @@ class SyncedSuite:
         return len(list_requests(self.fake))
 
     async def known_range(self) -> tuple[int, int] | None:
-        return await self.store.known_range(KEY)
+        return next((each.known_range for each in await self.store.info() if each.suite == KEY), None)
 
     async def is_complete(self) -> bool:
         """Return whether the store has exactly the sessions that exist on the server."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,25 +37,3 @@ async def store(path: Path) -> AsyncIterator[SessionStore]:
 @pytest.fixture
 def db(fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore) -> SyncedSuite:
     return SyncedSuite(fake, suite, path, buddy, store)
-
-
-@pytest.fixture
-def on_statement(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], object]], None]:
-    """Call a function before each statement of the files that are opened from now on."""
-    connect = sqlite3.connect
-
-    def trace(action: Callable[[str], object]) -> None:
-        def connect_and_trace(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(*args, **kwargs)
-            connection.set_trace_callback(action)
-            return connection
-
-        monkeypatch.setattr(sqlite3, "connect", connect_and_trace)
-
-    return trace
-
-
-@pytest.fixture
-def short_busy_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores that are opened now do not wait for a locked file."""
-    monkeypatch.setattr("buddy_sessions.store.file.BUSY_TIMEOUT", 0.01)

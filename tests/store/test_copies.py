@@ -98,7 +98,7 @@ async def change_database(random: Random, store: SessionStore, buddy: BuddyClien
             await store.sync(buddy, [suite], cases=cases, keep=keep, full=full, on_failure="collect").run()
 
 
-@pytest.mark.parametrize("seed", range(repeats(quick=3, thorough=15, long=500)))
+@pytest.mark.parametrize("seed", range(repeats(quick=2, thorough=15, long=500)))
 async def test_copy_follows_from_any_position(fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path, seed: int) -> None:
     """Also if it stops anywhere, and the file is vacuumed or replaced by its copy."""
     random, path = Random(seed), tmp_path / "first.db"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, judge, next_marks
+from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, is_check_due, judge, next_marks
 from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
@@ -48,11 +48,8 @@ AGAIN: dict[str, Any] = {"is_contradiction": True}
 RECREATED: dict[str, Any] = {"is_contradiction": True, "is_recreated": True}
 
 CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
-    "new": (page(5, 1), [saved(1)], {"new": ["id5"], "changed": ["id5"], "present": [1]}),
-    "changed": (page(1, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
     "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
-    "proven-range": (page(proven=(1, 3)), [], {"absent": [(1, 3)]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
     "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
     "another-session-with-its-number": (
@@ -68,27 +65,12 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     ),
     "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
     "older-than-since": (page(5, 1, too_old={1, 5}, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
-    "session-of-the-list-before": (
-        page(1),
-        [saved(1, is_missing=True, is_replaced=True)],
-        {"restored": [1], "present": [1], "is_reverted": True, "absent": [(1, 1)], **AGAIN},
-    ),
     "in-the-known-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
     "rejected-page-in-the-known-range": (page_of_another(4, sessions=()), [], AGAIN),
     "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
     "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
     "below-the-known-range-and-older": (page_of_another(1, date=datetime(2025, 3, 1, tzinfo=UTC)), [], ANOTHER),
-    "stale-first-page": (
-        page(8, 7, proven=(7, 8), is_first=True),
-        [saved(7), saved(8)],
-        {"present": [7, 8], "absent": [(7, 8)], "is_stale": True},
-    ),
     "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_stale": True}),
-    "first-page-with-the-newest": (
-        page(10, proven=(10, 10), is_first=True),
-        [saved(10)],
-        {"present": [10], "absent": [(10, 10), (11, ALL_NUMBERS[1])]},
-    ),
     "another-list": (
         page_of_another(8, proven=(8, 8), is_first=True),
         [],
@@ -103,17 +85,7 @@ def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict
     """The newest living session is 10; 2 to 4 are known, and everything below is older."""
     state = SuiteState(known=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
     state = evolve(state, pruned_before=datetime(2025, 2, 1, tzinfo=UTC))
-    found = judge(*page, saved, state, newest=10, now=NOW)
-    assert evolve(found, is_confirmed=False) == PageChanges(**expected)
-
-
-@pytest.mark.parametrize("listed", [saved(10), saved(10, is_missing=True, is_replaced=True)], ids=["new", "before"])
-def test_next_sync_confirms_that_a_suite_was_created_again(listed: SavedSession) -> None:
-    """Or it shows the list before."""
-    state = SuiteState(known=(1, 10), recreated_at=NEW)
-    for now, is_later in ((NEW, False), (NOW, True)):
-        found = judge(*page(10, is_first=True), [listed], state, newest=10, now=now)
-        assert (found.is_confirmed, found.is_reverted) == (is_later and listed.is_living, listed.is_replaced)
+    assert judge(*page, saved, state, newest=10) == PageChanges(**expected)
 
 
 def test_marks() -> None:
@@ -128,19 +100,33 @@ def test_marks() -> None:
     assert next_marks(Marks("2099-01-01", None, 1, "2099-01-01"), "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
 
 
+@pytest.mark.parametrize(
+    ("age", "pause"),
+    [
+        (timedelta(minutes=10), timedelta(minutes=1)),
+        (timedelta(hours=5), timedelta(minutes=30)),
+        (timedelta(days=1000), timedelta(days=1)),
+        pytest.param(timedelta(hours=-3), timedelta(minutes=1), id="in-the-future"),
+        pytest.param(None, timedelta(minutes=1), id="unknown"),
+    ],
+    ids=str,
+)
+def test_unfinished_session_is_due_after_a_tenth_of_its_age(age: timedelta | None, pause: timedelta) -> None:
+    created, checked = None if age is None else NOW - age, NOW - pause
+    assert is_check_due(created, checked, now=NOW)
+    assert not is_check_due(created, checked, now=NOW - timedelta(seconds=20))
+    assert is_check_due(created, NOW + timedelta(days=9), now=NOW), "the clock was ahead"
+
+
 class TestKnownRange:
     """Read ranges that are added, one after the other, and what is known then."""
 
     @pytest.mark.parametrize(
         ("reads", "known"),
         [
-            pytest.param([(5, 9)], (5, 9), id="first"),
-            pytest.param([(5, 9), (1, 5)], (1, 9), id="extended-below"),
-            pytest.param([(5, 9), (9, 12)], (5, 12), id="extended-above"),
             pytest.param([(5, 9), (10, 12)], (5, 9), id="next-to-it-but-not-compared"),
             pytest.param([(5, 9), (10, 12, "end")], (5, 12), id="list-ends-next-to-it"),
             pytest.param([(5, 9), (11, 12, "end")], (11, 12), id="list-ends-above-it"),
-            pytest.param([(5, 9), (1, 50)], (1, 50), id="everything"),
         ],
     )
     def test_one_range_is_known(self, reads: list[tuple[Any, ...]], known: tuple[int, int]) -> None:
@@ -148,10 +134,6 @@ class TestKnownRange:
         for low, high, *end in reads:
             state = state.extend((low, high), is_end=bool(end))
         assert state.known == known
-
-    @pytest.mark.parametrize(("highest", "known"), [(15, (5, 9)), (7, (5, 7)), (4, None)])
-    def test_it_ends_at_the_top_of_a_stale_page(self, highest: int, known: tuple[int, int] | None) -> None:
-        assert SuiteState(known=(5, 9)).up_to(highest).known == known
 
     @pytest.mark.parametrize(
         ("fields", "bottom"),
@@ -167,8 +149,7 @@ class TestKnownRange:
         ],
     )
     def test_what_is_below(self, fields: dict[str, Any], bottom: str | None) -> None:
-        assert SuiteState(**fields).known_range == (*fields["known"], bottom)
-        assert SuiteState().known_range is None
+        assert SuiteState(**fields).bottom == bottom
 
     @pytest.mark.parametrize(
         ("found", "number", "is_final"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from typing import Any
 
 import pytest
 
@@ -23,7 +23,6 @@ from helpers.stores import (
     SyncedSuite,
     collect_numbers,
     create_finished,
-    execute,
     list_requests,
     public_folder,
     query,
@@ -73,19 +72,11 @@ class TestOpen:
         file.open()
         assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
 
-    def test_schema_created_by_another_process_is_used(self, file: DatabaseFile, path: Path, on_statement: Any) -> None:
-        """Another process creates the schema after this one has seen that there is none."""
-        created: list[None] = []
-
-        def create_schema(sql: str) -> None:
-            if sql.startswith("BEGIN") and not created:
-                created.append(None)
-                create_file(path)
-                execute(path, "INSERT INTO members (member) VALUES ('7')")
-
-        on_statement(create_schema)
-        file.open()
-        assert query(path, "SELECT member FROM members") == [("7",)]
+    async def test_file_that_several_stores_create(self, path: Path) -> None:
+        stores = [SessionStore(path) for _ in range(8)]
+        await asyncio.gather(*(store.open() for store in stores))
+        assert [await store.suites() for store in stores] == [[]] * 8
+        await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.mark.fault
@@ -150,13 +141,6 @@ class TestRejectedFiles:
 
 class TestLock:
     @pytest.mark.fault
-    def test_locked_file_is_reported(self, file: DatabaseFile, path: Path, short_busy_timeout: None) -> None:
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(StoreError, match="another program is writing to it: wait"):
-                open_file(file)
-
-    @pytest.mark.fault
     @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
     def test_new_file_waits_for_another_program(self, file: DatabaseFile, path: Path, lock: str) -> None:
         with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
@@ -210,25 +194,3 @@ class TestSameFile:
         for key in (KEY, OTHER_KEY):
             assert "was deleted or replaced while it was open" in str(harvest.failures[key])
         assert not [request for request in list_requests(db.fake) if OTHER_KEY.suite_id in request.path]
-
-
-def sqlite_error(code: int) -> sqlite3.Error:
-    error = sqlite3.OperationalError("cause")
-    error.sqlite_errorcode = code
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (sqlite_error(sqlite3.SQLITE_READONLY_DIRECTORY), ": cause (check that you may write"),
-        (sqlite_error(sqlite3.SQLITE_IOERR_WRITE), ": cause (the disk fails"),
-        (sqlite3.ProgrammingError("cause"), ": cause"),
-    ],
-    ids=str,
-)
-def test_error_gives_its_cause_and_advice(file: DatabaseFile, path: Path, error: Exception, message: str) -> None:
-    with pytest.raises(StoreError) as caught, file.translate_errors():
-        raise error
-    assert str(caught.value).startswith(f"{path}{message}")
-    assert caught.value.__cause__ is error

@@ -26,11 +26,11 @@ from helpers.stores import (
     KEY,
     SyncedSuite,
     create_finished,
-    execute,
     make_due,
     marked_numbers,
     query,
     sessions_of,
+    set_listed_at,
     sync,
 )
 
@@ -154,9 +154,7 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
     The last syncs read the groups of unfinished sessions that were left, ten each, and confirm what was deleted.
     """
     chance = random.Random(seed)
-    suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(5)]
-    for suite in suites:
-        suite.populate(chance.randrange(100, 700))
+    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(chance.randrange(100, 700)) for number in range(3)]
     fake.latency = 0.03
     path = tmp_path / "sessions.db"
     begun = asyncio.Event()
@@ -208,7 +206,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
             break
     await db.store.close()
     make_due(db.path)
-    execute(db.path, "UPDATE projects SET listed_at = '2025-01-01T00:00:00Z'")
+    set_listed_at(db.path, "2025-01-01T00:00:00Z")
     suite.finish(suite.sessions[-30]["id"])
     requests = 0
     while True:
@@ -231,7 +229,7 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
         async with SessionStore(path) as store:
             await sync(store, db.buddy, cases="failed")
             assert await store.sessions(KEY) == sessions_of(suite)
-            assert await store.known_range(KEY) == (1, 141)
+            assert [saved.known_range for saved in await store.info()] == [(1, 141)]
             (run,) = await store.recent_tests(KEY, cases="failed", last=1)
             assert [case.has_details for case in run.cases] == [True]
         assert marked_numbers(path) == [50]

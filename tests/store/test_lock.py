@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -88,13 +89,6 @@ async def other(path: Path) -> AsyncIterator[OtherProcess]:
     await process.communicate(b"")  # closes stdin, which ends the process
 
 
-@pytest.fixture
-async def writer(other: OtherProcess) -> OtherProcess:
-    """Another process that writes the file."""
-    assert await other.try_to_hold()
-    return other
-
-
 class TestOtherProcess:
     @pytest.mark.fault
     async def test_second_writer_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
@@ -106,24 +100,30 @@ class TestOtherProcess:
             with pytest.raises(StoreError, match=BUSY) as caught:
                 await writer
             assert caught.value.retryable
+        link = db.path.with_name("link.db")
+        link.symlink_to(db.path)
+        async with SessionStore(link) as store:
+            with pytest.raises(StoreError, match=r"another process is syncing or pruning .*link\.db"):
+                await sync(store, db.buddy)
         assert db.fake.requests == []
         assert await db.is_complete()
         await other.kill()  # the system releases its lock
         create_finished(db.suite, 1)
         assert await db.sync() == [4]
 
-    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, writer: OtherProcess) -> None:
+    async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, other: OtherProcess) -> None:
         create_finished(db.suite, 3)
+        assert await other.try_to_hold()
         with pytest.raises(StoreError, match=BUSY):
             await db.sync(wait=0.15)
         waiting = asyncio.create_task(db.sync(wait=20))
         pruning = asyncio.create_task(db.store.prune(older_than=timedelta(days=9000), wait=20))
         await asyncio.sleep(0.15)
         assert not waiting.done()
-        await writer.release()
+        await other.release()
         assert (await waiting, await pruning) == ([3, 2, 1], 0)
 
-    async def test_readers_and_watches_are_not_blocked(
+    async def test_readers_and_other_watches_are_not_blocked(
         self, db: SyncedSuite, other: OtherProcess, tmp_path: Path
     ) -> None:
         create_finished(db.suite, 3)
@@ -134,38 +134,25 @@ class TestOtherProcess:
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
                 assert (await anext(watch)).commit.session.relative_id == 3
         assert query(db.path, "SELECT count(*) FROM sessions") == [(3,)]
-
-    async def test_watch_of_the_same_name_is_refused(self, db: SyncedSuite, other: OtherProcess) -> None:
-        create_finished(db.suite, 3)
         await other.watch()
         with pytest.raises(StoreError, match="another watch named 'default' is running"):
             await anext(db.store.watch(db.buddy, [KEY]))
         async with db.store.watch_status(db.buddy, [KEY]) as watch:  # another kind
             await anext(watch)
-        assert await db.sync() == [3, 2, 1]
-
-    async def test_symbolic_link_names_the_same_file(self, db: SyncedSuite, writer: OtherProcess) -> None:
-        folder = db.path.parent / "folder"
-        folder.mkdir()
-        link = folder / "link.db"
-        link.symlink_to(db.path)
-        async with SessionStore(link) as store:
-            with pytest.raises(StoreError, match=r"another process is syncing or pruning .*link\.db"):
-                await sync(store, db.buddy)
-        assert os.listdir(folder) == ["link.db"]
+        assert await db.sync() == []
 
 
 class TestSameProcess:
-    async def test_stores_sync_other_suites_side_by_side(
-        self, fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore
-    ) -> None:
-        create_finished(suite, 3)
-        create_finished(fake.add_suite(*OTHER_KEY), 2)
-        async with SessionStore(path) as other, store.sync(buddy, [KEY]) as first:
+    async def test_stores_sync_other_suites_side_by_side(self, db: SyncedSuite, other: OtherProcess) -> None:
+        """The process holds the file until the last sync ends."""
+        create_finished(db.suite, 100)
+        create_finished(db.fake.add_suite(*OTHER_KEY), 2)
+        async with SessionStore(db.path) as store, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
-            assert await sync(other, buddy, OTHER_KEY) == [2, 1]
-            assert await other.prune(older_than=timedelta(days=9000), wait=60) == 0
-            assert len([session async for session in first]) == 2
+            assert await sync(store, db.buddy, OTHER_KEY) == [2, 1]
+            assert not await other.try_to_hold()
+            assert len([session async for session in first]) == 99
+        assert await other.try_to_hold()
 
     async def test_second_writer_of_a_suite_waits_if_it_is_told_to(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
@@ -201,16 +188,6 @@ class TestSameProcess:
                     await writer()
             assert str(caught.value.failures[KEY]) == str(error.value)
             break
-
-    async def test_process_holds_the_file_until_its_last_sync_ends(self, db: SyncedSuite, other: OtherProcess) -> None:
-        create_finished(db.suite, 100)
-        db.fake.add_suite(*OTHER_KEY)
-        async with db.store.sync(db.buddy, [KEY], concurrency=1) as first:
-            await anext(first)
-            async with SessionStore(db.path) as store:
-                await sync(store, db.buddy, OTHER_KEY)
-            assert not await other.try_to_hold()
-        assert await other.try_to_hold()
 
 
 async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherProcess) -> None:
@@ -257,24 +234,19 @@ async def test_lock_file_that_cannot_be_written(db: SyncedSuite) -> None:
 
 async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
     db.suite.create(status="ERROR", cases=[{"name": "a", "status": "FAILED"}])
-    await db.sync(cases="all")
-    await db.store.forget(KEY)
-    await db.store.forget(KEY)  # does nothing
-    tables = "session_rows", "case_rows", "case_groups", "case_reads", "tests", "suite_rows"
-    assert {query(db.path, f"SELECT count(*) FROM {table}")[0][0] for table in tables} == {0}
     create_finished(db.fake.add_suite(*OTHER_KEY), 2)
-    await db.sync(OTHER_KEY)
-    await db.store.forget(KEY)
-    assert [suite.key for suite in await db.store.suites()] == [OTHER_KEY]
-    assert len(await db.store.sessions(OTHER_KEY)) == 2
+    await db.sync(KEY, OTHER_KEY, cases="all")
+    for _ in range(2):  # the second one does nothing
+        await db.store.forget(KEY)
+    ids = [query(db.path, f"SELECT DISTINCT suite_id FROM {view}") for view in ("suites", "sessions", "cases")]
+    assert ids == [[("other",)]] * 3
     assert await db.sync(cases="all") == [1]
     assert len(await db.store.recent_tests(KEY)) == 1
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_interrupted_command_does_not_wait_for_another_program(
-    fake: FakeBuddy, suite: FakeSuite, path: Path, store: SessionStore, number: int
+    fake: FakeBuddy, suite: FakeSuite, path: Path, store: SessionStore
 ) -> None:
     """Which holds a write lock: SQLite itself would wait 30 seconds for it."""
     create_finished(suite, 3)
@@ -288,8 +260,73 @@ async def test_interrupted_command_does_not_wait_for_another_program(
         await requested.wait()
         await asyncio.sleep(0.2)  # until it has received the page, and tries to save it
         started = time.monotonic()
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         await process.communicate()
         assert time.monotonic() - started < 2
     assert process.returncode == 130
     assert await store.sessions(KEY) == []
+
+
+FORK = """
+import asyncio, os, sys
+from datetime import timedelta
+from buddy_sessions import BuddyClient, SessionStore, StoreError
+from buddy_sessions.store.lock import hold_file
+
+KEY, DAY = "acme/shop/a", timedelta(days=1)
+
+async def report(name, call):
+    try:
+        await call
+    except StoreError as error:
+        print(name, error)
+
+async def start(method):
+    method(BuddyClient("token"), [KEY])
+
+async def use(store):
+    await report("open", store.open())
+    await report("sessions", store.sessions(KEY))
+    await report("prune", store.prune(older_than=DAY))
+    await report("sync", start(store.sync))
+    await report("watch", start(store.watch))
+    await report("close", store.close())
+
+async def prune(name, path, **options):
+    async with SessionStore(path) as store:
+        await report(name, store.prune(older_than=DAY, **options))
+
+path = sys.argv[1]
+store, loop, lock = SessionStore(path), asyncio.new_event_loop(), hold_file(path)
+loop.run_until_complete(store.open())
+loop.run_until_complete(lock.__aenter__())
+if os.fork() == 0:
+    asyncio.run(use(store))
+    asyncio.run(prune("own", path))
+    sys.stdout.flush()
+    os._exit(0)
+os.wait()
+released = os.pipe()
+if os.fork() == 0:
+    asyncio.run(prune("own", path))
+    os.read(released[0], 1)
+    asyncio.run(prune("released", path))
+    sys.stdout.flush()
+    os._exit(0)
+loop.run_until_complete(lock.__aexit__(None, None, None))
+os.write(released[1], b"x")
+os.wait()
+loop.run_until_complete(prune("parent", path))
+loop.run_until_complete(store.close())
+"""
+
+
+def test_fork_can_use_neither_store_nor_lock_of_its_parent(path: Path) -> None:
+    """Each call names the cause at once."""
+    result = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    methods = "open", "sessions", "prune", "sync", "watch", "close"
+    message = f"this process was forked after the store {path} was opened: open a store in each process"
+    assert lines[:6] == [f"{method} {message}" for method in methods]
+    assert all(line.startswith(f"own another process is syncing or pruning {path}") for line in lines[6:])

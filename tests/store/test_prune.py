@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.store.suites import MARK_INCOMPLETE
-from buddy_sessions.testing import FakeSuite
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, query
+from buddy_sessions.testing import FakeSuite, Fault
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -56,8 +55,10 @@ class TestSessions:
         create_daily(db.suite, 130)
         await db.sync()
         await db.store.prune(older_than=MONTH)
-        execute(db.path, "UPDATE session_rows SET deleted_at = create_date WHERE relative_id = 125")
-        execute(db.path, f"UPDATE suite_rows SET {MARK_INCOMPLETE}")
+        for _ in range(2):
+            db.fake.inject(Fault.missing_row(5))
+            await db.sync()
+        assert db.marked() == [125]
         assert await db.count_requests() == 4  # page 1 again, and down to the first page that is entirely older
         assert await db.known_range() == (1, 130)
         assert await db.count_requests() == 1
@@ -70,15 +71,6 @@ class TestSessions:
             await db.store.prune(older_than=age)
             await db.sync(full=True)
             assert await numbers(db.store) == list(range(90, 75, -1))
-
-    async def test_names_of_tests_without_a_case_are_deleted(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 60, cases=CASES)
-        db.suite.add_cases(db.suite.sessions[-1]["id"], [{"name": "old", "status": "FAILED"}])
-        db.fake.add_suite(*OTHER_KEY).create(cases=[{"name": "other", "status": "FAILED"}])
-        await db.sync(KEY, OTHER_KEY, cases="failed")
-        assert await db.store.prune(older_than=MONTH) == 30
-        assert query(db.path, "SELECT name FROM tests ORDER BY name") == [("other",), ("test",)]
-        assert query(db.path, "SELECT count(*) FROM case_rows") == [(31,)]
 
     async def test_newest_verdict_of_the_main_branch_stays(self, db: SyncedSuite) -> None:
         """With its test cases, however many newer sessions other branches have."""
@@ -107,25 +99,24 @@ class TestSessions:
         assert saved.commit is not None
         assert (saved.is_failing, saved.commit.session.relative_id) == (True, 8)
 
-    async def test_recreated_suite_has_no_limit_any_more(self, db: SyncedSuite) -> None:
-        """Once a second sync has confirmed it."""
-        create_daily(db.suite, 90, cases=CASES)
-        await db.sync(cases="failed")
-        assert await db.store.prune(older_than=MONTH) == 60
-        suite = db.recreate(0)
-        create_daily(suite, 70, cases=CASES)
-        assert await db.sync(cases="failed") == list(range(70, 0, -1))
-        (saved,) = await db.store.info()
-        assert saved.sessions - saved.missing == 70
-        suite.reopen(suite.sessions[-1]["id"])
-        assert await db.sync(full=True) == [1]
+    async def test_sessions_of_one_commit_stay_together(self, db: SyncedSuite) -> None:
+        """If they were created on one day: not those of nightly tests of the same commit."""
+        now = datetime.now(UTC)
+        jobs = [("a" * 40, 32, "ERROR"), ("b" * 40, 30.1, "ERROR"), ("a" * 40, 29.9, "ERROR"), ("b" * 40, 29.8, "OK")]
+        for revision, days, status in [*jobs, (None, 30.1, "ERROR"), (None, 29.7, "ERROR"), ("c" * 40, 0, "ERROR")]:
+            date = (now - timedelta(days=days)).isoformat()
+            db.suite.create(
+                status="SUCCESSFUL" if status == "OK" else status, revision=revision, branch="fix", create_date=date
+            )
+        await db.sync()
+        assert await db.store.prune(older_than=MONTH) == 2
+        assert await numbers(db.store) == [7, 6, 4, 3, 2]
 
     async def test_clock_that_is_ahead_deletes_nothing_more(self, db: SyncedSuite) -> None:
-        create_daily(db.suite, 60)
+        for age in range(160, 100, -1):
+            db.suite.create(create_date=(datetime.now(UTC) - timedelta(days=age)).isoformat())
         await db.sync()
-        # As if the clock were 100 days ahead.
-        execute(db.path, "UPDATE session_rows SET create_date = strftime('%FT%TZ', create_date, '-100 days')")
-        assert await db.store.prune(older_than=MONTH) == 30, "now is when the newest session was created"
+        assert await db.store.prune(older_than=MONTH) == 29, "now is when the newest session was created"
 
 
 class TestKeep:

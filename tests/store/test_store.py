@@ -14,11 +14,20 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, HarvestError, SessionStore, StoreError, SuiteKey
-from buddy_sessions.store.file import BUSY_TIMEOUT
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, NotFoundError, SessionStore, StoreError, SuiteKey
+from buddy_sessions.testing import FakeSuite
 from helpers.large_database import create_large_database
-from helpers.stores import KEY, OTHER_KEY, create_finished, execute, query, sessions_of, sync
+from helpers.stores import (
+    KEY,
+    NEGATIVE_COUNT,
+    OTHER_KEY,
+    SyncedSuite,
+    create_finished,
+    query,
+    refused,
+    sessions_of,
+    sync,
+)
 
 
 def store_threads() -> list[threading.Thread]:
@@ -74,37 +83,6 @@ class TestOpenAndClose:
         with pytest.raises(StoreError, match="not open"):
             await store.suites()
 
-    async def test_close_waits_for_the_transaction_in_progress(
-        self,
-        path: Path,
-        buddy: BuddyClient,
-        suite: FakeSuite,
-        on_statement: Any,
-    ) -> None:
-        create_finished(suite, 3)
-        begun, may_continue = threading.Event(), threading.Event()
-
-        def wait(sql: str) -> None:
-            if "INSERT INTO session_rows" in sql and not begun.is_set():
-                begun.set()
-                assert may_continue.wait(120)  # the event loop is not blocked meanwhile
-
-        on_statement(wait)
-        store = SessionStore(path)
-        await store.open()
-        syncing = asyncio.create_task(sync(store, buddy))
-        await asyncio.to_thread(begun.wait, 10)
-        syncing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await syncing
-        closing_store = asyncio.create_task(store.close())
-        await asyncio.sleep(0)
-        assert not closing_store.done()
-        may_continue.set()
-        await closing_store
-        await wait_until(lambda: not store_threads())
-        assert query(path, "SELECT state ->> '$.known' FROM suite_rows") == [("[1,3]",)]
-
     async def test_closing_during_a_sync_fails_the_remaining_suites(
         self, path: Path, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
@@ -147,9 +125,11 @@ class TestArguments:
             with pytest.raises(ConfigError):
                 await store.sessions(suite)
             with pytest.raises(ConfigError):
-                await store.known_range(suite)
-            with pytest.raises(ConfigError):
                 await anext(store.pages(suite))
+
+    async def test_number_that_sqlite_cannot_compare(self, store: SessionStore) -> None:
+        with pytest.raises(NotFoundError, match="no session #1000"):
+            await store.failures(KEY, 10**30)
 
     @pytest.mark.parametrize("name", ["", ":memory:"])
     def test_path_is_always_a_file(self, name: str) -> None:
@@ -158,11 +138,9 @@ class TestArguments:
 
 
 class TestPages:
-    @pytest.mark.parametrize("repeated", [0, 1101])
-    async def test_pages_are_parts_of_all_sessions(self, path: Path, repeated: int) -> None:
+    async def test_pages_are_parts_of_all_sessions(self, path: Path) -> None:
         """After a wrong response, several sessions can have one number, also in two pages."""
-        create_large_database(path, suites=1, sessions=2010)
-        execute(path, f"UPDATE session_rows SET relative_id = 500 WHERE relative_id BETWEEN 500 AND {499 + repeated}")
+        create_large_database(path, suites=1, sessions=2010, repeated=1101)
         async with SessionStore(path) as store:
             (suite,) = await store.suites()
             for branch in None, "main":
@@ -187,22 +165,19 @@ class TestFile:
             await store.suites()
 
     @pytest.mark.fault
-    async def test_locked_file_fails_the_remaining_suites_without_a_request(
-        self, path: Path, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, short_busy_timeout: None
-    ) -> None:
-        create_finished(suite, 3)
-        create_finished(fake.add_suite(*OTHER_KEY), 3)
-        async with SessionStore(path) as store:
-            with closing(sqlite3.connect(path, isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
-                with pytest.raises(HarvestError) as caught:
-                    await sync(store, buddy, KEY, OTHER_KEY, concurrency=1)
-            assert set(caught.value.failures) == {KEY, OTHER_KEY}
-            for failure in caught.value.failures.values():
-                assert isinstance(failure, StoreError)
-                assert "another program is writing" in str(failure)
-            assert len(fake.requests) == 1
-            assert len(await sync(store, buddy, KEY, OTHER_KEY)) == 6
+    @pytest.mark.slow
+    async def test_lock_of_another_program_is_an_error_after_30_seconds(self, db: SyncedSuite) -> None:
+        """It fails the remaining suites, too, without a request."""
+        create_finished(db.suite, 3)
+        create_finished(db.fake.add_suite(*OTHER_KEY), 3)
+        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(HarvestError) as caught:
+                await db.sync(KEY, OTHER_KEY, concurrency=1)
+        for key in (KEY, OTHER_KEY):
+            assert "another program is writing to it: wait" in str(caught.value.failures[key])
+        assert len(db.fake.requests) == 1
+        assert len(await db.sync(KEY, OTHER_KEY)) == 6
 
     @pytest.mark.fault
     @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
@@ -210,7 +185,6 @@ class TestFile:
         self, path: Path, buddy: BuddyClient, suite: FakeSuite, lock: str
     ) -> None:
         """For up to 30 seconds, without blocking the event loop."""
-        assert BUSY_TIMEOUT == 30
         create_finished(suite, 50)
         async with SessionStore(path) as store:
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -243,39 +217,23 @@ class TestFile:
                 await sync(store, buddy)
             assert "the disk is full" in str(caught.value.failures[KEY])
             known = {session.relative_id for session in await store.sessions(KEY)}
-            low, high = await store.known_range(KEY) or (1, 0)
+            (saved,) = await store.info()
+            low, high = saved.known_range or (1, 0)
             assert known == set(range(low, high + 1))
         monkeypatch.undo()
         async with SessionStore(path) as store:
             await sync(store, buddy)
             assert await store.sessions(KEY) == sessions_of(suite)
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            "session_rows SET tests_count = 'many'",
-            "session_rows SET create_date = 'yesterday'",
-            "session_rows SET id = X'FF'",
-            "members SET member = '7'",
-            "members SET member = '{'",
-        ],
-    )
-    async def test_saved_value_that_was_changed_is_reported(
-        self, path: Path, store: SessionStore, buddy: BuddyClient, suite: FakeSuite, change: str
+    @pytest.mark.parametrize(("count", "message"), [(2**63, "64 bits"), (-1, "refused")])
+    async def test_value_that_cannot_be_saved_fails_only_its_suite(
+        self, db: SyncedSuite, count: int, message: str
     ) -> None:
-        suite.create(created_by={"name": "Ada"})
-        await sync(store, buddy)
-        execute(path, f"UPDATE {change}")
-        with pytest.raises(StoreError, match="a saved value was changed, and is not valid any more"):
-            await store.sessions(KEY)
-
-    async def test_number_above_64_bits_fails_only_that_suite(
-        self, store: SessionStore, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-    ) -> None:
-        suite.create(tests_count=2**63)
-        create_finished(fake.add_suite(*OTHER_KEY), 3)
-        with pytest.raises(HarvestError) as caught:
-            await sync(store, buddy, KEY, OTHER_KEY, concurrency=1)
+        """Whatever limit or constraint it breaks."""
+        db.suite.create(tests_count=count)
+        create_finished(db.fake.add_suite(*OTHER_KEY), 3)
+        with refused(db.path, NEGATIVE_COUNT), pytest.raises(HarvestError) as caught:
+            await db.sync(KEY, OTHER_KEY, concurrency=1)
         assert set(caught.value.failures) == {KEY}
-        assert "64 bits" in str(caught.value.failures[KEY])
-        assert [each.key for each in await store.suites()] == [OTHER_KEY]
+        assert message in str(caught.value.failures[KEY])
+        assert [each.key for each in await db.store.suites()] == [OTHER_KEY]

@@ -182,7 +182,6 @@ async def stores(buddy: BuddyClient, keys: list[SuiteKey]) -> None:
         assert_type(await store.suites(), list[Suite])
         assert_type(await store.info(), list[SavedSuite])
         assert_type([change async for change in store.changes(after=7)], list[StoreChange])
-        assert_type(await store.known_range("w/p/s"), tuple[int, int] | None)
 
 
 def quarantines() -> None:

@@ -32,10 +32,10 @@ def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
 
 
 @given(keys, sessions)
-@example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="\ud800é\n", duration=1.5))
+@example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="é\n", duration=1.5))
 @example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, tests_count=2**70))
 def test_rows_have_the_values_of_to_dict(key: SuiteKey, session: Session) -> None:
-    """In their order. A lone surrogate is escaped, and a number above 64 bits is kept."""
+    """In their order; a number above 64 bits is kept."""
     line = write("jsonl", key, [session])
     assert line.count("\n") == line.endswith("\n") == 1
     assert json.dumps(json.loads(line)) == json.dumps({"key": str(key), **key._asdict(), **to_dict(session)})
@@ -53,6 +53,5 @@ def expected_cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        text = f"'{value}" if value.startswith(tuple("=+-@\t\r\n＝＋－＠")) else value  # noqa: RUF001
-        return text.encode(errors="backslashreplace").decode()
+        return f"'{value}" if value.startswith(tuple("=+-@\t\r\n＝＋－＠")) else value  # noqa: RUF001
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
