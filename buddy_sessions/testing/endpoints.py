@@ -109,6 +109,8 @@ class Call:
                 return self._session(suite, session_id).fields
             case ["sessions", session_id, "cases"]:
                 return self._list_cases(self._session(suite, session_id))
+            case ["sessions", session_id, "test-groups", group_id, "cases"]:
+                return self._list_cases(self._session(suite, session_id), group_id)
             case ["sessions", session_id, "test-groups", group_id, "cases", case_id]:
                 session = self._session(suite, session_id)
                 case = session.cases_by_id().get(case_id)
@@ -117,11 +119,13 @@ class Call:
                 return session.case(case_id)
         raise ErrorResponse(404, "Not found")
 
-    def _list_cases(self, session: StoredSession) -> JsonObject:
+    def _list_cases(self, session: StoredSession, group_id: str | None = None) -> JsonObject:
         status = self.query.get("status")
         if status is not None and status not in CASE_STATUSES:
             raise ErrorResponse(400, f"status must be one of {', '.join(CASE_STATUSES)}")
-        rows = [shown_in_list(case) for case in self.view.cut(session.cases(status=status), *self._page())]
+        cases = session.cases(status=status)
+        of_group = [case for case in cases if group_id is None or str(case["test_group_id"]) == group_id]
+        rows = [shown_in_list(case) for case in self.view.cut(of_group, *self._page())]
         return {"url": f"{session.fields['url']}/cases", "html_url": session.fields["html_url"], "cases": rows}
 
     def _session(self, suite: FakeSuite, session_id: str) -> StoredSession:

@@ -89,7 +89,7 @@ CASES = {
     "interval": (f"watch {A} --interval 0", "error: --interval must be a number of seconds above 0"),
     "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
-    "report without a page": ("report --db sessions.db", "error: --out FILE is missing (see --help)"),
+    "report without a page": ("report --db sessions.db", "nothing to write: add -o FILE.html, or --format jsonl"),
     "report of a missing database": ("report --db none.db -o x.html", "'none.db' not found: create it with"),
     "unsaved suites": (
         "export --db sessions.db acme/shop/none acme/none",

@@ -1,4 +1,4 @@
-"""The command `report`: write a database as one HTML page."""
+"""The command `report`: write a database as one HTML page, or print its digest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -23,9 +23,12 @@ from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors, find_database
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
-from ..options import Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
+from ..options import FORMAT, Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
+from ..render.digest import digest_rows
 from ..render.html import MIN_BYTES, Report, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
+from ..render.result import Item, Result, Section
+from ..render.show import show
 
 _NEW = timedelta(hours=24)
 _MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
@@ -36,7 +39,7 @@ _FEW_TESTS = re.compile(r"#\d+: [\d,]+ tests? ran[^;]*")
 async def report(
     *key: SavedKeys,
     db: SavedFile,
-    out: Annotated[Path, FILE, Parameter(name=("--out", "-o"))],
+    out: Annotated[Path | None, FILE, Parameter(name=("--out", "-o"))] = None,
     branch: JudgedBranch = MAIN,
     new_since: Annotated[
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
@@ -44,6 +47,7 @@ async def report(
     max_age: Age | None = None,
     exit_code: Flag = False,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES), metavar="BYTES")] = None,
+    output_format: Annotated[Literal["jsonl"] | None, FORMAT] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
 ) -> ExitCode:
@@ -57,6 +61,7 @@ async def report(
     - buddy-sessions report --db sessions.db -o report.html
     - buddy-sessions report acme/storefront --db sessions.db --new-since 3d -o report.html
     - buddy-sessions report --db sessions.db -o report.html --max-bytes 100000 --exit-code
+    - buddy-sessions report --db sessions.db --format jsonl | jq -r .text
 
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
@@ -64,9 +69,13 @@ async def report(
         exit_code: Exit with 1 if a suite is red or stale.
         max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
             left out, and the page says so.
+        output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
+            has recovered, and for what is not judged.
     """
     messages, now = verbosity.open(), datetime.now(UTC)
-    targets, template = [defaults.parse_group(text) for text in key], load_template()
+    if out is None and output_format is None:
+        raise ConfigError("nothing to write: add -o FILE.html, or --format jsonl for a digest")
+    targets, template = [defaults.parse_group(text) for text in key], load_template() if out else None
     period = Period(now=now, new_since=new_since or now - _NEW, max_age=max_age)
     async with SessionStore(find_database(db)) as store:
         statuses = {each.suite: each for each in await store.status(branch=branch)}
@@ -76,10 +85,14 @@ async def report(
         if isinstance(branch, str) and all(status.reason == "no session" for status in chosen):
             first = chosen[0].suite
             messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
-    page = render_page(template, found, max_bytes=max_bytes)
-    with explain_errors(out, replace_file(out, source=str(db))) as new:
-        new.write_bytes(page)
-    messages.print_written(out, format_count(len(chosen), "suite"))
+    if out is not None:
+        page = render_page(template, found, max_bytes=max_bytes)
+        with explain_errors(out, replace_file(out, source=str(db))) as new:
+            new.write_bytes(page)
+        messages.print_written(out, format_count(len(chosen), "suite"))
+    if output_format is not None:
+        lines = [Item(None, row=row) for row in digest_rows(found)]
+        show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
     return ExitCode.RED if exit_code and needs_attention else ExitCode.DONE
 

@@ -1,4 +1,4 @@
-"""The command `report`."""
+"""The command `report`: its page and its digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, sync_database
+from helpers.command_line import Call, rows, sync_database
 from helpers.html_page import HOSTILE, HtmlPage
 
 NOW = datetime.now(UTC)
@@ -376,3 +376,30 @@ def test_database_without_a_suite_is_an_error(fake: FakeBuddy, call: Call, tmp_p
     assert (code, out) == (2, "")
     assert err.startswith("error: no suite in ")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    """A line for the whole, for each cause, for what has recovered, and for what is not judged."""
+    fake.add_suite("acme", "mail", "empty", name="Empty")
+    finish(suite, None, None, hours=9)
+    finish(suite, "order 7 is lost", None, hours=8)
+    fixed = fake.add_suite("acme", "shop", "fixed", name="Fixed")
+    finish(fixed, "lost", hours=3)
+    finish(fixed, None, hours=2)
+    sync_database(fake, tmp_path / "x.db", cases="failed")
+    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl", "--exit-code")
+    assert (code, err) == (1, "")
+    summary, cause, recovered, unknown = rows(out)
+    counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
+    assert {**summary, **counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"} == summary
+    assert [name for name in summary if name not in counts] == ["kind", "text", "written", "new_since", "synced_at"]
+    assert cause["kind"] == "newly red"
+    assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
+    assert cause["messages"] == ["ValueError: order 7 is lost"]
+    assert cause["suites"] == ["acme/shop/MNbyVedg"]
+    assert (cause["also_in"], cause["tests"], cause["is_flaky"], cause["is_since_exact"]) == ([], 1, False, True)
+    (commit,) = cause["commits"]
+    assert commit["author"] == "Ann"
+    assert commit["revision"] == f"0000001{'c' * 33}"
+    assert recovered["text"] == "1 suite recovered: shop Fixed"
+    assert (unknown["text"], unknown["reason"]) == ("1 suite not judged, no session: mail Empty", "no session")
