@@ -1,7 +1,6 @@
 """The values that this package returns: frozen attrs classes and enums, independent of JSON and HTTP.
 
-The fields of `Session`, `Member`, `Project`, `Suite` and `TestCase` have the names that the API gives them (Buddy's API
-documentation of the session list, and Buddy's OpenAPI types). A field that the API omits or sends as null is None.
+Fields have the names of Buddy's API documentation and OpenAPI types. One that the API omits or sends as null is None.
 """
 
 from __future__ import annotations
@@ -281,7 +280,7 @@ class Session:
 
     @property
     def has_verdict(self) -> bool:
-        """Whether the session is red, or green: SUCCESSFUL. Any other one does not say whether a commit is good."""
+        """Whether the session is red or green (SUCCESSFUL). An unfinished or skipped one is neither."""
         return self.status == SessionStatus.SUCCESSFUL or self.is_failing
 
     @property

@@ -246,7 +246,7 @@ class BuddyClient(AsyncContext, Questions):
             interval: Seconds between two polls, with a jitter of 10 %.
             timeout: Seconds until all sessions must have finished.
             appear_timeout: Seconds until `count` sessions must exist (default: `timeout`).
-            fail_fast: End as soon as so many sessions are red, whatever the others do.
+            fail_fast: Return as soon as this number of sessions is red, without waiting for the others.
 
         Raises:
             ConfigError: Also if no argument says which sessions to wait for.

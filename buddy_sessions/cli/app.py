@@ -80,7 +80,7 @@ For example:
 
 Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor found a problem), 2 wrong usage, 3 some
 suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
-130 interrupted; of several, 4, then 3, then 1, then 6, then 5.""",
+130 interrupted. If several apply, it is the first of 4, 3, 1, 6, 5.""",
 )
 for _position, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(_command, name=_name, sort_key=_position)

@@ -40,12 +40,13 @@ class Questions:
 
     A commit is judged: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
-    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch, and `last` is
-    the number of its newest commits.
+    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch, and `last` is the number of
+    its newest commits.
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
-    `status` and `judge` say that in their results, `latest` returns None, and `failures` raises `NotFoundError`.
+    In place of `NoVerdictError`, `status` and `judge` give no verdict, `latest` returns None, and `failures` raises
+    `NotFoundError`.
     """
 
     def __init__(self, source: Source) -> None:

@@ -136,8 +136,8 @@ class SessionStore(AsyncContext, Questions):
             cases_branch: Only the test cases of sessions of this branch; None for all.
             details: The maximum number of failing cases of a session whose `data` and `failure` are read, with one
                 request each. `case.has_details` is False for the others.
-            keep: Delete the sessions of these suites that were created longer ago, as `prune` does, and do not read
-                them; None to keep all.
+            keep: Delete the sessions of these suites that are older than this, as `prune` does, and do not read them;
+                None to keep all.
             full: Whether to read every page again, except what was pruned, and with `cases` all test cases. Sessions
                 that were wrong are corrected, logged, and counted in `stats.repaired`.
             concurrency: The number of suites to read at once; by default twice the client's `max_concurrency`.
@@ -176,7 +176,7 @@ class SessionStore(AsyncContext, Questions):
         )
 
     async def prune(self, *, older_than: timedelta, wait: float = 0.0) -> int:
-        """Delete the sessions that were created longer ago, finished or not, with their cases, and shorten the file.
+        """Delete the sessions older than `older_than`, finished or not, with their cases, and shrink the file.
 
         Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
         kept. So are those of the commit that says whether the main branch is red, and those of a commit that was tested

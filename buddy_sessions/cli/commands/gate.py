@@ -162,6 +162,17 @@ class _Judged:
     awaited: dict[str, str]
 
 
+_Format = Annotated[
+    Literal["table", "markdown", "jsonl", "junit", "github"],
+    FORMAT,
+    Parameter(help="Output format. github annotates the files of a checkout. In jsonl, each line is a failing test."),
+]
+_Write = Annotated[
+    tuple[Destination, ...],
+    Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False),
+]
+
+
 async def gate(
     key: Key,
     session: SessionName = None,
@@ -171,17 +182,8 @@ async def gate(
     revision: Revision = None,
     rules: Rules = Rules(),
     waiting: Waiting = Waiting(),
-    output_format: Annotated[
-        Literal["table", "markdown", "jsonl", "junit", "github"],
-        FORMAT,
-        Parameter(
-            help="Output format. github annotates the files of a checkout. In jsonl, each line is a failing test."
-        ),
-    ] = "table",
-    write: Annotated[
-        tuple[Destination, ...],
-        Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False),
-    ] = (),
+    output_format: _Format = "table",
+    write: _Write = (),
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     question: Question = Question(),
 ) -> ExitCode:

@@ -46,7 +46,7 @@ async def show_history(
     """Print in which commits a test failed, since when it fails, and which commits are between that and the last one.
 
     Without --db, a red session costs one or two requests. They are read back to where the test began or ceased to fail,
-    also beyond --last; in the other commits it did not fail: it passed, was skipped, or did not run.
+    even beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
 
     For example:
 

@@ -71,7 +71,7 @@ async def show_status(
     """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
 
     Each suite costs one request, or none with --db; two for a branch that is rare among the newest 100 sessions. If a
-    suite cannot be read, the others still are, unless 20 in a row fail in the same way.
+    suite cannot be read, the others still are; 20 in a row that fail alike end the command.
 
     For example:
 

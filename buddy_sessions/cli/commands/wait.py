@@ -16,6 +16,12 @@ from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json,
 from ..render.rows import named_format
 from ..render.show import show_sessions
 
+_Format = Annotated[
+    Literal["table", "jsonl", "csv"] | None,
+    FORMAT,
+    Parameter(help="Output format (default: table on a terminal, otherwise one line for each session)."),
+]
+
 
 async def wait_for_sessions(
     key: Key,
@@ -30,11 +36,7 @@ async def wait_for_sessions(
     interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,
-    output_format: Annotated[
-        Literal["table", "jsonl", "csv"] | None,
-        FORMAT,
-        Parameter(help="Output format (default: table on a terminal, otherwise one line for each session)."),
-    ] = None,
+    output_format: _Format = None,
     json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:

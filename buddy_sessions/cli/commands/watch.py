@@ -75,7 +75,7 @@ async def watch_suites(
         interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
         name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
-        on_failure: retry: a suite that is unknown at the start is treated like one that fails later.
+        on_failure: With retry, a suite that is unknown at the start is reported, and the watch goes on.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     output_format = printing.choose()
