@@ -1,4 +1,4 @@
-"""The rate limiter, by examples and in simulations: thousands of calls, a server with a clock of its own."""
+"""The rate limiter, in simulations: thousands of calls, a server with a clock of its own."""
 
 from __future__ import annotations
 

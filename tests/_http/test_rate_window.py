@@ -41,11 +41,9 @@ class TestHeaders:
                 for text, seconds in [
                     ("12", 12.0),
                     ("Tue, 21 Oct 2025 06:43:16 GMT", 60.0),
-                    ("Tue, 21 Oct 2025 06:42:16 -0000", 0.0),
                     ("Tue, 21 Oct 2020 06:42:16 GMT", 0.0),
                     ("-5", None),
                     ("9" * 400, None),
-                    ("Tue, 99 Oct 2025 06:42:16 GMT", None),
                     ("Tue, 21 Oct 99999999999999999999 06:42:16 GMT", None),
                 ]
             ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Cursor
 from buddy_sessions._paging.pacing import ServerLimits
-from helpers.fake_list import FakeList, FaultyList, experienced, read_list
+from helpers.fake_list import FakeList, FaultyList, read_list
 
 counts = st.integers(1, 1000)
 sizes = st.sampled_from([20, 30, 50, 100])
@@ -62,15 +62,6 @@ def test_cap_costs_two_requests(count: int, cap: int, read_ahead: int) -> None:
     limits, listing = ServerLimits(), FakeList(range(1, count + 1), cap=cap)
     for _ in range(2):
         assert count_requests(listing, limits, per_page=100, read_ahead=read_ahead) <= -(-count // cap) + 2
-
-
-@given(count=counts, per_page=sizes, created=st.integers(1, 10))
-def test_created_sessions_cost_the_rows_by_which_they_shift_the_list(count: int, per_page: int, created: int) -> None:
-    listing = FakeList(range(1, count + 1))
-    requests = count_requests(
-        listing, experienced(), lambda requests: listing.create(created if requests else 0), per_page=per_page
-    )
-    assert requests <= count // (per_page - created) + 3
 
 
 @pytest.mark.parametrize(
