@@ -24,7 +24,6 @@ pytestmark = pytest.mark.fault
 GOOD = http_response(PAGE)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
-CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class NoNames(AbstractResolver):
@@ -116,9 +115,3 @@ class TestTimeouts:
         assert "no response within 30s" in str(error)
         assert error.retryable
         assert reader.seconds == pytest.approx(2 * 30, abs=1)
-
-    async def test_malformed_chunk_after_the_headers(self, reader: CheckedReader) -> None:
-        """aiohttp closes the connection, but does not notify the reader of the body."""
-        script: Script = [CHUNKED, partial(asyncio.sleep, 1), b"nonsense\r\n"]
-        async with raw_server(script) as server:
-            await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)
