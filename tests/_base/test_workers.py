@@ -52,23 +52,6 @@ async def test_cancelled_consumer_loses_nothing_and_is_not_kept() -> None:
     assert [await channel.get() for _ in range(3)] == [1, 2, None]
 
 
-async def test_closing_waits_for_the_work() -> None:
-    ended: list[str] = []
-
-    async def work(channel: Channel[int]) -> None:
-        try:
-            await put_two(channel)
-        finally:
-            await asyncio.sleep(0)
-            ended.append("work")
-
-    channel = make_channel(work)
-    assert await channel.get() == 1
-    await channel.close()
-    assert ended == ["work"]
-    assert await channel.get() is None
-
-
 async def test_unclosed_channel_warns() -> None:
     channel = make_channel(put_two)
     assert await channel.get() == 1

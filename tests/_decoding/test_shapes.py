@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._decoding.shapes import CONSTANT, NOT_SHOWN, OBJECTS, Shape, form_of
+from buddy_sessions._decoding.shapes import CONSTANT, OBJECTS, Shape, form_of
 from buddy_sessions.testing import FakeBuddy
 from helpers.accounts import add_suite
 from helpers.buddy_responses import RESPONSES
@@ -112,76 +112,24 @@ async def test_real_account_sends_what_is_known(report: dict[str, Any]) -> None:
     ("value", "form"),
     [
         (None, "null"),
-        (True, "true"),
-        (0, "whole number, 1 digit"),
-        (-1761028936000, "negative whole number, 13 digits"),
-        (10**400, "whole number, 19 digits"),
         (0.25, "decimal number, 1 digit"),
-        (float("nan"), "decimal number, 1 digit"),
         (float("-inf"), "negative decimal number, 19 digits"),
         ([], "empty list"),
-        ({"a": 1}, "object"),
-        ("", "empty text"),
         ("2025-10-21T06:42:16Z", "time with Z"),
         ("2025-10-21T06:42:16.123456789Z", "time with fraction and Z"),
-        ("2025-10-21T08:42:16+02:00", "time with offset"),
-        ("2025-10-21T06:42:16", "time without zone"),
-        ("2025-10-21", "day without time"),
-        ("1761028936", "decimal digits"),
         ("68f72b4466907cbc77887a08", "24 hexadecimal digits"),
-        ("755b691cfff32e08aba35f2c9b1451ed76cfd583", "40 hexadecimal digits"),
         ("YDnagwGk", "8 letters and digits"),
-        ("7/merge", "number/merge"),
         ("john.doe@company.com", "e-mail address"),
         ("https://api.eu.buddy.works/workspaces/acme/members/1", "API/workspaces/*/members/*"),
-        ("https://buddy.acme.com/api/workspaces/acme/members/1", "API/workspaces/*/members/*"),
         ("https://app.buddy.works/acme/shop/unit-tests/MNbyVedg", "PAGES/*/*/unit-tests/*"),
-        ("https://app.buddy.works/a/b/c/d/e/f", "PAGES, another path"),
-        ("https://ci.acme.com/job/1", "another URL"),
         ("<testcase name='a'/>", "XML of a test case"),
-        ('{"name": "a"}', "JSON object"),
         ("main", "word"),
         ("feature/cart", "name"),
         ("GOOD morning", "text"),
-        ("one\ntwo", "text of several lines"),
-        ("main\n", "text of several lines"),
     ],
 )
 def test_form_of_value(value: Any, form: str) -> None:
     assert form_of(value) == form
-
-
-def test_fields_are_counted() -> None:
-    shape = Shape()
-    for row in ({"id": "YDnagwGk", "status": "ERROR"}, {"id": 7, "status": "ERROR", "created_by": None}):
-        shape.add("sessions", {"sessions": [row]})
-    fields = shape.fields["sessions"]
-    assert fields["sessions[].id"] == {"8 letters and digits": 1, "whole number, 1 digit": 1}
-    assert fields["sessions[].status"] == {"ERROR": 2}
-    assert fields["sessions[].created_by"] == {"missing": 1, "null": 1}
-    assert fields["url"] == {"missing": 2}
-
-
-def test_unknown_words_are_kept_if_they_look_like_what_they_are() -> None:
-    shape = Shape()
-    row = {"id": "a", "labels": ["x"], "Ann Lee": 1, "é": 1, "a" * 32: 1, "ref_type": "MERGE_REQUEST"}
-    shape.add("sessions", {"sessions": [row, {**row, "ref_type": "Ann"}, {**row, "ref_type": "A" * 32}]})
-    assert shape.unknown_fields == {
-        "session.labels": {"list": 3},
-        f"session {NOT_SHOWN}": {"whole number, 1 digit": 9},
-    }
-    assert shape.unknown_values == {"session.ref_type": {"MERGE_REQUEST": 1, NOT_SHOWN: 2}}
-
-
-def test_names_in_other_objects_are_counted() -> None:
-    shape = Shape()
-    data = json.dumps({"name": "a", "properties": {"x": 1}, "owner": "y", "failure": {"message": "m", "diff": "d"}})
-    shape.add("case", {"id": "a", "labels": {"nightly": 1}, "created_by": {"ann": 1}, "data": data})
-    assert shape.unknown_fields == {"case.labels": {"object": 1}, "case.created_by": {"object": 1}}
-    assert shape.fields["case"]["data"]["unknown name"] == 2
-    assert shape.fields["case"]["data.failure"] == {"object": 1, "unknown name": 1}
-    shape.add("session", {"id": "a", "created_by": {"ann": 1, "bob": 2}})
-    assert shape.fields["session"]["created_by"] == {"object": 1, "unknown name": 2}
 
 
 @given(
@@ -195,9 +143,3 @@ def test_any_value_has_a_shape(value: Any, name: str) -> None:
     shape = Shape()
     shape.add(name, value)
     assert shape.fields[name]["body"].total() >= 1
-
-
-def test_deep_lists_have_a_shape() -> None:
-    shape = Shape()
-    shape.add("errors", json.loads("[" * 900 + "]" * 900))
-    assert len(shape.fields["errors"]) == 2

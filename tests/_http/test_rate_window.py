@@ -41,11 +41,9 @@ class TestHeaders:
                 for text, seconds in [
                     ("12", 12.0),
                     ("Tue, 21 Oct 2025 06:43:16 GMT", 60.0),
-                    ("Tue, 21 Oct 2025 06:42:16 -0000", 0.0),
                     ("Tue, 21 Oct 2020 06:42:16 GMT", 0.0),
                     ("-5", None),
                     ("9" * 400, None),
-                    ("Tue, 99 Oct 2025 06:42:16 GMT", None),
                     ("Tue, 21 Oct 99999999999999999999 06:42:16 GMT", None),
                 ]
             ),
@@ -58,13 +56,6 @@ class TestHeaders:
     def test_reported_rate_limit(self, headers: dict[str, str], limit: RateLimit | None) -> None:
         assert parse(**headers) == (limit and attrs.evolve(limit, responded_at=NOW))
 
-    def test_without_date_this_machines_clock_counts(self) -> None:
-        reset = datetime.now(UTC) + timedelta(seconds=100)
-        limit = parse_rate_limit({"X-Rate-Limit-Reset": str(int(reset.timestamp()))})
-        assert limit is not None
-        assert limit.retry_after is not None
-        assert 90 < limit.retry_after <= 100
-
     @given(st.dictionaries(st.sampled_from(["X-Rate-Limit-Reset", "Retry-After", "Date"]), st.text()))
     def test_no_header_raises(self, headers: dict[str, str]) -> None:
         limit = parse_rate_limit(headers)
@@ -75,7 +66,6 @@ class TestHeaders:
     ("limit", "now"),
     [
         pytest.param(RateLimit(limit=10, remaining=0), 0.0, id="no-reset"),
-        pytest.param(RateLimit(limit=10, reset_at=NOW + timedelta(hours=1)), 0.0, id="no-remaining"),
         pytest.param(RateLimit(limit=10, remaining=0, reset_at=NOW - timedelta(hours=1)), 0.0, id="reset-in-the-past"),
         pytest.param(RateLimit(remaining=0, reset_at=NOW + timedelta(seconds=10)), 10.0, id="no-limit-after-the-reset"),
     ],
@@ -92,15 +82,3 @@ def test_pause_outlasts_a_max_wait_of_zero() -> None:
     window = RateWindow(max_wait=0.0, now=0.0, clock_offset=0.0)
     window.pause(0.0, 0.0)
     assert window.expires_at == window.next_turn(0.4, in_flight=0) == 0.5
-
-
-def test_each_pause_in_a_row_is_longer() -> None:
-    window = RateWindow(max_wait=300.0, now=0.0, clock_offset=0.0)
-    now, pauses = 0.0, []
-    for _ in range(8):
-        pauses.append(window.pause(now, 0.0))
-        assert window.pause(now, 0.0) == 0.0, "a 429 during a pause starts none"
-        now += pauses[-1]
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]
-    window.resume(now)
-    assert window.pause(now, 0.0) == 0.5

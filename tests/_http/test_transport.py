@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, NotFoundError
-from buddy_sessions._http.transport import MAX_BODY, backoff
+from buddy_sessions import BuddyClient, ConfigError, NotFoundError, RateLimitError, TransportError
 from buddy_sessions._version import __version__
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY, PAGE, TOKEN, CheckedReader
-from helpers.raw_server import http_response, raw_server
+from helpers.faults import KEY, TOKEN, CheckedReader
 
 PATH = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
 
@@ -29,43 +25,20 @@ async def fake() -> AsyncIterator[FakeBuddy]:
         yield server
 
 
-class TestRequest:
-    @pytest.mark.parametrize("compress", [False, True])
-    async def test_request_identifies_the_client(self, reader: CheckedReader, fake: FakeBuddy, compress: bool) -> None:
-        fake.compress = compress
-        assert len(await reader.read(fake, requests=1)) == 3
-        assert (reader.stats.requests, reader.stats.retries, reader.stats.waited) == (1, 0, 0)
-        (request,) = fake.requests
-        assert (request.method, request.path) == ("GET", PATH)
-        headers = {name: request.headers[name] for name in ("Authorization", "User-Agent", "Cache-Control", "Accept")}
-        assert headers == {
-            "Authorization": f"Bearer {TOKEN}",
-            "User-Agent": f"buddy_sessions/{__version__}",
-            "Cache-Control": "no-cache",
-            "Accept": "application/json",
-        }
-
-    @pytest.mark.parametrize("is_announced", [True, False])
-    async def test_body_of_the_maximum_size_is_read(self, reader: CheckedReader, is_announced: bool) -> None:
-        body = b'{"sessions": []}'.ljust(MAX_BODY)
-        script = http_response(body) if is_announced else http_response(gzip.compress(body), "Content-Encoding: gzip")
-        async with raw_server(script) as server:
-            assert await reader.read(server, requests=1) == []
-
-
-async def test_time_of_the_server_is_remembered() -> None:
-    """An absent or invalid `Date` leaves the time as it is."""
-    dates = [[], ["Date: Thu, 01 Jan 2026 10:00:00 GMT"], [], ["Date: soon"], ["Date: Thu, 01 Jan 2026 10:00:05 GMT"]]
-    times: list[datetime | None] = []
-    async with (
-        raw_server(*[http_response(PAGE, *headers) for headers in dates]) as server,
-        BuddyClient(TOKEN, base_url=server.base_url) as buddy,
-    ):
-        for _ in dates:
-            await buddy.sessions(KEY).collect()
-            times.append(buddy.api.server_time)
-    first = datetime(2026, 1, 1, 10, tzinfo=UTC)
-    assert times == [None, first, first, first, first + timedelta(seconds=5)]
+@pytest.mark.parametrize("compress", [False, True])
+async def test_request_identifies_the_client(reader: CheckedReader, fake: FakeBuddy, compress: bool) -> None:
+    fake.compress = compress
+    assert len(await reader.read(fake, requests=1)) == 3
+    assert (reader.stats.requests, reader.stats.retries, reader.stats.waited) == (1, 0, 0)
+    (request,) = fake.requests
+    assert (request.method, request.path) == ("GET", PATH)
+    headers = {name: request.headers[name] for name in ("Authorization", "User-Agent", "Cache-Control", "Accept")}
+    assert headers == {
+        "Authorization": f"Bearer {TOKEN}",
+        "User-Agent": f"buddy_sessions/{__version__}",
+        "Cache-Control": "no-cache",
+        "Accept": "application/json",
+    }
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -121,15 +94,6 @@ class TestSession:
         ):
             await asyncio.gather(*(buddy.suite(KEY) for _ in range(8)))
 
-    @pytest.mark.parametrize("max_concurrency", [3, 120])
-    async def test_connections_are_limited_by_max_concurrency(self, fake: FakeBuddy, max_concurrency: int) -> None:
-        """The default of aiohttp is 100."""
-        fake.latency = 0.2
-        async with BuddyClient(TOKEN, base_url=fake.base_url, max_concurrency=max_concurrency) as buddy:
-            await buddy.sessions(KEY).collect()
-            await asyncio.gather(*(buddy.sessions(KEY).collect() for _ in range(max_concurrency + 5)))
-        assert fake.max_in_flight == max_concurrency
-
 
 @pytest.mark.parametrize(
     ("fault", "records"),
@@ -160,10 +124,18 @@ async def test_each_request_and_each_retry_is_one_log_record(
         assert end in record.getMessage()
 
 
-def test_backoff_grows_with_jitter_up_to_a_limit() -> None:
-    """So four attempts outlast an outage of three seconds."""
-    for retry, shortest in {1: 0.5, 2: 1.0, 3: 2.0}.items():
-        waits = [backoff(retry) for _ in range(300)]
-        assert shortest <= min(waits) < max(waits) <= 1.5 * shortest
-        assert max(waits) - min(waits) > 0.25 * shortest
-    assert all(10 < backoff(retry) <= 20 for retry in (9, 5000))
+class TestReceive:
+    """`Api.receive` returns a response as it is."""
+
+    async def test_token_is_not_in_the_response(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        fake.inject(Fault.status(401, body=f"no {fake.token}".encode(), headers={"X-Token": fake.token}))
+        response = await buddy.api.receive("user", "token")
+        assert (response.body, response.headers["x-token"]) == (b"no ***", "***")
+
+    async def test_no_response(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        fake.inject(Fault.truncate(3), Fault.status(429, headers={"Retry-After": "3600"}))
+        with pytest.raises(TransportError):
+            await buddy.api.receive("workspaces")
+        assert (await buddy.api.receive("workspaces")).status == 429
+        with pytest.raises(RateLimitError):
+            await buddy.api.receive("workspaces")

@@ -26,10 +26,7 @@ from helpers.read_machine import ReadMachine, read_aheads
         pytest.param(range(31, 41), {"limits": ServerLimits()}, 2, id="first-of-a-client"),
         pytest.param(range(31, 41), {"check_end": True}, 2, id="always-checked"),
         pytest.param([], {"limits": ServerLimits()}, 1, id="empty"),
-        pytest.param([], {"check_end": True}, 2, id="empty-always-checked"),
-        pytest.param(range(31, 41), {"check_end": True, "after": 29}, 2, id="above-after"),
         pytest.param(range(31, 41), {"check_end": True, "after": 30}, 1, id="down-to-after"),
-        pytest.param(range(31, 41), {"check_end": True, "max_sessions": 10}, 1, id="down-to-max-sessions"),
         pytest.param([5, 3, 1], {"check_end": True}, 1, id="number-1"),
         pytest.param(range(31, 61), {"per_page": 100, "limits": ServerLimits()}, 3, id="perhaps-cut"),
         pytest.param(range(31, 71), {}, 4, id="after-a-full-page"),
@@ -41,16 +38,6 @@ def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests
     assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
 
 
-@pytest.mark.parametrize("branch", [None, "main"])
-def test_trust_is_earned_once(branch: str | None) -> None:
-    """By the first end that is read, of lists with a branch and of lists without."""
-    limits, listing = ServerLimits(), FakeList(range(11, 21))
-    for max_sessions, stop_after in (5, None), (10, None), (None, 1):
-        assert read_list(listing, limits, branch=branch, max_sessions=max_sessions, stop_after=stop_after)[1] == 1
-    assert [read_list(listing, limits, branch=branch)[1] for _ in range(3)] == [2, 1, 1]
-    assert read_list(listing, limits, branch=None if branch else "main")[1] == 2
-
-
 def test_row_after_a_short_page_ends_the_trust(caplog: pytest.LogCaptureFixture) -> None:
     """Later reads go on after short pages; there is one warning."""
     limits, hidden = ServerLimits(), range(41, 49)
@@ -58,21 +45,6 @@ def test_row_after_a_short_page_ends_the_trust(caplog: pytest.LogCaptureFixture)
         found, _, reconciler = read_list(FaultyList(range(11, 91), hidden=hidden), limits)
         assert (found, reconciler.verified) == ([n for n in range(90, 10, -1) if n not in hidden], True)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-def test_rows_below_the_end_in_earlier_responses_are_yielded() -> None:
-    """Page 4 is read before page 3, which has become the last one: the client trusts short pages as before."""
-    listing, limits = FakeList(range(11, 211)), experienced()
-    reconciler = Reconciler(ReadSpec(), per_page=20, limits=limits, read_ahead=4)
-    for _ in range(2):
-        reconciler.accept_page(listing.read(reconciler.windows()[0]))
-    third, fourth = reconciler.windows()
-    early = listing.read(fourth)
-    listing.numbers = [*range(210, 164, -1), *range(159, 150, -1)]
-    results = [reconciler.accept_page(page) for page in (listing.read(third), early)]
-    found = [session.relative_id for result in results for session in result.sessions]
-    assert found == [*range(170, 164, -1), *range(159, 130, -1)]
-    assert read_list(listing, limits)[1] == 3
 
 
 @pytest.mark.parametrize("limits", [ServerLimits, experienced])
@@ -86,15 +58,6 @@ def test_cap_that_drops_while_the_list_grows(limits: Callable[[], ServerLimits])
 
     found, _, reconciler = read_list(listing, limits(), change, per_page=100)
     assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
-
-
-def test_end_is_not_verified_if_rows_move_while_it_is_searched() -> None:
-    limits = ServerLimits()
-    limits.distrust_short_pages()
-    listing = FakeList(range(11, 71))
-    found, requests, reconciler = read_list(listing, limits, lambda requests: listing.create(requests == 4))
-    assert (found, reconciler.verified) == (list(range(70, 10, -1)), False)
-    assert requests <= 16
 
 
 def test_list_that_shrinks_to_a_short_page_of_known_rows() -> None:

@@ -122,10 +122,6 @@ async def test_suite_that_is_not_listed_any_more_is_polled_on(
         assert await changes.after(1) == []
         suite.create()
         assert await changes.after(INTERVAL * 2.4) == [("acme/shop/unit", 1)]
-        fake.on_request = None
-        await changes.after(LOOK_UP)
-        suite.create()
-        assert await changes.after(INTERVAL * 1.2) == [("acme/shop/unit", 2)]
 
 
 async def test_suites_are_added_and_removed_by_hand(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -190,12 +186,3 @@ async def test_store_continues_with_suites_that_came_meanwhile(
         assert await events(store) == [("acme/pay/new", 1)]
         assert await events(store) == []
     assert first == ([] if kind == "watch" else [("acme/shop/unit", 1)])
-
-
-async def test_settled_waits_for_the_look_up(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    fake.latency = 5
-    suite.create()
-    async with following(buddy, "acme") as changes:
-        assert await changes.settled() == []
-        fake.add_suite("acme", "pay", "new").create()
-        assert await changes.settled() == [("acme/pay/new", 1)]

@@ -109,12 +109,6 @@ def test_trio(use: Callable[[BuddyClient], Awaitable[None]]) -> None:
         trio.run(use, BuddyClient(TOKEN))
 
 
-def test_client_that_was_not_used_yet() -> None:
-    buddy = BuddyClient(TOKEN)
-    for _ in range(2):
-        asyncio.run(buddy.close())
-
-
 async def test_session_closed_before(reader: CheckedReader, fake: FakeBuddy) -> None:
     session = aiohttp.ClientSession()
     await session.close()

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.fault
 GOOD = http_response(PAGE)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
-CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class NoNames(AbstractResolver):
@@ -78,27 +77,18 @@ class TestTLS:
         assert (error.retryable, reader.stats.requests) == (False, 1)
 
 
-class TestReset:
-    async def test_rst_in_tls_handshake(self, reader: CheckedReader, fake: FakeBuddy) -> None:
-        server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
-        async with server:
-            base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            error = await reader.fail(fake, TransportError, requests=0, base_url=base_url)
-        assert error.retryable
-        assert reader.stats.requests == 3
+@pytest.mark.parametrize("is_idle", [True, False], ids=["closed-meanwhile", "reset-by-the-next-request"])
+async def test_stale_connection(reader: CheckedReader, is_idle: bool) -> None:
+    async def read_twice(buddy: BuddyClient) -> list[Session]:
+        await buddy.sessions(KEY).collect()
+        (connection,) = server.connections
+        if is_idle:
+            connection.transport.close()
+        return await buddy.sessions(KEY).collect()
 
-    @pytest.mark.parametrize("is_idle", [True, False], ids=["closed-meanwhile", "reset-by-the-next-request"])
-    async def test_stale_connection(self, reader: CheckedReader, is_idle: bool) -> None:
-        async def read_twice(buddy: BuddyClient) -> list[Session]:
-            await buddy.sessions(KEY).collect()
-            (connection,) = server.connections
-            if is_idle:
-                connection.transport.close()
-            return await buddy.sessions(KEY).collect()
-
-        responses: list[Script] = [[SIZED + PAGE, End.KEEP], *([] if is_idle else [[End.RST]]), GOOD]
-        async with raw_server(*responses) as server:
-            assert len(await reader.read(server, requests=len(responses), function=read_twice)) == 3
+    responses: list[Script] = [[SIZED + PAGE, End.KEEP], *([] if is_idle else [[End.RST]]), GOOD]
+    async with raw_server(*responses) as server:
+        assert len(await reader.read(server, requests=len(responses), function=read_twice)) == 3
 
 
 def byte_by_byte(data: bytes) -> list[Step]:
@@ -125,9 +115,3 @@ class TestTimeouts:
         assert "no response within 30s" in str(error)
         assert error.retryable
         assert reader.seconds == pytest.approx(2 * 30, abs=1)
-
-    async def test_malformed_chunk_after_the_headers(self, reader: CheckedReader) -> None:
-        """aiohttp closes the connection, but does not notify the reader of the body."""
-        script: Script = [CHUNKED, partial(asyncio.sleep, 1), b"nonsense\r\n"]
-        async with raw_server(script) as server:
-            await reader.fail(server, TransportError, requests=2, timeout=30, max_attempts=2)

@@ -141,15 +141,14 @@ def read_list(
     *,
     per_page: int = 20,
     read_ahead: int = 1,
-    stop_after: int | None = None,
     **options: Any,
 ) -> tuple[list[int], int, Reconciler]:
-    """Read a list, or its first pages; return the `relative_id`s, the number of requests, and the reconciler."""
+    """Read a list; return the `relative_id`s, the number of requests, and the reconciler."""
     reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
     served: dict[Window, Sequence[Session]] = {}
     found: list[int] = []
     requests = 0
-    while not reconciler.is_done and requests != stop_after:
+    while not reconciler.is_done:
         windows = reconciler.windows()
         for window in windows:
             if window not in served:

@@ -11,12 +11,11 @@ MINIMAL_SESSION: dict[str, Any] = {"id": "YDnagwGk", "relative_id": 2, "status":
 
 # Every field of Buddy's OpenAPI document; the models and the fake server have the same ones.
 FULL_SESSION: dict[str, Any] = RESPONSES["session-with-every-field"]["body"]
-FULL_MEMBER: dict[str, Any] = FULL_SESSION["created_by"]
 
 
-def page_body(*sessions: Any, **fields: Any) -> bytes:
-    """Return the body of a page with these sessions, and with these further fields of the page."""
-    return json.dumps({"sessions": sessions, **fields}).encode()
+def page_body(*sessions: Any) -> bytes:
+    """Return the body of a page with these sessions."""
+    return json.dumps({"sessions": sessions}).encode()
 
 
 def session_body(field: str, json_text: str) -> bytes:
