@@ -138,12 +138,13 @@ class TestSameProcess:
         create_finished(db.suite, 100)
         async with SessionStore(db.path) as other, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
-            later = sync(other, db.buddy, wait=60), other.prune(older_than=timedelta(days=9000), wait=60)
-            waiting = asyncio.ensure_future(asyncio.gather(*later))
+            syncing = asyncio.create_task(sync(other, db.buddy, wait=60))
+            pruning = asyncio.create_task(other.prune(older_than=timedelta(days=9000), wait=60))
             await asyncio.sleep(0.1)
-            assert not waiting.done()
+            assert not syncing.done()
+            assert not pruning.done()
             assert len([session async for session in first]) == 99
-            assert await waiting == [[], 0]
+            assert (await syncing, await pruning) == ([], 0)
 
     async def test_sync_inside_a_sync_of_the_suite_is_refused(self, db: SyncedSuite) -> None:
         """It would wait for itself."""
