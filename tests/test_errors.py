@@ -20,7 +20,6 @@ from buddy_sessions import (
     StatusError,
     SuiteKey,
     TransportError,
-    UnstableListingError,
     WaitTimeoutError,
     errors,
 )
@@ -41,19 +40,12 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (
-            NotFoundError(status=404, messages=["no such suite", "sorry"], url="u"),
-            (
-                "no such suite; sorry (404): check the workspace, the project and the IDs, "
-                "and that the token's owner can see them; GET u"
-            ),
-        ),
-        (ServerError(status=502, url="u"), "the server failed (502); GET u"),
+        (ServerError(status=502, messages=["busy", "sorry"], url="u"), "busy; sorry (502); GET u"),
         (StatusError(status=418), "the request failed (418)"),
     ],
-    ids=["with Buddy's messages", "without messages", "without a URL"],
+    ids=["with Buddy's messages", "without messages"],
 )
-def test_status_error_says_cause_advice_and_url(error: StatusError, message: str) -> None:
+def test_status_error_says_cause_and_url(error: StatusError, message: str) -> None:
     assert str(error) == message
 
 
@@ -67,9 +59,7 @@ def test_retryable_is_a_default_or_an_argument() -> None:
     assert TransportError("reset").retryable
     assert not TransportError("TLS failed", retryable=False).retryable
     assert not ResponseError("a redirect").retryable
-    assert ResponseError("not JSON", retryable=True).retryable
     assert RateLimitError().retryable
-    assert UnstableListingError("changes").retryable
     failures = {KEY: ServerError(status=503)}
     assert HarvestError(failures).retryable
     assert not HarvestError({**failures, KEY._replace(suite_id="other"): NotFoundError(status=404)}).retryable
@@ -80,12 +70,7 @@ def test_harvest_error_groups_the_failures() -> None:
     error = HarvestError(failures)
     assert str(error).startswith("could not read acme/shop/s0, acme/shop/s1, acme/shop/s2 and 2 more")
     assert error.failures == failures
-    with pytest.raises(ExceptionGroup) as caught:
-        raise error
-    matched, rest = caught.value.split(ServerError)
-    assert matched is not None
-    assert rest is None
-    assert len(matched.exceptions) == 5
+    assert all(isinstance(each, ServerError) for each in error.exceptions)
 
 
 @pytest.mark.parametrize(

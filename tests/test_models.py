@@ -17,10 +17,8 @@ from buddy_sessions import (
     Cursor,
     Member,
     RefType,
-    Region,
     Session,
     SessionStatus,
-    Stats,
     Suite,
     SuiteKey,
     TestCase,
@@ -57,7 +55,6 @@ def test_unknown_enum_value_is_kept(enum: Any) -> None:
         ("SKIPPED", None, True, False),
         ("IN_PROGRESS", None, False, False),
         ("IN_PROGRESS", datetime(2025, 1, 1, tzinfo=UTC), False, False),
-        ("QUEUED", None, False, False),
         ("TIMED_OUT", datetime(2025, 1, 1, tzinfo=UTC), True, False),
     ],
 )
@@ -83,21 +80,6 @@ def test_passed_count(changes: dict[str, Any], passed: int | None) -> None:
     assert session(**COUNTS | changes).passed_count == passed
 
 
-names = st.text(min_size=1).filter(lambda text: "/" not in text)  # so no text is taken for a URL
-
-
-@given(names, names, names)
-def test_suite_key_round_trip(workspace: str, project: str, suite_id: str) -> None:
-    key = SuiteKey(workspace, project, suite_id)
-    assert SuiteKey.parse(str(key)) == key
-
-
-@pytest.mark.parametrize("text", ["", "a", "a/b", "a/b/c/d", "a//c", "/b/c", "a/b/", None, 7])
-def test_invalid_suite_key(text: Any) -> None:
-    with pytest.raises(ValueError, match="workspace/project/suite_id"):
-        SuiteKey.parse(text)
-
-
 APP = "https://app.buddy.works"
 API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/suites/MNbyVedg"
 
@@ -107,11 +89,9 @@ API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/
     [
         (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/YDnagwGk?tab=cases#top", "YDnagwGk"),
         (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/a%20b/", "a b"),
-        (f"{APP}/acme/my%20shop/unit-tests/MNbyVedg/", None),
         (f"{API}/sessions/YDnagwGk/cases?page=1", "YDnagwGk"),
         (f"{API}/sessions?page=2", None),
         (f"{APP}/acme/projects/my%20shop/unit-tests/suites/MNbyVedg/sessions/YDnagwGk/cases/b", "YDnagwGk"),
-        (API, None),
         (API.replace("https://api.eu.buddy.works", "http://localhost:8080/api"), None),
     ],
 )
@@ -121,13 +101,10 @@ def test_session_in_a_url(url: str, session_id: str | None) -> None:
     assert SuiteKey.parse(url) == key
 
 
-@pytest.mark.parametrize(
-    "url", [APP, f"{APP}/acme/shop", f"{APP}/acme/shop/unit-tests/", API.removesuffix("/MNbyVedg"), "https://["]
-)
-def test_url_without_a_suite(url: str) -> None:
-    for parse in (SuiteKey.parse, parse_session_url):
-        with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
-            parse(url)
+@pytest.mark.parametrize("text", ["", "a/b", "a/b/c/d", "a//c", None, APP, f"{APP}/acme/shop/unit-tests/", "https://["])
+def test_text_that_is_no_suite(text: Any) -> None:
+    with pytest.raises(ValueError, match=r"workspace/project/suite_id|Invalid"):
+        SuiteKey.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -135,15 +112,11 @@ def test_url_without_a_suite(url: str) -> None:
     [
         (TestKey("a.py", "Cart", "adds"), "a.py > Cart > adds"),
         (TestKey("t/a.js", "t/a.js", "Cart > adds"), "t/a.js > Cart > adds"),
-        (TestKey("t/a.js", "t/a.js", "a.js > Cart > adds"), "t/a.js > Cart > adds"),
         (TestKey("t/a.js", "t/a.js", "chromium > a.js > Cart > adds"), "t/a.js > chromium > Cart > adds"),
         (TestKey("e2e/t/a.js", "e2e/t/a.js", "t/a.js > Cart > adds"), "e2e/t/a.js > Cart > adds"),
-        (TestKey(r"t\a.js", r"t\a.js", "a.js > adds"), r"t\a.js > adds"),
-        (TestKey("t/a.js", "t/a.js", "loads > c > a.js > b"), "t/a.js > loads > c > a.js > b"),
         (TestKey("t/a.js", "t/a.js", "loads > a.js"), "t/a.js > loads > a.js"),
         (TestKey("a.js", None, "a.js"), "a.js > a.js"),
         (TestKey("pytest", "", "tests.test_broken"), "pytest > tests.test_broken"),
-        (TestKey(None, None, ""), ""),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -158,14 +131,6 @@ def test_recorded_keys_stay_distinct_as_text(recording: str) -> None:
     assert len(texts) == len(keys)
     for parts in (text.split(" > ") for text in texts):
         assert all(part != following for part, following in pairwise(parts))
-
-
-def test_region_in_any_case() -> None:
-    assert Region.parse(" eu ") is Region.EU
-    with pytest.raises(ValueError, match="unknown region 'moon': use US, EU, AS"):
-        Region.parse("moon")
-    with pytest.raises(ValueError, match="unknown region None"):
-        Region.parse(None)  # type: ignore[arg-type]  # on purpose
 
 
 @given(st.integers(1, 2**53), st.integers(0, 2**53))
@@ -184,17 +149,3 @@ def test_invalid_cursor(text: Any) -> None:
 def test_docstring_names_every_field(model: type[attrs.AttrsInstance]) -> None:
     documented = re.findall(r"^ {4,8}(\w+): ", model.__doc__ or "", re.MULTILINE)
     assert documented == [field.name for field in attrs.fields(model)]
-
-
-_counts = {
-    field.name: st.booleans() if field.name == "verified" else st.integers(0, 10**6) for field in attrs.fields(Stats)
-}
-_stats = st.builds(Stats, **_counts)
-
-
-@given(_stats, _stats)
-def test_every_field_is_added(a: Stats, b: Stats) -> None:
-    total = attrs.asdict(a + b)
-    verified = total.pop("verified")
-    assert verified == (a.verified and b.verified)
-    assert total == {name: getattr(a, name) + getattr(b, name) for name in total}

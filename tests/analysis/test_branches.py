@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 
 from buddy_sessions import MAIN, RefType, Session, SessionStatus, main_branch, pass_rate
-from helpers.recordings import EXPECTED, RECORDINGS, sessions_of
 
 
 def numbered(refs: Sequence[tuple[str | None, RefType | None]]) -> list[Session]:
@@ -32,10 +31,7 @@ def on_branches(names: str) -> list[Session]:
         pytest.param("fix fix master fix main", "main", id="main"),
         pytest.param("fix fix master fix", "master", id="master"),
         pytest.param("fix develop trunk fix", "trunk", id="trunk before develop"),
-        pytest.param("fix " * 50 + "default mainline", "mainline", id="mainline before default"),
         pytest.param("fix " * 100, None, id="not the most frequent one"),
-        pytest.param("", None, id="no session"),
-        pytest.param("trunk " * 99 + "main", "main", id="main within the newest 100"),
         pytest.param("trunk " * 100 + "main", "trunk", id="trunk before a main that was not tested for long"),
         pytest.param("fix " * 100 + "main", "main", id="main before the newest 100"),
         pytest.param("7/merge HEAD gh-readonly-queue/main/pr-7-1f", None, id="names that are no branch"),
@@ -49,18 +45,6 @@ def test_main_branch(branches: str, expected: str | None) -> None:
 def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
     assert main_branch(numbered([ref, ref, ("trunk", RefType.BRANCH)])) == "trunk"
     assert main_branch(numbered([ref, (None, RefType.BRANCH), ("", RefType.BRANCH)])) is None
-
-
-@pytest.mark.parametrize("recording", [name for name in RECORDINGS if name.startswith("ci-")])
-def test_main_branch_of_recorded_sessions(recording: str) -> None:
-    (session,) = sessions_of(recording)
-    ref_type, name, _ = EXPECTED[recording]["sessions"][0].split()
-    assert main_branch([session]) == (name if (ref_type, name) == ("BRANCH", "main") else None)
-
-
-def test_session_outside_a_repository() -> None:
-    (session,) = sessions_of("ci-none-no-git")
-    assert (session.ref_type, session.ref_name, session.branch) == (RefType.WILDCARD, None, None)
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ def sessions_of(text: str) -> list[Session]:
     return found[::-1]
 
 
-def commits_of(text: str, *, end: str = "beginning", hours: int = 1) -> list[TestedCommit]:
+def commits_of(text: str, *, end: str = "beginning") -> list[TestedCommit]:
     sessions = sessions_of(text)
     newest = sessions[0].create_date or START
-    listed = SessionList(sessions=sessions, end=end, as_of=newest + timedelta(hours=hours))  # type: ignore[arg-type]
+    listed = SessionList(sessions=sessions, end=end, as_of=newest + timedelta(hours=1))  # type: ignore[arg-type]
     return listed.commits
 
 
@@ -111,14 +111,6 @@ def test_session_with_which_a_verdict_began(history: str, number: int) -> None:
 
 def test_rerun_of_an_old_commit_is_not_the_newest() -> None:
     assert [(commit.revision or "")[0] for commit in commits_of("a- b+ c+ a+")] == ["c", "b", "a"]
-
-
-def test_killed_session_counts_no_more() -> None:
-    running, killed = (commits_of("a+ ~a+ b+ ~b?", hours=hours)[0] for hours in (23, 24))
-    assert (running.is_failing, counted(running)) == (None, [4, 3])
-    assert (killed.is_failing, counted(killed)) == (None, [3])
-    remarks = ("#4 never finished: that run was killed", "10 tests ran, at least 20 in the commit before")
-    assert killed.remark == "; ".join(remarks)
 
 
 def test_lowest_commit_of_a_list_that_goes_on_is_left_out() -> None:

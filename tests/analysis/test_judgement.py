@@ -200,20 +200,6 @@ def test_after_leaves_out_what_was_red_before() -> None:
     assert [session.relative_id for session in history.judge(after=3).sessions] == [4]
 
 
-@pytest.mark.parametrize(("name", "passes"), [(FIX, False), (RUN, True), (5, True)])
-def test_enough_tests_are_those_of_what_is_judged(name: str | int, passes: bool) -> None:
-    """A commit is compared with commits, a CI run with CI runs; a single session is not checked."""
-    history = History()
-    for number in range(2):
-        for run in range(2):
-            history.add(revision=f"{number:040x}", ci_run_url=f"https://ci.example/{number}{run}")
-    history.add(branch="fix", revision=FIX, ci_run_url=RUN)
-    judgement = history.judge(name)
-    assert judgement.passes is passes
-    is_said = "whether all tests ran was not checked: a single session was named" in judgement.remarks
-    assert is_said is (name == 5)
-
-
 def test_judged_commit_is_not_its_own_baseline() -> None:
     history = main("", "")
     history.add("pays", revision=FIX)

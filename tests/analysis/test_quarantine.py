@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from time import process_time
 
 import pytest
 from hypothesis import given
@@ -42,14 +41,6 @@ def test_first_entry_excuses_and_others_are_unused() -> None:
 encodable = st.text(st.characters(codec="utf-8"))
 
 ENTRY = '[[test]]\nname = "pays"\nuntil = 2026-12-31\n'
-
-
-def test_entries_keep_their_order() -> None:
-    assert parse_quarantine(f'{ENTRY}{ENTRY}reason = "SHOP-17"\n') == [
-        QuarantinedTest("pays", date(2026, 12, 31)),
-        QuarantinedTest("pays", date(2026, 12, 31), "SHOP-17"),
-    ]
-    assert parse_quarantine("# none\n") == []
 
 
 @pytest.mark.parametrize(
@@ -114,13 +105,3 @@ def test_pattern_is_compared_with_the_whole_key(pattern: str, is_match: bool) ->
     """Brackets stand for themselves, because the names of parametrised tests have them."""
     entry = QuarantinedTest(pattern, date.max)
     assert entry.matches(TestKey("tests/test_cart.py", "CartTest", "adds[1-2]")) is is_match
-
-
-def test_large_quarantine_is_fast() -> None:
-    """200 entries, 10,000 failing tests: about a second (20 seconds if each entry makes the text of each key)."""
-    failing = keys(*(f"test number {number} of the cart" for number in range(10_000)))
-    entries = [entry(f"test *number {number}? of*") for number in range(200)]
-    start = process_time()
-    excuses = find_excuses(entries, failing, TODAY)
-    assert process_time() - start < 4
-    assert len(excuses.excused_by) == 1990

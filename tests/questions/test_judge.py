@@ -27,31 +27,6 @@ def serve_for_cases(fake: FakeBuddy, fault: Fault) -> None:
     fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
 
 
-async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """One for the newest 100 sessions, one for each red session: each counts only one kind of failure."""
-    for _ in range(12):
-        fail(suite, "main", revision=None)
-    fail(suite)
-    judgement = await buddy.judge(suite.key, FIX, details=False)
-    assert (judgement.passes, judgement.tests[0].novelty) == (True, "known")
-    assert len(fake.requests) == 1 + 1 + 10
-    fake.requests.clear()
-    suite.create("fix", "SUCCESSFUL", revision="ab" * 20, tests_count=2)
-    assert (await buddy.judge(suite.key, "ab" * 20)).passes is True
-    assert len(fake.requests) == 1
-
-
-async def test_session_that_is_compared_with_nothing_needs_no_list(
-    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-) -> None:
-    fail(suite)
-    session = await buddy.session(suite.key, 1)
-    fake.requests.clear()
-    judgement = await buddy.judge(suite.key, session, baseline=None, details=1)
-    assert (judgement.is_failing, [test.case.name for test in judgement.causes[0].tests]) == (True, ["pays"])
-    assert all("/cases" in request.path for request in fake.requests)
-
-
 async def test_baseline_below_the_newest_100(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
     fail(suite, "main")
     for _ in range(240):

@@ -87,35 +87,3 @@ async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meani
     with pytest.raises(ConfigError) as caught:
         await ask.judge(A, name)
     assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
-
-
-@pytest.mark.parametrize("name", ["7", "#7", "0000007"])
-async def test_few_requests_find_a_relative_id_far_down(name: str, fake: FakeBuddy, buddy: BuddyClient) -> None:
-    """A name of seven digits can also be that of a commit: then, the newest 1,000 sessions are read, too."""
-    fake.add_suite("acme", "shop", "b").populate(1200)
-    fake.requests.clear()
-    judgement = await buddy.judge("acme/shop/b", name, baseline=None, details=0)
-    assert [session.relative_id for session in judgement.sessions] == [7]
-    assert len([request for request in fake.requests if request.path.endswith("/sessions")]) <= 4 + 10 * (len(name) > 6)
-
-
-@pytest.mark.parametrize(("places", "requests"), [([1190], 3), ([1190, 1000], 5), ([501], 9), ([100], 10)], ids=str)
-async def test_search_for_a_commit_ends_below_its_last_session(
-    places: list[int], requests: int, fake: FakeBuddy, buddy: BuddyClient
-) -> None:
-    """Not more than 200 sessions below the last one that was found are read, and not more than 1,000 in all."""
-    commit = "feedbeef" + "0" * 32
-    suite = fake.add_suite("acme", "shop", "b")
-    for relative_id in range(1, 1201):
-        suite.create("main", "SUCCESSFUL", revision=commit if relative_id in places else None)
-    fake.requests.clear()
-    try:
-        await buddy.judge("acme/shop/b", commit, baseline=None)
-    except NoVerdictError:
-        assert places == [100]
-    assert len([each for each in fake.requests if each.query.get("page")]) == requests
-
-
-async def test_whole_hash_of_a_commit_is_never_requested_as_an_id(fake: FakeBuddy, buddy: BuddyClient) -> None:
-    await buddy.judge(A, "deadbeef" + "0" * 32)
-    assert not [request for request in fake.requests if request.path.endswith("0" * 32)]

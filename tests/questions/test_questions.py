@@ -90,23 +90,6 @@ async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, Sess
     assert not account.requests
 
 
-async def test_answers(both: tuple[BuddyClient, SessionStore]) -> None:
-    for source in both:
-        judgement = await source.judge(SUITE, RUN, details=True)
-        assert [(test.case.name, test.novelty) for test in judgement.tests] == [
-            ("adds", "new"),
-            ("pays", "known"),
-            ("sells", "earlier"),
-        ]
-        assert (judgement.passes, list(map(str, judgement.reasons))) == (False, ["1 new failure"])
-        assert [cause.template for cause in judgement.causes] == ["adds failed", "pays failed", "sells failed"]
-        flaky = await source.flaky(SUITE, changes=2)
-        assert [(test.key.name, test.changes) for test in flaky.tests] == [("sells", 4)]
-        assert [session.relative_id for session in flaky.wasted] == [5]
-        failed = await source.recent_tests(SUITE, last=2, cases="failed")
-        assert [(each.session.relative_id, len(each.cases)) for each in failed] == [(11, 1), (12, 1)]
-
-
 @pytest.mark.parametrize(
     ("ask", "error"),
     [

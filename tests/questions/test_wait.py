@@ -284,14 +284,3 @@ async def test_client_that_is_closed_meanwhile(fake: FakeBuddy, suite: FakeSuite
     await buddy.close()
     with pytest.raises(ClientClosedError):
         await waiting
-
-
-async def test_few_requests(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """The newest 1,000 sessions are searched once; each later look is one request."""
-    suite.populate(1050)
-    outcome, _ = await wait(fake, buddy, suite, [], revision=SHA, timeout=300)
-    assert isinstance(outcome, WaitTimeoutError)
-    pages = [int(request.query["page"]) for request in fake.requests]
-    assert pages[:10] == [*range(1, 11)]
-    assert set(pages[10:]) == {1}
-    assert 27 <= len(pages[10:]) <= 33

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import logging
@@ -104,12 +103,11 @@ def case_requests(fake: FakeBuddy) -> list[str]:
     return sorted(found)
 
 
-def listed(suite: FakeSuite, session_id: str, status: str | None = None) -> list[TestCase]:
+def listed(suite: FakeSuite, session_id: str) -> list[TestCase]:
     """Return the cases of a session on the server, the failing ones with their data."""
     return [
         case_from_dict(suite.case(session_id, case["id"]) if case["status"] in ("FAILED", "ERROR") else case)
         for case in suite.cases(session_id)
-        if status is None or case["status"] == status
     ]
 
 
@@ -214,49 +212,26 @@ async def test_which_cases_are_read(db: SyncedSuite, syncs: list[Sync]) -> None:
             )
 
 
-@pytest.mark.parametrize(
-    ("scope", "statuses", "requests"),
-    [
-        ("failed", ["FAILED", "ERROR"], ["cases?ERROR", "cases?FAILED", "details", "details"]),
-        ("all", [None], ["cases", "cases", "details", "details"]),  # two pages of 20
-    ],
-    ids=["failed", "all"],
-)
-async def test_cases_are_saved_as_the_server_lists_them(
-    db: SyncedSuite, scope: CaseScope, statuses: list[str | None], requests: list[str]
-) -> None:
-    session_id = create(db.suite, "PASSED", "FAILED", "SKIPPED", "ERROR", *["PASSED"] * 30)
-    stats = await db.store.sync(db.buddy, [KEY], cases=scope).run()
-    assert case_requests(db.fake) == requests
-    (session,) = await db.store.sessions(KEY)
-    saved = await db.store.cases(KEY, session)
-    assert saved == [case for status in statuses for case in listed(db.suite, session_id, status)]
-    assert all(case.failure for case in saved if case.is_failing)
-    assert (stats.cases, stats.sessions, stats.verified) == (len(saved), 1, True)
-    with closing(sqlite3.connect(db.path)) as connection:  # the view has the fields of the API
+async def test_view_has_the_cases_that_the_server_lists(db: SyncedSuite) -> None:
+    session_id = create(db.suite, "PASSED", "FAILED", "SKIPPED", "ERROR")
+    stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
+    saved = await db.store.cases(KEY, session_id)
+    assert saved == listed(db.suite, session_id)
+    assert (stats.cases, stats.verified) == (4, True)
+    with closing(sqlite3.connect(db.path)) as connection:
         connection.row_factory = sqlite3.Row
-        rows = [dict(row) for row in connection.execute("SELECT * FROM cases ORDER BY id")]
-    expected = [{**KEY._asdict(), "session_id": session_id, **to_dict(case)} for case in saved]
-    expected = [{name: value for name, value in case.items() if name != "failure"} for case in expected]
-    assert rows == sorted(expected, key=lambda case: case["id"])
+        rows = {row["id"]: dict(row) for row in connection.execute("SELECT * FROM cases")}
+    for case in saved:
+        values = {**KEY._asdict(), "session_id": session_id, **to_dict(case)}
+        assert rows[case.id] == {name: value for name, value in values.items() if name != "failure"}
 
 
-@pytest.mark.parametrize(("options", "count"), [({}, 100), ({"details": 3}, 3), ({"details": 0}, 0)])
+@pytest.mark.parametrize(("options", "count"), [({}, 100), ({"details": 3}, 3)])
 async def test_details_of_the_first_cases(db: SyncedSuite, options: dict[str, Any], count: int) -> None:
     session_id = create(db.suite, *["FAILED"] * 130, "PASSED")
     await db.sync(cases="all", **options)
-    assert case_requests(db.fake).count("details") == count
     saved = await db.store.cases(KEY, session_id)
-    assert [case.failure is not None for case in saved] == [True] * count + [False] * (131 - count)
     assert [case.has_details for case in saved] == [True] * count + [False] * (130 - count) + [True]
-
-
-async def test_case_without_a_group_has_no_details(db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-    session = db.suite.create(cases=[{**cases("FAILED")[0], "test_group_id": None}])
-    await db.sync(cases="failed")
-    (case,) = await db.store.cases(KEY, session["id"])
-    assert (case.name, case.data, caplog.text) == ("test 0", None, "")
-    assert await db.count_requests(cases="failed") == 1
 
 
 DETAILS = {
@@ -292,37 +267,6 @@ async def test_lost_details_are_read_again(db: SyncedSuite, fault: Fault, caplog
     assert await sync() == [True, True]
 
 
-async def test_details_of_one_session_are_read_side_by_side(db: SyncedSuite) -> None:
-    create(db.suite, *["FAILED"] * 32)
-    barrier = asyncio.Barrier(db.buddy.max_concurrency)
-
-    async def respond(_: Any, make_response: Callable[[], Any]) -> Any:
-        await barrier.wait()
-        return make_response()
-
-    break_responses(db, "/test-groups/", Fault("together", respond))
-    async with asyncio.timeout(120):
-        await db.sync(cases="failed")
-    assert len(await db.store.cases(KEY, oldest(db))) == 32
-
-
-@pytest.mark.parametrize("fault", [Fault.body(b"[]"), Fault.status(404)], ids=["wrong", "404"])
-async def test_cases_before_a_page_that_cannot_be_read(db: SyncedSuite, fault: Fault) -> None:
-    """They are saved, but the session is no run."""
-    session_id = create(db.suite, *["PASSED"] * 45)
-    break_responses(db, "/cases$", fault, page="2")
-    for _ in range(2):
-        stats = await db.store.sync(db.buddy, [KEY], cases="all").run()
-        assert not stats.verified
-        assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)[:20]
-        with pytest.raises(ConfigError, match="the test cases of #1 of"):
-            await db.store.recent_tests(KEY)
-    restore(db)
-    await db.sync(cases="all")
-    assert await db.store.cases(KEY, session_id) == listed(db.suite, session_id)
-    assert len(await db.store.recent_tests(KEY)) == 1
-
-
 @pytest.mark.parametrize("is_moved", [False, True], ids=["wrong", "moved"])
 async def test_wrong_list_of_errors_does_not_hide_failures(db: SyncedSuite, is_moved: bool) -> None:
     """A case may have moved from one list to the other."""
@@ -335,25 +279,6 @@ async def test_wrong_list_of_errors_does_not_hide_failures(db: SyncedSuite, is_m
         await db.sync(cases="failed", details=0)
         assert [case.id for case in await db.store.cases(KEY, session_id)] == found
         restore(db)
-
-
-async def test_cases_of_two_groups_may_have_one_id(db: SyncedSuite) -> None:
-    """A test that fails in one browser, and ends with an error in another one."""
-    session = db.suite.create(cases=cases("FAILED", "ERROR"))
-
-    def on_request(request: RecordedRequest) -> None:
-        if status := request.query.get("status"):
-            case = {"id": "login", "name": "login", "status": status, "test_group_id": f"group of {status}"}
-            db.fake.inject(Fault.body(json.dumps({"cases": [case]}).encode()))
-
-    db.fake.on_request = on_request
-    stats = await db.store.sync(db.buddy, [KEY], cases="failed", details=0).run()
-    assert (stats.cases, stats.verified) == (2, True)
-    saved = await db.store.cases(KEY, session["id"])
-    assert [(case.test_group_id, case.id) for case in saved] == [
-        ("group of FAILED", "login"),
-        ("group of ERROR", "login"),
-    ]
 
 
 async def test_limits_of_the_sync_are_those_of_its_cases(db: SyncedSuite) -> None:
@@ -417,48 +342,36 @@ async def test_suite_fails_if_its_cases_cannot_be_read(db: SyncedSuite, fault: F
     assert len(await db.store.recent_tests(KEY, cases="failed", last=100)) == 30
 
 
-class TestReadingBack:
-    async def test_no_cases_were_saved(self, db: SyncedSuite) -> None:
-        create(db.suite, "PASSED", "FAILED")
-        await db.sync()
-        for reading in (
-            db.store.recent_tests(KEY),
-            db.store.recent_tests(KEY, cases="failed"),
-            db.store.history(KEY, "test 0"),
-        ):
-            with pytest.raises(ConfigError, match=f"test cases of #1 of {KEY} were not saved: sync with cases="):
-                await reading
+async def test_no_cases_were_saved(db: SyncedSuite) -> None:
+    create(db.suite, "PASSED", "FAILED")
+    await db.sync()
+    for reading in (
+        db.store.recent_tests(KEY),
+        db.store.recent_tests(KEY, cases="failed"),
+        db.store.history(KEY, "test 0"),
+    ):
+        with pytest.raises(ConfigError, match=f"test cases of #1 of {KEY} were not saved: sync with cases="):
+            await reading
 
-    async def test_runs_have_only_sessions_whose_cases_were_saved(self, db: SyncedSuite) -> None:
-        create(db.suite, "PASSED", "FAILED", create_date="2025-01-01T00:00:00Z")
-        await db.sync(cases="failed")
-        # An empty list would say that nothing is flaky.
-        with pytest.raises(ConfigError, match=f"the test cases of #1 of {KEY} were not saved"):
-            await db.store.recent_tests(KEY)
-        create(db.suite, "PASSED")
-        await db.sync(cases="all", since=datetime(2025, 1, 2, tzinfo=UTC))
-        create(db.suite, "FAILED")
-        await db.sync()
-        assert [run.session.relative_id for run in await db.store.recent_tests(KEY)] == [2]
 
-    async def test_duckdb_reads_the_same_cases(self, db: SyncedSuite) -> None:
-        """DuckDB executes the SQL of the view itself."""
-        duckdb = pytest.importorskip("duckdb")
-        extensions = pytest.importorskip("duckdb_extension_sqlite_scanner")
-        given: list[dict[str, Any]] = [
-            {"name": "x", "id": "a/b"},
-            {"name": "y", "id": "007"},
-            {"name": "z", "test_group_id": None},
-        ]
-        db.suite.create(cases=[*given, {"name": "é", "status": "FAILED", "message": "1 != 2", "id": "é"}])
-        await db.sync(cases="all")
-        columns = [field.name for field in attrs.fields(TestCase) if field.name not in {"time", "failure"}]
-        sql = f"SELECT {', '.join(columns)}, CAST(time AS DOUBLE) FROM cases ORDER BY name"
-        (extension,) = (resources.files(extensions) / "extensions" / f"v{duckdb.__version__}").iterdir()
-        with duckdb.connect(config={"extension_directory": str(db.path.parent)}) as connection:
-            connection.execute(f"INSTALL '{extension}'")
-            connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{db.path}' AS buddy (TYPE sqlite); USE buddy")
-            assert connection.execute(sql).fetchall() == query(db.path, sql)
+async def test_duckdb_reads_the_same_cases(db: SyncedSuite) -> None:
+    """DuckDB executes the SQL of the view itself."""
+    duckdb = pytest.importorskip("duckdb")
+    extensions = pytest.importorskip("duckdb_extension_sqlite_scanner")
+    given: list[dict[str, Any]] = [
+        {"name": "x", "id": "a/b"},
+        {"name": "y", "id": "007"},
+        {"name": "z", "test_group_id": None},
+    ]
+    db.suite.create(cases=[*given, {"name": "é", "status": "FAILED", "message": "1 != 2", "id": "é"}])
+    await db.sync(cases="all")
+    columns = [field.name for field in attrs.fields(TestCase) if field.name not in {"time", "failure"}]
+    sql = f"SELECT {', '.join(columns)}, CAST(time AS DOUBLE) FROM cases ORDER BY name"
+    (extension,) = (resources.files(extensions) / "extensions" / f"v{duckdb.__version__}").iterdir()
+    with duckdb.connect(config={"extension_directory": str(db.path.parent)}) as connection:
+        connection.execute(f"INSTALL '{extension}'")
+        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{db.path}' AS buddy (TYPE sqlite); USE buddy")
+        assert connection.execute(sql).fetchall() == query(db.path, sql)
 
 
 _TEXTS = st.lists(st.sampled_from([*"ab1é/% \0~"]), max_size=5).map("".join)

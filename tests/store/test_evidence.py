@@ -122,20 +122,6 @@ class TestKnownRange:
     """Read ranges that are added, one after the other, and what is known then."""
 
     @pytest.mark.parametrize(
-        ("reads", "known"),
-        [
-            pytest.param([(5, 9), (10, 12)], (5, 9), id="next-to-it-but-not-compared"),
-            pytest.param([(5, 9), (10, 12, "end")], (5, 12), id="list-ends-next-to-it"),
-            pytest.param([(5, 9), (11, 12, "end")], (11, 12), id="list-ends-above-it"),
-        ],
-    )
-    def test_one_range_is_known(self, reads: list[tuple[Any, ...]], known: tuple[int, int]) -> None:
-        state = SuiteState()
-        for low, high, *end in reads:
-            state = state.extend((low, high), is_end=bool(end))
-        assert state.known == known
-
-    @pytest.mark.parametrize(
         ("fields", "bottom"),
         [
             ({"known": (1, 9)}, "start"),

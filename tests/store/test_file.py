@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Timer
 
 import pytest
 
@@ -24,9 +21,7 @@ from helpers.stores import (
     collect_numbers,
     create_finished,
     list_requests,
-    public_folder,
     query,
-    read_only,
 )
 
 
@@ -59,13 +54,6 @@ def check_rejected_unchanged(file: DatabaseFile, message: str) -> None:
 
 
 class TestOpen:
-    def test_new_file_identifies_package_and_version(self, file: DatabaseFile, path: Path) -> None:
-        file.open()
-        assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
-        assert query(path, "PRAGMA user_version") == [(VERSION,)]
-        assert query(path, "PRAGMA journal_mode") == [("wal",)]
-        assert APPLICATION_ID.to_bytes(4, "big").startswith(b"Bu")
-
     @pytest.mark.parametrize("sql", ["SELECT 1", "PRAGMA journal_mode = WAL"], ids=["empty", "header-only"])
     def test_file_without_content_is_treated_as_new(self, file: DatabaseFile, path: Path, sql: str) -> None:
         query(path, sql)
@@ -77,22 +65,6 @@ class TestOpen:
         await asyncio.gather(*(store.open() for store in stores))
         assert [await store.suites() for store in stores] == [[]] * 8
         await asyncio.gather(*(store.close() for store in stores))
-
-
-@pytest.mark.fault
-async def test_file_that_may_only_be_read_is_to_be_copied() -> None:
-    """It is not called damaged, and the copy can be read."""
-    with public_folder() as folder, TemporaryDirectory() as other:
-        path = folder / "sessions.db"
-        create_file(path)
-        copy = Path(other) / "copy.db"
-        with read_only(folder):
-            for _ in range(2):
-                with pytest.raises(StoreError, match=r"sessions\.db: .*may write to .*to read a file .* copy it"):
-                    await SessionStore(path).open()
-        copy.write_bytes(path.read_bytes())
-        async with SessionStore(copy) as store:
-            assert await store.suites() == []
 
 
 FOREIGN = "another program, or by buddy_sessions before its first release, and was not changed: choose another path"
@@ -137,21 +109,6 @@ class TestRejectedFiles:
         for path in (tmp_path / "missing" / "sessions.db", tmp_path):
             with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match="folder exists"):
                 open_file(file)
-
-
-class TestLock:
-    @pytest.mark.fault
-    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
-    def test_new_file_waits_for_another_program(self, file: DatabaseFile, path: Path, lock: str) -> None:
-        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-            other.execute(f"BEGIN {lock}")
-            end = Timer(0.05, other.execute, ["ROLLBACK"])
-            end.start()
-            try:
-                open_file(file)
-            finally:
-                end.join()
-        assert query(path, "SELECT count(*) FROM sessions") == [(0,)]
 
 
 class TestSameFile:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from buddy_sessions import (
-    BuddyClient,
-    BuddyError,
     ConfigError,
     HarvestError,
     ResponseError,
-    ServerError,
-    StoreError,
     SuiteKey,
 )
 from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
 from helpers.stores import (
     KEY,
-    NEGATIVE_COUNT,
     OTHER_KEY,
     SyncedSuite,
     collect_numbers,
@@ -30,9 +25,7 @@ from helpers.stores import (
     list_requests,
     make_due,
     query,
-    refused,
     set_listed_at,
-    sync,
 )
 
 
@@ -43,58 +36,7 @@ def create_daily(suite: FakeSuite, count: int) -> None:
         suite.create(status="SUCCESSFUL", create_date=(now - timedelta(days=age)).isoformat())
 
 
-def parse_time(session: dict[str, Any]) -> datetime:
-    return datetime.fromisoformat(session["create_date"])
-
-
 class TestFirstSync:
-    async def test_pages_of_a_long_suite_are_requested_in_advance(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 24 * 20)
-        db.fake.latency = 0.05
-        async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=20) as client:
-            assert len(await sync(db.store, client)) == 24 * 20
-        assert len(list_requests(db.fake)) == 24
-        assert db.fake.max_in_flight > 1
-
-    @pytest.mark.parametrize(("number", "pages", "error"), [(None, 4, ServerError), (130, 3, StoreError)])
-    async def test_pages_before_a_failure_are_saved_and_yielded(
-        self, db: SyncedSuite, number: int | None, pages: int, error: type[BuddyError]
-    ) -> None:
-        for each in range(1, 201):
-            db.suite.create(status="SUCCESSFUL", tests_count=-1 if each == number else 1)
-        db.fake.inject(*[Fault.stall(0)] * 4, Fault.status(500))
-        with refused(db.path, NEGATIVE_COUNT):
-            async with db.store.sync(db.buddy, [KEY], on_failure="collect") as harvest:
-                numbers = await collect_numbers(harvest)
-        assert numbers == list(range(200, 200 - 20 * pages, -1))
-        assert type(harvest.failures[KEY]) is error
-        assert await db.known_range() == (numbers[-1], 200)
-        assert [session.relative_id for session in await db.store.sessions(KEY)] == numbers
-
-    async def test_empty_suite_costs_one_request_each_time(self, db: SyncedSuite) -> None:
-        assert [await db.count_requests() for _ in range(3)] == [2, 1, 1]  # the first one checks the end of the list
-        assert (await db.store.sessions(KEY), await db.known_range()) == ([], None)
-        create_finished(db.suite, 30)
-        assert len(await db.sync()) == 30
-        assert await db.known_range() == (1, 30)
-
-    async def test_names_are_read_once_per_project_and_day(self, db: SyncedSuite) -> None:
-        db.fake.add_suite(*OTHER_KEY, name="Other tests", identifier="other")
-        db.fake.add_suite("acme", "shop", "unused")
-        for _ in range(2):
-            await db.sync(KEY, OTHER_KEY)
-        assert len(db.fake.requests) - len(list_requests(db.fake)) == 1
-        names = [(each.key, each.name, each.identifier, each.html_url) for each in await db.store.suites()]
-        assert names == [
-            (KEY, "Unit tests", "unit-tests", db.suite.html_url),
-            (OTHER_KEY, "Other tests", "other", db.fake.suites[OTHER_KEY].html_url),
-        ]
-        for listed_at in ("2025-01-01T00:00:00Z", "2099-01-01T00:00:00Z"):  # the clock may have been ahead
-            set_listed_at(db.path, listed_at)
-            db.fake.requests.clear()
-            await db.sync()
-            assert len(db.fake.requests) == 2
-
     async def test_unreadable_names_are_reported(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
         db.suite.create(relative_id=1)
         for status in (503, 403, 500):
@@ -125,71 +67,19 @@ class TestNextSync:
         assert await db.is_complete()
         assert await db.known_range() == (1, 100 + count)
 
-    async def test_pages_and_stats_add_up_over_all_reads(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 100)
-        db.suite.reopen(db.suite.sessions[80]["id"])
-        async with db.store.sync(db.buddy, [KEY]) as harvest:
-            pages = [page async for page in harvest.pages()]
-        assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False)] * 5 + [(0, True)]
-        make_due(db.path)
-        async with db.store.sync(db.buddy, [KEY]) as harvest:
-            assert [(page.sessions, page.is_last) async for page in harvest.pages()] == [((), True)]
-        db.suite.finish(db.suite.sessions[80]["id"])
-        make_due(db.path)
-        create_finished(db.suite, 1)
-        async with db.store.sync(db.buddy, [KEY]) as harvest:
-            pages = [page async for page in harvest.pages()]
-        numbers = [([session.relative_id for session in page.sessions], page.is_last) for page in pages]
-        assert numbers == [([101], False), ([20], False), ([], True)]
-        stats = harvest.stats
-        async with db.store.sync(db.buddy, [KEY]) as unchanged:
-            assert [(page.sessions, page.is_last) async for page in unchanged.pages()] == [((), True)]
-        assert (stats.suites, stats.sessions, stats.pages, stats.requests, stats.verified) == (1, 2, 1, 2, True)
-
 
 class TestUnfinishedSessions:
     async def test_unfinished_session_is_checked_until_it_finishes(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 400)
-        unfinished = db.suite.sessions[250]["id"]
-        db.suite.reopen(unfinished)
-        await db.sync()
-        for new in (10, 0):
-            create_finished(db.suite, new)
-            assert await db.count_requests() == 1, "it was saved or checked less than a minute ago"
-            make_due(db.path)
-            assert await db.count_requests() == 2
-            assert list_requests(db.fake)[1].path.endswith(f"/sessions/{unfinished}")
-        db.suite.finish(unfinished)
+        create_finished(db.suite, 100)
+        db.suite.reopen(db.suite.sessions[50]["id"])
+        requests = [await db.count_requests() for _ in range(2)]
         make_due(db.path)
-        assert await db.sync() == [150]
+        assert (requests[1], await db.count_requests()) == (1, 2), "it was saved less than a minute ago"
+        db.suite.finish(db.suite.sessions[50]["id"])
+        make_due(db.path)
+        assert await db.sync() == [50]
         make_due(db.path)
         assert await db.count_requests() == 1
-        assert await db.is_complete()
-
-    @pytest.mark.parametrize(
-        ("offsets", "per_page", "requests"),
-        [
-            pytest.param([19], 20, 1, id="last-on-page-1"),
-            pytest.param([*range(300, 380, 10)], 100, 9, id="near-each-other"),
-        ],
-    )
-    async def test_unfinished_sessions_near_each_other_share_requests(
-        self, db: SyncedSuite, offsets: list[int], per_page: int, requests: int
-    ) -> None:
-        sessions = create_finished(db.suite, 400).sessions
-        for offset in offsets:
-            db.suite.reopen(sessions[offset]["id"])
-        async with BuddyClient(db.fake.token, base_url=db.fake.base_url, per_page=per_page) as buddy:
-            await sync(db.store, buddy)
-            make_due(db.path)
-            db.fake.requests.clear()
-            assert await sync(db.store, buddy) == []
-            assert len(list_requests(db.fake)) == requests
-            for offset in offsets:
-                db.suite.finish(sessions[offset]["id"])
-            make_due(db.path)
-            finished = await sync(db.store, buddy)
-        assert sorted(finished, reverse=True) == [sessions[offset]["relative_id"] for offset in offsets]
 
     async def test_response_with_another_session_is_an_error(self, db: SyncedSuite) -> None:
         """Of a confused cache: it is not saved."""
@@ -205,19 +95,6 @@ class TestUnfinishedSessions:
         assert f"the response is another session, '{other['id']}'" in str(caught.value.failures[KEY])
         assert await db.sync() == []
         assert await db.is_complete()
-
-    async def test_ten_of_them_are_checked_in_turn(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 320)
-        unfinished = [session["id"] for session in db.suite.sessions[30:320:21]]
-        for session_id in unfinished:
-            db.suite.reopen(session_id)
-        await db.sync()
-        db.fake.requests.clear()
-        for requests in (1 + 10, 2 + 2 * 10):
-            make_due(db.path)
-            assert await db.sync() == []
-            assert len(list_requests(db.fake)) == requests
-        assert {request.path.split("/")[-1] for request in list_requests(db.fake)} == {"sessions", *unfinished}
 
 
 Action = Callable[[SyncedSuite], Any]
@@ -288,19 +165,6 @@ class TestMissingSessions:
             is_outdated = action is respond_with_older_list
             assert ("does not contain the newest saved session" in caplog.text) is is_outdated
             caplog.clear()
-
-    async def test_reappearing_session_makes_the_sync_read_everything(self, db: SyncedSuite) -> None:
-        """Down to where the range ended, whatever `since` is."""
-        create_daily(db.suite, 130)
-        since = parse_time(db.suite.sessions[79])
-        await db.sync(since=since)
-        for _ in range(2):
-            db.fake.inject(Fault.missing_row(5))
-            await db.sync(since=since)
-        assert (db.marked(), await db.known_range()) == ([125], (51, 130))
-        delete(80)(db)
-        assert await db.count_requests(since=datetime(2099, 1, 1, tzinfo=UTC)) == 1 + 5, "page 1 again, and all others"
-        assert (db.marked(), db.marked("missing_since"), await db.known_range()) == ([], [80], (51, 130))
 
     async def test_newest_session_that_no_list_shows(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
         """It exists, so nothing is marked. The second sync leaves it out of the range, the third costs one request."""
@@ -386,20 +250,6 @@ def retain(suite: FakeSuite, count: int) -> None:
 class TestRetention:
     """Buddy deletes old sessions."""
 
-    async def test_what_is_saved_stays_as_it_was(self, db: SyncedSuite) -> None:
-        """Also after full syncs. The second sync that finds the end is the last one that asks below it."""
-        create_finished(db.suite, 100)
-        await db.sync()
-        retain(db.suite, 70)
-        db.suite.delete(db.suite.sessions[50]["id"])  # number 50
-        for _ in range(3):
-            await db.sync(full=True)
-        assert (db.marked("missing_since"), db.marked()) == ([50], [50])
-        saved = [session.relative_id for session in await db.store.sessions(KEY)]
-        assert saved == [*range(100, 50, -1), *range(49, 0, -1)]
-        assert await db.known_range() == (1, 100)
-        assert await db.count_requests() == 1
-
     async def test_session_that_was_missing_before_is_not_deleted(self, db: SyncedSuite) -> None:
         """The list does not reach so far down any more: nothing is read there, and the mark is removed."""
         create_finished(db.suite, 100)
@@ -421,16 +271,6 @@ class TestRetention:
         (saved,) = await db.store.info()
         assert saved.bottom == "retention"
 
-    async def test_end_that_was_wrong_is_read_over(self, db: SyncedSuite) -> None:
-        """Two pages are empty once: the next sync reads on."""
-        create_finished(db.suite, 100)
-        db.fake.inject(Fault.stall(0), Fault.stall(0), *[Fault.short_page(0)] * 4)
-        await db.sync()
-        db.fake.faults.clear()
-        await db.sync()
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 100)
-
     async def test_unfinished_session_that_is_gone(self, db: SyncedSuite) -> None:
         """It is missing only if a lower one is still listed."""
         create_finished(db.suite, 100)
@@ -446,23 +286,11 @@ class TestRetention:
         make_due(db.path)
         assert await db.count_requests() == 1
 
-    async def test_absence_longer_than_the_retention(self, db: SyncedSuite) -> None:
-        """The list becomes the known range. What was saved before stays."""
-        create_finished(db.suite, 50)
-        await db.sync()
-        create_finished(db.suite, 100)
-        retain(db.suite, 60)
-        assert len(await db.sync()) == 60
-        assert await db.known_range() == (91, 150)
-        await db.sync(full=True)
-        assert len(await db.store.sessions(KEY)) == 110
-        assert db.marked("missing_since") == []
-
 
 class TestRecreatedSuite:
     """A suite was deleted, and another one was created with the same name."""
 
-    @pytest.mark.parametrize("count", [5, 129, 130, 200])
+    @pytest.mark.parametrize("count", [5, 200])
     async def test_every_new_session_is_read(self, db: SyncedSuite, count: int) -> None:
         """Also if page 1 contains no saved number: the new list is longer. The second sync deletes the old ones."""
         create_finished(db.suite, 130)
@@ -495,135 +323,32 @@ class TestRecreatedSuite:
         assert {session.id for session in found if session.relative_id > 90} == {each.id for each in saved[:40]}
 
 
-class TestNotModified:
-    """The first page is the one of the last complete sync."""
-
-    @pytest.mark.parametrize(
-        ("first", "second", "is_compared"),
-        [
-            ({}, {}, False),
-            ({}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, False),
-            ({"since": datetime(2025, 1, 1, tzinfo=UTC)}, {}, True),
-            ({"since": datetime(2025, 1, 2, tzinfo=UTC)}, {"since": datetime(2025, 1, 1, tzinfo=UTC)}, True),
-            ({"cases": "all"}, {"cases": "failed"}, False),
-            ({"cases": "failed"}, {}, False),
-            ({"cases": "failed"}, {"cases": "failed"}, False),
-            ({"cases": "failed"}, {"cases": "all"}, True),
-            ({}, {"cases": "failed"}, True),
-            ({}, {"full": True}, True),
-            ({"full": True}, {}, False),
-            ({"cases": "all", "cases_branch": "main"}, {"cases": "all"}, True),
-            ({"cases": "all"}, {"cases": "all", "cases_branch": "main"}, False),
-        ],
-        ids=str,
-    )
-    async def test_page_is_compared_if_the_last_sync_was_narrower(
-        self, db: SyncedSuite, first: dict[str, Any], second: dict[str, Any], is_compared: bool
-    ) -> None:
-        for _ in range(30):
-            db.suite.create(
-                cases=[{"name": "a", "status": "PASSED"}], branch="main", create_date="2025-06-01T00:00:00Z"
-            )
-        await db.sync(**first)
-        async with db.store.sync(db.buddy, [KEY], **second) as harvest:
-            await collect_numbers(harvest)
-        assert (harvest.stats.pages > 0) is is_compared
-
-    async def test_page_is_compared_after_a_failure(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 130)
-        db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(500))
-        await db.sync(on_failure="collect")
-        assert len(await db.sync()) == 90
-        db.fake.inject(Fault.status(404))
-        await db.sync(on_failure="collect")
-        db.fake.requests.clear()
-        assert await db.sync() == []
-        assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-        assert len(db.fake.requests) == 1
+async def test_page_is_compared_after_a_failure(db: SyncedSuite) -> None:
+    create_finished(db.suite, 130)
+    db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(500))
+    await db.sync(on_failure="collect")
+    assert len(await db.sync()) == 90
+    db.fake.inject(Fault.status(404))
+    await db.sync(on_failure="collect")
+    db.fake.requests.clear()
+    assert await db.sync() == []
+    assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
+    assert len(db.fake.requests) == 1
 
 
-class TestFullSync:
-    async def test_everything_is_read_and_corrected(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-        create_finished(db.suite, 130)
-        await db.sync()
-
-        def hide(request: RecordedRequest) -> None:
-            if request.query.get("page") == "3":
-                db.fake.inject(Fault.missing_row(7))
-
-        db.fake.on_request = hide
-        for _ in range(2):
-            await db.sync(full=True)
-        db.fake.on_request = None
-        assert db.marked() == [83]
-        db.suite.reopen(db.suite.sessions[80]["id"])  # number 50
-        assert await db.sync() == []
-        async with db.store.sync(db.buddy, [KEY], full=True) as harvest:
-            assert await collect_numbers(harvest) == [50]
-        assert harvest.stats.repaired == 1
-        assert "the full check has corrected 1 sessions" in caplog.text
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 130)
-        caplog.clear()
-        assert await db.count_requests(full=True) == 7
-        assert caplog.text == ""
-
-
-class TestSince:
-    def create_dated(self, suite: FakeSuite) -> None:
-        """One session a day: number 1 on 1 January, number 120 on 30 April."""
-        for day in range(120):
-            suite.create(
-                branch="main", status="SUCCESSFUL", create_date=f"{date(2025, 1, 1) + timedelta(day)}T12:00:00Z"
-            )
-
-    async def test_only_newer_sessions_are_saved(self, db: SyncedSuite) -> None:
-        self.create_dated(db.suite)
-        since = datetime(2025, 4, 1, tzinfo=UTC)
-        assert await db.sync(since=since + timedelta(20)) == list(range(120, 110, -1))
-        assert await db.count_requests(since=since + timedelta(21)) == 1
-        assert await db.sync(since=since) == list(range(110, 90, -1))
-        assert [session.relative_id for session in await db.store.sessions(KEY)] == list(range(120, 90, -1))
-        assert await db.known_range() == (91, 120)
-        for later in (since, since + timedelta(5)):
-            assert await db.count_requests(since=later) == 1
-        assert await db.sync(since=since - timedelta(10)) == list(range(90, 80, -1))
-        assert len(await db.sync()) == 80
-        assert await db.known_range() == (1, 120)
-
-    async def test_suite_without_newer_sessions_costs_one_request(self, db: SyncedSuite) -> None:
-        self.create_dated(db.suite)
-        since = datetime(2025, 6, 1, tzinfo=UTC)
-        assert [await db.count_requests(since=since) for _ in range(2)] == [1, 1]
-        db.suite.create(status="SUCCESSFUL", create_date="2025-06-02T00:00:00Z")
-        assert await db.sync(since=since) == [121]
-
-    @pytest.mark.parametrize(("month", "count"), [(4, 70), (6, 50), (6, 120), (6, 200)])
-    async def test_recreated_suite_is_read_from_the_beginning(self, db: SyncedSuite, month: int, count: int) -> None:
-        """Also if all sessions of the old list were too old, so that none was saved."""
-        self.create_dated(db.suite)
-        since = datetime(2025, month, 25, tzinfo=UTC)
-        assert len(await db.sync(since=since)) == (6 if month == 4 else 0)
-        db.recreate(count)
-        assert await db.sync(since=since) == list(range(count, 0, -1))
-        assert await db.known_range() == (1, count)
+async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
+    create_daily(db.suite, 120)
+    now = datetime.now(UTC) + timedelta(hours=1)
+    assert await db.sync(since=now - timedelta(10)) == list(range(120, 110, -1))
+    assert await db.sync(since=now - timedelta(30)) == list(range(110, 90, -1))
+    assert await db.known_range() == (91, 120)
+    for days in (30, 25):
+        assert await db.count_requests(since=now - timedelta(days)) == 1
+    assert len(await db.sync()) == 90
+    assert await db.known_range() == (1, 120)
 
 
 class TestListOutOfOrder:
-    async def test_everything_is_saved_and_nothing_is_covered(
-        self, db: SyncedSuite, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        for number in (3, 1, 2, *range(4, 50)):
-            db.suite.create(relative_id=number, status="SUCCESSFUL")
-        db.suite.create(relative_id=7)
-        assert len(await db.sync()) == 50
-        assert await db.known_range() is None
-        saved = {session.id for session in await db.store.sessions(KEY)}
-        assert saved == {session["id"] for session in db.suite.sessions}
-        make_due(db.path)
-        assert await db.sync() == []
-        assert "not listed newest first" in caplog.text
-
     @pytest.mark.parametrize(
         ("has_new_rows", "fails"),
         [(True, False), (True, True), (False, True)],
@@ -652,11 +377,10 @@ class TestListOutOfOrder:
             assert (db.marked("missing_since"), db.marked()) == ([75], deleted)
 
 
-class TestInterruption:
-    async def test_invalid_name_fails_that_suite(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 3)
-        invalid = SuiteKey("acme", "..", "x")
-        async with db.store.sync(db.buddy, [invalid, KEY], on_failure="collect") as harvest:
-            assert len(await collect_numbers(harvest)) == 3
-        assert isinstance(harvest.failures[invalid], ConfigError)
-        assert len(list_requests(db.fake)) == 1
+async def test_invalid_name_fails_that_suite(db: SyncedSuite) -> None:
+    create_finished(db.suite, 3)
+    invalid = SuiteKey("acme", "..", "x")
+    async with db.store.sync(db.buddy, [invalid, KEY], on_failure="collect") as harvest:
+        assert len(await collect_numbers(harvest)) == 3
+    assert isinstance(harvest.failures[invalid], ConfigError)
+    assert len(list_requests(db.fake)) == 1

@@ -1,4 +1,4 @@
-"""Syncs over a long time, interrupted ones, and wrong clocks: a server and a database whose time is an argument."""
+"""Syncs over a long time, and wrong clocks: a server and a database whose time is an argument."""
 
 from __future__ import annotations
 
@@ -77,20 +77,6 @@ def test_daily_syncs_of_a_day_save_all_days(model: ModelStore, client: ModelClie
         assert count(model) == len(server.rows) - 200
     assert saved(model) == listed(server)[:-200]
     assert known(model) == (201, len(server.rows))
-
-
-def test_interrupted_catch_ups_leave_nothing_out(model: ModelStore, client: ModelClient, server: ModelServer) -> None:
-    """Each one begins again at the top. What it saves is not yielded twice."""
-    server.create(100)
-    model.sync(client, now=FIRST_DATE)
-    requests = 0
-    for number, (crash_after, expected) in enumerate([(2, (1, 100)), (1, (1, 100)), (None, (1, 1000))], start=1):
-        server.create(300)
-        requests = server.requests
-        model.sync(client, now=FIRST_DATE + number * DAY, crash_after=crash_after)
-        assert known(model) == expected
-    assert saved(model) == listed(server)
-    assert server.requests - requests <= 900 // (PER_PAGE - 1) + 15
 
 
 @pytest.mark.parametrize("has_date", [True, False], ids=["date", "no-date"])
