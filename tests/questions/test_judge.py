@@ -189,3 +189,17 @@ async def test_pruned_database_is_not_new(buddy: BuddyClient, suite: FakeSuite, 
         await store.prune(older_than=timedelta(days=30))
         judgement = await store.judge(suite.key, FIX)
         assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["no baseline"])
+
+
+async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """One for the newest 100 sessions, one for each red session: each counts only one kind of failure."""
+    for _ in range(12):
+        fail(suite, "main", revision=None)
+    fail(suite)
+    judgement = await buddy.judge(suite.key, FIX, details=False)
+    assert (judgement.passes, judgement.tests[0].novelty) == (True, "known")
+    assert len(fake.requests) == 1 + 1 + 10
+    fake.requests.clear()
+    suite.create("fix", "SUCCESSFUL", revision="ab" * 20, tests_count=2)
+    assert (await buddy.judge(suite.key, "ab" * 20)).passes is True
+    assert len(fake.requests) == 1
