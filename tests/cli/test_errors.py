@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, interrupt_at_request, sync_database, use_terminal
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, interrupt_at_request, sync_database
 
 A, B = "acme/shop/a", "acme/shop/b"
 OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
@@ -62,23 +61,6 @@ def test_project_instead_of_a_suite_names_its_suites(command: str, call: Call, f
     result = call(name, "acme/shop", *OPTIONS.get(name, []), *db, *([str(path)] if db else []))
     suites = f"{A} (Unit tests)\n{B} (Unit tests)\n"
     assert result == (2, "", f"error: acme/shop is a project: name one of its suites\n{suites}")
-
-
-def test_messages_of_the_server_are_escaped(fake: FakeBuddy, call: Call) -> None:
-    fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": "a\x1b[2J\nb"}]}).encode()))
-    assert "error: acme/shop/a: a\\x1b[2J b (404)" in call("list", A).err
-
-
-@pytest.mark.usefixtures("fake")
-def test_message_is_wrapped_between_words_on_a_terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL is never divided, so that it can be copied."""
-    url = f"https://app.buddy.works/acme/shop/{'x' * 80}"
-    message = call("list", url).err
-    terminal = use_terminal(monkeypatch, "stderr")
-    assert run(["list", url]) == 2
-    lines = [line.strip() for line in terminal.getvalue().splitlines()]
-    assert " ".join(lines) == message.strip()
-    assert [len(line) > 80 for line in lines].count(True) == 1
 
 
 def test_url_of_a_session_lists_that_session(suites: dict[str, FakeSuite], call: Call) -> None:
