@@ -52,18 +52,6 @@ class TestFlaky:
         assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
 
 
-def test_table_has_20_tests_by_default(suite: FakeSuite, call: Call) -> None:
-    add_runs(suite, **{f"t{number}": "PFPF" for number in range(25)})
-    for arguments, count, message in (
-        ([], 20, "for the other 5 tests add --limit N\n"),
-        (["--limit", "25"], 25, ""),
-    ):
-        code, out, err = call("flaky", SUITE, "--format", "table", *arguments)
-        assert (code, err, out.count("2 of 4")) == (0, message, count)
-        assert "25 flaky tests in 4 sessions, #1 to #4\n" in out
-    assert len(rows(call("flaky", SUITE).out)) == 25
-
-
 class TestRunAgain:
     """`pays` failed in a job of a commit, and passed when that was run again. `adds` was broken by a commit."""
 

@@ -161,11 +161,6 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         "Broke since",
         "1 h ago beefbee, author on GitHub",
     ),
-    "messages that were not read, because a sync reads those of 100 tests": (
-        [([None], 2, {}), (["lost"] * 103, 1, {})],
-        "Broke since",
-        "and 95 more; 3 messages not read",
-    ),
 }
 
 
