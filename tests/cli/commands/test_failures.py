@@ -27,7 +27,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     suite = fake.add_suite("acme", "shop", "a")
     failure = {"message": "assert 3 == 4", "type": "AssertionError", "text": TRACEBACK}
     error = {"message": "KeyError: 'currency'", "type": "KeyError", "text": None}
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"name": "removes_item"},
         {"name": "adds_discount", "status": "FAILED", **failure},
         {"name": "shows_prices", "status": "ERROR", "test_group_name": "tests/catalog/test_prices.py", **error},

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -76,7 +77,7 @@ class TestDatabase:
 
 def test_parquet_has_typed_columns(call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:
     path = tmp_path / "new.parquet"
-    odd = {"branch": "ó\ud800\u2028\x00'\n", "created_by": None, "duration": 1.5}
+    odd: dict[str, Any] = {"branch": "ó\ud800\u2028\x00'\n", "created_by": None, "duration": 1.5}
     suites[B].create(create_date="2025-10-21T06:42:16Z", **odd)
     code, out, err = call("harvest", A, B, "--out", str(path))
     assert (code, out, err.splitlines()[1:]) == (0, "", [f"Wrote {path} (254 sessions)"])
