@@ -70,10 +70,10 @@ async def test_junit_xml_is_imported(suite: FakeSuite, fake_buddy: FakeBuddy, bu
 @pytest.mark.parametrize(
     ("xml", "cases"),
     [
-        ('<testcase name="a" time="2"><skipped/></testcase>', [(None, "a", "SKIPPED", 2)]),
+        ('<testcase name="a" time="1,234.5"><skipped/></testcase>', [(None, "a", "SKIPPED", 1234.5)]),
         (
-            '<testsuite name="x"><testcase name="a"/><testsuite><testcase name="b" time="1,2.5"/></testsuite></testsuite>',
-            [("x", "a", "PASSED", 0), (None, "b", "PASSED", 12.5)],
+            '<testsuite name="x"><testcase name="a"/><testsuite name="y"><testcase name="b"/></testsuite></testsuite>',
+            [("x", "a", "PASSED", 0), ("y", "b", "PASSED", 0)],
         ),
         (
             '<j:testsuite xmlns:j="urn:j" name="x"><j:testcase name="a"><j:failure/></j:testcase></j:testsuite>',
