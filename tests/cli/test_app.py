@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,22 +52,6 @@ def test_page_of_the_site_has_the_help_of_every_command() -> None:
 
 def test_version(call: Call) -> None:
     assert call("--version") == call("-V") == (0, f"buddy-sessions {__version__}\n", "")
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_completion_is_a_script_that_no_start_up_file_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert call("--install-completion", "--shell", "bash").code == 0
-    (script,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    commands = f"""
-        source {script}
-        COMP_WORDS=(buddy-sessions list KEY --br) COMP_CWORD=3
-        _buddy_sessions
-        echo "${{COMPREPLY[@]}}"
-    """
-    assert subprocess.check_output(["bash", "-c", commands], text=True, timeout=120) == "--branch\n"
 
 
 NOT_INSTALLED = """

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, interrupt_at_request, sync_database, use_terminal
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, interrupt_at_request
 
-A, B = "acme/shop/a", "acme/shop/b"
-OPTIONS = {"compare": ["1", "2"], "wait": ["--branch", "main"]}
-SINGLE = ("list", "wait", "cases", "compare")
+A = "acme/shop/a"
 FAILURES = {
     "unknown suite": (7, "Suite not found (404): check the workspace, the project and the IDs"),
     "rejected token": (4, "(401)"),
@@ -44,41 +40,14 @@ def test_failure_has_its_exit_code_and_one_line(
         case "no connection":
             monkeypatch.setenv("BUDDY_API_URL", "http://127.0.0.1:1")
     key = "acme/shop/none" if failure == "unknown suite" else A
-    code, out, err = call(command, key, *OPTIONS.get(command, []), "--quiet", "--attempts", "2")
+    options = ["--branch", "main"] if command == "wait" else []
+    code, out, err = call(command, key, *options, "--quiet", "--attempts", "2")
     expected, message = FAILURES[failure]
     assert (code, out, message in err, "GET " in err) == (expected, "", True, False)
     if failure == "unknown suite" and command != "harvest":
         assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1
-
-
-@pytest.mark.usefixtures("suites")
-@pytest.mark.parametrize("command", [*SINGLE, "cases --db"])
-def test_project_instead_of_a_suite_names_its_suites(command: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-    path = tmp_path / "sessions.db"
-    sync_database(fake, path)
-    name, *db = command.split()
-    result = call(name, "acme/shop", *OPTIONS.get(name, []), *db, *([str(path)] if db else []))
-    suites = f"{A} (Unit tests)\n{B} (Unit tests)\n"
-    assert result == (2, "", f"error: acme/shop is a project: name one of its suites\n{suites}")
-
-
-def test_messages_of_the_server_are_escaped(fake: FakeBuddy, call: Call) -> None:
-    fake.inject(Fault.status(404, body=json.dumps({"errors": [{"message": "a\x1b[2J\nb"}]}).encode()))
-    assert "error: acme/shop/a: a\\x1b[2J b (404)" in call("list", A).err
-
-
-@pytest.mark.usefixtures("fake")
-def test_message_is_wrapped_between_words_on_a_terminal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL is never divided, so that it can be copied."""
-    url = f"https://app.buddy.works/acme/shop/{'x' * 80}"
-    message = call("list", url).err
-    terminal = use_terminal(monkeypatch, "stderr")
-    assert run(["list", url]) == 2
-    lines = [line.strip() for line in terminal.getvalue().splitlines()]
-    assert " ".join(lines) == message.strip()
-    assert [len(line) > 80 for line in lines].count(True) == 1
 
 
 def test_url_of_a_session_lists_that_session(suites: dict[str, FakeSuite], call: Call) -> None:

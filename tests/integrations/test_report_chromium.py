@@ -152,15 +152,6 @@ def test_nothing_is_wider_than_the_window(browser: Any, page: str, long_page: st
         assert width <= window
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_news_are_on_the_first_screen_of_six(browser: Any, page: str, size: tuple[int, int]) -> None:
-    """What broke, where, who; and 300 suites need at most six screens."""
-    show(browser, page, size)
-    bottom = browser.execute_script("return document.querySelector('.fresh').getBoundingClientRect().bottom")
-    assert bottom <= size[1]
-    assert browser.execute_script("return document.scrollingElement.scrollHeight") <= 6 * size[1]
-
-
 def test_filter_shows_the_suites_with_all_words(browser: Any, page: str) -> None:
     show(browser, page, PHONE)
     assert len(browser.execute_script(ROWS)) == 50, "on a phone, those that are not red are folded"

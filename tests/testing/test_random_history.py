@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeSuite
 
 UNTIL = datetime(2026, 1, 30, 15, 0, tzinfo=UTC)
 COUNTS = ("tests_count", "failed_count", "skipped_count", "error_count")
@@ -33,40 +31,6 @@ def test_of(case: dict[str, Any]) -> tuple[str, str, str]:
 
 
 test_of.__test__ = False  # type: ignore[attr-defined] # not a test
-
-
-def test_other_process_gives_the_same_history(capsys: pytest.CaptureFixture[str]) -> None:
-    program = f"""
-import hashlib
-from datetime import datetime
-from buddy_sessions.testing import FakeSuite
-
-suite = FakeSuite("acme", "shop", "MNbyVedg").populate(20, until=datetime.fromisoformat({UNTIL.isoformat()!r}))
-ids = [(session["id"], case["id"]) for session in suite.sessions for case in suite.cases(session)]
-print(suite.settings, hashlib.sha256(repr([suite.case(*each) for each in ids]).encode()).hexdigest())
-"""
-    exec(program, {})  # with the hash seed of this process
-    other = subprocess.check_output([sys.executable, "-c", program], env={"PYTHONHASHSEED": "1"}, text=True)
-    assert capsys.readouterr().out == other
-    suites = populated(5), populated(5, seed=1), populated(5, suite_id="other")
-    assert len({str(suite.sessions) for suite in suites}) == 3
-
-
-def test_demo_has_flaky_tests_and_red_streaks() -> None:
-    fake = FakeBuddy()
-    suites = fake.add_demo_suites(until=UNTIL)
-    assert [len(suite.sessions) for suite in suites] == [400, 220, 90, 310, 140, 30]
-    suite = suites[0]
-    changes: Counter[str] = Counter()
-    last: dict[str, str] = {}
-    for session in [each for each in suite.sessions if each["ref_name"] == "main"][:10]:
-        for case in suite.cases(session):
-            changes[case["name"]] += last.get(case["name"], case["status"]) != case["status"] != "SKIPPED"
-            last[case["name"]] = case["status"]
-    assert max(changes.values()) >= 3  # Buddy's definition of a flaky test
-    red = [session["status"] == "ERROR" for session in suite.sessions]
-    assert 0.1 < sum(red) / len(red) < 0.4
-    assert max(len(list(streak)) for is_red, streak in groupby(red) if is_red) >= 4
 
 
 def test_sessions_and_cases_are_plausible() -> None:

@@ -50,50 +50,6 @@ def test_jsonl_names_the_change(source: Source, suite: FakeSuite, call: Call) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ([], (4, 7)),
-        ([f"{URL}/five"], (3, 5)),
-        (["f00df00"], (2, 6)),
-        (["2", "3"], (2, 3)),
-    ],
-    ids=["main branch", "pull request", "commit", "both"],
-)
-def test_default_sessions(arguments: list[str], expected: tuple[int, int], fake: FakeBuddy, call: Call) -> None:
-    """The new session is the latest of the main branch, the old one is that before it on its branch."""
-    suite = fake.add_suite("acme", "shop", "a")
-    for number, ref in enumerate(["main", "dev", "PR", "main", "PR", "dev", "main", "dev"], start=1):
-        suite.create(
-            id="five" if number == 5 else str(number) * 8,
-            branch=ref,
-            ref_type="PULL_REQUEST" if ref == "PR" else "BRANCH",
-            status="SUCCESSFUL" if number < 8 else "SKIPPED",
-            revision="f00d" * 10 if number == 6 else str(number) * 40,
-            cases=[{"name": f"t{number}"}],
-        )
-    code, out, err = call("compare", SUITE, *arguments)
-    assert (code, err) == (0, "")
-    assert {row["change"]: row["relative_id"] for row in rows(out)} == {"removed": expected[0], "added": expected[1]}
-
-
-def test_all_sessions_of_a_commit_are_compared(fake: FakeBuddy, call: Call) -> None:
-    """With those of the commit before. Of several, it is not known which one a test is from."""
-    suite = fake.add_suite("acme", "shop", "a")
-    for number, commit in enumerate("aabbb", start=1):
-        case = failed("t4") if number == 4 else {"name": f"t{number}"}
-        suite.create(cases=[case], revision=commit * 40)
-    found = rows(call("compare", SUITE).out)
-    assert [(row["change"], row["name"]) for row in found] == [
-        ("newly_failing", "t4"),
-        *(("added", name) for name in ("t3", "t4", "t5")),
-        *(("removed", name) for name in ("t1", "t2")),
-    ]
-    assert {row["relative_id"] for row in found} == {None}
-    table = call("compare", SUITE, "--format", "table").out
-    assert [line.split()[1] for line in table.splitlines() if line.startswith(SUITE)] == ["#2", "#1", "#5", "#4", "#3"]
-
-
-@pytest.mark.parametrize(
     ("new", "code"),
     [
         ({"cases": [failed("breaks")]}, 1),
@@ -117,13 +73,6 @@ def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) 
         assert result.err.startswith(f"{warning}{verdict}")
         assert bool(result.err) == bool(warning + verdict)
         assert ("disk full" in result.out) is ("error_message" in new and output_format != "jsonl")
-
-
-def test_session_without_an_earlier_one(fake: FakeBuddy, call: Call) -> None:
-    fake.add_suite("acme", "shop", "a").create(cases=[failed("breaks")])
-    code, out, err = call("compare", SUITE)
-    assert (code, out) == (5, "")
-    assert re.fullmatch("error: nothing to compare [0-9a-f]{40} with: no older commit\n", err)
 
 
 @pytest.mark.usefixtures("suite")

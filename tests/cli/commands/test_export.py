@@ -41,12 +41,6 @@ def test_arguments_select_sessions(
     assert (code, numbers_by_suite(out), err, fake.requests) == (0, expected, "", [])
 
 
-def test_jsonl_equals_harvest(call: Call, database: Path) -> None:
-    harvested, exported = rows(call("harvest", A).out), rows(call("export", A, "--db", str(database)).out)
-    assert exported == harvested
-    assert [*exported[0]] == [*harvested[0]]
-
-
 def test_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, database: Path) -> None:
     code, out, err = call("export", B, "--db", str(database), "--cases")
     assert (code, out) == (0, "")

@@ -1,7 +1,4 @@
-"""The command `flaky`. How it reads sessions is in test_slowest.py.
-
-Which tests are flaky, and which ones conflict, is in tests/analysis.
-"""
+"""The command `flaky`. Which tests are flaky, and of which sessions, is in tests/analysis and tests/questions."""
 
 from __future__ import annotations
 
@@ -41,20 +38,6 @@ def flaky(suite: FakeSuite) -> None:
 
 @pytest.mark.usefixtures("flaky")
 class TestFlaky:
-    def test_jsonl_has_the_counts_of_the_last_ten_sessions(self, call: Call) -> None:
-        code, out, err = call("flaky", SUITE)
-        names = {"key": SUITE, "workspace": "acme", "project": "shop", "suite_id": "a"}
-        test = {**names, "test_group_name": "tests/cart/test_total.py", "classname": "CartTest"}
-        sessions = {"branch": "main", "oldest": 3, "newest": 12}
-        assert (code, err, rows(out)) == (
-            0,
-            "",
-            [
-                {**test, "name": "alternates", **sessions, "changes": 9, "failed": 5, "commits": 10, "revisions": []},
-                {**test, "name": "errors", **sessions, "changes": 3, "failed": 2, "commits": 8, "revisions": []},
-            ],
-        )
-
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
@@ -67,33 +50,6 @@ class TestFlaky:
     def test_options_select_tests(self, arguments: str, expected: list[str], call: Call) -> None:
         code, out, err = call("flaky", SUITE, *arguments.split())
         assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
-
-    def test_table_for_80_columns(self, call: Call) -> None:
-        code, out, err = call("flaky", SUITE, "--last", "12", "--format", "table")
-        assert (code, err) == (0, "")
-        assert [line.rstrip() for line in out.splitlines()] == [
-            f"{SUITE}, branch main",
-            "CHANGES   FAILED  RECENT        TEST",
-            "     11  6 of 12  ▂█▂█▂█▂█▂█▂█  tests/cart/test_total.py > CartTest > alternates",
-            "      4  2 of 12  ▂█▂█▂▂▂▂▂▂▂▂  tests/cart/test_total.py > CartTest > earlier",
-            "      3  2 of 10  ▂▂▂▂▂▂▂█▂█    tests/cart/test_total.py > CartTest > errors",
-            "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
-            "",
-            "3 flaky tests in 12 sessions, #1 to #12",
-            "4 sessions failed only because of them: 4m08s",
-        ]
-
-
-def test_table_has_20_tests_by_default(suite: FakeSuite, call: Call) -> None:
-    add_runs(suite, **{f"t{number}": "PFPF" for number in range(25)})
-    for arguments, count, message in (
-        ([], 20, "for the other 5 tests add --limit N\n"),
-        (["--limit", "25"], 25, ""),
-    ):
-        code, out, err = call("flaky", SUITE, "--format", "table", *arguments)
-        assert (code, err, out.count("2 of 4")) == (0, message, count)
-        assert "25 flaky tests in 4 sessions, #1 to #4\n" in out
-    assert len(rows(call("flaky", SUITE).out)) == 25
 
 
 class TestRunAgain:
@@ -136,27 +92,6 @@ class TestRunAgain:
         ]
         markdown = call("flaky", SUITE, "--format", "markdown").out
         assert "passed when it was run again on commit aaaaaaa\n" in markdown
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"duration": 62}, ["2 sessions failed only because of them: 2m04s"]),
-        ({"duration": None}, ["2 sessions failed only because of them"]),
-        ({"failed_count": 2}, []),
-    ],
-    ids=["cost", "unknown durations", "more tests failed than are listed"],
-)
-def test_sessions_that_failed_only_because_of_them(
-    fields: dict[str, Any], expected: list[str], suite: FakeSuite, call: Call
-) -> None:
-    """Not one in which another test failed, nor one that crashed."""
-    for failing in ([], ["flaky"], [], ["flaky"], [], ["flaky", "broken"]):
-        cases = [{"name": name, "status": "FAILED" if name in failing else "PASSED"} for name in ("flaky", "broken")]
-        suite.create(cases=cases, **(fields if failing else {}))
-    suite.create(status="ERROR", cases=[{"name": "broken"}], **fields)
-    out = call("flaky", SUITE, "--format", "table").out
-    assert [line for line in out.splitlines() if "only because" in line] == expected
 
 
 class TestQuarantine:

@@ -174,19 +174,6 @@ class TestWaiting:
         fail(2)  # the first one that judges
         assert call("gate", SUITE, "--run-url", URL, *QUICK, "--attempts", "1").code == 0
 
-    @pytest.mark.parametrize(("options", "count"), [([], 1), (["--no-fail-fast"], 2)])
-    def test_no_fail_fast_waits_for_all(
-        self, options: list[str], count: int, fake: FakeBuddy, suite: FakeSuite, call: Call
-    ) -> None:
-        add(suite)
-        session = add(suite, **OF_RUN, status="IN_PROGRESS")
-        began = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()  # no re-run of the other one
-        add(suite, "new", **OF_RUN, create_date=began)
-        cases = [{"name": "newer", "status": "FAILED"}]
-        self.at_request(fake, 20 if not options else 3, lambda: suite.finish(session, "ERROR", cases=cases))
-        result = call("gate", SUITE, "--run-url", URL, *QUICK, "--format", "jsonl", *options)
-        assert (result.code, len(rows(result.out))) == (1, count)
-
     @pytest.mark.parametrize(
         ("sessions", "options", "code", "shown"),
         [

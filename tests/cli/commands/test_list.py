@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rich.cells import cell_len
 
-from buddy_sessions import BuddyClient, Session, SuiteKey, to_dict
+from buddy_sessions import SuiteKey
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.styled import RECENT_LEGEND
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, lines_at_each_request, numbers, rows
+from helpers.command_line import Call, lines_at_each_request, numbers
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 SUITE = "/".join(KEY)
@@ -37,16 +35,11 @@ def add(suite: FakeSuite, **fields: Any) -> None:
 
 
 @pytest.mark.usefixtures("suite")
-def test_jsonl_equals_to_dict_and_is_written_page_by_page(fake: FakeBuddy, call: Call) -> None:
-    async def collect() -> list[Session]:
-        async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-            return await buddy.sessions(KEY).collect()
-
-    sessions = asyncio.run(collect())
+def test_jsonl_is_written_page_by_page(fake: FakeBuddy, call: Call) -> None:
     lines = lines_at_each_request(fake)
     code, out, err = call("list", SUITE)
     assert (code, err, lines[:2]) == (0, "", [0, 100])
-    assert rows(out) == [{"key": SUITE, **KEY._asdict(), **to_dict(session)} for session in sessions]
+    assert numbers(out) == [*range(250, 0, -1)]
 
 
 @pytest.mark.parametrize(
@@ -95,19 +88,6 @@ def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
         "2  ✘ failed      3 h     42s     5  PR pull/7              5cfe3f5  Ann",
         "1  ✔ passed      3 h   3m05s     0  main                   5cfe3f5  Ann",
     ]
-
-
-@pytest.mark.parametrize("width", [160, 80, 20])
-def test_each_page_of_a_table_has_the_same_widths(
-    width: int, suite: FakeSuite, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At most 120 characters; a narrow terminal shows the first columns."""
-    suite.create(branch="日本語" * 30)
-    monkeypatch.setenv("COLUMNS", str(width))
-    lines = call("list", SUITE, "--limit", "999", "--format", "table").out.splitlines()[-252:]
-    assert max(map(cell_len, lines)) <= min(width, 120)
-    assert len({line.index(state) for line in lines for state in "✔✘◌" if state in line}) == 1
-    assert "…" not in lines[0]
 
 
 @pytest.mark.parametrize(

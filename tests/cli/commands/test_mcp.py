@@ -222,18 +222,6 @@ async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy, t
     assert bool(fake.requests) != saved
 
 
-async def test_stale_suites_of_a_project(fake: FakeBuddy) -> None:
-    fake.add_suite("acme", "shop", "new").create("main", "SUCCESSFUL")
-    fake.add_suite("acme", "shop", "old").create("main", "SUCCESSFUL", finish_date="2026-01-01T00:00:00Z")
-    stale, none = await ask_new(
-        ("list_suites", {"project": "acme/shop", "status": "stale", "max_age": 24}),
-        ("list_suites", {"project": "acme/shop", "status": "stale"}),
-    )
-    assert stale.outside.startswith("✅ 2 suites: 2 green, 1 stale")
-    assert re.findall(r"acme/shop/\w+", stale.inside) == ["acme/shop/old"]
-    assert "acme/shop/" not in none.inside
-
-
 @pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])
 async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Path, *, saved: bool) -> None:
     """In the database, or in the workspace or project of the options."""

@@ -161,11 +161,6 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         "Broke since",
         "1 h ago beefbee, author on GitHub",
     ),
-    "messages that were not read, because a sync reads those of 100 tests": (
-        [([None], 2, {}), (["lost"] * 103, 1, {})],
-        "Broke since",
-        "and 95 more; 3 messages not read",
-    ),
 }
 
 
@@ -230,40 +225,10 @@ class TestSections:
             assert text in found
         assert "not read by later syncs 1 shop unread" in section(render(), "Not judged")
 
-    def test_marks_are_those_of_the_last_20_commits(self, render: Render, suite: FakeSuite) -> None:
-        for number in range(30):
-            finish(suite, None if number % 10 else "lost", hours=100 - number)
-        suite.create("main", status="IN_PROGRESS")
-        page = render()
-        assert page.values("aria-label", "svg") == ["18 of 19 passed"]
-
-    def test_projects_with_news_are_first(self, render: Render, fake: FakeBuddy) -> None:
-        """And in a project, the suites that are red."""
-        for project, name, hours in (("a", "x", 0), ("b", "y", 90), ("c", "x", 5), ("c", "w", 0)):
-            suite = fake.add_suite("acme", project, name, name=name)
-            finish(suite, None, hours=100)
-            finish(suite, "lost" if hours else None, hours=hours or 1)
-        found = section(render(), "All suites").partition("neither. ")[2]
-        assert found == "c 1 red of 2 x A5 h 1 not red w b 1 red of 1 y A3 d a 1 1 suite x"
-
     def test_workspaces_are_named_if_there_are_several(self, render: Render, fake: FakeBuddy) -> None:
         for workspace in ("acme", "initech"):
             finish(fake.add_suite(workspace, "shop", "a", name="a"), "lost", hours=1)
         assert "acme/shop a initech/shop a" in section(render(), "Broke since")
-
-    def test_long_lists_are_folded(self, render: Render, fake: FakeBuddy) -> None:
-        """And there is a filter. Up to 30 suites, there is neither."""
-        for number in range(31):
-            message = f"{chr(97 + number % 26)} is {'lost' if number < 26 else 'late'}"
-            finish(fake.add_suite("acme", "shop", f"s{number}"), message, hours=1)
-        page = render()
-        assert "23 more causes" in section(page, "Broke since")
-        assert page.count("script") == page.count("input") == 1
-        assert not any("open" in attrs for tag, attrs in page.tags if tag == "details")
-        fake.suites.popitem()
-        small = render(*[f"acme/shop/s{number}" for number in range(30)])
-        assert small.count("script") == small.count("input") == 0
-        assert all("open" in attrs for tag, attrs in small.tags if tag == "details")
 
 
 @pytest.mark.parametrize(
@@ -290,7 +255,7 @@ def test_headline(render: Render, suite: FakeSuite, options: tuple[str, ...], te
 
 class TestPage:
     def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
-        """The most important parts are left out last, and the page says what is missing."""
+        """The headline remains, and the page says what is missing."""
         messages = [f"{name} is lost" for name in ("a", "b", "c")]
         for number in range(40):
             suite = fake.add_suite("acme", f"p{number % 7}", f"s{number}", name=f"Suite {number} " + "x" * 180)
@@ -298,20 +263,13 @@ class TestPage:
             finish(suite, *(messages[number % 3 :] if number < 30 else [None]), hours=2)
         render()
         db, path = tmp_path / "sessions.db", tmp_path / "report.html"
-        found: list[str] = []
-        for size in range(path.stat().st_size - 1, 32_000, -6_000):
+        for size in (path.stat().st_size - 1, 33_000):
             call("report", "--db", str(db), "-o", str(path), "--max-bytes", str(size))
             page = HtmlPage(path.read_text("utf-8"))
             assert path.stat().st_size <= size
             assert page.mistakes == []
             assert "30 suites broke since yesterday 30 of 40 suites red" in page.text
-            assert {link[1:] for link in page.values("href") if link.startswith("#")} <= {*page.values("id")}
-            found += re.findall(f"Left out, to fit in {size:,} bytes: ([^.]*)", page.text)
-        order = ["failing tests", "suites that are not red", "flaky suites, suites that are not judged"]
-        order += ["older causes", "red suites of projects", "causes"]
-        assert found[0] == order[0]
-        assert all(", ".join(order).startswith(text) for text in found)
-        assert sorted(found, key=len) == found
+            assert f"Left out, to fit in {size:,} bytes: failing tests" in page.text
 
     def test_hostile_text_is_only_text(self, render: Render, fake: FakeBuddy) -> None:
         odd = fake.add_suite("acme", "shop", "a%20b", name=f"1{HOSTILE}")
@@ -323,8 +281,8 @@ class TestPage:
         finish(broken, hours=1, status="ERROR", cases=[], error_message=f"5{HOSTILE}", html_url="data:x", revision=None)
         page = render()
         assert not {"script", "img", "x"} & {tag for tag, _ in page.tags}
-        links = {link for link in page.values("href") if not link.startswith("#")}
-        assert links == set()
+        assert [link for link in page.values("href", "a") if not link.startswith("#")] == page.values("src") == []
+        assert any(content.startswith("default-src 'none'; ") for content in page.values("content", "meta"))
         start = "a`b``c </details></code> | @everyone [x](javascript:alert(1)) \\u001b[31mred"
         for number in "125":
             assert f"{number}{start}" in page.text
@@ -332,25 +290,6 @@ class TestPage:
         assert f'4"{start}' in page.text
         assert "\\u202e" in page.text
         assert '"><img src=x>' in page.text
-
-    def test_html_is_accessible_and_loads_nothing(self, render: Render, fake: FakeBuddy, tmp_path: Path) -> None:
-        for number in range(32):
-            suite = fake.add_suite("acme", "shop", f"s{number}")
-            finish(suite, "lost" if number % 5 == 0 else None, hours=30)
-            finish(suite, "lost" if number % 3 == 0 else None, hours=1)
-        page = render()
-        html = (tmp_path / "report.html").read_text("utf-8")
-        ids = page.values("id")
-        assert len(ids) == len(set(ids))
-        assert {link.removeprefix("#") for link in page.values("href") if link.startswith("#")} <= {*ids}
-        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-        assert levels[0] == 1
-        assert set(levels[1:]) == {2, 3}
-        assert not page.values("src")
-        assert not {"link", "img", "iframe", "object", "base", "form"} & {tag for tag, _ in page.tags}
-        assert not re.search(r"url\(|@import|<[^>]*\bon\w+=", html)
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-"
-        assert any(content.startswith(policy) for content in page.values("content", "meta"))
 
 
 def test_exit_code(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:

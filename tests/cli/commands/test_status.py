@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import time
 from html import unescape
@@ -70,35 +68,13 @@ def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monke
 
 def test_rows_for_programs(call: Call) -> None:
     red, *_, green = rows(call("status", "acme/shop").out)
-    expected: dict[str, Any] = {
-        "key": "acme/shop/red",
-        "workspace": "acme",
-        "project": "shop",
-        "suite_id": "red",
-        "name": "Unit tests",
-        "branch": "main",
-        "status": "red",
-        "is_stale": False,
-        "failing_tests": 7,
-        "cause": None,
-        "session": 3,
-        "html_url": red["html_url"],
-        "since": 2,
-        "is_since_exact": True,
-        "since_date": HOURS[2],
-        "revision": "cafe" * 10,
-        "created_by_name": "Ann",
-        "synced_at": None,
-        "missing_since": None,
-        "error": None,
-        "remark": "#5 is running",
-    }
-    assert red == expected
-    assert list(red) == list(expected)
+    expected: dict[str, Any] = {"key": "acme/shop/red", "workspace": "acme", "project": "shop", "suite_id": "red"}
+    expected |= {"name": "Unit tests", "branch": "main", "status": "red", "is_stale": False, "failing_tests": 7}
+    expected |= {"cause": None, "session": 3, "html_url": red["html_url"], "since": 2, "is_since_exact": True}
+    expected |= {"since_date": HOURS[2], "revision": "cafe" * 10, "created_by_name": "Ann", "synced_at": None}
+    expected |= {"missing_since": None, "error": None, "remark": "#5 is running"}
+    assert [*red.items()] == [*expected.items()]
     assert (green["status"], green["is_since_exact"], green["revision"]) == ("green", False, None)
-    found = list(csv.DictReader(io.StringIO(call("status", "acme/shop", "--format", "csv").out, newline="")))
-    assert list(found[0]) == list(expected)[1:]
-    assert {row["status"] for row in found} == {"red", "green", "running", "no session", "no main branch"}
 
 
 @pytest.mark.parametrize(
@@ -157,16 +133,6 @@ def test_one_code_for_many_suites(
     )
 
 
-def test_markdown_of_many_suites(call: Call, suites: list[FakeSuite]) -> None:
-    out = call("status", "acme/shop", "--format", "markdown").out
-    assert out.splitlines()[0] == "<!-- buddy-sessions status -->"
-    assert "## ❌ 5 suites: 1 red, 1 green, 3 without a verdict" in out
-    url = suites[1].sessions[2]["html_url"]
-    red = f'- <a href="{url}">acme/shop/red</a>, Unit tests, main is red, 7 failing, since <code>#2</code>, 2 h ago'
-    assert f"{red}, commit cafecaf, by Ann\n" in out
-    assert "- acme/shop/tags, Releases, no main branch\n" in out
-
-
 def test_markdown_fits_in_a_message(fake: FakeBuddy, call: Call) -> None:
     """The suites that turned red last are the ones that are kept."""
     for number in range(100):
@@ -211,12 +177,8 @@ def test_deleted_suite_of_a_database(fake: FakeBuddy, suites: list[FakeSuite], c
     fake.delete_suite(suites[1])
     for state in ("missing", "deleted"):
         call("sync", "acme/shop/red", "--db", str(db))
-        found = {row["suite_id"]: row for row in rows(call("status", "--db", str(db)).out)}
-        assert (found["red"]["status"], found["red"]["session"]) == (state, None)
-        assert found["red"]["missing_since"]
-        assert found["green"]["synced_at"]
-    assert call("status", "acme/shop/red", "--db", str(db), "--exit-code").code == 0
-    assert call("status", "acme/api", "--db", str(db)).code == 2
+        code, out, _ = call("status", "acme/shop/red", "--db", str(db), "--exit-code")
+        assert (code, [(row["status"], row["session"]) for row in rows(out)]) == (0, [(state, None)])
 
 
 def test_misspelt_branch_is_a_warning(call: Call) -> None:

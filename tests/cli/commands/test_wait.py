@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from buddy_sessions.testing.wire import format_time
 from helpers.command_line import Call, numbers, rows
 
 A = "acme/shop/a"
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
-
-
-def test_rows_are_those_of_list(call: Call, suite: FakeSuite) -> None:
-    an_hour_ago = format_time(int(time.time()) - 3660)
-    suite.create(status="SUCCESSFUL", revision=SHA, create_date=an_hour_ago)
-    suite.create(status="ERROR", revision=SHA, branch="fix", create_date=an_hour_ago)
-    for output_format in ("table", "jsonl", "csv"):
-        listed = call("list", A, "--format", output_format)
-        waited = call("wait", A, "--revision", SHA[:7], "--format", output_format, "--quiet")
-        assert waited == (0, listed.out, "")
 
 
 def test_log_of_a_job_gets_one_line(call: Call, suite: FakeSuite) -> None:

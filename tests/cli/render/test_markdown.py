@@ -104,13 +104,6 @@ def test_text_of_others_stays_text(name: str, message: str, text: str, branch: s
         assert line in found.raw_text
 
 
-@pytest.mark.parametrize("text", ["a_b > test_x[1-2]: 10:30:15 {x} | y, a < b & c * d!", "::c", "x <T> &c; C:\\dir"])
-def test_text_that_is_no_markup_is_readable_in_a_log(text: str) -> None:
-    markdown = render_markdown(page_of(failed(text, text)), max_bytes=65_000)
-    shown = {"::c": "&#58;:c", "x <T> &c; C:\\dir": "x &lt;T> &amp;c; C:\\dir"}
-    assert f"<code>{shown.get(text, text)}</code>" in markdown
-
-
 class LinkedByGitHub(HTMLParser):
     """Finds what GitHub makes a link: it looks at the text of the rendered HTML that is in no link and no code."""
 
@@ -139,22 +132,3 @@ def test_github_links_no_number_and_no_name(url: str) -> None:
     html = MarkdownIt("commonmark", {"html": True}).render(render_markdown(page, max_bytes=65_000))
     assert LinkedByGitHub(html).found == []
     assert text in HtmlPage(html).text
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["javascript:alert(1)", "data:text/html,x", "https://x/ onclick=x", "https://x\n", f"https://{'x' * 999}", ""],
-)
-def test_other_links_than_of_the_web_are_left_out(url: str) -> None:
-    html = rendered(page_of(failed("a", "lost"), url=url))
-    assert "#1" in html.text
-    assert not html.count("a")
-
-
-def test_marker_is_the_same_for_each_page_of_a_suite() -> None:
-    suite = SuiteKey("a-->", "<b>", "c")
-    markers = {
-        render_markdown(Result(command="failures", suite=suite, title=text), max_bytes=65_000).splitlines()[0]
-        for text in ("x", "y")
-    }
-    assert markers == {"<!-- buddy-sessions failures a--%3E/%3Cb%3E/c -->"}

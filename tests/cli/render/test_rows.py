@@ -32,7 +32,8 @@ def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
 
 
 @given(keys, sessions)
-@example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="é\n", duration=1.5))
+@example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="é\n", duration=-1.5))
+@example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, ref_name="=1", revision="\t1"))
 @example(KEY, Session(id="1", relative_id=1, status=SessionStatus.ERROR, tests_count=2**70))
 def test_rows_have_the_values_of_to_dict(key: SuiteKey, session: Session) -> None:
     """In their order; a number above 64 bits is kept."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from buddy_sessions import Session, SessionStatus, Stats
+from buddy_sessions import Stats
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.baseline import FailingTest, find_causes
-from buddy_sessions.cli.render.text import cause_text, format_age, format_requests
-from helpers.recordings import cases_of
+from buddy_sessions.cli.render.text import format_age, format_requests
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGES = {
@@ -35,24 +31,3 @@ def test_age_has_one_unit() -> None:
 def test_counts_have_a_plural() -> None:
     assert [format_count(number, "suite") for number in (0, 1, 1300)] == ["0 suites", "1 suite", "1,300 suites"]
     assert format_requests(Stats(requests=3, retries=1)) == "3 requests (1 repeated)"
-
-
-@pytest.mark.parametrize(
-    ("recording", "text"),
-    [
-        (
-            "jest-full",
-            "expect(received).toBe(expected) // Object.is equality Expected: 18 Received: 20 at tests/cart.te",
-        ),
-        ("mocha-full", "AssertionError: Expected values to be strictly equal: 20 !== 18 at test/cart.js:6"),
-        ("pytest-junit-xml", "AssertionError: assert 1 == 2 at cart/test_total.py:12"),
-        ("vitest-full", "RangeError: page <number> is out of range"),
-    ],
-)
-def test_message_precedes_the_place_of_a_cause(recording: str, text: str) -> None:
-    session = Session(id="x", relative_id=1, status=SessionStatus.ERROR)
-    texts = [
-        cause_text(cause)
-        for cause in find_causes([FailingTest(session=session, case=case) for case in cases_of(recording)])
-    ]
-    assert [found for found in texts if text in found]
