@@ -40,6 +40,13 @@ _T = TypeVar("_T")
 _PROJECTS_PER_PAGE = 100
 
 
+def failing_statuses(session: Session) -> Sequence[TestStatus]:
+    """Return the statuses of failing tests that a session may list: those that it counts, or both if it is just red."""
+    counts = zip(FAILING, (session.failed_count, session.error_count), strict=True)
+    counted = [status for status, count in counts if count != 0]
+    return counted or (FAILING if session.is_failing else ())
+
+
 class NoSuchSessionError(NotFoundError):
     """404: the suite exists, but has no session with this `relative_id`."""
 
@@ -242,7 +249,7 @@ class Api:
         async def read(status: TestStatus) -> list[TestCase]:
             return await self.cases(key, session, status=status).collect()
 
-        lists = await map_concurrently(read, statuses, limit=len(statuses))
+        lists = await map_concurrently(read, statuses, limit=len(FAILING))
         # A case may have moved from one list to the other meanwhile.
         return list({case_ids(case): case for cases in lists for case in cases}.values())
 

@@ -166,7 +166,7 @@ def validate_cursor(cursor: Cursor | None) -> Cursor | None:
 def validate_since(since: datetime | None, name: str = "since") -> datetime | None:
     """Return an aware time, or None for no limit. `name` is that of the argument."""
     if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
-        raise ConfigError(f"{name} must be a datetime with a time zone, not {since!r}")
+        raise ConfigError(f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {since!r}")
     return since
 
 

@@ -193,7 +193,7 @@ class Connection:
     """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
 
     region: Annotated[str | None, Parameter(metavar="REGION")] = None
-    """US, EU or AS (default: from BUDDY_REGION or BUDDY_API_URL)."""
+    """US, EU or AS (default: from BUDDY_REGION or BUDDY_API_URL, else US)."""
     base_url: Annotated[str | None, Parameter(metavar="URL")] = None
     """URL of the API on premises: https://buddy.example.com/api."""
     concurrency: Count = 8

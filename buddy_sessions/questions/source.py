@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Protocol
 
-from .._api.api import Api
+from .._api.api import Api, failing_statuses
 from .._base.validate import validate_session, validate_session_ref
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
@@ -85,8 +85,7 @@ class ApiSource:
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
         """Return the failing cases: two requests, or one if the session counts only one kind of failure."""
         validate_session(session)
-        counted = (session.failed_count, session.error_count) if isinstance(session, Session) else (None, None)
-        statuses = [status for status, count in zip(FAILING, counted, strict=True) if count != 0] or FAILING
+        statuses = failing_statuses(session) if isinstance(session, Session) else FAILING
         return await self._api.failing_cases(suite, session, statuses)
 
     async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:

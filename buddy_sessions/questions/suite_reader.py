@@ -77,7 +77,10 @@ class SuiteReader:
         """Return the branch to judge. Raises NoVerdictError without a main branch."""
         found = await self.find_branch(branch)
         if found is None:
-            known = suggest_branches("main", self.suite, (await self.newest()).sessions)
+            sessions = (await self.newest()).sessions
+            if not sessions and self.source.is_saved:
+                raise NoVerdictError(f"{self.suite} has no saved session: sync it first")
+            known = suggest_branches("main", self.suite, sessions)
             raise NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
         return found
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import attrs
 
+from .._api.api import failing_statuses
 from .._base.stats import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
@@ -90,12 +91,11 @@ class CaseSync:
             self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
         return _CaseList(cases, paginator.stats.verified, failure)
 
-    def _statuses(self, session: Session) -> list[TestStatus | None]:
+    def _statuses(self, session: Session) -> Sequence[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
         if self._scope == "all":
-            return [] if session.tests_count == 0 else [None]
-        counts = {TestStatus.FAILED: session.failed_count, TestStatus.ERROR: session.error_count}
-        return [status for status, count in counts.items() if count != 0]
+            return [] if session.tests_count == 0 and not session.is_failing else [None]
+        return failing_statuses(session)
 
     async def _save_failed(self) -> None:
         """Save what was read of the sessions that failed in a row."""

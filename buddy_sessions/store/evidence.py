@@ -167,7 +167,7 @@ class PageChanges:
     is_stale: bool = False
 
 
-def judge(
+def find_changes(
     page: PageToSave,
     rows: Mapping[str, Row],
     saved: Collection[SavedSession],

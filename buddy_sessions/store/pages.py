@@ -13,7 +13,7 @@ from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import delete_cases
 from .columns import Row, to_rows, to_time
-from .evidence import Marks, PageChanges, SavedSession, is_check_due, judge, next_marks, state_after
+from .evidence import Marks, PageChanges, SavedSession, find_changes, is_check_due, next_marks, state_after
 from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
 from .schema import FIELDS, SUITE_NUMBER
@@ -90,7 +90,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
         saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
-        changes = judge(page, rows, saved, before, newest=newest)
+        changes = find_changes(page, rows, saved, before, newest=newest)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
         is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
         after = state_after(before, page, changes, now)

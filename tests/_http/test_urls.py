@@ -51,7 +51,7 @@ def test_base_url_keeps_its_path(text: str, url: str) -> None:
         *("", "api.buddy.works", "/api", "//api.buddy.works", "ftp://api.buddy.works", "https://", "https://[::1"),
         *("https://host:99999", "https://host?x=1", "https://host#x", None, 7),
         *("s3cr3t", "https://host?token=s3cr3t", "https://me:s3cr3t@host", "https://me:s3cr3t@host:port"),
-        "https://[s3cr3t",
+        *("https://[s3cr3t", "https://s3cr3t@host"),
     ],
 )
 def test_invalid_base_url_is_rejected(text: Any) -> None:

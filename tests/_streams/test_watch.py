@@ -319,6 +319,29 @@ class TestFailures:
         assert caught.value.status == status
         assert len(fake.requests) == 1
 
+    async def test_failing_suite_is_tried_at_longer_intervals(
+        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Only the first failure in a row is logged as a warning."""
+        times = list[float]()
+        now = asyncio.get_running_loop().time
+
+        def fail_eight_times(_: object) -> None:
+            times.append(now())
+            if len(times) < 9:
+                fake.inject(Fault.status(500))
+            else:
+                suite.create()
+
+        fake.on_request = fail_eight_times
+        fake.latency = INTERVAL / 4  # an interval includes the time that reading takes
+        async with buddy.watch([suite.key], interval=INTERVAL) as watch:
+            assert short([await anext(watch)]) == [(NEW, 2)]
+        waits = [(later - earlier) / INTERVAL for earlier, later in pairwise(times)]
+        assert waits == pytest.approx([2, 4, 8, 16, 16, 16, 16, 16, 1], rel=0.101)
+        assert [record.levelname for record in caplog.records].count("WARNING") == 1
+        assert len({round(wait, 6) for wait in waits[3:8]}) == 5  # each wait is a little different
+
     async def test_closed_client_ends_the_watch(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = keys(add_suites(fake, 30))
         await buddy.close()

@@ -68,6 +68,14 @@ def main(*failing: str, **fields: Any) -> History:
     return history
 
 
+def matrix() -> History:
+    """Return a history of main with two commits, each of which was tested by two CI runs."""
+    history = History()
+    for number in range(4):
+        history.add(revision=f"{number // 2:040x}", ci_run_url=f"https://ci.example/{number}")
+    return history
+
+
 def verdict(history: History, failing: str = "", *, options: dict[str, Any] | None = None, **fields: Any) -> Judgement:
     """Judge a session of a fix with these failing tests."""
     history.add(failing, branch="fix", **{"revision": FIX, **fields})
@@ -89,6 +97,7 @@ VERDICTS = {
         ["1 failing test"],
     ),
     "an outage excuses nothing": (verdict(main("", OUTAGE), "t1"), False, ["1 new failure"]),
+    "half of the tests is no outage": (verdict(main("", " ".join(OUTAGE.split()[:15])), "t1"), True, []),
     "nothing but outages": (verdict(main(OUTAGE), "t1"), None, ["main has only outages to compare with"]),
     "first session of a suite": (verdict(main()), True, []),
     "first session fails": (verdict(main(), "pays"), False, ["1 failing test"]),
@@ -114,6 +123,11 @@ VERDICTS = {
         verdict(main("", ""), tests_count=20),
         False,
         ["20 tests ran, at least 30 in each commit of main before"],
+    ),
+    "fewer jobs than a commit of main": (
+        verdict(matrix()),
+        False,
+        ["30 tests ran, at least 60 in each commit of main before"],
     ),
     "enough of fewer": (verdict(main("", ""), tests_count=20, options={"min_tests": 0.5}), True, []),
     "too few, but the tests succeeded": (verdict(main("", ""), tests_count=20, options=SUCCESS), True, []),

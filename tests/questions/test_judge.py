@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
+from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.unverified_list import serve_unverified_list
 
@@ -126,7 +129,10 @@ async def test_no_session_of_a_commit(buddy: BuddyClient, suite: FakeSuite) -> N
     with pytest.raises(NoVerdictError, match=rf"^no session {FIX} in acme/shop/unit: the newest is #1$"):
         await buddy.judge(suite.key, FIX, outcome="success")
     judgement = await buddy.judge(suite.key, FIX, outcome="failure")
-    assert (judgement.passes, str(judgement.reasons[0])) == (False, "the tests failed, and no session did")
+    assert (judgement.passes, str(judgement.reasons[0])) == (
+        False,
+        "the tests failed, but no session of them was found: see their log",
+    )
 
 
 async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -189,6 +195,28 @@ async def test_pruned_database_is_not_new(buddy: BuddyClient, suite: FakeSuite, 
         await store.prune(older_than=timedelta(days=30))
         judgement = await store.judge(suite.key, FIX)
         assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["no baseline"])
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"failed_count": 0},
+        {"tests_count": 0, "failed_count": 0},
+        {"failed_count": None, "error_count": 1},
+    ],
+    ids=str,
+)
+async def test_red_session_that_does_not_count_its_failure(
+    counts: dict[str, Any], ask: Callable[[], Awaitable[Questions]], suite: FakeSuite
+) -> None:
+    """What it lists decides, in a database as over HTTP; and a database has nothing to wait for."""
+    suite.create("main", "ERROR", cases=[], revision="aa" * 20)
+    suite.create("main", "SUCCESSFUL", cases=[{"name": "adds"}], revision="bb" * 20)
+    fail(suite, **counts)
+    source = await ask()
+    async with asyncio.timeout(None if isinstance(source, BuddyClient) else 5):
+        judgement = await source.judge(suite.key, FIX)
+    assert (judgement.passes, [test.case.name for test in judgement.tests]) == (False, ["pays"])
 
 
 async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:

@@ -9,7 +9,15 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import ABSENCES, Marks, PageChanges, SavedSession, is_check_due, judge, next_marks
+from buddy_sessions.store.evidence import (
+    ABSENCES,
+    Marks,
+    PageChanges,
+    SavedSession,
+    find_changes,
+    is_check_due,
+    next_marks,
+)
 from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
@@ -85,7 +93,7 @@ def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict
     """The newest living session is 10; 2 to 4 are known, and everything below is older."""
     state = SuiteState(known=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
     state = evolve(state, pruned_before=datetime(2025, 2, 1, tzinfo=UTC))
-    assert judge(*page, saved, state, newest=10) == PageChanges(**expected)
+    assert find_changes(*page, saved, state, newest=10) == PageChanges(**expected)
 
 
 def test_marks() -> None:

@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, HarvestError, NotFoundError, SessionStore, StoreError
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    HarvestError,
+    NotFoundError,
+    NoVerdictError,
+    SessionStore,
+    StoreError,
+)
 from buddy_sessions.testing import FakeSuite
 from helpers.large_database import create_large_database
 from helpers.stores import (
@@ -106,6 +114,10 @@ class TestArguments:
     async def test_number_that_sqlite_cannot_compare(self, store: SessionStore) -> None:
         with pytest.raises(NotFoundError, match="no session #1000"):
             await store.failures(KEY, 10**30)
+
+    async def test_suite_that_was_never_synced_is_named(self, store: SessionStore) -> None:
+        with pytest.raises(NoVerdictError, match=r"^acme/shop/none has no saved session: sync it first$"):
+            await store.flaky("acme/shop/none")
 
 
 class TestPages:

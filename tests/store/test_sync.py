@@ -262,6 +262,16 @@ class TestRetention:
         assert requests == [5, 5, 1], "four pages, and below the end"
         assert db.marked("missing_since") == []
 
+    async def test_deleted_session_does_not_come_back_when_the_list_is_shorter(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 100)
+        await db.sync()
+        delete(20)(db)
+        for _ in range(2):
+            await db.sync(full=True)
+        retain(db.suite, 70)
+        await db.sync(full=True)
+        assert (db.marked(), len(await db.store.sessions(KEY))) == ([20], 99)
+
     async def test_end_of_a_list_is_asked_for_twice(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
         retain(db.suite, 70)

@@ -26,7 +26,8 @@ _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 async def compare_sessions(
     key: Key,
     old: Annotated[
-        SessionName, Parameter(help="As NEW (default: the commit before NEW on its branch). A single one is NEW.")
+        SessionName,
+        Parameter(help="Like NEW (default: the commit before NEW on its branch). If you pass only one, it is NEW."),
     ] = None,
     new: SessionName = None,
     /,
@@ -37,9 +38,9 @@ async def compare_sessions(
 ) -> ExitCode:
     """Print how the tests of two commits differ: newly failing, fixed, still failing, added, removed, slower.
 
-    All sessions that count are compared. A test is slower if it takes at least twice as long, and at least 0.1 seconds
-    longer. A test that is skipped in one of the commits did not run there. Without --db, each session costs one request
-    for each 100 tests.
+    Sessions that were run again are left out. A test is slower if it takes at least twice as long, and at least 0.1
+    seconds longer. A test that is skipped in one of the commits did not run there. Without --db, each session costs one
+    request for each 100 tests.
 
     For example:
 
@@ -62,7 +63,7 @@ async def compare_sessions(
         messages,
         limit=question.limit,
         max_bytes=printing.max_bytes,
-        is_gate=exit_code,
+        says_verdict=exit_code,
     )
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE

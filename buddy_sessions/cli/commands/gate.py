@@ -106,8 +106,8 @@ class Rules:
         JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
     ] = MAIN
     last: Count = 10
-    """Number of its commits. With more, fewer good changes are blocked by flaky tests, and more regressions get
-    through."""
+    """Number of commits of the baseline. With more, fewer good changes are blocked by flaky tests, and more regressions
+    get through."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
@@ -190,7 +190,7 @@ async def gate(
     """Judge the tests of a change: may it be merged? Exit with 0 if no failure is new, and with 1 if one is.
 
     It waits for the sessions of a CI run or a commit, and compares their failures with those of the main branch. As
-    soon as one of them has a new failure, it ends. A SESSION is judged as it is.
+    soon as one of them has a new failure, it ends. If you name a SESSION, it does not wait.
 
     Exit codes: 0 passes, 1 fails, 5 no verdict, 6 not finished in time.
 

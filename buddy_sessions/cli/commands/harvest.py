@@ -32,8 +32,8 @@ async def harvest_suites(
 ) -> ExitCode:
     """Write the sessions of many suites, each suite's newest first. For a database, use sync.
 
-    Each row begins with the workspace, the project and the ID of the suite; in jsonl, with its key before them. A suite
-    that fails does not stop the others.
+    Each row begins with the workspace, the project and the ID of the suite; in jsonl, with "key", which joins them. A
+    suite that fails does not stop the others.
 
     For example:
 

@@ -66,7 +66,7 @@ async def report(
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
         max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
-        exit_code: Exit with 1 if a suite is red or stale.
+        exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
             left out, and the page says so.
         output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
@@ -82,7 +82,8 @@ async def report(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
             found = await _read_report(store, chosen, period, branch, progress)
-        if isinstance(branch, str) and all(status.reason == "no session" for status in chosen):
+        lacks_branch = isinstance(branch, str) and all(status.reason == "no session" for status in chosen)
+        if isinstance(branch, str) and lacks_branch:
             first = chosen[0].suite
             messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
     if out is not None:
@@ -94,7 +95,8 @@ async def report(
         lines = [Item(None, row=row) for row in digest_rows(found)]
         show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
-    return ExitCode.RED if exit_code and needs_attention else ExitCode.DONE
+    found_code = ExitCode.RED if needs_attention else ExitCode.NO_VERDICT if lacks_branch else ExitCode.DONE
+    return found_code if exit_code else ExitCode.DONE
 
 
 async def _read_report(

@@ -31,8 +31,8 @@ async def serve(
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
-    Prints one line to stdout: the shell command that sets BUDDY_API_URL and BUDDY_TOKEN for any client, and
-    BUDDY_UT_TOKEN for Buddy's own reporters, which upload test results to the first suite.
+    The shell command on stdout sets BUDDY_API_URL and BUDDY_TOKEN for any client, and BUDDY_UT_TOKEN for Buddy's own
+    reporters, which upload test results to the first suite. Everything else goes to stderr.
 
     For example:
 

@@ -83,7 +83,7 @@ async def show_status(
         why: Print the first cause of each red suite, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
-        exit_code: Exit with 1 if a suite is red or stale.
+        exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
     chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
@@ -108,7 +108,9 @@ async def show_status(
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
     errors = [*failures.values(), *(status.error for status in statuses if status.error is not None)]
     is_any_read = any(status.error is None for status in statuses)
-    return many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
+    code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
+    has_branch = branch is MAIN or any(status.reason != "no session" for status in statuses)
+    return ExitCode.NO_VERDICT if exit_code and code is ExitCode.DONE and not has_branch else code
 
 
 async def _read_statuses(

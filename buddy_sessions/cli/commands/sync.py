@@ -50,7 +50,7 @@ async def sync_suites(
         cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
             costs one request for each 100 cases, and one for each failed case whose message is read.
         details: Maximum number of failed cases of a session whose messages are read.
-        keep: Delete the sessions of these suites that are older, such as 24h, 90d or 12w, and do not read them.
+        keep: Delete sessions of these suites that are older than DURATION, such as 90d, and do not read them.
         full: Read every page again, except what was pruned, and report what was wrong.
     """
     path = resolve_file(db, source=source and source.name)

@@ -57,7 +57,7 @@ def show(
     *,
     limit: int | None = None,
     max_bytes: int = 0,
-    is_gate: bool = False,
+    says_verdict: bool = False,
 ) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it.
 
@@ -78,7 +78,7 @@ def show(
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
         messages.print_note(name_options(note))
-    if is_gate and output_format == "markdown":
+    if says_verdict and output_format == "markdown":
         verdict = {True: "red", False: "green", None: "no verdict"}[result.is_red]
         messages.print_note(f"{verdict}: {result.title}")
 

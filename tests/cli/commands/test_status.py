@@ -182,6 +182,7 @@ def test_deleted_suite_of_a_database(fake: FakeBuddy, suites: list[FakeSuite], c
 
 
 def test_misspelt_branch_is_a_warning(call: Call) -> None:
-    code, out, err = call("status", "acme/shop/red", "--branch", "mian")
-    assert (code, rows(out)[0]["status"]) == (0, "no session")
+    """An alert whose branch does not exist is not green."""
+    code, out, err = call("status", "acme/shop/red", "--branch", "mian", "--exit-code")
+    assert (code, rows(out)[0]["status"]) == (5, "no session")
     assert "no session of branch 'mian' in acme/shop/red: its latest sessions are of main, feature" in err
