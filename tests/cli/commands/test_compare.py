@@ -97,3 +97,14 @@ def test_table_for_80_columns(call: Call) -> None:
         "",
         SUMMARY,
     ]
+
+
+def test_row_of_a_matrix_names_no_session(fake: FakeBuddy, call: Call) -> None:
+    """Its test can be of any of them."""
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(revision="aa" * 20, cases=[{"name": "breaks"}])
+    for name in ("breaks", "other"):
+        suite.create(revision="bb" * 20, cases=[failed(name)])
+    first, *_ = rows(call("compare", SUITE, "--format", "jsonl").out)
+    assert (first["change"], first["name"]) == ("newly_failing", "breaks")
+    assert (first["session_id"], first["relative_id"]) == (None, None)
