@@ -130,7 +130,7 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
     """Return the verdict if there is no session to judge."""
     if outcome == "failure":
-        passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found: see their log")
+        passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found")
     else:
         passes, reason = None, Reason("no session", named.doubt or "no session is left to judge")
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])

@@ -189,7 +189,7 @@ VERDICTS: dict[str, tuple[dict[str, Any] | None, dict[str, str], int, str]] = {
     "green": ({}, {"outcome": "success"}, 0, "✅ Passes: 0 new failures"),
     "known failure": ({"failing": "old"}, {}, 0, "✅ Passes: 0 new failures, 1 known"),
     "new failure": ({"failing": "old new"}, {}, 1, "❌ Fails: 1 new failure, 1 known"),
-    "no session, and tests that failed": (None, {}, 1, "the tests failed, and no session did"),
+    "no session, and tests that failed": (None, {}, 1, "the tests failed, but no session of them was found"),
     "cancelled": (None, {"outcome": "cancelled"}, 5, "the tests were cancelled"),
     "session that does not finish": ({"status": "IN_PROGRESS"}, {"outcome": "success"}, 6, "did not finish"),
     "token that is rejected": ({}, {"token": "wrong"}, 4, "No verdict"),
@@ -381,7 +381,7 @@ async def test_lines_for_any_other_ci(ci: str, suite: FakeSuite, fake: FakeBuddy
     _, head = await run(prepare)
     environment |= {name: value.replace("HEAD", head.strip()) for name, value in CIS[ci].items()}
     code, out = await run(judge)
-    assert (code, "the tests failed, and no session did" in out) == (1, True), out
+    assert (code, "the tests failed, but no session of them was found" in out) == (1, True), out
     add(suite, "old", branch="fix", revision=head.strip())
     code, out = await run(judge)
     assert (code, "Passes: 0 new failures, 1 known" in out) == (0, True), out

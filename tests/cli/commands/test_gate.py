@@ -178,7 +178,7 @@ class TestWaiting:
         ("sessions", "options", "code", "shown"),
         [
             ([], "", 5, "appeared within 1s: check that its tests have started"),
-            ([], "--outcome failure", 1, "the tests failed, but no session of them was found: see their log"),
+            ([], "--outcome failure", 1, "the tests failed, but no session of them was found"),
             ([], "--outcome success", 5, "appeared within 1s: check that its tests have started"),
             ([{}], "--count 2", 5, "only 1 of 2 sessions (#2)"),
             ([{"failing": "new"}], "--count 2", 1, "Fails: 1 new failure"),
