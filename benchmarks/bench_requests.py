@@ -1,7 +1,9 @@
-"""Counts the requests of a harvest, a first sync and a second one, for 1,000 suites of each kind and length.
+"""Counts the requests of a harvest and of three syncs, for 1,000 suites of each kind and length.
 
 Kinds: complete lists, lists with holes (5 % of the sessions were deleted), and lists whose old sessions retention has
-deleted. The usual loop, "the next page until a short one", is the baseline.
+deleted. The usual loop, "the next page until a short one", is the baseline. What is missing, also below the end of a
+list, is believed the second time: so the second sync asks once more, and from the third on, an unchanged suite costs
+one request.
 
 Writes `results.json` next to this file; not with `--quick`, which reads a hundredth of the suites.
 """
@@ -42,13 +44,13 @@ async def count_requests(kind: str, size: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         async with FakeBuddy() as fake, SessionStore(Path(folder) / "sessions.db") as store:
             keys = add_suites(fake, kind, size)
-            for name in ("harvest", "first sync", "second sync"):
+            for name in ("harvest", "first sync", "second sync", "third sync"):
                 fake.requests.clear()
                 async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
                     stream = buddy.harvest(keys) if name == "harvest" else store.sync(buddy, keys)
                     async with stream as harvest:
                         sessions = len([session async for _, session in harvest])
-                assert sessions == (0 if name == "second sync" else size * SUITES)
+                assert sessions == (0 if name in {"second sync", "third sync"} else size * SUITES)
                 counts[name] = len(fake.requests) / SUITES
     return counts
 
@@ -56,7 +58,7 @@ async def count_requests(kind: str, size: int) -> dict[str, float]:
 async def main() -> None:
     """Count, print the results, and save them."""
     counts = {f"{kind}, {size}": await count_requests(kind, size) for kind in KINDS for size in SIZES}
-    names = ("usual loop", "harvest", "first sync", "second sync")
+    names = ("usual loop", "harvest", "first sync", "second sync", "third sync")
     report.table(
         f"Requests per suite, {SUITES:,} suites, {PER_PAGE} sessions per page",
         {name: f"{{{name}:.3f}}" for name in names},
@@ -71,8 +73,8 @@ async def main() -> None:
         report.check_limit("harvest of truncated lists, requests over the usual loop", max(ratios), "at most", CHECKS),
         report.check_limit("first sync, further requests per suite", max(syncs), "at most", 2 + CHECKS),
         report.check_limit(
-            "second sync, requests per suite",
-            max(values["second sync"] for values in counts.values()),
+            "third sync, requests per suite",
+            max(values["third sync"] for values in counts.values()),
             "at most",
             1.001,
         ),

@@ -73,8 +73,8 @@ def _advise(text: str) -> str:
     if "." in text.partition("/")[0]:
         return f"a URL begins with https://, as in https://{text}"
     return (
-        "write workspace/project/suite_id or workspace/project, or a URL, or set -w and -p (BUDDY_WORKSPACE, "
-        "BUDDY_PROJECT)"
+        "write workspace/project/suite_id or workspace/project, or paste the URL of a suite in Buddy, or set -w and -p "
+        "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
     )
 
 
