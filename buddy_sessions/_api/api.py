@@ -41,7 +41,7 @@ _PROJECTS_PER_PAGE = 100
 
 
 def failing_statuses(session: Session) -> Sequence[TestStatus]:
-    """Return the statuses of failing tests that a session may list: those that it counts, or both if it is just red."""
+    """Return the statuses of failing tests that a session may list: those it counts; both if a red one counts none."""
     counts = zip(FAILING, (session.failed_count, session.error_count), strict=True)
     counted = [status for status, count in counts if count != 0]
     return counted or (FAILING if session.is_failing else ())

@@ -130,13 +130,13 @@ def case_from_dict(value: Any) -> TestCase:
     return _structure(value, TestCase, item=0)
 
 
-def to_json(value: object) -> Any:
+def unstructure(value: object) -> Any:
     """Return any value of attrs classes, with models in it, as JSON values."""
     return _converter().unstructure(value)
 
 
-def from_json(value: Any, kind: type[_T]) -> _T:
-    """Return the value from which `to_json` made JSON values."""
+def structure(value: Any, kind: type[_T]) -> _T:
+    """Return the value from which `unstructure` made JSON values."""
     return _converter().structure(value, kind)
 
 

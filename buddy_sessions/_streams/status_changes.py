@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from .._api.api import Api
-from .._decoding.converter import from_json, to_json
+from .._decoding.converter import structure, unstructure
 from ..analysis.branches import NEWEST, Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus
@@ -198,7 +198,7 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
 
     def restore(self, suite: WatchedSuite[WatchedStatus], saved: Any) -> Pending[StatusChange] | None:
         """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
-        status = from_json(saved, SavedStatus)
+        status = structure(saved, SavedStatus)
         suite.state = WatchedStatus(status.known)
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
@@ -268,6 +268,6 @@ def _pending(known: KnownStatus, event: StatusChange | None) -> Pending[StatusCh
     """Return an event that is saved before it is delivered, so that it is repeated unless it is acknowledged."""
     return Pending(
         event,
-        acknowledge=lambda _: to_json(SavedStatus(known)),
-        announce=None if event is None else lambda _: to_json(SavedStatus(known, event)),
+        acknowledge=lambda _: unstructure(SavedStatus(known)),
+        announce=None if event is None else lambda _: unstructure(SavedStatus(known, event)),
     )

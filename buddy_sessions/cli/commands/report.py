@@ -21,6 +21,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors, find_database
+from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
 from ..options import FORMAT, Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
@@ -82,8 +83,8 @@ async def report(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
             found = await _read_report(store, chosen, period, branch, progress)
-        lacks_branch = isinstance(branch, str) and all(status.reason == "no session" for status in chosen)
-        if isinstance(branch, str) and lacks_branch:
+        is_unknown = lacks_branch(branch, chosen)
+        if isinstance(branch, str) and is_unknown:
             first = chosen[0].suite
             messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
     if out is not None:
@@ -95,7 +96,7 @@ async def report(
         lines = [Item(None, row=row) for row in digest_rows(found)]
         show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
-    found_code = ExitCode.RED if needs_attention else ExitCode.NO_VERDICT if lacks_branch else ExitCode.DONE
+    found_code = ExitCode.RED if needs_attention else ExitCode.NO_VERDICT if is_unknown else ExitCode.DONE
     return found_code if exit_code else ExitCode.DONE
 
 

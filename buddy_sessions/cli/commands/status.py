@@ -21,7 +21,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
 from ..input.paths import find_database
-from ..input.sources import Answers, check_branch
+from ..input.sources import Answers, check_branch, lacks_branch
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, Json, JudgedBranch, Keys, ReadFile, Source
@@ -109,8 +109,8 @@ async def show_status(
     errors = [*failures.values(), *(status.error for status in statuses if status.error is not None)]
     is_any_read = any(status.error is None for status in statuses)
     code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
-    has_branch = branch is MAIN or any(status.reason != "no session" for status in statuses)
-    return ExitCode.NO_VERDICT if exit_code and code is ExitCode.DONE and not has_branch else code
+    is_unknown = exit_code and code is ExitCode.DONE and lacks_branch(branch, statuses)
+    return ExitCode.NO_VERDICT if is_unknown else code
 
 
 async def _read_statuses(

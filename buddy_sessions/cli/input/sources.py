@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -10,10 +10,12 @@ from typing import TypeAlias
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
+    Main,
     SessionStore,
     SuiteKey,
     parse_session_url,
 )
+from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
 from buddy_sessions.questions.named_sessions import LATEST, validate_session_name
 
@@ -76,3 +78,8 @@ def parse_session_of(suite: Target, text: str) -> str:
 async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
     """Return what `suggest_branches` does for the newest sessions of a suite: one request."""
     return suggest_branches(branch, suite, await buddy.sessions(suite, max_sessions=100).collect())
+
+
+def lacks_branch(branch: str | Main, statuses: Iterable[SuiteStatus]) -> bool:
+    """Return whether a branch was named, and no suite has a session of it."""
+    return isinstance(branch, str) and all(status.reason == "no session" for status in statuses)
