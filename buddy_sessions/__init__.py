@@ -5,14 +5,11 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
-from ._base import interrupt as interrupt  # isort: split
-
 from typing import TYPE_CHECKING
 
-from ._base.regions import Region
 from ._base.stats import Stats
 from ._client.client import BuddyClient
-from ._client.options import ClientOptions
+from ._client.options import ClientOptions, Region
 from ._decoding.converter import to_dict
 from ._export.session_rows import to_row
 from ._http.rate_limit import RequestLimiter

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -26,7 +27,6 @@ from .._decoding.converter import (
 )
 from .._http.responses import Response
 from .._http.transport import MAX_LONG_BODY, OnSize, Transport
-from .._http.urls import endpoint_url, projects_url, suites_url
 from .._paging.case_paginator import CasePaginator, CasePlan
 from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
 from .._paging.paginator import FetchPage, PageReader
@@ -97,7 +97,9 @@ class Api:
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace, each once."""
         fetch = self._page_fetcher(
-            projects_url(self._base_url, workspace), {}, partial(decode_list, name="projects", model=Project)
+            endpoint_url(self._base_url, "workspaces", workspace, "projects"),
+            {},
+            partial(decode_list, name="projects", model=Project),
         )
         found: dict[str, Project] = {}
         window = Window(1, _PROJECTS_PER_PAGE)
@@ -131,7 +133,7 @@ class Api:
             names = [each.name for each in await self.projects(workspace)]
             lists = await map_concurrently(partial(self._visible_suites, workspace), names, limit=self.max_concurrency)
             return [suite for suites in lists for suite in suites]
-        url = suites_url(self._base_url, workspace, project)
+        url = self._suites_url(workspace, project)
         decode = partial(decode_suites, workspace=workspace, project=project)
         return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
 
@@ -145,12 +147,12 @@ class Api:
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""
         decode = partial(decode_object, model=Suite, key=key)
-        return (await self._transport.get(suites_url(self._base_url, *key), decode)).result()
+        return (await self._transport.get(self._suites_url(*key), decode)).result()
 
     async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if isinstance(session, str):
-            url = suites_url(self._base_url, *key, "sessions", session)
+            url = self._suites_url(*key, "sessions", session)
             fetched = await self._transport.get(url, partial(decode_object, model=Session))
             if fetched.value is not None and fetched.value.id != session:
                 message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
@@ -183,7 +185,7 @@ class Api:
         self, key: SuiteKey, session_id: str, group_id: str, case_id: str, *, on_size: OnSize = None
     ) -> TestCase:
         """Return one test case of a session, with its `data`."""
-        url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
+        url = self._suites_url(*key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         decode = partial(decode_object, model=TestCase)
         return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
@@ -221,7 +223,7 @@ class Api:
         group = () if group_id is None else ("test-groups", group_id)
 
         def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
-            url = suites_url(self._base_url, *key, "sessions", session_id, *group, "cases")
+            url = self._suites_url(*key, "sessions", session_id, *group, "cases")
             decode = partial(decode_list, name="cases", model=TestCase)
             return self._page_fetcher(url, {"status": status and status.value}, decode)
 
@@ -265,13 +267,19 @@ class Api:
             limits=self._limits,
             read_ahead=slots.total,
         )
-        url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": spec.branch}
+        url, filters = self._suites_url(*key, "sessions"), {"branch": spec.branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
         fetch_first = fetch
         if spec.known_digest is not None:
             fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=spec.known_digest))
         return PageReader(
             key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=spec.cursor
+        )
+
+    def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
+        """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""
+        return endpoint_url(
+            self._base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below
         )
 
     def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
@@ -283,3 +291,10 @@ class Api:
             return await self._transport.get(page_url, partial(decode, page=window.page))
 
         return fetch
+
+
+def endpoint_url(base_url: URL, *names: str) -> URL:
+    """Return the URL of an endpoint. Each name becomes one segment of the path, below that of the base URL."""
+    segments = [quote(name, safe="") for name in names]  # an ID of a test case can be any text, such as ".."
+    path = "/".join(each.replace(".", "%2E") if each in {".", ".."} else each for each in segments)
+    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}/{path}", encoded=True)

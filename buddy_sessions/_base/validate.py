@@ -1,4 +1,4 @@
-"""Checks of arguments. Each function returns the valid value, or raises `ConfigError`; none does I/O."""
+"""Checks of arguments, and of installed extras: each function returns what is valid, or raises `ConfigError`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from importlib import import_module
+from types import ModuleType
 from typing import TypeVar, get_args
 from urllib.parse import unquote
 
@@ -198,3 +200,13 @@ def validate_share(name: str, value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise ConfigError(f"{name} must be a number from 0.0 to 1.0, not {value!r}")
+
+
+def import_extra(name: str, *, extra: str) -> ModuleType:
+    """Return the module of a library that `extra` installs. Raises ConfigError if it is not installed, or too old."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'"
+        ) from error

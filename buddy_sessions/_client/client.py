@@ -11,7 +11,6 @@ from typing import Self, Unpack
 import attrs
 
 from .._api.api import Api
-from .._base.async_only import AsyncContext
 from .._base.validate import (
     validate_branch,
     validate_case,
@@ -23,6 +22,7 @@ from .._base.validate import (
     validate_since,
     validate_status,
 )
+from .._base.workers import AsyncContext
 from .._http.credentials import Secret, hide_token
 from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from ssl import SSLContext
 from typing import TypedDict
 from urllib.request import getproxies, proxy_bypass
@@ -12,15 +14,36 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from .._base.regions import API_HOSTS, Region
 from .._base.validate import validate_int, validate_seconds
 from .._http.credentials import Credentials, Secret
 from .._http.rate_limit import RateLimiter, RequestLimiter
 from .._http.transport import Transport
-from .._http.urls import parse_base_url
 from ..errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
+
+
+class Region(StrEnum):
+    """The region of a Buddy account. A token of one region is not valid in another (Buddy's documentation)."""
+
+    US = "US"
+    EU = "EU"
+    AS = "AS"
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Return the region with this name, in upper or lower case. Raises ConfigError if there is none."""
+        try:
+            return cls(text.strip().upper())
+        except (ValueError, AttributeError):
+            raise ConfigError(
+                f"unknown region {text!r}: use {', '.join(cls)}, or base_url for your own server"
+            ) from None
+
+    @property
+    def host(self) -> str:
+        """The host of its API (Buddy's documentation, SDKs and Terraform provider)."""
+        return {Region.US: "api.buddy.works", Region.EU: "api.eu.buddy.works", Region.AS: "api.asia.buddy.works"}[self]
 
 
 class ClientOptions(TypedDict, total=False):
@@ -101,7 +124,37 @@ def base_url_of(options: ClientOptions) -> URL:
     """Return the URL of the API that the options name."""
     region, base_url = options.get("region"), options.get("base_url")
     region = Region.US if region is None else Region.parse(region)
-    return parse_base_url(f"https://{API_HOSTS[region]}" if base_url is None else base_url)
+    return parse_base_url(f"https://{region.host}" if base_url is None else base_url)
+
+
+def parse_base_url(base_url: str | URL) -> URL:
+    """Return a base URL of the API to which a token may be sent.
+
+    Raises:
+        ConfigError: It is not an absolute http(s) URL; it is plain http to another machine, so that the token would be
+            sent unencrypted; or it contains user info, a query or a fragment.
+    """
+    try:
+        url = URL(base_url)
+    except (ValueError, TypeError):
+        # The messages do not show the URL: it may contain a password, or be the token, in the wrong argument.
+        raise ConfigError("the base URL is invalid: use https://HOST, or https://HOST/api on premises") from None
+    if url.user is not None or url.password is not None:
+        raise ConfigError("the base URL contains a user or a password: remove it, the token authenticates")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError("the base URL is not absolute: use one like https://api.buddy.works")
+    if url.query_string or url.fragment:
+        raise ConfigError("the base URL contains a query or a fragment: it must end with its path")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise ConfigError(f"the token would be sent unencrypted: use https instead of {base_url}")
+    return url.with_path(url.raw_path.rstrip("/"), encoded=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def new_transport(

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
-from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
+from .._base.workers import AsyncItems
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus, case_ids
 from .pacing import PageLength, PageSize, ServerLimits, Window

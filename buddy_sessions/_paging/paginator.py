@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from .._base.async_only import AsyncItems
 from .._base.stats import Fetched, Stats
+from .._base.workers import AsyncItems
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey

@@ -12,10 +12,9 @@ from typing import Literal, Protocol, Self, get_args
 import attrs
 
 from .._api.api import Api
-from .._base.async_only import AsyncContext, AsyncItems
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
-from .._base.workers import Channel, Outage, run_workers
+from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
@@ -85,7 +84,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self._after = after
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._outage = Outage()
+        self._common_cause = CommonCause()
         self._reading: set[SuiteRead] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
@@ -183,7 +182,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._outage.on_success()
+                    self._common_cause.on_success()
                     await self._channel.put(page)
             self._ended_reads += Stats(suites=1)
         except ClientClosedError:
@@ -199,7 +198,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """Add the failure of a suite. Raise it if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
-        if self._outage.is_shown_by(error):
+        if self._common_cause.is_shown_by(error):
             error.not_tried = self._source.stop()
             raise error
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, Self, TypeVar
 
-from .._base.async_only import AsyncContext
 from .._base.validate import validate_key, validate_suite
+from .._base.workers import AsyncContext
 from ..errors import BuddyError, ConfigError
 from ..models import SuiteKey, SuiteRef
 from .polled import WatchedSuite

@@ -18,7 +18,7 @@ from .._base.validate import (
     validate_status,
     validate_suites,
 )
-from .._base.workers import Outage, map_concurrently
+from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
 from ..analysis.history import TestHistory
@@ -77,7 +77,7 @@ class Questions:
             acme/storefront/65OmRb8v is red since #217
         """
         keys = [validate_key(suite) for suite in validate_suites(suites)]
-        selected, outage = validate_judged_branch(branch), Outage()
+        selected, common_cause = validate_judged_branch(branch), CommonCause()
 
         async def read(suite: SuiteKey) -> SuiteStatus:
             try:
@@ -85,10 +85,10 @@ class Questions:
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
-                if self._source.is_saved or outage.is_shown_by(error):
+                if self._source.is_saved or common_cause.is_shown_by(error):
                     raise
                 return SuiteStatus(suite=suite, error=error.with_traceback(None))
-            outage.on_success()
+            common_cause.on_success()
             return status
 
         return await map_concurrently(read, keys, limit=self._source.concurrency)

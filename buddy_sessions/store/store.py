@@ -13,7 +13,6 @@ from typing import Self
 
 from attrs import evolve
 
-from .._base.async_only import AsyncContext
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -25,6 +24,7 @@ from .._base.validate import (
     validate_since,
     validate_suites,
 )
+from .._base.workers import AsyncContext
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 
-from buddy_sessions._base.extras import import_extra
+from buddy_sessions._base.validate import import_extra
 
 from ..errors import ExitCode
 from ..input.sources import open_source

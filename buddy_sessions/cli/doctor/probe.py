@@ -15,7 +15,6 @@ from attrs import field, frozen
 
 from buddy_sessions import BuddyError, RateLimitError, Region
 from buddy_sessions._api.api import Api
-from buddy_sessions._base.regions import API_HOSTS
 from buddy_sessions._decoding.shapes import Shape, load_json
 
 JsonRow: TypeAlias = dict[str, Any]
@@ -186,7 +185,7 @@ class Probe:
 
     def __init__(self, api: Api) -> None:
         self.record = Record()
-        self.record.region = next((region for region, host in API_HOSTS.items() if host == api.host), None)
+        self.record.region = next((region for region in Region if region.host == api.host), None)
         self.count = 0
         self._api = api
 

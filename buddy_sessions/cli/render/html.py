@@ -18,8 +18,8 @@ from typing import Any, get_args
 from attrs import frozen
 
 from buddy_sessions import Session, SuiteKey, __version__
-from buddy_sessions._base.extras import import_extra
 from buddy_sessions._base.figures import format_count
+from buddy_sessions._base.validate import import_extra
 
 from .news import Period, SharedCause, State, SuiteNews, time_of
 from .text import author_name, cut, one_line, web_url
