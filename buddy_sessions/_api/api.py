@@ -30,8 +30,7 @@ from .._http.transport import MAX_LONG_BODY, OnSize, Transport
 from .._paging.case_paginator import CasePaginator, CasePlan
 from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
 from .._paging.paginator import FetchPage, PageReader
-from .._paging.reconciler import Reconciler
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec, Reconciler
 from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
 from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus, case_ids
 

@@ -28,7 +28,7 @@ from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from .._streams.changes import ChangePoller, Watch
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure

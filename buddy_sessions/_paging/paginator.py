@@ -16,8 +16,7 @@ from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
 from .pacing import RequestSlots, Window
-from .reconciler import Reconciler
-from .selection import PageResult
+from .reconciler import PageResult, Reconciler
 
 _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")

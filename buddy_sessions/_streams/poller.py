@@ -16,7 +16,7 @@ from attrs import evolve
 from .._api.api import Api
 from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .._api.api import Api, failing_statuses
 from .._base.validate import validate_session, validate_session_ref
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import NotFoundError
 from ..models import FAILING, Session, SuiteKey, TestCase, TestKey, TestStatus

@@ -22,7 +22,7 @@ from .._base.validate import (
     validate_session,
     validate_since,
 )
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
 from ..errors import (
     BuddyError,

@@ -16,7 +16,7 @@ import attrs
 from .._base.stats import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync

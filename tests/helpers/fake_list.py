@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.pacing import ServerLimits, Window
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
 
 T = TypeVar("T")
 

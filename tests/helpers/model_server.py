@@ -18,8 +18,7 @@ from buddy_sessions._base.stats import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import ReadSpec
+from buddy_sessions._paging.reconciler import ReadSpec, Reconciler
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.sync import SuiteSync
