@@ -32,7 +32,7 @@ from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
 from .._paging.paginator import FetchPage, PageReader
 from .._paging.reconciler import ReadSpec, Reconciler
 from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
-from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus, case_ids
+from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 
@@ -148,12 +148,13 @@ class Api:
         decode = partial(decode_object, model=Suite, key=key)
         return (await self._transport.get(self._suites_url(*key), decode)).result()
 
-    async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
+    async def session(self, key: SuiteKey, session: Session | str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
-        if isinstance(session, str):
-            url = self._suites_url(*key, "sessions", session)
+        if not isinstance(session, int):
+            session_id = session.id if isinstance(session, Session) else session
+            url = self._suites_url(*key, "sessions", session_id)
             fetched = await self._transport.get(url, partial(decode_object, model=Session))
-            if fetched.value is not None and fetched.value.id != session:
+            if fetched.value is not None and fetched.value.id != session_id:
                 message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
                 return Fetched(stats=fetched.stats, error=ResponseError(message))
             return fetched
@@ -170,10 +171,6 @@ class Api:
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 
-    async def find(self, key: SuiteKey, session: Session | str | int) -> Session | str:
-        """Return the session for a `relative_id`, with requests; a session or an ID as it is."""
-        return (await self.session(key, session)).result() if isinstance(session, int) else session
-
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
         reader = self.read(key, ReadSpec(cursor=cursor, max_sessions=1))
@@ -181,14 +178,19 @@ class Api:
         return (found[0] if found else None), reader.stats
 
     async def case(
-        self, key: SuiteKey, session_id: str, group_id: str, case_id: str, *, on_size: OnSize = None
+        self, key: SuiteKey, session: Session | str | int, group_id: str, case_id: str, *, on_size: OnSize = None
     ) -> TestCase:
-        """Return one test case of a session, with its `data`."""
+        """Return one test case of a session, with its `data`. The session is requested first for its `relative_id`."""
+        if isinstance(session, int):
+            session = (await self.session(key, session)).result()
+        session_id = session.id if isinstance(session, Session) else session
         url = self._suites_url(*key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         decode = partial(decode_object, model=TestCase)
         return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
-    async def with_details(self, key: SuiteKey, session_id: str, case: TestCase, *, on_size: OnSize = None) -> TestCase:
+    async def with_details(
+        self, key: SuiteKey, session: Session | str, case: TestCase, *, on_size: OnSize = None
+    ) -> TestCase:
         """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested.
 
         It is also unchanged if the response is another test case, or has another status: then its `data` says nothing
@@ -199,7 +201,7 @@ class Api:
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            found = await self.case(key, session_id, *ids, on_size=on_size)
+            found = await self.case(key, session, *ids, on_size=on_size)
         except NotFoundError:
             return case
         is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
@@ -241,18 +243,6 @@ class Api:
                 max_cases=max_cases,
             ),
         )
-
-    async def failing_cases(
-        self, key: SuiteKey, session: Session | str, statuses: Sequence[TestStatus] = FAILING
-    ) -> list[TestCase]:
-        """Return the test cases of a session with these statuses, which are those of failing ones, without `data`."""
-
-        async def read(status: TestStatus) -> list[TestCase]:
-            return await self.cases(key, session, status=status).collect()
-
-        lists = await map_concurrently(read, statuses, limit=len(FAILING))
-        # A case may have moved from one list to the other meanwhile.
-        return list({case_ids(case): case for cases in lists for case in cases}.values())
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""

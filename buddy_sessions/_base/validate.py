@@ -27,6 +27,8 @@ from ..models import (
 
 _Suites = TypeVar("_Suites")
 
+LATEST = "latest"
+"""The name of the commit that says whether a branch is red."""
 REVISION = re.compile("[0-9a-fA-F]{7,64}")
 """The hash of a commit, or its beginning."""
 
@@ -75,6 +77,10 @@ def validate_session(session: Session | str) -> str:
 
 def validate_session_ref(session: SessionRef, suite: SuiteKey) -> Session | str | int:
     """Return a session of a suite, or its ID, or its `relative_id`. An ID can be sent in a URL."""
+    if session == LATEST:
+        raise ConfigError(
+            f"{LATEST!r} is a commit, not one session: ask judge or tests, or pass a relative_id, id or URL"
+        )
     if isinstance(session, int):
         return validate_int("session", session)
     if not isinstance(session, str):

@@ -47,7 +47,7 @@ from ..models import (
     TestStatus,
 )
 from ..questions.questions import Questions
-from ..questions.source import ApiSource
+from ..questions.suite_reader import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,
@@ -213,8 +213,7 @@ class BuddyClient(AsyncContext, Questions):
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
-        found = validate_session_ref(session, key)
-        return (await self.api.session(key, found.id if isinstance(found, Session) else found)).result()
+        return (await self.api.session(key, validate_session_ref(session, key))).result()
 
     async def wait(
         self,
@@ -293,8 +292,7 @@ class BuddyClient(AsyncContext, Questions):
         """Return a test case, as listed by `cases`, with its `data` and its `failure`, with one request."""
         key = validate_key(suite)
         group_id, case_id = validate_case(case)
-        found = await self.api.find(key, validate_session_ref(session, key))
-        return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
+        return await self.api.case(key, validate_session_ref(session, key), group_id, case_id)
 
     def harvest(
         self,

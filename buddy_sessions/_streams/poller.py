@@ -20,7 +20,7 @@ from .._paging.reconciler import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
-from ..questions.source import list_of
+from ..questions.suite_reader import list_of
 from ..questions.wait import add_jitter
 from .polled import LOOK_UP, FollowedGroup, WatchedSuite
 

@@ -17,8 +17,7 @@ from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
-from ..questions.source import ApiSource
-from ..questions.suite_reader import SuiteReader, merge_lists
+from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
 from .polled import WatchedSuite
 from .poller import OnFirstFailure, Pending, Poller, SavedStates
 from .watch import SuiteWatch

@@ -8,6 +8,7 @@ from functools import partial
 
 from attrs import evolve, frozen
 
+from .._base.validate import LATEST
 from ..analysis.baseline import (
     Baseline,
     Cases,
@@ -24,7 +25,7 @@ from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verd
 from ..analysis.quarantine import Excuses, QuarantinedTest
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
-from .named_sessions import LATEST, NamedSessions, find_sessions
+from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
 
@@ -71,7 +72,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         min_tests=spec.min_tests,
     )
     passes, reasons = give_verdict(evidence)
-    details = await reader.with_details([(test.session, test.case) for test in tests[: spec.details]])
+    details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
@@ -107,10 +108,10 @@ async def _compare(
     reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
 ) -> tuple[list[FailingTest], Excuses, Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
-    cases = await reader.failing_cases(commit.counted)
+    cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
-        cases |= await reader.failing_cases(baseline.red_sessions)
+        cases |= await reader.read_failing(baseline.red_sessions)
     compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
     counting = [test for test in compare(retried=())[0] if test.counts]
     is_asked = spec.outcome == "success" and counting

@@ -99,7 +99,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     for number, commit in enumerate(commits, 1):
         if number > last and not (outcomes and outcomes[0].is_failing):
             break
-        cases = await reader.failing_cases(commit.counted)
+        cases = await reader.read_failing(commit.counted)
         found = [(each, case) for each in commit.counted for case in failing_cases(each, cases)]
         seen |= {case.key for _, case in found}
         if find_tests(seen, test):  # an error, if there are several
@@ -183,5 +183,5 @@ async def find_cases(
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
     ids = [(session.id, case.id) for session, case in failing]
-    known = dict(zip(ids, await reader.with_details(failing), strict=True))
+    known = dict(zip(ids, await reader.read_details(failing), strict=True))
     return [TestedSession(each, tuple(known.get((each.id, case.id), case) for case in cases)) for each, cases in found]

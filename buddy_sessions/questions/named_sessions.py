@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
-from .._base.validate import REVISION, validate_int, validate_name
+from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main, suggest_branches
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
 from ..errors import ConfigError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
 from .suite_reader import SuiteReader, merge_lists
-
-LATEST = "latest"
-"""The name of the commit that says whether a branch is red."""
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
@@ -44,15 +41,9 @@ class NamedSessions:
 
 def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
     """Return the name of a session of a suite. Raises ConfigError for a session of another suite, or for no name."""
-    url = session.url or "" if isinstance(session, Session) else session
-    if isinstance(url, str) and "://" in url and not is_run_url(url):
-        key, session_id = parse_session_url(url)
-        if session_id is None or key != suite:
-            raise ConfigError(f"not a session of {suite}: {url!r}; pass its relative_id, id or URL")
-    elif isinstance(session, str) and "://" not in session:
-        validate_name("session", session)
-    elif not isinstance(session, str | Session):
-        validate_int("session", session)
+    name = session.url or session.id if isinstance(session, Session) else session
+    if name != LATEST and not (isinstance(name, str) and is_run_url(name)):
+        validate_session_ref(name, suite)
     return session
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import get_args
 
-from .._api.api import NoSuchSessionError
 from .._base.validate import (
+    LATEST,
     validate_int,
     validate_key,
     validate_scope,
@@ -27,12 +27,11 @@ from ..analysis.quarantine import QuarantinedTest, validate_quarantine
 from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
-from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
+from ..models import CaseScope, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
-from .named_sessions import LATEST, validate_session_name
-from .source import Source
-from .suite_reader import SuiteReader
+from .named_sessions import find_sessions, validate_session_name
+from .suite_reader import Source, SuiteReader
 
 
 class Questions:
@@ -46,7 +45,7 @@ class Questions:
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
     In place of `NoVerdictError`, `status` and `judge` give no verdict, `latest` returns None, and `failures` raises
-    `NotFoundError`.
+    `NotFoundError` for an `id`.
     """
 
     def __init__(self, source: Source) -> None:
@@ -277,26 +276,18 @@ class Questions:
         Args:
             session: A `Session`, its `relative_id`, its `id`, or its URL.
             details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
-                None for a case that was deleted or has changed its status meanwhile, or that no URL can name.
+                None for a case that was deleted or has changed its status meanwhile, or that no URL can name, or
+                if the response cannot be read.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
         """
-        key, count = validate_key(suite), _validate_details(details)
-        found: Session | str | int = validate_session_ref(session, key)
+        reader, count = self.reader(suite), _validate_details(details)
+        found = validate_session_ref(session, reader.suite)
         if isinstance(found, int):
-            numbered = await self._source.session(key, found)
-            if numbered is None:
-                newest = (await self.reader(key).newest()).sessions
-                known = f"the newest is #{newest[0].relative_id}" if newest else "the suite has none yet"
-                raise NoSuchSessionError(status=404, messages=[f"no session #{found}: {known}"])
-            found = numbered
-        cases = await self._source.failing_cases(key, found)
-
-        async def read(case: TestCase) -> TestCase:
-            return await self._source.with_details(key, found, case)
-
-        cases[:count] = await map_concurrently(read, cases[:count], limit=self._source.concurrency)
+            found = (await find_sessions(reader, found)).sessions[0]
+        cases = await self._source.failing_cases(reader.suite, found)
+        cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
 
 

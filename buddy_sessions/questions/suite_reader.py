@@ -1,16 +1,19 @@
-"""Reads the lists of sessions of one suite, as far down as a question needs them: its status, and its last commits."""
+"""What questions read: a `Source` is the API or a database, and a `SuiteReader` reads as much as a question needs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from attrs import evolve
 
+from .._api.api import Api, failing_statuses
+from .._base.validate import validate_session
 from .._base.workers import map_concurrently
+from .._paging.reconciler import ReadSpec
 from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
@@ -23,8 +26,7 @@ from ..analysis.branches import (
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
-from ..models import RefType, Session, SuiteKey, TestCase
-from .source import Source
+from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
@@ -32,6 +34,99 @@ _REREAD_AFTER = 10.0
 """Seconds after which a list of failing cases that is too short is read again."""
 
 IsEnough: TypeAlias = Callable[[SessionList], bool]
+
+
+class Source(Protocol):
+    """Where the sessions of suites and their test cases are read from."""
+
+    concurrency: int
+    """How many sessions to read at once."""
+    is_saved: bool
+    """Whether another read returns the same, because it is one of a database."""
+
+    def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
+        """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
+        ...
+
+    async def session(self, suite: SuiteKey, name: int | str, /) -> Session | None:
+        """Return the session with this `relative_id` or ID; None if there is none."""
+        ...
+
+    async def failing_cases(self, suite: SuiteKey, session: Session | str, /) -> list[TestCase]:
+        """Return the failing cases of a session, perhaps without details. Raises ConfigError if they were not saved."""
+        ...
+
+    async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None, /) -> list[TestCase]:
+        """Return all cases of a session, or those with a status. Raises ConfigError if they were not saved."""
+        ...
+
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase, /) -> TestCase:
+        """Return a failing case with its `data` and `failure`, as far as they are known."""
+        ...
+
+    async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str, /) -> set[TestKey] | None:
+        """Return the tests that passed in a group of a session; None if that was not saved."""
+        ...
+
+
+class ApiSource:
+    """Lists are verified, and failing tests are read only where there are some. See `Source`."""
+
+    is_saved = False
+
+    def __init__(self, api: Api) -> None:
+        self.concurrency = api.max_concurrency
+        self._api = api
+
+    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+        """Yield the pages of the list: one request for each 100 sessions."""
+        reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.stats.verified)
+
+    async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
+        """Return the session with this `relative_id` (usually two requests) or ID (one)."""
+        try:
+            return (await self._api.session(suite, name)).result()
+        except NotFoundError:
+            return None
+
+    async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
+        """Return the failing cases: two requests, or one if the session counts only one kind of failure."""
+        validate_session(session)
+
+        async def read(status: TestStatus) -> list[TestCase]:
+            return await self._api.cases(suite, session, status=status).collect()
+
+        statuses = failing_statuses(session) if isinstance(session, Session) else FAILING
+        lists = await map_concurrently(read, statuses, limit=len(FAILING))
+        # A case may have moved from one list to the other meanwhile.
+        return list({case_ids(case): case for cases in lists for case in cases}.values())
+
+    async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
+        """Return the cases of a session: one request for each 100 of them."""
+        validate_session(session)
+        return await self._api.cases(suite, session, status=status).collect()
+
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
+        """Return a case with its details: one request."""
+        return await self._api.with_details(suite, session, case)
+
+    async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey]:
+        """Return the tests that passed in a group of a session: one request for each 100 cases of the group."""
+        cases = await self._api.cases(suite, session.id, status=None, group_id=group_id).collect()
+        return {case.key for case in cases if case.status == TestStatus.PASSED}
+
+
+def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool) -> SessionList:
+    """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
+    return SessionList(
+        sessions=sessions,
+        end="beginning" if is_complete else "cut",
+        as_of=datetime.now(UTC),
+        doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
+    )
 
 
 class SuiteReader:
@@ -174,20 +269,20 @@ class SuiteReader:
                     break
         return listed
 
-    async def failing_cases(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
+    async def read_failing(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
         A list that is shorter than the session counts is read once more after ten seconds.
         """
         red = [session for session in sessions if session.is_failing]
-        found = await self._read_failing(red)
+        found = await self._read_once(red)
         doubtful = [session for session in red if lists_too_few(session, found)]
         if doubtful and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
-            found |= await self._read_failing(doubtful)
+            found |= await self._read_once(doubtful)
         return found
 
-    async def _read_failing(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
         async def read(session: Session) -> list[TestCase] | str:
             try:
                 return await self.source.failing_cases(self.suite, session)
@@ -199,10 +294,10 @@ class SuiteReader:
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}
 
-    async def with_details(self, cases: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+    async def read_details(self, cases: Sequence[tuple[Session | str, TestCase]]) -> list[TestCase]:
         """Return failing cases with their details, as far as these are known: no verdict needs them."""
 
-        async def read(found: tuple[Session, TestCase]) -> TestCase:
+        async def read(found: tuple[Session | str, TestCase]) -> TestCase:
             try:
                 return await self.source.with_details(self.suite, *found)
             except ResponseError:

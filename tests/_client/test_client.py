@@ -228,6 +228,13 @@ class TestSessionRef:
         assert (await buddy.case(KEY, refer(session), failing)).name == "adds"
         assert await buddy.failures(KEY, refer(session), details=True) == [await buddy.case(KEY, session, failing)]
 
+    async def test_latest_is_no_session(self, buddy: BuddyClient) -> None:
+        for ask in (buddy.session, buddy.failures):
+            with pytest.raises(ConfigError, match="not one session: ask judge or tests"):
+                await ask(KEY, "latest")
+        with pytest.raises(ConfigError, match="not one session: ask judge or tests"):
+            buddy.cases(KEY, "latest")
+
     async def test_digits_are_an_id(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """So any `id` that a session has can be passed."""
         suite.populate(3)
@@ -248,9 +255,8 @@ class TestSessionRef:
         suite.populate(count)
         if number < count:
             suite.delete(suite.sessions[count - number])
-        for read in (buddy.session, buddy.failures):
-            with pytest.raises(NotFoundError, match=message):
-                await read(KEY, number)
+        with pytest.raises(NotFoundError, match=message):
+            await buddy.session(KEY, number)
         with pytest.raises(NotFoundError, match=message):
             await buddy.cases(KEY, number).collect()
 

@@ -18,7 +18,6 @@ from buddy_sessions import (
     BuddyClient,
     ConfigError,
     HarvestError,
-    NotFoundError,
     NoVerdictError,
     SessionStore,
     StoreError,
@@ -112,7 +111,7 @@ class TestArguments:
             store.sync(buddy, [KEY], **options)
 
     async def test_number_that_sqlite_cannot_compare(self, store: SessionStore) -> None:
-        with pytest.raises(NotFoundError, match="no session #1000"):
+        with pytest.raises(NoVerdictError, match="no session #1000"):
             await store.failures(KEY, 10**30)
 
     async def test_suite_that_was_never_synced_is_named(self, store: SessionStore) -> None:

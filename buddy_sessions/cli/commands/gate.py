@@ -26,8 +26,8 @@ from buddy_sessions import (
     parse_quarantine,
 )
 from buddy_sessions._base.figures import format_duration
+from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement, Reason
-from buddy_sessions.questions.named_sessions import LATEST
 
 from ..errors import ExitCode, error_text, exit_code_of
 from ..input.paths import FILE, read_text

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.questions.named_sessions import LATEST
+from buddy_sessions._base.validate import LATEST
 
 from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since

@@ -15,9 +15,10 @@ from buddy_sessions import (
     SuiteKey,
     parse_session_url,
 )
+from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
-from buddy_sessions.questions.named_sessions import LATEST, validate_session_name
+from buddy_sessions.questions.named_sessions import validate_session_name
 
 from ..options import Access, Question
 from ..render.console import Output
