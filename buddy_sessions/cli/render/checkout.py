@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buddy_sessions import Failure, TestCase
 from buddy_sessions.analysis.baseline import crash_text
-from buddy_sessions.analysis.failure_text import find_place
+from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
 from .result import Item, Result

@@ -14,8 +14,7 @@ from attrs import evolve, frozen
 
 from buddy_sessions import Session, SuiteKey, TestKey
 from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, Judgement, SuiteStatus, TestedCommit
-from buddy_sessions.analysis.causes import normalise
-from buddy_sessions.analysis.failure_text import read_message
+from buddy_sessions.analysis.causes import normalise, read_message
 
 from .text import cut, format_age
 

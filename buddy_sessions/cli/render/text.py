@@ -14,7 +14,7 @@ from datetime import datetime
 from buddy_sessions import Failure, RefType, Session, Stats
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
-from buddy_sessions.analysis.failure_text import without_library_frames
+from buddy_sessions.analysis.causes import without_library_frames
 
 UNKNOWN = "-"
 """The text of an unknown value."""
