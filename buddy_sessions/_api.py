@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from .._base.stats import Fetched, Stats
-from .._base.validate import validate_case
-from .._base.workers import map_concurrently
-from .._decoding.converter import (
+from ._base.stats import Fetched, Stats
+from ._base.validate import validate_case
+from ._base.workers import map_concurrently
+from ._decoding.converter import (
     DecodedPage,
     NotModified,
     decode_if_modified,
@@ -25,14 +25,14 @@ from .._decoding.converter import (
     decode_page,
     decode_suites,
 )
-from .._http.responses import Response
-from .._http.transport import MAX_LONG_BODY, OnSize, Transport
-from .._paging.case_paginator import CasePaginator, CasePlan
-from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
-from .._paging.paginator import FetchPage, PageReader
-from .._paging.reconciler import ReadSpec, Reconciler
-from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
-from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
+from ._http.responses import Response
+from ._http.transport import MAX_LONG_BODY, OnSize, Transport
+from ._paging.case_paginator import CasePaginator, CasePlan
+from ._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
+from ._paging.paginator import FetchPage, PageReader
+from ._paging.reconciler import ReadSpec, Reconciler
+from .errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
+from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 

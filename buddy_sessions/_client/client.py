@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 import attrs
 
-from .._api.api import Api
+from .._api import Api
 from .._base.validate import (
     validate_branch,
     validate_case,

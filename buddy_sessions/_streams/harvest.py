@@ -11,7 +11,7 @@ from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
-from .._api.api import Api
+from .._api import Api
 from .._base.stats import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
 from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers

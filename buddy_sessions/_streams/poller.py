@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_arg
 
 from attrs import evolve
 
-from .._api.api import Api
+from .._api import Api
 from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
 from .._paging.reconciler import ReadSpec

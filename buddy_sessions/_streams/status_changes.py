@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from .._api.api import Api
+from .._api import Api
 from .._decoding.converter import structure, unstructure
 from ..analysis.branches import NEWEST, Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit

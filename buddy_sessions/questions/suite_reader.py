@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import evolve
 
-from .._api.api import Api, failing_statuses
+from .._api import Api, failing_statuses
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from .._paging.reconciler import ReadSpec

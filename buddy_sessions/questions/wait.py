@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from .._api.api import Api
+from .._api import Api
 from .._base.figures import format_duration
 from .._base.validate import (
     validate_branch,

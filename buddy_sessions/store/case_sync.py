@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 
-from .._api.api import failing_statuses
+from .._api import failing_statuses
 from .._base.stats import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError

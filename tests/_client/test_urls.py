@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from buddy_sessions._api.api import endpoint_url
+from buddy_sessions._api import endpoint_url
 from buddy_sessions._base.validate import validate_name
 from buddy_sessions._client.options import parse_base_url
 from buddy_sessions.errors import ConfigError

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from buddy_sessions import BuddyError, RateLimitError, Region
-from buddy_sessions._api.api import Api
+from buddy_sessions._api import Api
 from buddy_sessions._decoding.shapes import Shape, load_json
 
 JsonRow: TypeAlias = dict[str, Any]
