@@ -12,7 +12,6 @@ from ._client.client import BuddyClient
 from ._client.options import ClientOptions, Region
 from ._decoding.converter import to_dict
 from ._export.session_rows import to_row
-from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
 from ._streams.changes import Change, ChangeKind, Watch
@@ -56,10 +55,8 @@ from .models import (
     SuiteKey,
     SuiteRef,
     TestCase,
-    TestedSession,
     TestKey,
     TestStatus,
-    parse_session_url,
 )
 from .questions.questions import Questions
 
@@ -109,7 +106,6 @@ __all__ = [
     "RateLimitError",
     "RefType",
     "Region",
-    "RequestLimiter",
     "ResponseError",
     "SavedSuite",
     "ServerError",
@@ -132,7 +128,6 @@ __all__ = [
     "TestCase",
     "TestKey",
     "TestStatus",
-    "TestedSession",
     "TransportError",
     "UnstableListingError",
     "WaitTimeoutError",
@@ -140,7 +135,6 @@ __all__ = [
     "__version__",
     "main_branch",
     "parse_quarantine",
-    "parse_session_url",
     "pass_rate",
     "to_dict",
     "to_row",

@@ -26,11 +26,11 @@ from buddy_sessions import (
     SessionStatus,
     SuiteKey,
     TestCase,
-    TestedSession,
     TestStatus,
     to_dict,
 )
 from buddy_sessions._decoding.converter import case_from_dict
+from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases
 from buddy_sessions.store.exchange import PageToSave

@@ -41,11 +41,9 @@ from buddy_sessions import (
     Suite,
     SuiteKey,
     TestCase,
-    TestedSession,
     Watch,
     main_branch,
     parse_quarantine,
-    parse_session_url,
     pass_rate,
     to_dict,
 )
@@ -59,6 +57,7 @@ from buddy_sessions.analysis import (
     SlowTest,
     SuiteStatus,
     TestedCommit,
+    TestedSession,
     TestHistory,
     compare_cases,
     flaky_tests,
@@ -109,7 +108,6 @@ async def reads(buddy: BuddyClient, suite: Suite, fake: FakeSuite) -> None:
     assert_type(buddy.sessions("w/p/s", branch="main", after=1), SessionPaginator)
     buddy.sessions(("w", "p", "s"))  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
     assert_type(fake.key, SuiteKey)
-    assert_type(parse_session_url("https://h/w/p/unit-tests/s"), tuple[SuiteKey, str | None])
     buddy.sessions(fake.key, cursor=Cursor.parse("1@2"), since=datetime.now(UTC), max_sessions=1, per_page=1)
     async for session in paginator:
         assert_type(session, Session)

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from buddy_sessions import SuiteKey, TestedSession, TestStatus
+from buddy_sessions import SuiteKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
+from buddy_sessions.analysis import TestedSession
 
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Json, Key, Question, SessionName

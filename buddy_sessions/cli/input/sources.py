@@ -13,11 +13,11 @@ from buddy_sessions import (
     Main,
     SessionStore,
     SuiteKey,
-    parse_session_url,
 )
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
+from buddy_sessions.models import parse_session_url
 from buddy_sessions.questions.named_sessions import validate_session_name
 
 from ..options import Access, Question
