@@ -74,8 +74,6 @@ class SessionPage:
         suite: The suite that was read.
         number: The page number that was requested, from 1; 0 if a sync requested one session instead of a page.
         sessions: The sessions that are new in this read.
-        url: The API's URL of the list.
-        html_url: The URL of the suite in the browser.
         proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
             from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
             the last page, `low` is below the last session only if the end of the list was checked.
@@ -85,8 +83,6 @@ class SessionPage:
     suite: SuiteKey
     number: int
     sessions: tuple[Session, ...]
-    url: str | None = None
-    html_url: str | None = None
     proven_range: tuple[int, int] | None = None
     is_last: bool = False
 
@@ -159,8 +155,6 @@ class PageReader:
                         suite=self._suite,
                         number=windows[0].page,
                         sessions=result.sessions,
-                        url=page.url,
-                        html_url=page.html_url,
                         proven_range=result.proven_range,
                         is_last=reconciler.is_complete,
                     )
