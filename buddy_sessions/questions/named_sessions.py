@@ -129,7 +129,7 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
     def is_enough(listed: SessionList) -> bool:
         return len(listed.sessions) >= end(listed.sessions)
 
-    listed = await reader.search(is_enough)
+    listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
         listed = merge_lists(listed, await reader.read(None, is_enough))

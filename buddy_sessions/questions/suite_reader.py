@@ -135,26 +135,21 @@ class SuiteReader:
     def __init__(self, source: Source, suite: SuiteKey) -> None:
         self.source = source
         self.suite = suite
-        self._newest: SessionList | None = None  # 100 of them
-        self._longest: SessionList | None = None  # as many as were read
-        self._among_newest: dict[JudgedBranch, SessionList] = {}
-        self._own: dict[JudgedBranch, SessionList] = {}  # the newest of branches
+        self._lists: dict[JudgedBranch | None, SessionList] = {}  # as far as they were read; None: of all branches
 
     def know(self, newest: SessionList) -> None:
         """Take these for the newest sessions: at least 100, or all."""
-        self._longest, self._newest = newest, _cut(newest, NEWEST)
+        self._lists[None] = newest
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
-        if self._newest is None:
-            self._newest = _cut(await self.search(lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
-        return self._newest
+        return _cut(await self.search(None, lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
 
-    async def search(self, is_enough: IsEnough) -> SessionList:
-        """Return the newest sessions: as many as are enough."""
-        listed = self._longest
+    async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
+        """Return the newest sessions of a branch, or of all for None: as many as are enough."""
+        listed = self._lists.get(branch)
         if listed is None or (listed.end == "cut" and not is_enough(listed)):
-            self._longest = listed = await self.read(None, is_enough)
+            self._lists[branch] = listed = await self.read(branch, is_enough)
         return listed
 
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:
@@ -164,7 +159,7 @@ class SuiteReader:
         newest = await self.newest()
         name = main_branch(newest.sessions)
         for older in MAIN_NAMES if name is None and newest.end == "cut" else ():  # it was not tested for long
-            if main_branch((await self._own_newest(JudgedBranch(older, is_main=True))).sessions):
+            if main_branch((await self.search(JudgedBranch(older, is_main=True), _has_two_commits)).sessions):
                 return JudgedBranch(older, is_main=True)
         return None if name is None else JudgedBranch(name, is_main=True)
 
@@ -181,31 +176,17 @@ class SuiteReader:
 
     async def newest_of(self, branch: JudgedBranch) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these say what is usual, or its own 100."""
-        own = await self._select(branch)
-        return own if has_enough_commits(own) else await self._own_newest(branch)
+        own = await self._among_newest(branch)
+        return own if has_enough_commits(own) else await self.search(branch, _has_two_commits)
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
-        own = await self._select(branch)
-        return own if own.end != "cut" or is_enough(own) else await self._read_own(branch, is_enough)
+        own = await self._among_newest(branch)
+        return own if own.end != "cut" or is_enough(own) else await self.search(branch, is_enough)
 
-    async def _own_newest(self, branch: JudgedBranch) -> SessionList:
-        """Return 100 sessions, or more until there are two commits: one says how many sessions the other has."""
-        if branch not in self._own:
-            self._own[branch] = await self._read_own(branch, lambda listed: len(listed.commits) > 1)
-        return self._own[branch]
-
-    async def _read_own(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
-        """Read the list of a branch. The server lists only sessions with the type BRANCH by name."""
-        is_listed = all(each.ref_type == RefType.BRANCH for each in (await self._select(branch)).sessions)
-        return await self.read(branch, is_enough, is_listed=is_listed)
-
-    async def _select(self, branch: JudgedBranch) -> SessionList:
-        """Return which of the newest 100 sessions are of a branch."""
-        if branch not in self._among_newest:
-            newest = await self.newest()
-            self._among_newest[branch] = evolve(newest, sessions=list(filter(branch.includes, newest.sessions)))
-        return self._among_newest[branch]
+    async def _among_newest(self, branch: JudgedBranch) -> SessionList:
+        newest = await self.newest()
+        return evolve(newest, sessions=list(filter(branch.includes, newest.sessions)))
 
     async def status(self, branch: str | Main) -> SuiteStatus:
         """Return the status of the suite: usually from its newest 100 sessions, or else from those of the branch."""
@@ -225,12 +206,14 @@ class SuiteReader:
         def find(listed: SessionList) -> TestedCommit | None:
             return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
 
-        listed = await self.newest() if chosen is None else await self.newest_of(chosen)
-        if chosen is not None and listed.end == "cut" and not find(listed):
+        if chosen is None:
+            self._check(await self.newest())
+            return None
+        listed = await self.newest_of(chosen)
+        if find(listed) is None:
             listed = await self.of_branch(chosen, lambda listed: find(listed) is not None)
-        if listed.doubt:
-            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
-        return None if chosen is None else find(listed)
+        self._check(listed)
+        return find(listed)
 
     async def last_commits(self, branch: JudgedBranch, last: int) -> tuple[list[TestedCommit], SessionList]:
         """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.
@@ -238,22 +221,24 @@ class SuiteReader:
         Also return the list that they are from. Raises NoVerdictError if there is none, or sessions may be missing.
         """
         listed = await self.of_branch(branch, lambda listed: sum(each.has_result for each in listed.commits) >= last)
-        if listed.doubt:
-            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        self._check(listed)
         if found := [commit for commit in listed.commits if commit.has_result]:
             return found, listed
         hint = suggest_branches(branch.name, self.suite, (await self.newest()).sessions)
         raise NoVerdictError(hint or f"{self.suite} has no finished session of branch {branch.name!r} yet")
 
-    async def read(self, branch: JudgedBranch | None, is_enough: IsEnough, *, is_listed: bool = True) -> SessionList:
-        """Return the newest sessions of a branch, or all for None: as many hundreds as are enough, at most 1,000.
+    def _check(self, listed: SessionList) -> None:
+        if listed.doubt:
+            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
 
-        `is_listed` is false for a branch that the server does not list by its name.
-        """
+    async def read(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
+        """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
         sessions: list[Session] = []
         listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
-        count, step, doubt = 0, _STEP, ""
-        name = branch.name if branch is not None and is_listed else None
+        count, step, doubt, name = 0, _STEP, "", None
+        # The server lists only sessions with the type BRANCH by name.
+        if branch and all(each.ref_type == RefType.BRANCH for each in (await self._among_newest(branch)).sessions):
+            name = branch.name
         async with aclosing(self.source.lists(self.suite, name)) as parts:
             async for part in parts:
                 sessions += [each for each in part.sessions if branch is None or branch.includes(each)]
@@ -306,8 +291,12 @@ class SuiteReader:
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 
 
+def _has_two_commits(listed: SessionList) -> bool:
+    """Return whether there are two commits: one says how many sessions the other has."""
+    return len(listed.commits) > 1
+
+
 def _cut(listed: SessionList, count: int) -> SessionList:
-    """Return the first `count` sessions of a list."""
     if count >= len(listed.sessions):
         return listed
     return evolve(listed, sessions=listed.sessions[:count], end="cut")
