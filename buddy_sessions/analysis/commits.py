@@ -5,7 +5,6 @@ The rules are those of the guide's section "What is judged". All of them work on
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -57,11 +56,12 @@ class SessionList:
         for session in sorted(self.sessions, key=lambda each: each.relative_id):
             groups.setdefault(identify_commit(session), []).append(session)
         found: list[TestedCommit] = []  # oldest first
-        older = deque[TestedCommit](maxlen=LAST)  # newest first
+        older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
             rerun_above = None if older or self.end == "beginning" else len(sessions)
             found.append(make_commit(sessions, older, as_of=self.as_of, rerun_above=rerun_above))
-            older.extendleft(newest_judged(found[-1:]))
+            if found[-1].has_result:
+                older.insert(0, found[-1])
         return found[::-1]
 
 

@@ -21,7 +21,7 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit
-from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, remark_on
+from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict, remark_on
 from ..analysis.quarantine import Excuses, QuarantinedTest
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -55,32 +55,32 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     sessions = [each for each in named.sessions if _is_judged(each, spec.after)]
     if not sessions:
         return _without_sessions(reader.suite, named, spec.outcome)
-    baseline, listed = await _read_baseline(reader, sessions, spec)
-    newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
+    newest = await reader.newest()
+    baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
-    evidence = Evidence(
+    facts = Facts(
         named=named.what,
         commit=commit,
         tests=tests,
         baseline=baseline,
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
-        doubt=named.doubt or listed.doubt,
+        doubt=named.doubt or doubt,
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
         outcome=spec.outcome,
         min_tests=spec.min_tests,
     )
-    passes, reasons = give_verdict(evidence)
+    passes, reasons = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
-        is_failing=commit.is_failing or (None if evidence.doubt else commit.is_failing),
+        is_failing=commit.is_failing or (None if facts.doubt else commit.is_failing),
         passes=passes,
         reasons=reasons,
-        remarks=list(remark_on(evidence, knows_retries=knows_retries)),
+        remarks=list(remark_on(facts, knows_retries=knows_retries)),
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
@@ -139,13 +139,13 @@ def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | 
 
 async def _read_baseline(
     reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec
-) -> tuple[Baseline | None, SessionList]:
-    """Return what sessions are compared with, and the list that it was chosen from."""
+) -> tuple[Baseline | None, str]:
+    """Return what sessions are compared with, and why others may be missing in the list that it was chosen from."""
     if spec.baseline is None:
-        return None, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
+        return None, ""
     branch = await reader.find_branch(spec.baseline)
     if branch is None:
-        return Baseline(branch=MAIN_NAMES[0], commits=()), evolve(await reader.newest(), sessions=[])
+        return Baseline(branch=MAIN_NAMES[0], commits=()), (await reader.newest()).doubt
 
     def choose(listed: SessionList) -> Baseline:
         return select_baseline(branch.name, listed, judged, spec.last)
@@ -155,7 +155,7 @@ async def _read_baseline(
         return len(found.commits) == spec.last or len(found.older) >= 2 * spec.last
 
     listed = await reader.of_branch(branch, is_enough)
-    return choose(listed), listed
+    return choose(listed), listed.doubt
 
 
 async def _find_retried(
