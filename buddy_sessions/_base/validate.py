@@ -178,6 +178,13 @@ def validate_since(since: datetime | None, name: str = "since") -> datetime | No
     return since
 
 
+def validate_after(after: int | datetime | None) -> int | datetime | None:
+    """Return a `relative_id` or an aware time, after which sessions are meant; None for no limit."""
+    if after is None or isinstance(after, datetime):
+        return validate_since(after, "after")
+    return validate_int("after", after, minimum=0)
+
+
 def validate_age(name: str, age: timedelta) -> timedelta:
     """Return an age that can be subtracted from the current time."""
     if not isinstance(age, timedelta) or not timedelta() < age < timedelta(days=365_000):

@@ -8,13 +8,13 @@ from typing import get_args
 
 from .._base.validate import (
     LATEST,
+    validate_after,
     validate_int,
     validate_key,
     validate_scope,
     validate_seconds,
     validate_session_ref,
     validate_share,
-    validate_since,
     validate_status,
     validate_suites,
 )
@@ -145,10 +145,6 @@ class Questions:
         reader = self.reader(suite)
         if outcome is not None and outcome not in get_args(Outcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
-        if isinstance(after, datetime):
-            validate_since(after, "after")
-        elif after is not None:
-            validate_int("after", after, minimum=0)
         spec = JudgeSpec(
             session=validate_session_name(session, reader.suite),
             branch=validate_judged_branch(branch),
@@ -157,7 +153,7 @@ class Questions:
             quarantine=validate_quarantine(quarantine),
             outcome=outcome,
             min_tests=validate_share("min_tests", min_tests),
-            after=after,
+            after=validate_after(after),
             details=_validate_details(details),
         )
         return await judge_sessions(reader, spec)

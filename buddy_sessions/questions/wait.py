@@ -7,20 +7,20 @@ import logging
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import attrs
 
 from .._api import Api
 from .._base.figures import format_duration
 from .._base.validate import (
+    validate_after,
     validate_branch,
     validate_int,
     validate_revision,
     validate_run_url,
     validate_seconds,
     validate_session,
-    validate_since,
 )
 from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
@@ -43,10 +43,6 @@ _POLLED = 100
 """How many sessions each later poll searches, unless more were created since the poll before."""
 _JITTER = 0.1
 """The share of an interval by which a poll is earlier or later."""
-_CLOCK_DIFFERENCE = timedelta(minutes=1)
-"""The tolerated difference to the server's clock: a session counts as created before the wait if it is older."""
-_SHOWN = 10
-"""The maximum number of sessions that an error lists."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,10 +64,7 @@ class WaitSpec:
         validate_revision(self.revision)
         validate_run_url(self.run_url)
         validate_branch(self.branch)
-        if isinstance(self.after, datetime):
-            validate_since(self.after, "after")
-        elif self.after is not None:
-            validate_int("after", self.after, minimum=0)
+        validate_after(self.after)
         validate_int("count", self.count)
         if self.fail_fast is not None:
             validate_int("fail_fast", self.fail_fast)
@@ -153,12 +146,8 @@ class _Search:
             some = f"only {counts} ({name_sessions(found)})" if found else "no session"
             text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
         elif unfinished := [session for session in found if not session.is_finished]:
-            text, advice = f"{name_sessions(unfinished)} of {spec} did not finish", "wait longer"
-            started = datetime.now(UTC) - timedelta(seconds=seconds) - _CLOCK_DIFFERENCE
-            if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
-                ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
-                number = before[0].relative_id
-                advice += f"; {', '.join(ages)}: if an earlier run was killed, wait for what is after #{number}"
+            text = f"{name_sessions(unfinished)} of {spec} did not finish"
+            advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
             text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
@@ -235,12 +224,6 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
             raise
         error = search.too_late(loop.time() - started)
         raise error from search.failure
-
-
-def _age(session: Session) -> str:
-    """Return how long ago a session was created: `2h07m`."""
-    now = datetime.now(UTC)
-    return format_duration(round((now - (session.create_date or now)).total_seconds()))
 
 
 def add_jitter(interval: float) -> float:
