@@ -221,28 +221,31 @@ class Api:
 
         The session is requested first if `reads_session` is true.
         """
+        name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
 
-        def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
+        async def open_list(plan: CasePlan) -> FetchPage[list[TestCase]]:
+            found = session
+            if reads_session and not isinstance(found, Session):
+                fetched = await self.session(key, found)
+                plan.stats += fetched.stats
+                found = fetched.result()
+            if isinstance(found, Session):
+                plan.expect(found)
+            session_id = found.id if isinstance(found, Session) else str(found)
             url = self._suites_url(*key, "sessions", session_id, *group, "cases")
             decode = partial(decode_list, name="cases", model=TestCase)
             return self._page_fetcher(url, {"status": status and status.value}, decode)
 
-        name = session.id if isinstance(session, Session) else session
-        return CasePaginator(
-            session,
-            name=f"{key}, session {name}",
-            fetch_from=fetch_from,
-            fetch_session=partial(self.session, key, name) if reads_session else None,
-            new_plan=partial(
-                CasePlan,
-                per_page=self._per_page,
-                limits=self._case_limits,
-                read_ahead=self._read_ahead,
-                status=status,
-                max_cases=max_cases,
-            ),
+        new_plan = partial(
+            CasePlan,
+            per_page=self._per_page,
+            limits=self._case_limits,
+            read_ahead=self._read_ahead,
+            status=status,
+            max_cases=max_cases,
         )
+        return CasePaginator(f"{key}, session {name}", new_plan, open_list)
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""

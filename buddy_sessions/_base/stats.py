@@ -70,7 +70,6 @@ class Fetched(Generic[_T]):
     error: BuddyError | None = None
 
     def result(self) -> _T:
-        """Return the decoded response, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]  # without an error there is a value, which may itself be None

@@ -89,7 +89,6 @@ class Channel(Generic[_T]):
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     async def put(self, item: _T) -> None:
-        """Append an item to the queue. Waits while the queue is full."""
         await self._free_slots.acquire()
         self._queue.put_nowait(item)
 
@@ -181,7 +180,6 @@ class CommonCause:
         self._count = 0
 
     def on_success(self) -> None:
-        """Count anew."""
         self._count = 0
 
     def is_shown_by(self, error: BuddyError) -> bool:

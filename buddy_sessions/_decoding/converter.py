@@ -143,7 +143,6 @@ def _converter(*, detailed_validation: bool = False) -> cattrs.Converter:
 
 
 def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
-    """Return the JSON object in a body."""
     invalid = ""
     try:
         text = body.decode("utf-8-sig")

@@ -37,7 +37,6 @@ class Secret:
         return "'***'"
 
     def reveal(self) -> str:
-        """Return the text."""
         return self._text
 
     @property
@@ -99,7 +98,6 @@ class Credentials:
         return header is not self._header or (self._is_rejected and is_due)
 
     def record(self, header: Secret, status: int) -> None:
-        """Record the status of the response to a request with a header."""
         if header is self._header and status in (200, 401):
             self._is_rejected = status == 401
             if self._get_token is not None and not self._is_rejected:

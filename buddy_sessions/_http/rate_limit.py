@@ -172,7 +172,6 @@ class WaitBudget:
         self.waited = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Record a wait."""
         self.remaining -= seconds
         self.waited += seconds
 

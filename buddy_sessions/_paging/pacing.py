@@ -134,7 +134,6 @@ class PageSize:
         return PageLength.SHORT if rows < longest_page else PageLength.CUT
 
     def assume_cap(self, rows: int) -> None:
-        """Request no larger pages in this read."""
         self._cap = rows
 
     def refuse(self, window: Window) -> bool:
@@ -196,7 +195,6 @@ class Pacing:
         return self.offset + min(max_id * self._density, remaining)
 
     def on_accepted(self, window: Window, relative_ids: Sequence[int], known: int, *, is_full: bool) -> None:
-        """Go on after an accepted page."""
         count = len(relative_ids)
         self.go_on_after(window)
         self._frontier_offset = self.offset
@@ -212,7 +210,6 @@ class Pacing:
         self.page_size.confirm()
 
     def go_on_after(self, window: Window) -> None:
-        """Go on after a page that may have no rows."""
         self.offset = self.page_size.end_of(window)
 
     def restart(self) -> None:

@@ -176,7 +176,6 @@ class PageReader:
                     yield session
 
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
-        """Fetch a page, and count its requests."""
         fetched = await (self._fetch if self._stats.requests else self._fetch_first)(window)
         self._stats += fetched.stats
         return fetched
@@ -194,7 +193,6 @@ class PageReader:
         self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)
 
     def _begin_page(self, result: PageResult) -> None:
-        """Make a page the current one."""
         self._start = self.cursor
         self._stats += Stats(sessions=self._consumed)
         self._result = result

@@ -84,7 +84,6 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
 
 
 def _cause(case: TestCase) -> tuple[str | None, str]:
-    """Return the type and the template of a failure."""
     if case.failure is None:
         return None, ""
     kind, message = read_message(case.failure)

@@ -193,7 +193,6 @@ def _lacks_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Itera
 
 
 def _lacks_tests(facts: Facts) -> Iterator[Finding]:
-    """Yield that too few tests ran."""
     commit, count = facts.commit, facts.commit.tests_ran
     if count == 0:
         yield False, Reason("no test ran", f"no test ran in {name_sessions(commit.counted)}")

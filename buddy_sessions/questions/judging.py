@@ -129,7 +129,6 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
 
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
-    """Return the verdict if there is no session to judge."""
     if outcome == "failure":
         passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found")
     else:

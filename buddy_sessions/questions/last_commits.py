@@ -139,7 +139,6 @@ async def compare_sessions(
 
 
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
-    """Return which of the named sessions count."""
     if named.commit is not None:
         return named.commit.counted
     if named.what == "session":

@@ -96,7 +96,7 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
         found, listed = await _search(reader, lambda session: has_run_url(session, name))
         if found:
             matches[f"CI run {name}"] = NamedSessions(sessions=found, what="CI run", doubt=listed.doubt)
-    elif _is_revision(name):
+    elif REVISION.fullmatch(name):
         found, listed = await _search(reader, lambda session: has_revision(session, name))
         for revision in dict.fromkeys(session.revision for session in found):
             sessions = [session for session in found if session.revision == revision]
@@ -144,9 +144,10 @@ def _possible_ids(name: str) -> list[int | str]:
         return [parse_session_url(name)[1] or name]
     match = _RELATIVE_ID.fullmatch(name)
     number = int(match[1] or match[2]) if match else 0
-    relative_ids = [number] if number else []
-    is_id = not name.startswith("#") and not (_is_revision(name) and len(name) >= _HASH_LENGTH)
-    return [*relative_ids, *([name] if is_id else [])]
+    found: list[int | str] = [number] if number else []
+    if not name.startswith("#") and not (REVISION.fullmatch(name) and len(name) >= _HASH_LENGTH):
+        found.append(name)
+    return found
 
 
 def is_run_url(name: str) -> bool:
@@ -158,8 +159,3 @@ def is_run_url(name: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _is_revision(name: str) -> bool:
-    """Return whether a name can be the hash of a commit, or its beginning."""
-    return REVISION.fullmatch(name) is not None
