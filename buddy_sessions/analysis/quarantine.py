@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from fnmatch import translate
+from fnmatch import fnmatchcase
 
 from attrs import frozen
 
@@ -36,16 +35,9 @@ class QuarantinedTest:
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
-        return self.find_in([str(key)]) != []
-
-    def find_in(self, texts: Iterable[str]) -> list[str]:
-        """Return the keys of these tests, as texts, from those of many."""
-        if self.exact:
-            return [text for text in texts if text == self.pattern]
-        matches = re.compile(translate(self.pattern.replace("[", "[[]"))).match  # "[": names of parametrised tests
-        for literal in re.split(r"[*?]+", self.pattern):  # most texts lack one, which is faster to see
-            texts = [text for text in texts if literal in text]
-        return list(filter(matches, texts))
+        text = str(key)
+        # "[" stands for itself: names of parametrised tests have it.
+        return text == self.pattern if self.exact else fnmatchcase(text, self.pattern.replace("[", "[[]"))
 
 
 def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[QuarantinedTest]:
@@ -72,11 +64,8 @@ class Excuses:
 
 def find_excuses(quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date) -> Excuses:
     """Return which failing tests are excused on a day."""
-    entries = list(quarantine)
-    texts: dict[str, list[TestKey]] = {}
-    for key in failing:
-        texts.setdefault(str(key), []).append(key)
-    matching = {entry: [key for text in entry.find_in(texts) for key in texts[text]] for entry in entries}
+    entries, keys = list(quarantine), list(failing)
+    matching = {entry: list(filter(entry.matches, keys)) for entry in entries}
     valid = [entry for entry in matching if entry.until >= day]
     return Excuses(
         excused_by={key: entry for entry in reversed(valid) for key in matching[entry]},
