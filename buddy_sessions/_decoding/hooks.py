@@ -61,7 +61,7 @@ def make_converter(*, detailed_validation: bool) -> cattrs.Converter:
     identifier = override(struct_hook=_structure_identifier)
     relative_id = override(struct_hook=_structure_relative_id)
     session = make_dict_structure_fn(Session, converter, id=identifier, relative_id=relative_id)
-    suite = make_dict_structure_fn(Suite, converter, id=identifier, key=override(struct_hook=_keep))
+    suite = make_dict_structure_fn(Suite, converter, id=identifier, key=override(struct_hook=lambda key, _: key))
     case = make_dict_structure_fn(
         TestCase,
         converter,
@@ -194,7 +194,3 @@ def _member_hook(structure: Callable[[dict[str, Any], Any], Member]) -> Callable
 
 def _structure_failure(data: Any, _: object) -> Failure | None:
     return read_failure(data) if data and type(data) is str else None
-
-
-def _keep(value: Any, _: object) -> Any:
-    return value
