@@ -7,7 +7,7 @@ async with BuddyClient.from_env() as buddy:
 
 from typing import TYPE_CHECKING
 
-from ._base.stats import Stats
+from ._base.figures import Stats
 from ._client.client import BuddyClient
 from ._client.options import ClientOptions, Region
 from ._decoding.converter import to_dict

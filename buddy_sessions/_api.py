@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from ._base.stats import Fetched, Stats
+from ._base.figures import Fetched, Stats
 from ._base.validate import validate_case
 from ._base.workers import map_concurrently
 from ._decoding.converter import (

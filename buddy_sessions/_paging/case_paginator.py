@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
-from .._base.stats import Fetched, Stats
+from .._base.figures import Fetched, Stats
 from .._base.workers import AsyncItems
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus, case_ids

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from .._base.stats import Fetched, Stats
+from .._base.figures import Fetched, Stats
 from .._base.workers import AsyncItems
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, Self, get_args
 import attrs
 
 from .._api import Api
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
 from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
@@ -23,8 +23,8 @@ from ..models import Session, SuiteKey, SuiteRef
 OnFailure = Literal["raise", "collect"]
 
 
-class SuiteRead(Protocol):
-    """Reads one suite: a `PageReader`, or the sync of a store."""
+class SuitePages(Protocol):
+    """The pages of one suite, while they are read: a `PageReader`, or the sync of a store."""
 
     @property
     def stats(self) -> Stats:
@@ -66,7 +66,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        read: Callable[[SuiteKey, int, RequestSlots], SuiteRead],
+        read: Callable[[SuiteKey, int, RequestSlots], SuitePages],
         *,
         after: int | Mapping[SuiteKey, int] | None,
         concurrency: int,
@@ -85,7 +85,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._common_cause = CommonCause()
-        self._reading: set[SuiteRead] = set()
+        self._reading: set[SuitePages] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
         self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")

@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from .._api import failing_statuses
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import attrs
 
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
 from .._paging.reconciler import ReadSpec
@@ -68,7 +68,7 @@ class _Progress:
 
 
 class SuiteSync:
-    """Reads what the database lacks of one suite, and saves it: the `SuiteRead` of a sync."""
+    """Reads what the database lacks of one suite, and saves it: the `SuitePages` of a sync."""
 
     def __init__(
         self,

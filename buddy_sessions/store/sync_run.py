@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._base.workers import LongBodies
 from .._client.client import BuddyClient
 from ..errors import BuddyError, NotFoundError, StoreError

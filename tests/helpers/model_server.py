@@ -14,7 +14,7 @@ from typing import Any, cast
 import attrs
 
 from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._base.stats import Fetched
+from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
