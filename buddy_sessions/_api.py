@@ -6,7 +6,6 @@ The arguments of each method are valid: `BuddyClient` has checked them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -65,38 +64,24 @@ class Api:
         self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int, max_concurrency: int
     ) -> None:
         self.max_concurrency = max_concurrency
-        self._transport = transport
-        self._base_url = base_url
+        self.transport = transport
+        self.base_url = base_url
         self._per_page = per_page
         self._read_ahead = read_ahead
         self._limits = ServerLimits()
         self._case_limits = ServerLimits()
-
-    @property
-    def host(self) -> str:
-        """The name of the server, without its port."""
-        return self._base_url.host or ""
-
-    @property
-    def server_time(self) -> datetime | None:
-        """The time of the last response by the server's clock, aware; None if no response had a valid `Date`."""
-        return self._transport.server_time
-
-    def check_event_loop(self) -> None:
-        """Raise `ConfigError` unless the running event loop is the client's, and was not copied by a fork."""
-        self._transport.check_event_loop()
 
     async def receive(self, *path: str, **query: str | int) -> Response:
         """Send one request to the endpoint below these names, and return its response as it is, whatever the status.
 
         Raises `TransportError` or `ResponseError` if there is none, and `RateLimitError` if it may not be sent yet.
         """
-        return await self._transport.get_once(endpoint_url(self._base_url, *path).with_query(query))
+        return await self.transport.get_once(endpoint_url(self.base_url, *path).with_query(query))
 
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace, each once."""
         fetch = self._page_fetcher(
-            endpoint_url(self._base_url, "workspaces", workspace, "projects"),
+            endpoint_url(self.base_url, "workspaces", workspace, "projects"),
             {},
             partial(decode_list, name="projects", model=Project),
         )
@@ -134,7 +119,7 @@ class Api:
             return [suite for suites in lists for suite in suites]
         url = self._suites_url(workspace, project)
         decode = partial(decode_suites, workspace=workspace, project=project)
-        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
+        return (await self.transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
 
     async def _visible_suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project that was listed; none if it was deleted meanwhile, or its tests are hidden."""
@@ -146,14 +131,14 @@ class Api:
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""
         decode = partial(decode_object, model=Suite, key=key)
-        return (await self._transport.get(self._suites_url(*key), decode)).result()
+        return (await self.transport.get(self._suites_url(*key), decode)).result()
 
     async def session(self, key: SuiteKey, session: Session | str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if not isinstance(session, int):
             session_id = session.id if isinstance(session, Session) else session
             url = self._suites_url(*key, "sessions", session_id)
-            fetched = await self._transport.get(url, partial(decode_object, model=Session))
+            fetched = await self.transport.get(url, partial(decode_object, model=Session))
             if fetched.value is not None and fetched.value.id != session_id:
                 message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
                 return Fetched(stats=fetched.stats, error=ResponseError(message))
@@ -186,7 +171,7 @@ class Api:
         session_id = session.id if isinstance(session, Session) else session
         url = self._suites_url(*key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         decode = partial(decode_object, model=TestCase)
-        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
+        return (await self.transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
     async def with_details(
         self, key: SuiteKey, session: Session | str, case: TestCase, *, on_size: OnSize = None
@@ -270,9 +255,7 @@ class Api:
 
     def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
         """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""
-        return endpoint_url(
-            self._base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below
-        )
+        return endpoint_url(self.base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
 
     def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""
@@ -280,7 +263,7 @@ class Api:
 
         async def fetch(window: Window) -> Fetched[_T]:
             page_url = url.with_query({"page": window.page, "per_page": window.per_page, **query})
-            return await self._transport.get(page_url, partial(decode, page=window.page))
+            return await self.transport.get(page_url, partial(decode, page=window.page))
 
         return fetch
 

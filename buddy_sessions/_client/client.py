@@ -24,7 +24,6 @@ from .._base.validate import (
 )
 from .._base.workers import AsyncContext
 from .._http.credentials import Secret, hide_token
-from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
@@ -51,11 +50,8 @@ from ..questions.suite_reader import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,
-    base_url_of,
-    max_concurrency_of,
-    new_transport,
+    new_api,
     options_from_environment,
-    reject_unknown_options,
     token_from_environment,
 )
 
@@ -90,18 +86,7 @@ class BuddyClient(AsyncContext, Questions):
     def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
         hidden = hide_token(token)
         del token  # a traceback that shows local variables must not show it
-        reject_unknown_options(options)
-        self._base_url = base_url_of(options)
-        max_concurrency = max_concurrency_of(options)
-        self._transport = new_transport(hidden, self._base_url, options, max_concurrency=max_concurrency)
-        # Internal: for other modules of this package, such as the store.
-        self.api = Api(
-            self._transport,
-            self._base_url,
-            per_page=validate_int("per_page", options.get("per_page", 100)),
-            read_ahead=validate_int("read_ahead", options.get("read_ahead", 4)),
-            max_concurrency=max_concurrency,
-        )
+        self.api = new_api(hidden, options)  # internal: for other modules of this package, such as the store
         super().__init__(ApiSource(self.api))
 
     @classmethod
@@ -122,28 +107,29 @@ class BuddyClient(AsyncContext, Questions):
 
     def __repr__(self) -> str:
         # A traceback also shows a client whose __init__ has failed.
-        return f"<BuddyClient {getattr(self, '_base_url', 'not initialised')}>"
+        api: Api | None = getattr(self, "api", None)
+        return f"<BuddyClient {api.base_url if api is not None else 'not initialised'}>"
 
     async def __aenter__(self) -> Self:
-        self._transport.check_event_loop()
+        self.api.transport.check_event_loop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        transport: Transport | None = getattr(self, "_transport", None)  # None if __init__ has failed
-        if transport is not None and transport.is_open:
+        api: Api | None = getattr(self, "api", None)  # None if __init__ has failed
+        if api is not None and api.transport.is_open:
             _warn(f"unclosed {self!r}: use `async with`, or await its close()", ResourceWarning, source=self)
 
     async def close(self) -> None:
         """Close the connections of this client. Your own aiohttp session stays open. You can call it more than once."""
-        await self._transport.close()
+        await self.api.transport.close()
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit as reported by the last response; None if no response has reported one."""
-        return self._transport.rate_limiter.rate_limit
+        return self.api.transport.rate_limiter.rate_limit
 
     @property
     def max_concurrency(self) -> int:

@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from .._api import Api
 from .._base.validate import validate_int, validate_seconds
 from .._http.credentials import Credentials, Secret
 from .._http.rate_limit import RateLimiter, RequestLimiter
@@ -84,13 +85,6 @@ class ClientOptions(TypedDict, total=False):
     limiter: RequestLimiter | None
 
 
-def reject_unknown_options(options: ClientOptions) -> None:
-    """Raise TypeError for a keyword argument that does not exist, as Python does for listed ones."""
-    unknown = sorted(options.keys() - ClientOptions.__annotations__.keys())
-    if unknown:
-        raise TypeError(f"BuddyClient got an unexpected keyword argument {unknown[0]!r}")
-
-
 def token_from_environment() -> str:
     """Return `BUDDY_TOKEN`. Raises `ConfigError` if it is not set."""
     token = os.environ.get("BUDDY_TOKEN", "")
@@ -110,7 +104,39 @@ def options_from_environment(options: ClientOptions) -> ClientOptions:
     return {**options, "region": region or os.environ.get("BUDDY_REGION") or None, "base_url": base_url}
 
 
-def max_concurrency_of(options: ClientOptions) -> int:
+def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions) -> Api:
+    """Return Buddy's API as a client reads it. Raises TypeError for an unknown option, as Python does for arguments."""
+    if unknown := sorted(options.keys() - ClientOptions.__annotations__.keys()):
+        raise TypeError(f"BuddyClient got an unexpected keyword argument {unknown[0]!r}")
+    region, base_url = options.get("region"), options.get("base_url")
+    region = Region.US if region is None else Region.parse(region)
+    url = parse_base_url(f"https://{region.host}" if base_url is None else base_url)
+    max_concurrency = _max_concurrency(options)
+    timeout = validate_seconds("timeout", options.get("timeout", 30.0))
+    max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
+    http_session = options.get("http_session")
+    uses_environment = options.get("trust_env", False) and http_session is None
+    transport = Transport(
+        Credentials(token, timeout),
+        RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait, limiter=options.get("limiter")),
+        http_session=http_session,
+        ssl_context=options.get("ssl"),
+        max_concurrency=max_concurrency,
+        timeout=timeout,
+        max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
+        max_wait=max_wait,
+        proxy=_environment_proxy(url) if uses_environment else None,
+    )
+    return Api(
+        transport,
+        url,
+        per_page=validate_int("per_page", options.get("per_page", 100)),
+        read_ahead=validate_int("read_ahead", options.get("read_ahead", 4)),
+        max_concurrency=max_concurrency,
+    )
+
+
+def _max_concurrency(options: ClientOptions) -> int:
     """Return `max_concurrency`, reduced to the connections of the `http_session`: a request must not wait for one.
 
     aiohttp counts such a wait in the timeout of the request.
@@ -118,13 +144,6 @@ def max_concurrency_of(options: ClientOptions) -> int:
     connector = getattr(options.get("http_session"), "connector", None)
     limits = (connector.limit, connector.limit_per_host) if isinstance(connector, aiohttp.BaseConnector) else ()
     return min([validate_int("max_concurrency", options.get("max_concurrency", 8)), *filter(None, limits)])
-
-
-def base_url_of(options: ClientOptions) -> URL:
-    """Return the URL of the API that the options name."""
-    region, base_url = options.get("region"), options.get("base_url")
-    region = Region.US if region is None else Region.parse(region)
-    return parse_base_url(f"https://{region.host}" if base_url is None else base_url)
 
 
 def parse_base_url(base_url: str | URL) -> URL:
@@ -155,27 +174,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def new_transport(
-    token: Secret | Callable[[], Awaitable[str]], base_url: URL, options: ClientOptions, *, max_concurrency: int
-) -> Transport:
-    """Return the transport of a client."""
-    timeout = validate_seconds("timeout", options.get("timeout", 30.0))
-    max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
-    http_session = options.get("http_session")
-    uses_environment = options.get("trust_env", False) and http_session is None
-    return Transport(
-        Credentials(token, timeout),
-        RateLimiter(max_concurrency=max_concurrency, max_wait=max_wait, limiter=options.get("limiter")),
-        http_session=http_session,
-        ssl_context=options.get("ssl"),
-        max_concurrency=max_concurrency,
-        timeout=timeout,
-        max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
-        max_wait=max_wait,
-        proxy=_environment_proxy(base_url) if uses_environment else None,
-    )
 
 
 def _environment_proxy(base_url: URL) -> URL | None:

@@ -151,7 +151,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
             yield page
 
     async def _next_page(self) -> SessionPage | None:
-        self._api.check_event_loop()  # otherwise each suite would fail
+        self._api.transport.check_event_loop()  # otherwise each suite would fail
         page = await self._channel.get()
         if page is None and not self._is_ended and self._channel.failure is None:
             self._is_ended = True

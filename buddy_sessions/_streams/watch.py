@@ -117,7 +117,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
     async def __anext__(self) -> _T:
         if self._channel.is_closed:
             raise StopAsyncIteration
-        self._poller.api.check_event_loop()  # otherwise each suite would fail, and be tried again
+        self._poller.api.transport.check_event_loop()  # otherwise each suite would fail, and be tried again
         self._channel.claim()
         while True:
             if self._current is None:

@@ -167,7 +167,7 @@ class ModelServer:
 
 
 class ModelClient:
-    """Reads a `ModelServer`. It has the methods of `BuddyClient` and its `api` that a sync calls.
+    """Reads a `ModelServer`. It has what a sync uses of `BuddyClient`, its `api` and its `transport`.
 
     `server_time` is the clock of the server; None if the responses have no `Date`.
     """
@@ -177,7 +177,7 @@ class ModelClient:
     def __init__(
         self, server: ModelServer, *, per_page: int, read_ahead: int = 1, server_time: datetime | None = None
     ) -> None:
-        self.api = self
+        self.api = self.transport = self
         self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead

@@ -185,7 +185,7 @@ class Probe:
 
     def __init__(self, api: Api) -> None:
         self.record = Record()
-        self.record.region = next((region for region in Region if region.host == api.host), None)
+        self.record.region = next((region for region in Region if region.host == api.base_url.host), None)
         self.count = 0
         self._api = api
 
