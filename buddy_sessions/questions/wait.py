@@ -20,14 +20,12 @@ from .._base.validate import (
     validate_revision,
     validate_run_url,
     validate_seconds,
-    validate_session,
 )
 from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
 from ..errors import (
     BuddyError,
     ConfigError,
-    NotFoundError,
     ResponseError,
     StatusError,
     TransportError,
@@ -154,35 +152,27 @@ class _Search:
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self, count: int) -> None:
-        """Read the newest sessions, and the awaited ones that are older and have not finished."""
-        reader = self._api.read(self._spec.suite, self._read_spec)
+        """Read the newest sessions, down to the last ones of the poll before and those that had not finished."""
+        spec = self._spec
+        unfinished = [session.relative_id for session in self.found if not session.is_finished]
+        lowest_id = min([self._newest, *unfinished])
+        reader = self._api.read(spec.suite, self._read_spec)
         listed: list[Session] = []
         is_complete = False
-        enough = count if self._spec.belong_together else self._spec.count
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
                 is_complete = page.is_last
-                if len(listed) >= enough and (not self._spec.belong_together or listed[-1].relative_id <= self._newest):
+                is_known = len(listed) >= count and listed[-1].relative_id <= lowest_id
+                if is_known if spec.belong_together else len(listed) >= spec.count:
                     break
         self._newest = max([self._newest, *(session.relative_id for session in listed)])
         self._is_first = False
-        ids = {session.id for session in listed}
         lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
-        self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
-        self._keep([session for session in self.found if session.id not in ids] + listed)
-        for session in self.found.copy():
-            if session.id not in ids and not session.is_finished:
-                await self._read_again(session)
-
-    async def _read_again(self, session: Session) -> None:
-        """Read one session that is not listed any more: many newer ones were created, or it was deleted."""
-        others = [each for each in self.found if each is not session]
-        try:
-            found = await self._api.session(self._spec.suite, validate_session(session))
-            self._keep([*others, found.result()])
-        except NotFoundError:
-            self._keep(others)
+        self.may_lack_sessions = spec.belong_together and may_lack_sessions(listed, lowest=lowest)
+        ids = {session.id for session in listed}
+        # One that has not finished, and is not listed any more, was deleted.
+        self._keep([each for each in self.found if each.is_finished and each.id not in ids] + listed)
 
     def _keep(self, sessions: Iterable[Session]) -> None:
         """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
