@@ -113,12 +113,12 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
     """Return the failing tests of the red sessions that count: of each test, the case of the newest session."""
     tests: dict[TestKey, FailingTest] = {}
     for session in commit.counted:
-        for case in failing_cases(session, cases):
+        for case in failing_in(session, cases):
             tests.setdefault(case.key, FailingTest(case=case, session=session))
     return sorted(tests.values(), key=lambda test: sort_key(test.case.key))
 
 
-def failing_cases(session: Session, cases: Cases) -> list[TestCase]:
+def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
     found = cases.get(session.id, ())
     return [] if isinstance(found, str) or not session.is_failing else [case for case in found if case.is_failing]
@@ -128,7 +128,7 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
     if not session.is_failing:
         return False
-    listed = set(map(case_ids, failing_cases(session, cases)))
+    listed = set(map(case_ids, failing_in(session, cases)))
     return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
 
 
@@ -147,7 +147,7 @@ def compare_with(
     commits = baseline.commits if baseline is not None else ()
     red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
     failed = [
-        {case.key for session in commit.sessions if session.id in red for case in failing_cases(session, cases)}
+        {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
         for commit in commits
     ]
 

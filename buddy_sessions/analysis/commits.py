@@ -261,10 +261,10 @@ def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Sessi
     counted: dict[str, Session] = {}
     red: dict[str, Session] = {}
     replaced: list[tuple[Session, Session]] = []
-    position = 0
+    number = 0
     for session in sessions:
-        position += session.status != SessionStatus.SKIPPED
-        if session.has_verdict and position > usual:
+        number += session.status != SessionStatus.SKIPPED
+        if session.has_verdict and number > usual:
             old = next((each for each in red.values() if _is_rerun(session, each)), None)
             if old is not None:
                 del counted[old.id], red[old.id]

@@ -18,7 +18,7 @@ from .baseline import (
     Cause,
     FailingTest,
     crash_text,
-    failing_cases,
+    failing_in,
     known_crashes,
     lists_too_few,
 )
@@ -160,7 +160,7 @@ def _unexplained(facts: Facts, crashed: Sequence[Session]) -> Iterator[Finding]:
 
 def _has_crashed(session: Session, cases: Cases) -> bool:
     """Return whether a session is red, and neither counts nor lists a failing test."""
-    return session.is_failing and not session.failing_count and not failing_cases(session, cases)
+    return session.is_failing and not session.failing_count and not failing_in(session, cases)
 
 
 def _unfinished(commit: TestedCommit) -> Reason:
@@ -250,5 +250,5 @@ def _incomplete_text(session: Session, cases: Cases) -> str:
     why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
     if isinstance(why, str):
         return why
-    listed, counted = len(failing_cases(session, cases)), format_count(session.failing_count or 0, "failing test")
+    listed, counted = len(failing_in(session, cases)), format_count(session.failing_count or 0, "failing test")
     return f"#{session.relative_id} lists {listed:,} of its {counted}"

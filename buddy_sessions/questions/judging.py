@@ -14,7 +14,7 @@ from ..analysis.baseline import (
     Cases,
     FailingTest,
     compare_with,
-    failing_cases,
+    failing_in,
     find_causes,
     find_failing_tests,
     select_baseline,
@@ -163,7 +163,7 @@ async def _find_retried(
     """Return which tests also passed in each session in which they failed; None if that was not saved."""
     retried = {test.case.key for test in tests}
     for session in commit.counted:
-        failed = [case for case in failing_cases(session, cases) if case.key in retried]
+        failed = [case for case in failing_in(session, cases) if case.key in retried]
         for group in {case.test_group_id for case in failed}:
             passed = None if group is None else await reader.source.passed_in_group(reader.suite, session, group)
             if passed is None and group is not None:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from .._base.figures import format_count
 from .._base.workers import map_concurrently
-from ..analysis.baseline import failing_cases, lists_too_few
+from ..analysis.baseline import failing_in, lists_too_few
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
@@ -100,7 +100,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         if number > last and not (outcomes and outcomes[0].is_failing):
             break
         cases = await reader.read_failing(commit.counted)
-        found = [(each, case) for each in commit.counted for case in failing_cases(each, cases)]
+        found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
         seen |= {case.key for _, case in found}
         if find_tests(seen, test):  # an error, if there are several
             key = find_test(seen, test, searched=searched)

@@ -121,9 +121,9 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
 
     def end(sessions: Sequence[Session]) -> int:
         end = MAX_SEARCHED
-        for position, session in enumerate(sessions, 1):
-            if position <= end and where(session):
-                end = min(position + _MAX_BELOW, MAX_SEARCHED)
+        for number, session in enumerate(sessions, 1):
+            if number <= end and where(session):
+                end = min(number + _MAX_BELOW, MAX_SEARCHED)
         return end
 
     def is_enough(listed: SessionList) -> bool:
