@@ -24,8 +24,8 @@ from attrs import frozen
 
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
-from .hooks import MAX_INTEGER, MIN_INTEGER, fields_of, make_converter, wrong_type
-from .json_text import decode_json
+from .failures import read_failure
+from .hooks import MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -139,7 +139,7 @@ def structure(value: Any, kind: type[_T]) -> _T:
 @cache
 def _converter(*, detailed_validation: bool = False) -> cattrs.Converter:
     """Return the converter of this package. It is created on first use, which keeps the import fast."""
-    return make_converter(detailed_validation=detailed_validation)
+    return make_converter(read_failure, detailed_validation=detailed_validation)
 
 
 def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
