@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 
 from .._base.validate import LATEST, REVISION, validate_session_ref
-from ..analysis.branches import MAIN, Main, suggest_branches
+from ..analysis.branches import MAIN, Main
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
 from ..errors import ConfigError, NoVerdictError
@@ -59,13 +59,8 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
         status = await reader.status(branch)
         if status.commit is not None:
             return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
-        newest = await reader.newest()
-        if not newest.sessions and not newest.doubt:
-            raise NoVerdictError(f"{reader.suite} has no session yet: check that its tests upload their results")
         if status.reason in {"no session", "no main branch"}:
-            await reader.require_branch(branch)
-            hint = suggest_branches(str(status.branch), reader.suite, newest.sessions)
-            raise NoVerdictError(hint or f"no session of branch {status.branch!r} in {reader.suite}")
+            raise await reader.no_session_of(status.branch)
         doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:

@@ -167,12 +167,20 @@ class SuiteReader:
         """Return the branch to judge. Raises NoVerdictError without a main branch."""
         found = await self.find_branch(branch)
         if found is None:
-            sessions = (await self.newest()).sessions
-            if not sessions and self.source.is_saved:
-                raise NoVerdictError(f"{self.suite} has no saved session: sync it first")
-            known = suggest_branches("main", self.suite, sessions)
-            raise NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
+            raise await self.no_session_of(None)
         return found
+
+    async def no_session_of(self, branch: str | None) -> NoVerdictError:
+        """Return the error for a branch without finished sessions, or for a suite without a main branch."""
+        newest = await self.newest()
+        if not newest.sessions and newest.doubt and self.source.is_saved:
+            return NoVerdictError(f"{self.suite} has no saved session: sync it first")
+        if not newest.sessions:
+            return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
+        known = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
+        if branch is None:
+            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
+        return NoVerdictError(known or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def newest_of(self, branch: JudgedBranch) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these say what is usual, or its own 100."""
@@ -224,8 +232,7 @@ class SuiteReader:
         self._check(listed)
         if found := [commit for commit in listed.commits if commit.has_result]:
             return found, listed
-        hint = suggest_branches(branch.name, self.suite, (await self.newest()).sessions)
-        raise NoVerdictError(hint or f"{self.suite} has no finished session of branch {branch.name!r} yet")
+        raise await self.no_session_of(branch.name)
 
     def _check(self, listed: SessionList) -> None:
         if listed.doubt:
