@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
-from .quarantine import Excuses, QuarantinedTest, find_excuses
+from .quarantine import QuarantinedTest
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
@@ -136,14 +136,12 @@ def compare_with(
     tests: Iterable[FailingTest],
     baseline: Baseline | None,
     cases: Cases,
-    quarantine: Iterable[QuarantinedTest],
+    quarantine: Sequence[QuarantinedTest],
     today: date,
     *,
     retried: Collection[TestKey],
-) -> tuple[list[FailingTest], Excuses]:
+) -> list[FailingTest]:
     """Return the failing tests, new ones first, with what the baseline, the quarantine and retries say of them."""
-    found = list(tests)
-    excuses = find_excuses(quarantine, [test.case.key for test in found], today)
     commits = baseline.commits if baseline is not None else ()
     red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
     failed = [
@@ -158,11 +156,11 @@ def compare_with(
             streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
             novelty: Novelty = "known" if streak else "earlier" if count else "new"
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
-        if key in excuses.excused_by:
-            return evolve(test, novelty="quarantined", entry=excuses.excused_by[key])
+        if (entry := next((each for each in quarantine if each.excuses(key, today)), None)) is not None:
+            return evolve(test, novelty="quarantined", entry=entry)
         return evolve(test, novelty="retried") if key in retried and test.counts else test
 
-    return sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new")), excuses
+    return sorted(map(compare, tests), key=lambda test: NOVELTIES.index(test.novelty or "new"))
 
 
 def known_crashes(baseline: Baseline | None) -> set[str | None]:

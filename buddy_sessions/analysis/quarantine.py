@@ -39,6 +39,10 @@ class QuarantinedTest:
         # "[" stands for itself: names of parametrised tests have it.
         return text == self.pattern if self.exact else fnmatchcase(text, self.pattern.replace("[", "[[]"))
 
+    def excuses(self, key: TestKey, day: date) -> bool:
+        """Return whether a failure of the test with that key is excused on a day."""
+        return day <= self.until and self.matches(key)
+
 
 def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[QuarantinedTest]:
     """Return the entries of a quarantine. Passing the name or the text of the file is a common mistake."""
@@ -47,31 +51,13 @@ def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[Quaranti
     return entries
 
 
-@frozen(kw_only=True)
-class Excuses:
-    """What a quarantine says about failing tests.
-
-    Attributes:
-        excused_by: For each test that is excused, the first entry that excuses it.
-        expired: Entries that would excuse a failing test, but whose last day is over.
-        unused: Entries that no failing test matches.
-    """
-
-    excused_by: dict[TestKey, QuarantinedTest]
-    expired: list[QuarantinedTest]
-    unused: list[QuarantinedTest]
-
-
-def find_excuses(quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date) -> Excuses:
-    """Return which failing tests are excused on a day."""
+def unneeded_entries(
+    quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date
+) -> tuple[list[QuarantinedTest], list[QuarantinedTest]]:
+    """Return the entries that match a failing test, but whose last day is over; and those that match none."""
     entries, keys = list(quarantine), list(failing)
-    matching = {entry: list(filter(entry.matches, keys)) for entry in entries}
-    valid = [entry for entry in matching if entry.until >= day]
-    return Excuses(
-        excused_by={key: entry for entry in reversed(valid) for key in matching[entry]},
-        expired=[entry for entry in entries if matching[entry] and entry.until < day],
-        unused=[entry for entry in entries if not matching[entry]],
-    )
+    matching = [entry for entry in entries if any(map(entry.matches, keys))]
+    return [each for each in matching if each.until < day], [each for each in entries if each not in matching]
 
 
 def parse_quarantine(text: str) -> list[QuarantinedTest]:

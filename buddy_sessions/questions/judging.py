@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 from attrs import evolve, frozen
@@ -22,7 +22,7 @@ from ..analysis.baseline import (
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict, remark_on
-from ..analysis.quarantine import Excuses, QuarantinedTest
+from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
@@ -58,7 +58,9 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
-    tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
+    today = datetime.now(UTC).date()
+    tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
+    expired, unused = unneeded_entries(spec.quarantine, [test.case.key for test in tests], today)
     facts = Facts(
         named=named.what,
         commit=commit,
@@ -84,8 +86,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
-        expired=excuses.expired,
-        unused=excuses.unused,
+        expired=expired,
+        unused=unused,
     )
 
 
@@ -105,18 +107,18 @@ def _judged_commit(
 
 
 async def _compare(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
-) -> tuple[list[FailingTest], Excuses, Cases, bool]:
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec, today: date
+) -> tuple[list[FailingTest], Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
     cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
         cases |= await reader.read_failing(baseline.red_sessions)
-    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
-    counting = [test for test in compare(retried=())[0] if test.counts]
+    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, today)
+    counting = [test for test in compare(retried=()) if test.counts]
     is_asked = spec.outcome == "success" and counting
     retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
-    return *compare(retried=retried or ()), cases, retried is not None
+    return compare(retried=retried or ()), cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
