@@ -88,16 +88,16 @@ def is_outage(session: Session) -> bool:
     return count >= _OUTAGE and 2 * (session.failing_count or 0) > count
 
 
+def older_commits(listed: SessionList, judged: Sequence[Session]) -> list[TestedCommit]:
+    """Return the commits with a result that are older than these sessions, newest first, without theirs."""
+    identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
+    older = [commit for commit in listed.commits if commit.has_result and commit.first.relative_id < lowest_id]
+    return [commit for commit in older if identify_commit(commit.first) not in identities]
+
+
 def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
     """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
-    identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
-    older = [
-        commit
-        for commit in listed.commits
-        if commit.has_result
-        and commit.first.relative_id < lowest_id
-        and identify_commit(commit.first) not in identities
-    ]
+    older = older_commits(listed, judged)
     commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
     outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]

@@ -8,9 +8,9 @@ from attrs import evolve
 
 from .._base.figures import format_count
 from .._base.workers import map_concurrently
-from ..analysis.baseline import failing_in, lists_too_few
+from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import TestedCommit, identify_commit
+from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
 from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
@@ -143,27 +143,26 @@ async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Sessio
         return named.commit.counted
     if named.what == "session":
         return named.sessions
-    counted = {session.id for commit in await _commits_from(reader, named) for session in commit.counted}
+    commits = (await _list_from(reader, named)).commits
+    counted = {session.id for commit in commits for session in commit.counted}
     return [session for session in named.sessions if session.id in counted] or named.sessions
 
 
 async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     """Return the sessions that count of the commit before the named one."""
-    identities, lowest_id = set(map(identify_commit, named.sessions)), named.sessions[-1].relative_id
-    older = [each for each in await _commits_from(reader, named) if each.first.relative_id < lowest_id]
-    return next((each.counted for each in older if identify_commit(each.first) not in identities), ())
+    older = older_commits(await _list_from(reader, named), named.sessions)
+    return older[0].counted if older else ()
 
 
-async def _commits_from(reader: SuiteReader, named: NamedSessions) -> list[TestedCommit]:
-    """Return the commits of the branch of named sessions, down to the one before them."""
+async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
+    """Return the list of the branch of named sessions, down to the commit before them; empty without a branch."""
     first = named.sessions[-1]
     if first.ref_name is None:
-        return []
-    listed = await reader.of_branch(
+        return evolve(await reader.newest(), sessions=())
+    return await reader.of_branch(
         JudgedBranch(first.ref_name),
         lambda listed: any(each.first.relative_id < first.relative_id for each in listed.commits[:-1]),
     )
-    return [commit for commit in listed.commits if commit.has_result]
 
 
 async def find_cases(
