@@ -51,8 +51,7 @@ class Questions:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def reader(self, suite: SuiteRef) -> SuiteReader:
-        """Return a reader for one question. Internal."""
+    def _reader(self, suite: SuiteRef) -> SuiteReader:
         return SuiteReader(self._source, validate_key(suite))
 
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
@@ -80,7 +79,7 @@ class Questions:
 
         async def read(suite: SuiteKey) -> SuiteStatus:
             try:
-                status = await self.reader(suite).status(selected)
+                status = await self._reader(suite).status(selected)
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
@@ -100,7 +99,7 @@ class Questions:
         Args:
             is_failing: Only a red commit (True), or a green one (False): the last one that was good.
         """
-        return await self.reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
+        return await self._reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
 
     async def judge(
         self,
@@ -142,7 +141,7 @@ class Questions:
             >>> judgement.passes, [test.case.name for test in judgement.tests if test.novelty == "new"]
             (False, ['adds_discount'])
         """
-        reader = self.reader(suite)
+        reader = self._reader(suite)
         if outcome is not None and outcome not in get_args(Outcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
         spec = JudgeSpec(
@@ -176,7 +175,7 @@ class Questions:
         selected = validate_judged_branch(branch)
         if not isinstance(test, str | TestKey):
             raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
-        return await find_history(self.reader(suite), selected, test, last=validate_int("last", last))
+        return await find_history(self._reader(suite), selected, test, last=validate_int("last", last))
 
     async def recent_tests(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, cases: CaseScope = "all"
@@ -189,7 +188,7 @@ class Questions:
         Args:
             cases: "all", or only those that "failed".
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         wanted = validate_scope(cases)
         _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
         return list(sessions.values())
@@ -205,7 +204,7 @@ class Questions:
         Args:
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         validate_int("changes", changes)
         return await find_flaky(reader, selected, last=validate_int("last", last), changes=changes)
 
@@ -236,7 +235,7 @@ class Questions:
             new: The new session or commit.
             branch: The branch of `"latest"`; an error with another session.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
         return await compare_sessions(reader, names[0], names[1] or LATEST, branch=selected)
 
@@ -260,7 +259,7 @@ class Questions:
             status: Only test cases with this status.
             details: How many failing cases to read with their messages, with one request each; True for all.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         name, count = validate_session_name(session, reader.suite), _validate_details(details)
         return await find_cases(reader, name, branch=selected, status=validate_status(status), details=count)
 
@@ -278,7 +277,7 @@ class Questions:
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
         """
-        reader, count = self.reader(suite), _validate_details(details)
+        reader, count = self._reader(suite), _validate_details(details)
         found = validate_session_ref(session, reader.suite)
         if isinstance(found, int):
             found = (await find_sessions(reader, found)).sessions[0]
