@@ -199,12 +199,9 @@ class SuiteReader:
     async def status(self, branch: str | Main) -> SuiteStatus:
         """Return the status of the suite: usually from its newest 100 sessions, or else from those of the branch."""
         chosen = await self.find_branch(branch)
-        if chosen is not None:
-            return status_of(self.suite, chosen.name, await self.newest_of(chosen))
-        newest = await self.newest()
-        if newest.doubt:
-            return SuiteStatus(suite=self.suite, reason="incomplete", remark=newest.doubt)
-        return SuiteStatus(suite=self.suite, reason="no main branch" if newest.sessions else "no session")
+        if chosen is None:
+            return status_of(self.suite, None, await self.newest())
+        return status_of(self.suite, chosen.name, await self.newest_of(chosen))
 
     async def latest(self, branch: str | Main, *, is_failing: bool | None) -> TestedCommit | None:
         """Return the newest commit of a branch with a verdict, or with this one; None if there is none."""
