@@ -173,11 +173,10 @@ async def find_cases(
     if not named.sessions:
         raise NoVerdictError(f"no tests of {reader.suite}: {named.doubt}")
     sessions = [session for session in named.sessions if session.is_finished] or named.sessions
-
-    async def read(session: Session) -> list[TestCase]:
-        return await reader.source.cases(reader.suite, session, status)
-
-    lists = await map_concurrently(read, sessions, limit=reader.source.concurrency)
+    source = reader.source
+    lists = await map_concurrently(
+        lambda session: source.cases(reader.suite, session, status), sessions, limit=source.concurrency
+    )
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
     ids = [(session.id, case.id) for session, case in failing]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from attrs import evolve
@@ -94,17 +95,12 @@ class ApiSource:
 
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
         """Return the failing cases: two requests, or one if the session counts only one kind of failure."""
-        validate_session(session)
-
-        async def read(status: TestStatus) -> list[TestCase]:
-            return await self._api.cases(suite, session, status=status).collect()
-
         statuses = failing_statuses(session) if isinstance(session, Session) else FAILING
-        lists = await map_concurrently(read, statuses, limit=len(FAILING))
+        lists = await map_concurrently(partial(self.cases, suite, session), statuses, limit=len(FAILING))
         # A case may have moved from one list to the other meanwhile.
         return list({case_ids(case): case for cases in lists for case in cases}.values())
 
-    async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
+    async def cases(self, suite: SuiteKey, session: Session | str, status: TestStatus | None = None) -> list[TestCase]:
         """Return the cases of a session: one request for each 100 of them."""
         validate_session(session)
         return await self._api.cases(suite, session, status=status).collect()
