@@ -14,7 +14,7 @@ from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
 from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus
+from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
@@ -179,6 +179,9 @@ async def find_cases(
     )
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
-    ids = [(session.id, case.id) for session, case in failing]
+    ids = [(session.id, case_ids(case)) for session, case in failing]
     known = dict(zip(ids, await reader.read_details(failing), strict=True))
-    return [TestedSession(each, tuple(known.get((each.id, case.id), case) for case in cases)) for each, cases in found]
+    return [
+        TestedSession(each, tuple(known.get((each.id, case_ids(case)), case) for case in cases))
+        for each, cases in found
+    ]

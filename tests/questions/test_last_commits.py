@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buddy_sessions import MAIN, BuddyClient, NoVerdictError, Session, SessionStore, TestStatus
+from buddy_sessions import (
+    MAIN,
+    BuddyClient,
+    NoVerdictError,
+    Session,
+    SessionStatus,
+    SessionStore,
+    TestCase,
+    TestStatus,
+)
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.list_source import SUITE, ask_about
 
 Ask = Callable[[], Awaitable[Questions]]
 all_cases = pytest.mark.parametrize("ask", ["api", "all"], indirect=True)
@@ -216,6 +227,13 @@ class TestTests:
             first, *details_of = [request for request in fake.requests if "/cases" in request.path]
             assert (first.query.get("status"), len(details_of)) == (status, sum(has_message))
             assert [case.failure is not None for case in run.cases] == has_message
+
+    async def test_id_is_unique_only_in_its_group(self) -> None:
+        session = Session(id="a", relative_id=1, status=SessionStatus.ERROR)
+        statuses = {"a.py": TestStatus.PASSED, "b.py": TestStatus.FAILED}
+        cases = [TestCase(id="1", test_group_id=group, name="pays", status=statuses[group]) for group in statuses]
+        (run,) = await ask_about([session], lambda _: cases, as_of=datetime.now(UTC)).tests(SUITE, 1, details=True)
+        assert list(run.cases) == cases
 
     async def test_only_session_is_running(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create()
