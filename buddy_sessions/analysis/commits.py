@@ -22,6 +22,7 @@ MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
+UNKNOWN_COUNT = "the number of tests is not known: whether all ran was not checked"
 _QUIET = timedelta(hours=1)
 """So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)
@@ -245,7 +246,7 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
     sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
     count, fewest = count_tests(counted), min(sizes, default=None)
     if count is None:
-        return False, "the number of tests is not known: whether all ran was not checked"
+        return False, UNKNOWN_COUNT
     if lacks_tests(count, fewest):
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
         before = f", at least {fewest:,} in {of_which} before" if fewest else ""

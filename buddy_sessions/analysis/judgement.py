@@ -22,7 +22,7 @@ from .baseline import (
     known_crashes,
     lists_too_few,
 )
-from .commits import TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
+from .commits import UNKNOWN_COUNT, TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
 from .quarantine import QuarantinedTest
 
 Outcome = Literal["success", "failure"]
@@ -224,7 +224,7 @@ def remark_on(facts: Facts, *, knows_retries: bool) -> Iterator[str]:
         yield killed_text(killed)
     yield from _remarks_on_sessions(facts)
     if commit.tests_ran is None and any(session.has_verdict for session in commit.counted):
-        yield "the number of tests is not known: whether all ran was not checked"
+        yield UNKNOWN_COUNT
     elif facts.named == "session" and facts.outcome is None:
         yield "whether all tests ran was not checked: a single session was named"
     if succeeded and not knows_retries and any(test.counts for test in facts.tests):
