@@ -43,7 +43,8 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
     Use it as `async with`, so that leaving the block stops the requests at once, or await its `run`. Only one task can
-    iterate over it: another one gets `RuntimeError`, until the first has ended.
+    iterate over it: another one gets `RuntimeError`, until the first has ended. A loop after its end raises
+    `ConfigError`.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
     `on_failure` is "collect". If your iterable of suites raises an error, the harvest finishes the suites that it has
@@ -116,6 +117,10 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         total = sum((reader.stats for reader in self._reading), self._ended_reads)
         return attrs.evolve(total, verified=total.verified and not total.failed)
 
+    def __aiter__(self) -> Self:
+        self._raise_if_ended()
+        return self
+
     async def __anext__(self) -> tuple[SuiteKey, Session]:
         self._channel.claim()
         while (item := next(self._items, None)) is None:
@@ -148,8 +153,13 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
             BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
             RuntimeError: Another task is iterating over the harvest.
         """
+        self._raise_if_ended()
         while (page := await self._next_page()) is not None:
             yield page
+
+    def _raise_if_ended(self) -> None:
+        if self._channel.is_closed:
+            raise ConfigError("this harvest has ended: call harvest(), or sync(), again to read once more")
 
     async def _next_page(self) -> SessionPage | None:
         self._api.check_event_loop()  # otherwise each suite would fail
@@ -205,46 +215,37 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
 
 class _SuiteSource:
-    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once.
-
-    Attributes:
-        error: The error of the iterable, or of an element that is no suite. No suite follows it.
-    """
+    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once."""
 
     def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:
-        self.error: Exception | None = None
+        self.error: Exception | None = None  # of the iterable, or of an element that is no suite: none follows it
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(validate_suites(suites))
         self._remaining = len(suites) if isinstance(suites, Sized) else None
         self._unique = unique
         self._returned: set[SuiteKey] = set()  # if each is to be returned once
-        self._is_stopped = False
         self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
 
     async def next(self) -> SuiteKey | None:
         """Return the next suite; None if there is none, after an error, and after `stop`."""
         async with self._lock:
-            while (key := await self._take()) in self._returned:
-                pass
-            if self._unique and key is not None:
-                self._returned.add(key)
-            return key
-
-    async def _take(self) -> SuiteKey | None:
-        if self._is_stopped or self.error is not None:
-            return None
-        try:
-            suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
-            if self._remaining is not None:
-                self._remaining -= 1
-            return validate_suite(suite)
-        except (StopIteration, StopAsyncIteration):
-            return None
-        except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
-            self.error = error
-            return None
+            while True:
+                try:
+                    suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
+                    key = validate_suite(suite)
+                except (StopIteration, StopAsyncIteration):
+                    return None
+                except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
+                    self.error = error
+                    self.stop()
+                    return None
+                if self._remaining is not None:
+                    self._remaining -= 1
+                if key not in self._returned:
+                    if self._unique:
+                        self._returned.add(key)
+                    return key
 
     def stop(self) -> int | None:
-        """Return no more suites. Return how many were left; None if that is unknown, or was returned before."""
-        self._is_stopped = True
-        remaining, self._remaining = self._remaining, None
-        return remaining
+        """Return no more suites. Return how many were left; None if that is unknown."""
+        self._suites = iter(())
+        return self._remaining
