@@ -8,15 +8,24 @@ the next sync that saves cases.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
-from .columns import Members, to_session_from
 from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_BRANCH, OF_SUITE, SESSION_COLUMNS, SESSIONS, SUITE_NUMBER
+from .schema import (
+    CASE_COLUMNS,
+    CASES,
+    IS_TEST,
+    OF_BRANCH,
+    OF_SUITE,
+    SESSION_COLUMNS,
+    SESSIONS,
+    SUITE_NUMBER,
+    to_sessions,
+)
 from .suites import MARK_INCOMPLETE
 
 MAX_READS = 4
@@ -42,7 +51,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
         ORDER BY relative_id DESC
     """
     rows = file.execute(sql, (*key, scope.cases_branch, full, scope.cases, scope.cases))
-    return [session for session in _to_sessions(rows) if session.is_finished and scope.includes(session)]
+    return [session for session in to_sessions(rows) if session.is_finished and scope.includes(session)]
 
 
 def save_cases(
@@ -66,7 +75,7 @@ def save_cases(
             FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, session.id)).fetchone()
-        if row is None or [*_to_sessions([row])] != [session]:
+        if row is None or to_sessions([row]) != [session]:
             return False
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
@@ -207,11 +216,6 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
     row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
     found = row.fetchone()
     return found["scope"] if found is not None else None
-
-
-def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
-    members: Members = {}
-    return (to_session_from(row, members) for row in rows)
 
 
 def _to_case(row: sqlite3.Row) -> TestCase:

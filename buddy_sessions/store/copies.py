@@ -16,9 +16,18 @@ from .._decoding.hooks import unstructure_time
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, convert, time_to_prefix, to_session_from, to_time
 from .file import DatabaseFile, DatabaseThread
-from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE, SESSION_COLUMNS, SESSIONS
+from .schema import (
+    CREATED_BEFORE,
+    NEWEST_POSITION,
+    OF_SUITE,
+    SESSION_COLUMNS,
+    SESSIONS,
+    convert,
+    time_to_prefix,
+    to_sessions,
+    to_time,
+)
 
 _PAGE_SIZE = 100
 """Sessions in memory at once, with the messages of their failing tests."""
@@ -74,23 +83,23 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
 
 def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
     sql = f"""
-        SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS}, sessions.missing_since,
+        SELECT {SESSION_COLUMNS}, suites.workspace, suites.project, suites.suite_id, sessions.missing_since,
             sessions.deleted_at, sessions.position, sessions.number, last_scope
         FROM {SESSIONS} WHERE sessions.number IN (
             SELECT number FROM session_rows WHERE position > ? ORDER BY position LIMIT {_PAGE_SIZE}
         ) ORDER BY sessions.position
     """
-    members: Members = {}
+    rows = file.execute(sql, (after,)).fetchall()
     return [
         StoreChange(
             position=row["position"],
-            suite=SuiteKey(*row[:3]),
-            session=to_session_from(row, members),
+            suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
+            session=session,
             failures=None if row["last_scope"] is None else load_failures(file, row["number"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),
         )
-        for row in file.execute(sql, (after,)).fetchall()
+        for row, session in zip(rows, to_sessions(rows), strict=True)
     ]
 
 

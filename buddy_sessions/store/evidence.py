@@ -13,8 +13,8 @@ from attrs import Factory, define, evolve
 
 from .._paging.paginator import SessionPage
 from ..models import Session
-from .columns import Row
 from .exchange import ALL_NUMBERS, Interval, PageToSave, SuiteState, SyncScope
+from .schema import SessionValues
 
 ABSENCES = 2
 """The number of syncs that must not find a session, or a suite, until it is deleted."""
@@ -132,7 +132,7 @@ class SavedSession(NamedTuple):
     number: int
     id: str
     relative_id: int
-    row: Row
+    row: SessionValues
     is_missing: bool = False
     is_deleted: bool = False
 
@@ -169,7 +169,7 @@ class PageChanges:
 
 def find_changes(
     page: PageToSave,
-    rows: Mapping[str, Row],
+    rows: Mapping[str, SessionValues],
     saved: Collection[SavedSession],
     state: SuiteState,
     *,
@@ -205,7 +205,7 @@ def find_changes(
     return changes
 
 
-def _compare(page: PageToSave, rows: Mapping[str, Row], saved: Collection[SavedSession]) -> PageChanges:
+def _compare(page: PageToSave, rows: Mapping[str, SessionValues], saved: Collection[SavedSession]) -> PageChanges:
     """Return what a page shows about saved sessions."""
     changes = PageChanges()
     listed, relative_ids = {each.id for each in page.listed}, {each.relative_id for each in page.listed}

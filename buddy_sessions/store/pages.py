@@ -12,11 +12,10 @@ from attrs import evolve
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import delete_cases
-from .columns import Row, to_rows, to_time
 from .evidence import Marks, PageChanges, SavedSession, find_changes, is_check_due, next_marks, state_after
 from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
-from .schema import FIELDS, SUITE_NUMBER
+from .schema import FIELDS, SUITE_NUMBER, SessionValues, to_time, to_values
 from .suites import add_suite, load_state, mark_suite_found, save_state
 
 _CHUNK = 10_000
@@ -87,7 +86,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
-        rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
+        rows: dict[str, SessionValues] = {row[0]: row for row in to_values(page.sessions)}
         saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
         changes = find_changes(page, rows, saved, before, newest=newest)
@@ -177,7 +176,7 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedS
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int, rows: Sequence[Row], unfinished: Collection[str], now: datetime
+    file: DatabaseFile, suite: int, rows: Sequence[SessionValues], unfinished: Collection[str], now: datetime
 ) -> None:
     """Save sessions. An unfinished one counts as checked now: the page has just shown its state."""
     members = _save_members(file, {row[_CREATED_BY] for row in rows})

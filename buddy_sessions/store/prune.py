@@ -13,11 +13,10 @@ from attrs import evolve
 
 from ..models import Session, SuiteKey
 from .cases import delete_cases, forget_unused_tests
-from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
 from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
 from .saved_source import load_deciding_sessions
-from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
+from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
 from .suites import load_state, save_state
 
 _COMMIT = timedelta(days=1)

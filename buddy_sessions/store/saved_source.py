@@ -14,10 +14,9 @@ from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestKey, TestStatus
 from .cases import load_cases, load_scope
-from .columns import Members, to_session, to_time
 from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
-from .schema import FIELDS, OF_BRANCH, OF_SUITE
+from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
@@ -112,9 +111,7 @@ def load_sessions(
         WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
         AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
-    members: Members = {}
-    rows = file.execute(sql, (*key, branch, up_to, limit))
-    return [to_session(row, members) for row in rows]
+    return to_sessions(file.execute(sql, (*key, branch, up_to, limit)))
 
 
 async def load_pages(
@@ -140,8 +137,7 @@ def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session 
         return None
     column = "relative_id" if isinstance(name, int) else "id"
     sql = f"SELECT {', '.join(FIELDS)} FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL AND {column} = ?"
-    row = file.execute(sql, (*key, name)).fetchone()
-    return None if row is None else to_session(row, {})
+    return next(iter(to_sessions(file.execute(sql, (*key, name)))), None)
 
 
 def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Session]:

@@ -1,14 +1,24 @@
-"""The schema of the database."""
+"""The schema of the database; sessions, and other values, as they are stored."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import attrs
 
-from .._decoding.hooks import fields_of
+from .._decoding.converter import session_from_dict, to_dict
+from .._decoding.hooks import fields_of, unstructure_time
+from ..errors import DecodeError
 from ..models import Member, Session
+
+_T = TypeVar("_T")
 
 VERSION = 1
 
@@ -237,3 +247,71 @@ APPLICATION_ID = 0x42750000 | zlib.crc32("".join(SCHEMA).encode()) & 0xFFFF
 
 So a development version refuses the file of another one. The first release makes it a constant.
 """
+
+SessionValues = tuple[Any, ...]
+"""The values of a session as they are stored, in the order of `FIELDS`."""
+
+_get_fields = attrgetter(*FIELDS)
+
+
+def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
+    """Return sessions as they are stored, in the order of `FIELDS`. Few members create many: each is converted once."""
+    member_to_sql = cache(_member_to_sql)
+    return [
+        tuple(
+            member_to_sql(value) if isinstance(value, Member) else _value_to_sql(value)
+            for value in _get_fields(session)
+        )
+        for session in sessions
+    ]
+
+
+def to_sessions(rows: Iterable[Sequence[Any]]) -> list[Session]:
+    """Return the sessions of rows that begin with their `FIELDS`. Raises `DecodeError` for an invalid value.
+
+    Few members create many sessions: each is converted once.
+    """
+    members: dict[str | None, Member | None] = {}
+    sessions: list[Session] = []
+    for row in rows:
+        fields = dict(zip(FIELDS, row, strict=False))
+        text = fields["created_by"]
+        if text is not None:
+            fields["created_by"] = members.get(text) or from_json(text)
+        sessions.append(session := session_from_dict(fields))
+        members[text] = session.created_by
+    return sessions
+
+
+def from_json(text: Any) -> Any:
+    """Return the value of a stored JSON text. Raises `DecodeError` if it is not valid."""
+    return convert(json.loads, text)
+
+
+def to_time(text: Any) -> datetime | None:
+    """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
+    return None if text is None else convert(datetime.fromisoformat, text).astimezone(UTC)
+
+
+def time_to_prefix(time: datetime) -> str:
+    """Return a time in whole seconds as a text that sorts before each stored time that is not earlier."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def convert(function: Callable[[Any], _T], value: Any) -> _T:
+    """Convert a stored value, which another program may have changed."""
+    try:
+        return function(value)
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"{value!r}: {error}") from error
+
+
+def _value_to_sql(value: Any) -> Any:
+    """Return the value of a field as it is stored."""
+    if isinstance(value, str):
+        return str(value)
+    return unstructure_time(value) if isinstance(value, datetime) else value
+
+
+def _member_to_sql(member: Member) -> str:
+    return json.dumps(to_dict(member))

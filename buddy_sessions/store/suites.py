@@ -11,11 +11,10 @@ from cattrs.preconf.json import make_converter
 
 from .._decoding.hooks import unstructure_time
 from ..models import Suite, SuiteKey
-from .columns import convert, to_time
 from .evidence import Marks, next_marks
 from .exchange import Bottom, Interval, SuiteState
 from .file import DatabaseFile
-from .schema import OF_SUITE, SUITE_NUMBER
+from .schema import OF_SUITE, SUITE_NUMBER, convert, to_time
 
 MARK_INCOMPLETE = "state = json_remove(state, '$.complete')"
 """Marks that the last sync of a suite was incomplete: the next one compares the first page, even if it is the same."""

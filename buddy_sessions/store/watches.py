@@ -11,10 +11,9 @@ from typing import Any, Literal
 from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import SuiteKey
-from .columns import from_json
 from .file import DatabaseFile, DatabaseThread
 from .lock import hold_watch
-from .schema import OF_SUITE
+from .schema import OF_SUITE, from_json
 
 _NAME = re.compile("[A-Za-z0-9._-]{1,100}")
 

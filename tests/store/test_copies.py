@@ -12,8 +12,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey, TestCase
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.columns import to_session, to_time
-from buddy_sessions.store.schema import FIELDS
+from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
 from helpers.stores import KEY, OTHER_KEY, CopiedSessions, DatabaseCopy, SyncedSuite, create_finished, query
@@ -45,7 +44,7 @@ async def state_of(store: SessionStore, path: Path) -> CopiedSessions:
     names = "workspace, project, suite_id"
     sql = f"SELECT {names}, {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions"
     for row in query(path, sql):
-        key, session = SuiteKey(*row[:3]), to_session(row[3:-2], {})
+        key, (session,) = SuiteKey(*row[:3]), to_sessions([row[3:-2]])
         failures: tuple[TestCase, ...] | None = None
         if session.id in read:
             failures = tuple(case for case in await store.cases(key, session) if case.is_failing)

@@ -17,12 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from buddy_sessions import Session
 from buddy_sessions.models import is_before
-from buddy_sessions.store.columns import to_session, to_time
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
-from buddy_sessions.store.schema import FIELDS
+from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
@@ -34,7 +33,7 @@ PER_PAGE = 20
 @lru_cache(maxsize=50_000)
 def parse(row: tuple[Any, ...]) -> Session:
     """Return the session of a row. The same rows are read after each step."""
-    return to_session(row, {})
+    return to_sessions([row])[0]
 
 
 class SyncMachine(RuleBasedStateMachine):
