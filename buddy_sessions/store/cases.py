@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
-from .exchange import SyncScope
 from .file import DatabaseFile
 from .schema import (
     CASE_COLUMNS,
@@ -26,7 +25,7 @@ from .schema import (
     SUITE_NUMBER,
     to_sessions,
 )
-from .suites import MARK_INCOMPLETE
+from .suites import MARK_INCOMPLETE, SyncScope
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""

@@ -12,11 +12,28 @@ from attrs import evolve
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import delete_cases
-from .evidence import Marks, PageChanges, SavedSession, find_changes, is_check_due, next_marks, state_after
-from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
+from .page_rules import (
+    PageChanges,
+    PageToSave,
+    SavedPage,
+    SavedSession,
+    SessionId,
+    find_changes,
+    is_check_due,
+    state_after,
+)
 from .schema import FIELDS, SUITE_NUMBER, SessionValues, to_time, to_values
-from .suites import add_suite, load_state, mark_suite_found, save_state
+from .suites import (
+    CompleteSync,
+    Marks,
+    SuiteState,
+    add_suite,
+    load_state,
+    mark_suite_found,
+    next_marks,
+    save_state,
+)
 
 _CHUNK = 10_000
 """The number of sessions that are marked at once: the memory is bounded, however many a page proves missing."""

@@ -39,15 +39,13 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
 from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
-from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
-from .saved_source import SavedSource, load_pages, load_sessions
-from .suites import SavedSuite, load_saved_suites, load_suites
+from .saved_source import SavedSource, SavedSuite, load_pages, load_saved_suites, load_sessions, load_suites
+from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync
 from .sync_run import SyncRun
-from .watches import WatchState
 
 
 class SessionStore(AsyncContext, Questions):

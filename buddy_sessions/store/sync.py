@@ -21,13 +21,20 @@ from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
-from .evidence import ReadRange
-from .exchange import ALL_NUMBERS, CompleteSync, Interval, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
 from .file import DatabaseFile
 from .lock import hold_suite
+from .page_rules import PageToSave, ReadRange, SavedPage, SessionId
 from .pages import count_above, find_missing, finish_sync, load_newest, load_start, save_page, withdraw_claims
 from .prune import prune_suite, return_space
-from .suites import mark_suite_missing, mark_suite_synced
+from .suites import (
+    ALL_NUMBERS,
+    CompleteSync,
+    Interval,
+    SuiteState,
+    SyncScope,
+    mark_suite_missing,
+    mark_suite_synced,
+)
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")

@@ -13,8 +13,8 @@ from pathlib import Path
 from attrs import evolve
 
 from buddy_sessions import Suite, SuiteKey
-from buddy_sessions.store.exchange import PageToSave
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.suites import save_names
 from buddy_sessions.testing import FakeSuite

@@ -20,8 +20,8 @@ from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
-from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
+from buddy_sessions.store.suites import SyncScope
 from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
 from helpers.stores import KEY

@@ -33,8 +33,8 @@ from buddy_sessions import (
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases
-from buddy_sessions.store.exchange import PageToSave
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, SyncedSuite, query

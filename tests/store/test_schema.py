@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 
 from buddy_sessions import BuddyClient, RefType, Session, SessionStatus, SessionStore, StoreError, SuiteKey
-from buddy_sessions.store.exchange import PageToSave, SavedPage, SuiteState
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import PageToSave, SavedPage
 from buddy_sessions.store.pages import load_start, save_page
 from buddy_sessions.store.saved_source import load_sessions
+from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.testing import FakeSuite
 from helpers import session_strategies
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, query, sync

@@ -18,11 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from buddy_sessions import Session
 from buddy_sessions.models import is_before
 from buddy_sessions.store.copies import load_changes
-from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
 from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
-from buddy_sessions.store.suites import load_state
+from buddy_sessions.store.suites import SyncScope, load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY, DatabaseCopy

@@ -10,9 +10,8 @@ from random import Random
 import attrs
 import pytest
 
-from buddy_sessions.store.exchange import Interval, SyncScope
 from buddy_sessions.store.saved_source import load_sessions
-from buddy_sessions.store.suites import load_state
+from buddy_sessions.store.suites import Interval, SyncScope, load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY

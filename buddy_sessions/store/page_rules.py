@@ -9,43 +9,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, frozen
 
 from .._paging.paginator import SessionPage
 from ..models import Session
-from .exchange import ALL_NUMBERS, Interval, PageToSave, SuiteState, SyncScope
 from .schema import SessionValues
-
-ABSENCES = 2
-"""The number of syncs that must not find a session, or a suite, until it is deleted."""
+from .suites import ALL_NUMBERS, Interval, SuiteState, SyncScope
 
 # The time between two checks of an unfinished session: a share of its age, within these limits.
 PAUSE_PER_AGE = 1 / 10
 SHORTEST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(days=1)
-
-
-class Marks(NamedTuple):
-    """The marks of a session or a suite that syncs did not find, as they are stored.
-
-    `absences` is the number of these syncs since it was last found, and `marked_at` the time of the last one.
-    """
-
-    missing_since: str | None = None
-    deleted_at: str | None = None
-    absences: int = 0
-    marked_at: str | None = None
-
-
-def next_marks(marks: Marks, now: str) -> Marks:
-    """Return the marks after a sync, whose time is `now`, has not found it. Each sync counts once.
-
-    Both times are those of the first sync, or `now` if that is in the future.
-    """
-    if marks.deleted_at is not None or marks.marked_at == now:
-        return marks
-    absences, since = marks.absences + 1, min(marks.missing_since or now, now)
-    return Marks(since, since if absences >= ABSENCES else None, absences, now)
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
@@ -58,6 +32,64 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     age = now - created if created else timedelta()
     pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
     return not timedelta() <= now - checked < pause
+
+
+class SessionId(NamedTuple):
+    """The two ids of a session."""
+
+    relative_id: int
+    id: str
+
+
+@frozen(kw_only=True)
+class PageToSave:
+    """A page to be saved, and what it proves.
+
+    Attributes:
+        too_old: The `relative_id`s of sessions that are saved only if they were saved before.
+        listed: All sessions that responses have listed since the page before, also those that were read before: they
+            are compared with the database. Empty for a session that was requested alone, and for a list out of order.
+        proven: The range of `relative_id`s whose existing sessions are all listed.
+        read: The range of `relative_id`s that this read has saved completely, from its first page to this one.
+        end: The lowest `relative_id` of the list, if it is above 1, and this page proves that the list ends there.
+        is_first: Whether it is the first page of the list.
+        is_repair: Whether this sync has already dropped the known range. It never does so twice, or it might not end.
+        checked: The `relative_id` of an unfinished session that was requested to check it.
+        unlisted: The id of the newest session, which could be requested, although the first page lacks it.
+        older_than: A time before which all sessions below `read` were created.
+    """
+
+    sessions: Sequence[Session]
+    too_old: Collection[int] = ()
+    listed: Sequence[Session] = ()
+    proven: Interval | None = None
+    read: Interval | None = None
+    end: int | None = None
+    is_first: bool = False
+    is_repair: bool = False
+    checked: int | None = None
+    unlisted: str | None = None
+    older_than: datetime | None = None
+
+    @property
+    def top(self) -> int | None:
+        """For the first page of the list, the highest `relative_id` on it, 0 if it is empty; None for another page."""
+        return max((session.relative_id for session in self.listed), default=0) if self.is_first else None
+
+
+@frozen(kw_only=True)
+class SavedPage:
+    """What saving a page has changed, and the state of the suite afterwards.
+
+    `repaired` is the number of sessions that it has corrected: they should have been saved, but were not, or were
+    marked as missing or deleted.
+    """
+
+    state: SuiteState
+    changed: tuple[Session, ...] = ()
+    is_contradiction: bool = False
+    is_stale: bool = False
+    repaired: int = 0
 
 
 @define(kw_only=True)

@@ -9,16 +9,8 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import (
-    ABSENCES,
-    Marks,
-    PageChanges,
-    SavedSession,
-    find_changes,
-    is_check_due,
-    next_marks,
-)
-from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
+from buddy_sessions.store.page_rules import PageChanges, PageToSave, SavedSession, find_changes, is_check_due
+from buddy_sessions.store.suites import ABSENCES, ALL_NUMBERS, KnownEnd, Marks, SuiteState, next_marks
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
