@@ -73,17 +73,11 @@ ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
 @frozen
 class KnownEnd:
-    """The end of a list above `relative_id` 1: Buddy has deleted what was older.
+    """The end of a list above `relative_id` 1: Buddy has deleted what was older."""
 
-    Attributes:
-        number: No lower `relative_id` is listed.
-        found_at: The time of the sync that has found it.
-        is_final: Whether a later sync has asked below it once more, and found nothing.
-    """
-
-    number: int
-    found_at: datetime
-    is_final: bool = False
+    number: int  # no lower `relative_id` is listed
+    found_at: datetime  # the time of the sync that has found it
+    is_final: bool = False  # whether a later sync has asked below it once more, and found nothing
 
 
 Bottom = Literal["start", "retention", "prune", "since"]
@@ -92,24 +86,20 @@ Bottom = Literal["start", "retention", "prune", "since"]
 
 @frozen(kw_only=True)
 class SuiteState:
-    """What the database knows of a suite. The defaults are those of a suite that was never synced.
-
-    Attributes:
-        known: The known range: the database has every existing session in it, except what was pruned.
-        older_than: All sessions below the known range were created before this time; None if that is unknown.
-        end: The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
-        unlisted: The id of the newest session, if the last sync could request it, but no page has listed it.
-        pruned_before: A time. The sessions created before it were pruned: they are not saved again.
-        complete: The last sync, if it was complete and nothing has changed since: then the same first page needs no
-            comparison.
-    """
+    """What the database knows of a suite. The defaults are those of a suite that was never synced."""
 
     is_synced: bool = False
+    # The known range: the database has every existing session in it, except what was pruned.
     known: Interval | None = None
+    # All sessions below the known range were created before this time; None if that is unknown.
     older_than: datetime | None = None
+    # The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
     end: KnownEnd | None = None
+    # The id of the newest session, if the last sync could request it, but no page has listed it.
     unlisted: str | None = None
+    # A time. The sessions created before it were pruned: they are not saved again.
     pruned_before: datetime | None = None
+    # The last sync, if it was complete and nothing has changed since: then the same first page needs no comparison.
     complete: CompleteSync | None = None
 
     @property

@@ -45,33 +45,19 @@ MAX_CHECKS = 10
 
 @attrs.define(kw_only=True)
 class _Progress:
-    """What a sync has found so far.
+    """What a sync has found so far."""
 
-    Attributes:
-        scope: What to save, with the limit of `keep`.
-        state: What the database knows now.
-        before: The state to restore if the list is out of order.
-        due: The unfinished sessions to check that no page has shown.
-        top: The highest `relative_id` on the first page.
-        is_stale: Whether the first page is older than what is saved.
-        is_unchanged: Whether the first page is that of the last complete sync.
-        is_verified: Whether the list was in order so far.
-        is_contradicted: Whether the known range was dropped: the list is read once more.
-        all_above: Above this `relative_id`, it is read completely then, whatever `since` is.
-        complete: What to save if nothing remains to be read, or is in doubt.
-    """
-
-    scope: SyncScope
-    state: SuiteState
-    before: SuiteState
-    due: dict[int, SessionId]
-    top: int = 0
-    is_stale: bool = False
-    is_unchanged: bool = False
-    is_verified: bool = True
-    is_contradicted: bool = False
-    all_above: int = ALL_NUMBERS[1]
-    complete: CompleteSync | None = None
+    scope: SyncScope  # what to save, with the limit of `keep`
+    state: SuiteState  # what the database knows now
+    before: SuiteState  # the state to restore if the list is out of order
+    due: dict[int, SessionId]  # the unfinished sessions to check that no page has shown
+    top: int = 0  # the highest `relative_id` on the first page
+    is_stale: bool = False  # whether the first page is older than what is saved
+    is_unchanged: bool = False  # whether the first page is that of the last complete sync
+    is_verified: bool = True  # whether the list was in order so far
+    is_contradicted: bool = False  # whether the known range was dropped: the list is read once more
+    all_above: int = ALL_NUMBERS[1]  # above this `relative_id`, it is read completely then, whatever `since` is
+    complete: CompleteSync | None = None  # what to save if nothing remains to be read, or is in doubt
 
 
 class SuiteSync:
@@ -140,21 +126,22 @@ class SuiteSync:
 
     async def _read(self, progress: _Progress) -> AsyncGenerator[SessionPage, None]:
         """Read what the database lacks; once more from the top after a contradiction. Iterate over the pages."""
-        for is_repair in (False, True):
+        while True:
+            is_repair = progress.is_contradicted
             async with aclosing(self._parts(progress)) as parts:
                 async for part in parts:
                     if isinstance(part, ReadRange):
-                        reading = self._read_range(progress, part, is_repair=is_repair)
+                        reading = self._read_range(progress, part)
                     else:
-                        reading = self._request(progress, part, is_repair=is_repair)
+                        reading = self._request(progress, part)
                     async with aclosing(reading) as pages:
                         async for page in pages:
                             yield page
                     if progress.is_unchanged or not progress.is_verified:
                         return
-                    if progress.is_contradicted and not is_repair:
+                    if progress.is_contradicted != is_repair:
                         break
-            if not progress.is_contradicted:
+            if progress.is_contradicted == is_repair:
                 return
 
     async def _parts(self, progress: _Progress) -> AsyncGenerator[ReadRange | SessionId, None]:
@@ -182,9 +169,7 @@ class SuiteSync:
             if progress.due.pop(session.relative_id, None) is not None:  # not found: does the list go on below?
                 yield ReadRange(low=session.relative_id, high=session.relative_id, extends=False)
 
-    async def _read_range(
-        self, progress: _Progress, part: ReadRange, *, is_repair: bool
-    ) -> AsyncGenerator[SessionPage, None]:
+    async def _read_range(self, progress: _Progress, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
         reader = self._reader = await self._new_reader(progress, part)
         failure: BuddyError | None = None
@@ -200,9 +185,8 @@ class SuiteSync:
                         progress.top = max((session.relative_id for session in reader.listed), default=0)
                     is_verified = progress.is_verified
                     to_save = part.take(page, reader.listed, progress.state, progress.scope, is_verified=is_verified)
-                    to_save = attrs.evolve(to_save, is_first=is_first and is_verified, is_repair=is_repair)
+                    saved = await self._save(progress, attrs.evolve(to_save, is_first=is_first and is_verified))
                     is_first = False
-                    saved = await self._save(progress, to_save)
                     yield attrs.evolve(page, sessions=saved.changed)
                     if part.is_done or saved.is_contradiction:
                         break
@@ -235,9 +219,7 @@ class SuiteSync:
         )
         return self._run.buddy.api.read(self._key, spec)
 
-    async def _request(
-        self, progress: _Progress, session: SessionId, *, is_repair: bool
-    ) -> AsyncGenerator[SessionPage, None]:
+    async def _request(self, progress: _Progress, session: SessionId) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page, with the session if it has changed.
 
         If the newest one, which the first page lacks, does not exist, that page was right.
@@ -261,7 +243,6 @@ class SuiteSync:
         to_save = PageToSave(
             sessions=found,
             proven=proven,
-            is_repair=is_repair,
             checked=session.relative_id,
             unlisted=session.id if is_newest and found else None,
         )
@@ -270,6 +251,7 @@ class SuiteSync:
 
     async def _save(self, progress: _Progress, page: PageToSave) -> SavedPage:
         """Save a page, in one transaction."""
+        page = attrs.evolve(page, is_repair=progress.is_contradicted)
         saved = await self._run.call(save_page, self._key, page, self._run.now)
         self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
         progress.state = saved.state
