@@ -18,9 +18,9 @@ from ._export.session_rows import to_row
 from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
-from ._streams.changes import Change, ChangeKind, Watch
 from ._streams.harvest import Harvest
 from ._streams.status_changes import StatusChange, StatusKind, StatusWatch
+from ._streams.watch import Change, ChangeKind, Watch
 from ._version import __version__
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.quarantine import parse_quarantine

@@ -29,10 +29,10 @@ from .._paging.case_paginator import CasePaginator
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
 from .._paging.selection import ReadSpec
-from .._streams.changes import ChangePoller, Watch
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main
 from ..models import (
     Cursor,

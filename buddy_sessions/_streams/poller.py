@@ -1,4 +1,4 @@
-"""`Poller`: polls suites, each in a task of its own, and passes their events to one stream."""
+"""`Poller`: polls suites, of a list or of a project or workspace, and passes their events to one stream."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from asyncio import TimerHandle
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from attrs import evolve
+from attrs import define, evolve
 
 from .._api.api import Api
-from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
+from .._base.validate import validate_branch, validate_key, validate_name, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
@@ -22,10 +23,13 @@ from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigE
 from ..models import Session, SuiteKey, SuiteRef
 from ..questions.source import list_of
 from ..questions.wait import add_jitter
-from .polled import LOOK_UP, FollowedGroup, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
+LOOK_UP = timedelta(hours=1)
+"""The time between two look-ups of the suites of a group."""
+REMEMBERED_SESSIONS = 100
+"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
@@ -33,6 +37,96 @@ OnFirstFailure = Literal["raise", "retry"]
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
+
+
+@define(eq=False, kw_only=True)
+class Polled:
+    """What is polled again and again."""
+
+    key: SuiteKey
+    is_followed: bool = False  # whether it was found by a look-up, not named
+    timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
+    is_due: bool = False  # whether it is to be polled, or once more if it is being polled
+    is_running: bool = False  # whether it is being polled
+    polls: int = 0
+    failed_polls: int = 0  # since the last success
+
+    def stop(self) -> None:
+        """Do not poll it any more."""
+        self.is_due = False
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+@define(eq=False, kw_only=True)
+class FollowedGroup(Polled):
+    """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
+
+    looked_up: datetime | None = None  # when its suites were looked up last
+    listed: frozenset[SuiteKey] = frozenset()  # the suites that the last look-up has found
+
+    @classmethod
+    def parse(cls, text: str) -> FollowedGroup:
+        """Return the workspace or project that a text of one or two parts names."""
+        names = text.split("/")
+        if len(names) > 2:
+            raise ConfigError(
+                f"suites must be a list of suites, or the text 'workspace' or 'workspace/project', not {text!r}"
+            )
+        for what, name in zip(SuiteKey._fields, names, strict=False):
+            validate_name(what, name)
+        return cls(key=SuiteKey(*names, *[""] * (3 - len(names))))
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self.key))
+
+
+@define(eq=False, kw_only=True)
+class WatchedSuite(Polled, Generic[_S]):
+    """One suite, and what the kind of watch knows of it (`state`)."""
+
+    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
+    new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
+    is_missing: bool = False  # whether the suite was not found since the last success
+    highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
+    digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
+    is_held: bool = False  # whether the next poll must compare every page, because a change is held back
+    state: _S | None = None
+    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
+
+    def has_enough(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a poll needs no more sessions than these."""
+        is_enough = len(sessions) >= REMEMBERED_SESSIONS
+        return is_enough and (self.highest_id is None or min(map(relative_id_of, sessions)) <= self.highest_id + 1)
+
+    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
+        """Decide whether the next poll can skip an equal first page, which had so many sessions.
+
+        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
+        single response may be wrong.
+        """
+        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
+        watched = newest[:REMEMBERED_SESSIONS]
+        is_running_below = any(not each.is_finished for each in watched[first_page:])
+        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
+        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
+        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
+
+    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
+        """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
+        ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
+        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
+        # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
+        # sessions may have moved up, because the known ones were deleted.
+        low = [session for session in newest if session.relative_id <= highest_id]
+        is_later = any(latest and each.create_date and each.create_date > latest for each in low)
+        is_other = not any(session.id in ids for session in newest)
+        return is_other and (is_later or (self.is_missing and bool(low)))
+
+
+def relative_id_of(session: Session) -> int:
+    return session.relative_id
 
 
 class SavedStates(Protocol):
@@ -50,28 +144,17 @@ class SavedStates(Protocol):
 
 
 class Pending(NamedTuple, Generic[_T]):
-    """An event of a suite, or None.
-
-    Attributes:
-        event: The event.
-        acknowledge: What its acknowledgement changes in the saved state of the suite.
-        announce: What changes there before it is delivered; None for nothing.
-    """
+    """An event of a suite, or None."""
 
     event: _T | None
-    acknowledge: Callable[[Any], object]
-    announce: Callable[[Any], object] | None = None
+    acknowledge: Callable[[Any], object]  # what its acknowledgement changes in the saved state of the suite
+    announce: Callable[[Any], object] | None = None  # what changes there before it is delivered
 
 
 class Poller(ABC, Generic[_T, _S]):
     """Polls suites, each once per interval, and puts their events into a channel.
 
     It knows nothing of the stream that reads them, so that a stream that is left without `aclose` is collected.
-
-    Attributes:
-        suites: The watched suites.
-        failures: The error of each suite whose latest poll has failed.
-        channel: The events.
     """
 
     def __init__(
@@ -90,8 +173,8 @@ class Poller(ABC, Generic[_T, _S]):
         self._group = FollowedGroup.parse(suites) if isinstance(suites, str) else None
         keys = [] if self._group else [validate_key(suite) for suite in validate_suites(suites)]
         self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
-        self.failures: dict[SuiteKey, BuddyError] = {}
-        self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
+        self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite whose latest poll has failed
+        self.channel = Channel[tuple[SuiteKey, Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most polls need one page
         self._interval = validate_seconds("interval", interval)
         self._on_failure = on_failure
@@ -103,7 +186,7 @@ class Poller(ABC, Generic[_T, _S]):
         elif not keys:
             raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
         for index, key in enumerate(keys):
-            self.add(WatchedSuite(key=key, phase=index / len(keys)))
+            self._add(WatchedSuite(key=key, phase=index / len(keys)))
 
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
@@ -112,23 +195,6 @@ class Poller(ABC, Generic[_T, _S]):
     @abstractmethod
     async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> list[Pending[_T]]:
         """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
-
-    def add(self, suite: WatchedSuite[_S]) -> None:
-        """Watch one more suite, unless it is watched already."""
-        if suite.key not in self.suites:
-            self.suites[suite.key] = suite
-            self._make_due(suite)
-
-    def remove(self, key: SuiteKey) -> None:
-        """Do not watch a suite any more."""
-        self.failures.pop(key, None)
-        suite = self.suites.pop(key, None)
-        if suite is not None:
-            suite.stop()
-
-    def is_watched(self, polled: WatchedSuite[_S] | FollowedGroup) -> bool:
-        """Return whether a suite was not removed, also if it was added again meanwhile."""
-        return polled is self._group or self.suites.get(polled.key) is polled
 
     def refresh(self, keys: Iterable[SuiteKey]) -> None:
         """Poll suites now, before those that are due; without any, all suites, also those that a look-up finds."""
@@ -144,6 +210,12 @@ class Poller(ABC, Generic[_T, _S]):
         """Save what a function returns for the saved state of a suite."""
         if self._saved is not None:
             await self._saved.update(key, change)
+
+    def _add(self, suite: WatchedSuite[_S]) -> None:
+        """Watch a suite, unless it is watched already."""
+        if suite.key not in self.suites:
+            self.suites[suite.key] = suite
+            self._make_due(suite)
 
     def _all(self) -> list[WatchedSuite[_S] | FollowedGroup]:
         return [*self.suites.values()] if self._group is None else [self._group, *self.suites.values()]
@@ -169,7 +241,7 @@ class Poller(ABC, Generic[_T, _S]):
         while True:
             _, _, polled = await self._due.get()
             if not polled.is_due or polled.is_running:
-                continue  # it was removed, or is in the queue twice
+                continue  # it is in the queue twice
             started = loop.time()
             polled.is_due, polled.is_running = False, True
             polled.polls += 1
@@ -177,7 +249,7 @@ class Poller(ABC, Generic[_T, _S]):
             polled.is_running = False
             if polled.is_due:
                 self._make_due(polled, is_first=True)
-            elif self.is_watched(polled):
+            elif wait is not None:
                 polled.timer = loop.call_at(started + add_jitter(wait), self._make_due, polled)
 
     async def _look_up(self, group: FollowedGroup) -> float:
@@ -188,9 +260,12 @@ class Poller(ABC, Generic[_T, _S]):
             if group.looked_up is None and self._saved is not None:
                 saved = await self._saved.load(group.key)
                 group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-            since, new = group.new_since, group.find_new(listed, now)
+            # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
+            since = None if group.looked_up is None else group.looked_up - LOOK_UP
+            new = [key for key in dict.fromkeys(listed) if key not in group.listed]
+            group.looked_up, group.listed = now, frozenset(listed)
             for index, key in enumerate(new):
-                self.add(WatchedSuite[_S](key=key, phase=index / len(new), is_followed=True, new_since=since))
+                self._add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
             await self.save(group.key, lambda _: now.isoformat())
         except BuddyError as error:
             self._on_failed_poll(group, f"list the suites of {group}", error)
@@ -198,31 +273,32 @@ class Poller(ABC, Generic[_T, _S]):
         group.failed_polls = 0
         return LOOK_UP.total_seconds()
 
-    async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
-        """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
+    async def _poll_suite(self, suite: WatchedSuite[_S]) -> float | None:
+        """Poll a suite, and pass on its events. Return the seconds from now to the next poll; None to stop."""
         try:
             events = await self._read_events(suite)
         except BuddyError as error:
-            if self.is_watched(suite):
-                self._on_failed_poll(suite, f"read {suite.key}", error)
-                self.failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-                if isinstance(error, NotFoundError):
-                    self._on_missing(suite)
+            self._on_failed_poll(suite, f"read {suite.key}", error)
+            self.failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            if isinstance(error, NotFoundError) and self._is_gone(suite):
+                _log.info("%s is not listed any more, and was not found twice: it is not watched any more", suite.key)
+                del self.suites[suite.key], self.failures[suite.key]
+                suite.stop()
+                return None
         else:
             suite.failed_polls, suite.is_missing = 0, False
             self.failures.pop(suite.key, None)
             for pending in events:
-                await self.channel.put((suite, pending))
+                await self.channel.put((suite.key, pending))
         pause = self._pause(suite)
         # All suites start at once; spread their second polls over the interval.
         return pause - self._interval * suite.phase if suite.polls == 1 else pause
 
-    def _on_missing(self, suite: WatchedSuite[_S]) -> None:
-        is_listed = self._group is None or suite.key in self._group.listed
-        if suite.is_missing and suite.is_followed and not is_listed:
-            _log.info("%s is not listed any more, and was not found twice: it is not watched any more", suite.key)
-            self.remove(suite.key)
-        suite.is_missing = True
+    def _is_gone(self, suite: WatchedSuite[_S]) -> bool:
+        """Return whether a suite that a look-up found is gone: the last one lacks it, and this is the second 404."""
+        was_missing, suite.is_missing = suite.is_missing, True
+        is_listed = self._group is not None and suite.key in self._group.listed
+        return was_missing and suite.is_followed and not is_listed
 
     def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, what: str, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
@@ -242,7 +318,7 @@ class Poller(ABC, Generic[_T, _S]):
         if suite.highest_id is None and self._saved is not None:
             saved = await self._saved.load(suite.key)
             if saved is not None and (pending := self.restore(suite, saved)) is not None:
-                await self.channel.put((suite, pending))
+                await self.channel.put((suite.key, pending))
         reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
         sessions: list[Session] = []
         is_complete, first_page = False, 0

@@ -29,10 +29,10 @@ from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.pacing import RequestSlots
-from .._streams.changes import ChangePoller, Watch
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.suite_status import NoVerdict, SuiteStatus
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase

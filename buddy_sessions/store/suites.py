@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -289,19 +289,12 @@ class WatchState:
             raise ConfigError(f"name must be letters, digits, '.', '_' or '-', because it names a file, not {name!r}")
         self._thread = thread
         self._lock = kind, name
-        self._is_held = False
         # Git forbids "*" in a name. Not null for all sessions: in SQL, null is not equal to null.
         self._key = kind, name, "*" if branch is MAIN else branch or ""
 
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """Refuse other watches of this kind and name until the block ends. The workers of one watch share it."""
-        is_first, self._is_held = not self._is_held, True
-        try:
-            async with hold_watch(self._thread.path, *self._lock) if is_first else nullcontext():
-                yield
-        finally:
-            self._is_held = False
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """Refuse other watches of this kind and name until the block ends."""
+        return hold_watch(self._thread.path, *self._lock)
 
     async def load(self, suite: SuiteKey) -> Any:
         """Return the state of a suite, as JSON values; None if it was never watched."""

@@ -124,19 +124,6 @@ async def test_suite_that_is_not_listed_any_more_is_polled_on(
         assert await changes.after(INTERVAL * 2.4) == [("acme/shop/unit", 1)]
 
 
-async def test_suites_are_added_and_removed_by_hand(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """No look-up undoes that."""
-    other = fake.add_suite("other", "shop", "unit")
-    async with following(buddy, "acme") as changes:
-        await changes.settled()
-        changes.watch.add(other.key)
-        changes.watch.remove(suite.key)
-        await changes.after(2 * LOOK_UP)
-        for each in (suite, other):
-            each.create()
-        assert await changes.after(INTERVAL * 1.2) == [("other/shop/unit", 1)]
-
-
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_first_look_up_that_fails_ends_the_watch(fake: FakeBuddy, buddy: BuddyClient, status: int) -> None:
     fake.inject(Fault.status(status))

@@ -15,7 +15,6 @@ import pytest
 from buddy_sessions import (
     MAIN,
     BuddyClient,
-    ConfigError,
     SessionStore,
     StatusChange,
     StatusKind,
@@ -473,29 +472,3 @@ async def test_since_is_the_first_commit_of_the_streak(buddy: BuddyClient, suite
         (FAILING, (7, 7)),
     ]
     assert [each.previous and each.previous.session.relative_id for each in found] == [None, 3, 4, 6]
-
-
-async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    other = fake.add_suite("acme", "shop", "other")
-    green(suite)
-    red(other, "a")
-    async with watching(buddy, suite) as events:
-        assert await events.settled() == [(CURRENT, 1, "", "")]
-        events.watch.add(other.key)
-        assert await events.after(1) == [(CURRENT, 1, "a", "")]
-        events.watch.remove(suite.key)
-        red(suite, "b")
-        green(other)
-        fake.requests.clear()
-        assert await events.settled() == [(RECOVERED, 2, "", "a")]
-        assert not [request for request in fake.requests if "/unit/" in request.path]
-        with pytest.raises(ConfigError, match="not watched"):
-            await events.watch.refresh(suite.key)
-        events.watch.add(suite.key)
-        assert await events.after(1) == [(CURRENT, 2, "b", "")]
-        for wrong in ("acme/shop", "acme/shop/.."):
-            for change in (events.watch.add, events.watch.remove):
-                with pytest.raises(ConfigError):
-                    change(wrong)
-    with pytest.raises(RuntimeError, match="ended"):
-        events.watch.add(other.key)

@@ -161,8 +161,6 @@ async def statuses(buddy: BuddyClient, suite: Suite) -> None:
         async for change in watch:
             assert_type(change, StatusChange)
             assert_type(change.since, TestedCommit)
-            watch.add(change.suite)
-            watch.remove("a/b/c")
             assert_type(change.kind, StatusKind)
             assert_type(change.previous, TestedCommit | None)
             assert_type(change.newly_failing, tuple[TestCase, ...])
