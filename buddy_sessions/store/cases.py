@@ -81,19 +81,19 @@ def save_cases(
         before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
         merged = _merge(before, cases, keep=is_narrower or not is_verified)
         _insert_cases(file, row["suite"], row["number"], merged)
-        file.execute("DELETE FROM case_rows WHERE session = ? AND position < 0", (row["number"],))
+        file.execute("DELETE FROM case_rows WHERE session = ? AND ordinal < 0", (row["number"],))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
     return True
 
 
-def save_details(file: DatabaseFile, key: SuiteKey, session: Session, position: int, data: str | None) -> None:
-    """Save the `data` of the case that `save_cases` has saved at a position."""
+def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, data: str | None) -> None:
+    """Save the `data` of the case that `save_cases` has saved with this ordinal."""
     with file.transaction():
         number = file.number(f"SELECT number {_SESSION}", (*key, session.id))
-        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND position = ?"
-        file.execute(sql, (data, number, position))
+        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND ordinal = ?"
+        file.execute(sql, (data, number, ordinal))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (number,))
 
 
@@ -123,18 +123,18 @@ class _SavedCase(NamedTuple):
 
     case: TestCase
     test: int | None = None
-    position: int | None = None
+    ordinal: int | None = None
 
 
 def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], _SavedCase]:
-    """Move the rows of the saved cases of a session to positions below 0. Return the cases by their group and id."""
+    """Move the rows of the saved cases of a session to ordinals below 0. Return the cases by their group and id."""
     columns = ", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items() if name != "data")
-    sql = f"SELECT {columns}, each.test, each.position FROM {CASES} WHERE each.session = ? ORDER BY each.position"
+    sql = f"SELECT {columns}, each.test, each.ordinal FROM {CASES} WHERE each.session = ? ORDER BY each.ordinal"
     found: dict[tuple[str | None, str], _SavedCase] = {}
     for row in file.execute(sql, (session,)):
         case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
-        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["position"])
-    file.execute("UPDATE case_rows SET position = -1 - position WHERE session = ?", (session,))
+        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["ordinal"])
+    file.execute("UPDATE case_rows SET ordinal = -1 - ordinal WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
     return found
 
@@ -165,20 +165,20 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
     )
     file.execute_many(
         f"""
-        INSERT INTO case_rows (session, position, status, time, id, test_group, url, html_url, data, test)
+        INSERT INTO case_rows (session, ordinal, status, time, id, test_group, url, html_url, data, test)
         SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?,
-            coalesce(?, (SELECT data FROM case_rows WHERE session = ? AND test = ? AND position = ?)), number
+            coalesce(?, (SELECT data FROM case_rows WHERE session = ? AND test = ? AND ordinal = ?)), number
         FROM tests WHERE suite = ? AND {IS_TEST}
         """,
         [
             (
-                *(session, position, None if case.status == TestStatus.PASSED else case.status.value),
+                *(session, ordinal, None if case.status == TestStatus.PASSED else case.status.value),
                 *(case.time, case.id, groups[case.test_group_id]),
                 *((case.url, case.html_url) if case.is_failing else (None, None)),
-                *(case.data, session, test, old_position),
+                *(case.data, session, test, old_ordinal),
                 *(suite, case.name, case.classname, case.test_group_name),
             )
-            for position, (case, test, old_position) in enumerate(saved)
+            for ordinal, (case, test, old_ordinal) in enumerate(saved)
         ],
     )
 
@@ -200,13 +200,13 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, session_id))
+    rows = file.execute(f"{_CASES} ORDER BY each.ordinal", (*key, session_id))
     return [_to_case(row) for row in rows]
 
 
 def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     """Return the saved failing cases of a session, by the number of its row."""
-    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.position", (session,))
+    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.ordinal", (session,))
     return tuple(map(_to_case, rows))
 
 

@@ -23,7 +23,6 @@ from .schema import (
     OF_SUITE,
     SESSION_COLUMNS,
     SESSIONS,
-    convert,
     time_to_prefix,
     to_sessions,
     to_time,
@@ -117,19 +116,14 @@ def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChan
 
 
 def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime) -> None:
-    """Record that a suite was pruned, in place of the last time. Called in the transaction that prunes it.
+    """Record up to when a suite was pruned. Called in the transaction that prunes it.
 
     A copy deletes all sessions from before that time. So those that are still saved change, too.
     """
-    sql = """
-        INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, 'prune', ?)
-        ON CONFLICT (workspace, project, suite_id, change) DO UPDATE
-        SET position = excluded.position, pruned_before = max(pruned_before, excluded.pruned_before)
-        RETURNING pruned_before
-    """
-    (latest,) = file.execute(sql, (*key, unstructure_time(before))).fetchone()
+    sql = "INSERT OR REPLACE INTO suite_changes VALUES (next_position(), ?, ?, ?, 'prune', ?)"
+    file.execute(sql, (*key, unstructure_time(before)))
     sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE}"
-    file.execute(sql, {"suite": suite, "before": time_to_prefix(convert(datetime.fromisoformat, latest))})
+    file.execute(sql, {"suite": suite, "before": time_to_prefix(before)})
 
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:

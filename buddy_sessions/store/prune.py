@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from ..models import Session, SuiteKey
+from ..models import SuiteKey
 from .cases import delete_cases, forget_unused_tests
 from .copies import record_forget, record_prune
 from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
@@ -27,7 +27,7 @@ _VACUUM_PAGES = 2_000
 
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
-    AND number NOT IN (SELECT value FROM json_each(:kept))
+    AND id NOT IN (SELECT value FROM json_each(:kept))
     AND NOT (create_date >= :day_before AND ifnull(revision, '') IN (
         SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
         AND {DAY} BETWEEN substr(:before, 1, 10) AND substr(:day_after, 1, 10)
@@ -67,19 +67,15 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
             old[name] = time_to_prefix(time)
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])
+        old["kept"] = json.dumps([session.id for session in load_deciding_sessions(file, key)])
         delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
-            save_state(file, key, evolve(state, pruned_before=max(before, state.pruned_before or before)))
+            latest = max(before, state.pruned_before or before)
+            save_state(file, key, evolve(state, pruned_before=latest))
             forget_unused_tests(file, number)
-            record_prune(file, key, number, before)
+            record_prune(file, key, number, latest)
     return count
-
-
-def _number_of(file: DatabaseFile, suite: int, session: Session) -> int:
-    sql = "SELECT number FROM session_rows WHERE suite = ? AND id = ?"
-    return int(file.execute(sql, (suite, session.id)).fetchone()["number"])
 
 
 def return_space(file: DatabaseFile) -> bool:

@@ -191,14 +191,14 @@ SCHEMA = (
     """,
     # A number differs from every text; two nulls would not be equal.
     "CREATE UNIQUE INDEX tests_key ON tests (suite, name, ifnull(classname, 0), ifnull(test_group_name, 0))",
-    # Internal: the result of a test in a session. `position` is the place in the list of the session; `status` is null
+    # Internal: the result of a test in a session. `ordinal` is its index in the list of the session; `status` is null
     # for PASSED, `id` if it is the one in `tests`; the URLs are null unless the case fails. `time` has no type for the
     # same reason as `duration`.
     """
     CREATE TABLE case_rows (
-        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id TEXT, test_group INTEGER,
+        session INTEGER, test INTEGER, ordinal INTEGER, status TEXT, time, id TEXT, test_group INTEGER,
         url TEXT, html_url TEXT, data TEXT,
-        PRIMARY KEY (session, test, position)
+        PRIMARY KEY (session, test, ordinal)
     ) WITHOUT ROWID
     """,
     # Internal: the ids of the groups of a session, each once.
