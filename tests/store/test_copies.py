@@ -13,6 +13,7 @@ import pytest
 from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey, TestCase
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
+from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
 from helpers.stores import KEY, OTHER_KEY, CopiedSessions, DatabaseCopy, SyncedSuite, create_finished, query
@@ -134,13 +135,13 @@ async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> No
     assert [change async for change in db.store.changes(newest)] == []
 
     db.suite.delete(db.suite.sessions[-2]["id"])
-    for marks in (1, 2):
+    for marks in range(1, ABSENCES + 1):
         await db.sync(full=True)
         (change,) = [change async for change in db.store.changes(newest)]
         assert change.position > newest
         assert change.session is not None
         assert (change.session.relative_id, change.missing_since is not None) == (2, True)
-        assert change.deleted_at == (change.missing_since if marks == 2 else None)
+        assert change.deleted_at == (change.missing_since if marks == ABSENCES else None)
         newest = change.position
 
 

@@ -97,7 +97,8 @@ def test_marks() -> None:
         deleted_at = "2026-01-01" if sync == ABSENCES else None
         assert marks == Marks("2026-01-01", deleted_at, sync, f"2026-01-0{sync}")
     assert next_marks(marks, "2027-01-01") == marks
-    assert next_marks(Marks("2099-01-01", None, 1, "2099-01-01"), "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
+    ahead = Marks("2099-01-01", None, ABSENCES - 1, "2099-01-01")
+    assert next_marks(ahead, "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
 from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
-from buddy_sessions.store.suites import SyncScope, load_state
+from buddy_sessions.store.suites import ABSENCES, SyncScope, load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY, DatabaseCopy
@@ -253,14 +253,14 @@ class SyncMachine(RuleBasedStateMachine):
             return connection.execute(sql).fetchall()
 
     def teardown(self) -> None:
-        """Two full syncs of a list that does not change make the database equal to it, down to the end of the list.
+        """Full syncs of a list that does not change make the database equal to it, down to the end of the list.
 
         What Buddy has deleted because it was old stays as it was saved.
         """
         if not hasattr(self, "server"):
             return
         try:
-            for _ in range(2):
+            for _ in range(ABSENCES):
                 self.run_sync(full=True, changes=0.0)
             end = self.server.rows[-1].relative_id if self.server.rows else 2**63
             saved = list(filter(self.is_kept, load_sessions(self.store.database, KEY)))
