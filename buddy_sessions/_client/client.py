@@ -321,15 +321,17 @@ class BuddyClient(AsyncContext, Questions):
             ConfigError: Also while iterating, if an element of `suites` is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
+        if not isinstance(after, Mapping):
+            spec = attrs.evolve(spec, after=validate_int("after", 0 if after is None else after, minimum=0))
 
-        def read(key: SuiteKey, after: int, slots: RequestSlots) -> PageReader:
-            return self.api.read(key, attrs.evolve(spec, after=after, slots=slots))
+        def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
+            own = validate_int("after", after.get(key, 0), minimum=0) if isinstance(after, Mapping) else spec.after
+            return self.api.read(key, attrs.evolve(spec, after=own, slots=slots))
 
         return Harvest(
             self.api,
             suites,
             read,
-            after=after,
             concurrency=self.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
         )

@@ -14,7 +14,7 @@ import attrs
 from .._api.api import Api
 from .._base.async_only import AsyncContext, AsyncItems
 from .._base.stats import Stats
-from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
+from .._base.validate import validate_names, validate_suite, validate_suites
 from .._base.workers import Channel, Outage, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
@@ -68,9 +68,8 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        read: Callable[[SuiteKey, int, RequestSlots], SuiteRead],
+        read: Callable[[SuiteKey, RequestSlots], SuiteRead],
         *,
-        after: int | Mapping[SuiteKey, int] | None,
         concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
@@ -78,12 +77,9 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
-        if after is not None and not isinstance(after, Mapping):
-            validate_int("after", after, minimum=0)
         self._api = api
         self._source = _SuiteSource(suites, unique=unique)
-        self._read = read  # a suite, after a `relative_id`
-        self._after = after
+        self._read = read
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
         self._outage = Outage()
@@ -182,9 +178,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            number = self._after.get(key) if isinstance(self._after, Mapping) else self._after
-            lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            reader = self._read(validate_names(key), lowest, self._slots)
+            reader = self._read(validate_names(key), self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return

@@ -158,7 +158,7 @@ class SessionStore(AsyncContext, Questions):
         self._thread.check_open()
         run = SyncRun(buddy, self._thread, wait=wait)
 
-        def read(key: SuiteKey, _after: int, slots: RequestSlots) -> SuiteSync:
+        def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             scope = SyncScope(since=since, cases=cases, cases_branch=cases_branch, details=details)
             return SuiteSync(run, key, scope, full=full, keep=keep, slots=slots)
 
@@ -166,7 +166,6 @@ class SessionStore(AsyncContext, Questions):
             buddy.api,
             suites,
             read,
-            after=None,
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
