@@ -267,11 +267,9 @@ class SessionStore(AsyncContext, Questions):
     ) -> Watch:
         """Return the changes in many suites, as one stream of `Change`, from where the last watch of this name stopped.
 
-        Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
-        next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
-        bots with one file take two names: each gets every change. Each branch has its own state, and so has a watch of
-        all sessions. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of
-        `BuddyClient.watch`.
+        What has changed since then is reported first, and what was not acknowledged once more. Two bots with one file
+        take two names: each gets every change. Each branch has its own state, and so has a watch of all sessions.
+        `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of `BuddyClient.watch`.
 
         Raises:
             StoreError: While iterating: another watch of this name is running, or a change cannot be saved.
@@ -292,10 +290,9 @@ class SessionStore(AsyncContext, Questions):
     ) -> StatusWatch:
         """Return the status changes of many suites as one stream, from where the last one of this name stopped.
 
-        An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, what was not
-        acknowledged is reported again, in one event with what has changed since; what has changed back is not. The
-        first event of a suite that was never watched is its current status. Each `branch` has its own state. `name` and
-        errors are those of `watch`. The other arguments are those of `BuddyClient.watch_status`.
+        What has changed since then is one event for each suite; what has changed back is none. The first event of a
+        suite that was never watched is its current status. Each `branch` has its own state. `name` and errors are those
+        of `watch`. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "status", name, validate_judged_branch(branch))
