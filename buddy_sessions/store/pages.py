@@ -23,7 +23,7 @@ from .page_rules import (
     is_check_due,
     state_after,
 )
-from .schema import FIELDS, SUITE_NUMBER, SessionValues, to_time, to_values
+from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, to_time, to_values
 from .suites import (
     CompleteSync,
     Marks,
@@ -152,17 +152,18 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, before: SuiteState, now: 
 
 
 def finish_sync(
-    file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int, unlisted: str | None = None
+    file: DatabaseFile, key: SuiteKey, now: datetime, complete: CompleteSync | None, *, top: int, unlisted: str | None
 ) -> None:
-    """Record that a sync is complete: unless something remains to be read, the same first page needs no comparison.
+    """Record that a sync has read to the end, and if it was complete, that the same first page needs no comparison.
 
     `top` is the highest `relative_id` on that page. Nothing above it is saved, unless this and the last sync could
     request the newest session, `unlisted`, which no page lists.
     """
     with file.transaction():
+        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
         state = load_state(file, key)
-        recorded = state.complete
-        if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
+        known = state.complete
+        if not complete or (known and known.digest == complete.digest and complete.scope.is_within(known.scope)):
             return
         is_read = not top or (state.continues_at(complete.scope) is None)
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)

@@ -90,11 +90,10 @@ def return_space(file: DatabaseFile) -> bool:
 
 
 async def shrink_file(thread: DatabaseThread) -> None:
-    """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
+    """Give unused space back to the file system."""
     while await thread.run(return_space):
         pass
     await thread.run(_checkpoint)
-    await thread.run(DatabaseFile.check_same_file)
 
 
 def _checkpoint(file: DatabaseFile) -> None:

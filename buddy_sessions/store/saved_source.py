@@ -160,11 +160,10 @@ def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Sessio
     return status.commit.sessions if status.commit is not None else ()
 
 
-def load_suites(file: DatabaseFile, *, with_deleted: bool = False) -> list[Suite]:
-    """Return the suites that were synced, sorted by their keys."""
+def load_suites(file: DatabaseFile) -> list[Suite]:
+    """Return the suites that were synced, except deleted ones, sorted by their keys."""
     columns = "workspace, project, suite_id, name, identifier, html_url"
-    condition = "state NOT NULL" if with_deleted else "state NOT NULL AND deleted_at IS NULL"
-    sql = f"SELECT {columns} FROM suite_rows WHERE {condition} ORDER BY 1, 2, 3"
+    sql = f"SELECT {columns} FROM suite_rows WHERE state NOT NULL AND deleted_at IS NULL ORDER BY 1, 2, 3"
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
         for *key, name, identifier, html_url in file.execute(sql)

@@ -256,7 +256,7 @@ _get_fields = attrgetter(*FIELDS)
 
 def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
     """Return sessions as they are stored, in the order of `FIELDS`. Few members create many: each is converted once."""
-    member_to_sql = cache(_member_to_sql)
+    member_to_sql = cache(lambda member: json.dumps(to_dict(member)))
     return [
         tuple(
             member_to_sql(value) if isinstance(value, Member) else _value_to_sql(value)
@@ -311,7 +311,3 @@ def _value_to_sql(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
     return unstructure_time(value) if isinstance(value, datetime) else value
-
-
-def _member_to_sql(member: Member) -> str:
-    return json.dumps(to_dict(member))

@@ -186,9 +186,9 @@ class SessionStore(AsyncContext, Questions):
         count = 0
         async with hold_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
-            for suite in await self._thread.run(load_suites, with_deleted=True):
-                async with hold_suite(self._thread.path, suite.key, wait=wait):
-                    count += await self._thread.run(prune_suite, suite.key, before)
+            for saved in await self.info():
+                async with hold_suite(self._thread.path, saved.suite, wait=wait):
+                    count += await self._thread.run(prune_suite, saved.suite, before)
             await shrink_file(self._thread)
         return count
 

@@ -237,11 +237,6 @@ def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
     file.execute(sql, (*Marks(), *key))
 
 
-def mark_suite_synced(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
-    """Record that a sync of a suite has read to its end."""
-    file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
-
-
 def is_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:
     """Return whether the suites of a project were listed within the last day. A time in the future does not count."""
     sql = "SELECT listed_at FROM projects WHERE workspace = ? AND project = ?"

@@ -21,7 +21,6 @@ from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
-from .file import DatabaseFile
 from .lock import hold_suite
 from .page_rules import PageToSave, ReadRange, SavedPage, SessionId
 from .pages import count_above, find_missing, finish_sync, load_newest, load_start, save_page, withdraw_claims
@@ -33,7 +32,6 @@ from .suites import (
     SuiteState,
     SyncScope,
     mark_suite_missing,
-    mark_suite_synced,
 )
 from .sync_run import SyncRun
 
@@ -108,16 +106,14 @@ class SuiteSync:
                         yield attrs.evolve(page, is_last=False)
             self._counts += await run.update_names(key)
             has_cases = progress.is_unchanged or await self._read_cases(progress.scope)
-            if has_cases and progress.complete is not None:
-                await run.call(finish_sync, key, progress.complete, top=progress.top, unlisted=before.unlisted)
+            complete = progress.complete if has_cases else None
+            await run.call(finish_sync, key, run.now, complete, top=progress.top, unlisted=before.unlisted)
             if self._full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self._keep is not None:
                 await run.call(prune_suite, key, await run.time_before(self._keep))
                 while await run.call(return_space):
                     pass
-            await run.call(mark_suite_synced, key, run.now)
-            await run.call(DatabaseFile.check_same_file)
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
     async def _limit_scope(self, sessions: Sequence[Session] = ()) -> SyncScope:
