@@ -181,6 +181,9 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
             assert (judgement.is_failing, judgement.passes) == (None, None)
             with pytest.raises(NoVerdictError, match=r": the last sync did not find the suite$"):
                 await store.latest(deleted.key)
+        fake.suites[deleted.key] = deleted
+        await store.sync(buddy, keys).run()
+        assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
         with pytest.raises(ConfigError):
             await store.status(branch="*")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
-from contextlib import closing
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +24,7 @@ from buddy_sessions.store.schema import FIELDS
 from buddy_sessions.store.suites import load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
-from helpers.stores import KEY, DatabaseCopy
+from helpers.stores import KEY, DatabaseCopy, query
 
 PER_PAGE = 20
 
@@ -105,7 +103,7 @@ class SyncMachine(RuleBasedStateMachine):
         while changes := load_changes(self.store.database, self.copy.position):
             for change in changes:
                 self.copy.apply(change)
-        rows = self.query(f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
+        rows = query(self.path, f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
         saved = [(parse(row[:-2]), to_time(row[-2]), to_time(row[-1]), None) for row in rows]
         assert self.copy.sessions == {(KEY, values[0].id): values for values in saved}
 
@@ -245,14 +243,10 @@ class SyncMachine(RuleBasedStateMachine):
             assert not lost, f"living sessions are not saved: {lost}"
 
     def rows(self) -> set[Session]:
-        return {parse(row) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
+        return {parse(row) for row in query(self.path, f"SELECT {', '.join(FIELDS)} FROM sessions")}
 
     def marked(self, column: str) -> set[str]:
-        return {id_ for (id_,) in self.query(f"SELECT id FROM sessions WHERE {column} IS NOT NULL")}
-
-    def query(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(sql).fetchall()
+        return {id_ for (id_,) in query(self.path, f"SELECT id FROM sessions WHERE {column} IS NOT NULL")}
 
     def teardown(self) -> None:
         """Two full syncs of a list that does not change make the database equal to it, down to the end of the list.

@@ -10,9 +10,9 @@ from random import Random
 import attrs
 import pytest
 
-from buddy_sessions.store.exchange import Interval, SyncScope
+from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.saved_source import load_sessions
-from buddy_sessions.store.suites import load_state
+from buddy_sessions.store.suites import load_saved_suites
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, ModelClient, ModelServer, ModelStore
 from helpers.stores import KEY
@@ -44,15 +44,7 @@ def saved(model: ModelStore) -> list[int]:
 
 
 def count(model: ModelStore) -> int:
-    return model.database.number("SELECT count(*) FROM session_rows")
-
-
-def listed(server: ModelServer) -> list[int]:
-    return [session.relative_id for session in server.rows]
-
-
-def known(model: ModelStore) -> Interval | None:
-    return load_state(model.database, KEY).known
+    return sum(suite.sessions for suite in load_saved_suites(model.database))
 
 
 def create_daily(server: ModelServer, days: int, *, count: int = 1) -> None:
@@ -75,8 +67,8 @@ def test_daily_syncs_of_a_day_save_all_days(model: ModelStore, client: ModelClie
         model.sync(client, now=now, scope=SyncScope(since=now - DAY + timedelta(minutes=1)))
         assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
         assert count(model) == len(server.rows) - 200
-    assert saved(model) == listed(server)[:-200]
-    assert known(model) == (201, len(server.rows))
+    assert saved(model) == list(range(len(server.rows), 200, -1))
+    assert load_saved_suites(model.database)[0].known_range == (201, len(server.rows))
 
 
 @pytest.mark.parametrize("has_date", [True, False], ids=["date", "no-date"])
