@@ -13,7 +13,6 @@ import pytest
 from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.unverified_list import serve_unverified_list
 
 FIX = "f1" * 20
 RUN = "https://ci.example/17"
@@ -164,8 +163,9 @@ async def test_unverified_list_is_no_verdict(
     baseline: str | None, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
     """A red session of the commit may be missing, whatever it is compared with."""
-    suite.create("fix", "SUCCESSFUL", revision=FIX, relative_id=100, tests_count=2)
-    serve_unverified_list(fake, suite)
+    for revision in (FIX, "ab" * 20, "cd" * 20):
+        suite.create("fix", "SUCCESSFUL", revision=revision, tests_count=2)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
     judgement = await buddy.judge(suite.key, FIX, baseline=baseline)
     assert (judgement.is_failing, judgement.passes) == (None, None)
     assert [reason.kind for reason in judgement.reasons] == ["incomplete list"]

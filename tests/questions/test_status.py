@@ -20,7 +20,6 @@ from buddy_sessions import (
 )
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.unverified_list import serve_unverified_list
 
 
 class Case(NamedTuple):
@@ -199,10 +198,11 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
 async def test_no_verdict_from_a_list_that_may_lack_sessions(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
-    serve_unverified_list(fake, suite)
+    create(*["main+"] * 10)(suite)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
     (status,) = await buddy.status([suite.key])
     assert (status.is_failing, status.reason) == (None, "incomplete")
-    judgement = await buddy.judge(suite.key, 110)
+    judgement = await buddy.judge(suite.key, 10)
     assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete list"])
     with pytest.raises(NoVerdictError, match=r"the list cannot be verified"):
         await buddy.latest(suite.key)
