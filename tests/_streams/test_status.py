@@ -136,13 +136,6 @@ def matrix(suite: FakeSuite, commit: int, *jobs: str | None, **fields: Any) -> l
 
 
 STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
-    "red, then green": [
-        (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
-        (green, [(RECOVERED, 3, "", "a b")]),
-    ],
-    "red and green in one poll": [
-        (lambda suite: [red(suite, "a"), green(suite)], []),
-    ],
     "other tests fail": [
         (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
         (lambda suite: red(suite, "b a"), []),

@@ -108,10 +108,6 @@ NOTHING: Act = lambda _: None  # noqa: E731 - a short name for a table
 CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
     "nothing in an empty suite": (NOTHING, []),
     "nothing in a suite of two pages": (lambda suite: suite.populate(101), []),
-    "nothing, with an unfinished session at the end of the first page": (
-        lambda suite: [suite.create(), *create(suite, 19, **DONE)],
-        [],
-    ),
     "unfinished session on a later page": (
         lambda suite: [suite.create(id="1"), *create(suite, 79, **DONE)],
         [(lambda suite: suite.finish("1"), [(FINISHED, 1)])],
@@ -124,13 +120,6 @@ CHANGES: dict[str, tuple[Act, list[tuple[Act, list[Short]]]]] = {
         lambda suite: suite.create(id="1"),
         [
             (lambda suite: [suite.finish("1", "ERROR"), suite.create(id="2")], [(FINISHED, 1), (NEW, 2)]),
-            (lambda suite: suite.finish("2"), [(FINISHED, 2)]),
-        ],
-    ),
-    "other differences": (
-        lambda suite: [suite.create(id="1", **DONE), suite.create(id="2", **DONE)],
-        [
-            (lambda suite: [suite.finish("1", tests_count=2), suite.reopen("2")], [(CHANGED, 1), (CHANGED, 2)]),
             (lambda suite: suite.finish("2"), [(FINISHED, 2)]),
         ],
     ),

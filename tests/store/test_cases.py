@@ -149,22 +149,11 @@ SYNCS = {
         Sync(nothing, "failed", ["cases?FAILED", *ONE_FAILED], 1, full=True),
         Sync(nothing, "failed", [], 1),
     ],
-    "session has no counts": [
-        Sync(created("FAILED", failed_count=None, error_count=None), "failed", ["cases?ERROR", *ONE_FAILED], 1),
-        *[Sync(nothing, "failed", ["cases?ERROR", *ONE_FAILED], 1)] * 3,
-        Sync(nothing, "failed", [], 1),
-    ],
     "all cases are not replaced by the failed ones": [
         Sync(created("PASSED", "FAILED", tests_count=3), "all", ["cases", "cases", "details"], 2),
         Sync(nothing, "failed", [], 2),
         Sync(nothing, "failed", ONE_FAILED, 2, full=True),
         *[Sync(nothing, "all", ["cases", "cases", "details"], 2)] * 3,
-        Sync(nothing, "all", [], 2),
-    ],
-    "a full sync reads everything again": [
-        Sync(created("PASSED", "FAILED"), "all", ["cases", "details"], 2),
-        Sync(nothing, "all", [], 2),
-        Sync(nothing, "all", ["cases", "details"], 2, full=True),
         Sync(nothing, "all", [], 2),
     ],
     "cases cannot be read: those from before are kept": [
