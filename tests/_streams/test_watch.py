@@ -376,6 +376,15 @@ class TestSettled:
             assert await changes.after(0) == [(NEW, 2)]
 
 
+async def test_settled_inside_the_loop_is_an_error(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """It would wait for itself."""
+    create_with_each_request(fake)
+    async with buddy.watch([suite.key]) as watch:
+        await anext(watch)
+        with pytest.raises(RuntimeError, match="no other task is iterating over this watch"):
+            await watch.settled()
+
+
 async def test_watch_without_async_with_ends(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
     create_with_each_request(fake)
     tasks = len(asyncio.all_tasks())
