@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +22,6 @@ LOOK_UP = 3600 * 1.1  # seconds in which the suites are looked up at least once,
 DONE: dict[str, Any] = {"status": "SUCCESSFUL"}
 
 Short = tuple[str, int]
-
-
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
 
 
 def short(changes: Sequence[Change | StatusChange]) -> list[Short]:

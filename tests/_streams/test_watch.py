@@ -49,12 +49,6 @@ async def watching(buddy: BuddyClient, *suites: FakeSuite | SuiteRef, **options:
         yield collector
 
 
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, max_concurrency=4) as client:
-        yield client
-
-
 def add_suites(fake: FakeBuddy, count: int) -> list[FakeSuite]:
     suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(count)]
     for suite in suites:

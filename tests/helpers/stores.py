@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def create_finished(suite: FakeSuite, count: int) -> FakeSuite:
     for _ in range(count):
         suite.create(status="SUCCESSFUL")
     return suite
+
+
+def create_daily(suite: FakeSuite, count: int, **fields: Any) -> None:
+    """Create one session a day, or a little less: the newest one a minute ago."""
+    for age in reversed(range(count)):
+        created = datetime.now(UTC) - timedelta(days=age, minutes=age + 1)
+        suite.create(**{"status": "SUCCESSFUL", "create_date": created.isoformat(), "branch": "main", **fields})
 
 
 def sessions_of(suite: FakeSuite) -> list[Session]:

@@ -15,18 +15,12 @@ from helpers.stores import (
     OTHER_KEY,
     SyncedSuite,
     collect_numbers,
+    create_daily,
     create_finished,
     list_requests,
     pass_two_days,
     query,
 )
-
-
-def create_daily(suite: FakeSuite, count: int) -> None:
-    """One session a day: the last one has just been created."""
-    now = datetime.now(UTC)
-    for age in range(count - 1, -1, -1):
-        suite.create(status="SUCCESSFUL", create_date=(now - timedelta(days=age)).isoformat())
 
 
 @pytest.mark.parametrize("count", [19, 20, 55])
