@@ -15,18 +15,12 @@ from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 
 FIX = "f1" * 20
-RUN = "https://ci.example/17"
 PAYS = [{"name": "pays", "status": "FAILED"}, {"name": "adds", "status": "PASSED"}]
 
 
 def fail(suite: FakeSuite, branch: str = "fix", **fields: Any) -> Any:
     """Add a session in which `pays` fails."""
     return suite.create(branch, cases=PAYS, **{"revision": FIX if branch == "fix" else None, **fields})
-
-
-def serve_for_cases(fake: FakeBuddy, fault: Fault) -> None:
-    """Answer each request for test cases like this."""
-    fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
 
 
 async def test_baseline_below_the_newest_100(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -83,7 +77,7 @@ async def test_list_that_is_too_short_is_read_again(
 async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
     fail(suite, "main")
     fail(suite)
-    serve_for_cases(fake, fault)
+    fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
     judgement = await buddy.judge(suite.key, FIX)
     assert (judgement.is_failing, judgement.passes) == (True, None)
     assert [str(reason) for reason in judgement.reasons] == ["the failing tests of #2 cannot be read"]

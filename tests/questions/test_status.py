@@ -41,10 +41,6 @@ def create(*sessions: str) -> Callable[[FakeSuite], object]:
     return make
 
 
-def create_tags(suite: FakeSuite) -> None:
-    suite.create(status="ERROR", ref_type="TAG", ref_name="main")
-
-
 def create_matrix(*statuses: str, others: int = 0, newer: int = 0, commits: int = 2) -> Callable[[FakeSuite], object]:
     """Return a function that creates commits of two sessions each: green ones, then one of these statuses.
 
@@ -88,7 +84,9 @@ CASES = {
     "running": Case(create("maino", "main?"), "running"),
     "skipped": Case(create("maino"), "no verdict"),
     "no test ran": Case(lambda suite: suite.create("main", "SUCCESSFUL", tests_count=0), "few tests"),
-    "no main branch": Case(create_tags, "no main branch"),
+    "no main branch": Case(
+        lambda suite: suite.create(status="ERROR", ref_type="TAG", ref_name="main"), "no main branch"
+    ),
 }
 
 

@@ -38,11 +38,6 @@ from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, SyncedSuite
 
-GROUP = ("tests/cart/test_total.py", "CartTest")
-"""The default group and class of FakeBuddy's cases."""
-
-SUITE = "workspace = 'acme' AND project = 'shop' AND suite_id = 'x'"
-
 Change = Callable[[SyncedSuite], object]
 
 
