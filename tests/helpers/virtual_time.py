@@ -10,8 +10,13 @@ import asyncio
 import selectors
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar, TypeVarTuple
 
 import pytest
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 _DELIVERY = 0.0 if sys.platform == "linux" else 0.005
 """Seconds that the loopback may take to deliver data. On Linux it has arrived when the call that sends it returns."""
@@ -27,8 +32,11 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self.now = 1000.0
         self.jumps = 0
+        self.calls = 0  # that threads of the loop's executor have not finished
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.calls and timeout != 0:
+            return super().select(_DEADLOCK)
         ready = super().select(_DEADLOCK if timeout is None else min(timeout, _DELIVERY))
         if not ready and timeout is None:
             raise RuntimeError("deadlock: no timer is set, and nothing is ready to run")
@@ -39,7 +47,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop that does not wait. Both ends of a connection must be in this loop. It does not wait for threads.
+    """An event loop that waits only for calls in its executor. Both ends of a connection must be in this loop.
 
     So `asyncio.sleep(60)` returns at once, but after everything that other tasks do in 60 seconds.
     """
@@ -50,6 +58,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
+        future = super().run_in_executor(executor, func, *args)
+        self._clock.calls += 1
+        future.add_done_callback(self._finish_call)
+        return future
+
+    def _finish_call(self, _: object) -> None:
+        self._clock.calls -= 1
 
     @property
     def jumps(self) -> int:
