@@ -157,7 +157,7 @@ async def test_slow_shared_limiter_leaves_time_for_retries(reader: CheckedReader
 
     async with raw_server(throttled(503), throttled(503, "Retry-After: 3"), throttled(503), GOOD) as server:
         assert len(await reader.read(server, requests=4, max_wait=10, limiter=SlowLimiter())) == 3
-    assert reader.seconds == pytest.approx(400)
+    assert 400 <= reader.seconds < 403
     assert reader.stats.waited == pytest.approx(reader.seconds)
 
 
