@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
@@ -34,6 +33,13 @@ _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
 _CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
 _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
+_KEEP_DATA = """
+    UPDATE case_rows SET data = (
+        SELECT data FROM case_rows AS old WHERE old.session = case_rows.session AND old.test = case_rows.test
+        AND old.ordinal < 0 AND old.id IS case_rows.id AND old.status IS case_rows.status
+    ) WHERE session = ? AND ordinal >= 0 AND data IS NULL
+"""
+"""Copies the `data` of cases that were set aside to the same ones with the same status."""
 _IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
@@ -79,9 +85,12 @@ def save_cases(
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
         before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
-        merged = _merge(before, cases, keep=is_narrower or not is_verified)
-        _insert_cases(file, row["suite"], row["number"], merged)
-        file.execute("DELETE FROM case_rows WHERE session = ? AND ordinal < 0", (row["number"],))
+        keeps_others, listed = is_narrower or not is_verified, {case_ids(case) for case in cases}
+        others = [case for ids, case in before.items() if keeps_others and ids not in listed]
+        _insert_cases(file, row["suite"], row["number"], [*cases, *others])
+        if before:
+            file.execute(_KEEP_DATA, (row["number"],))
+            file.execute("DELETE FROM case_rows WHERE session = ? AND ordinal < 0", (row["number"],))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
@@ -118,42 +127,19 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         file.execute(f"UPDATE suite_rows SET {MARK_INCOMPLETE} WHERE number = ?", (row["suite"],))
 
 
-class _SavedCase(NamedTuple):
-    """A saved case without its `data`, which may be long, and the row that has it."""
-
-    case: TestCase
-    test: int | None = None
-    ordinal: int | None = None
-
-
-def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], _SavedCase]:
-    """Move the rows of the saved cases of a session to ordinals below 0. Return the cases by their group and id."""
+def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], TestCase]:
+    """Move the saved cases of a session to ordinals below 0. Return them by their ids, without `data`: that is long."""
     columns = ", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items() if name != "data")
-    sql = f"SELECT {columns}, each.test, each.ordinal FROM {CASES} WHERE each.session = ? ORDER BY each.ordinal"
-    found: dict[tuple[str | None, str], _SavedCase] = {}
-    for row in file.execute(sql, (session,)):
-        case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
-        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["ordinal"])
+    sql = f"SELECT {columns} FROM {CASES} WHERE each.session = ? ORDER BY each.ordinal"
+    cases = [case_from_dict(dict(row)) for row in file.execute(sql, (session,))]
     file.execute("UPDATE case_rows SET ordinal = -1 - ordinal WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
-    return found
+    return {case_ids(case): case for case in cases}
 
 
-def _merge(
-    before: Mapping[tuple[str | None, str], _SavedCase], cases: Sequence[TestCase], *, keep: bool
-) -> list[_SavedCase]:
-    """Return the cases of a new read, with the rows whose `data` stays; with `keep`, also the other saved cases."""
-    known, merged = dict(before), list[_SavedCase]()
-    for case in cases:
-        saved = known.pop(case_ids(case), None)
-        is_same = saved is not None and saved.case.status == case.status
-        merged.append(saved._replace(case=case) if saved is not None and is_same else _SavedCase(case))
-    return merged + list(known.values()) if keep else merged
-
-
-def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[_SavedCase]) -> None:
+def _insert_cases(file: DatabaseFile, suite: int, session: int, cases: Sequence[TestCase]) -> None:
     """Insert the cases of a session, and what is not saved yet of their tests and groups."""
-    groups = {group: number for number, group in enumerate({each.case.test_group_id: None for each in saved})}
+    groups = {group: number for number, group in enumerate({case.test_group_id: None for case in cases})}
     file.execute_many(
         "INSERT INTO case_groups VALUES (?, ?, ?)", [(session, number, group) for group, number in groups.items()]
     )
@@ -161,13 +147,12 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
         """
         INSERT INTO tests (suite, name, classname, test_group_name, id) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
         """,
-        [(suite, case.name, case.classname, case.test_group_name, case.id) for case, *_ in saved],
+        [(suite, case.name, case.classname, case.test_group_name, case.id) for case in cases],
     )
     file.execute_many(
         f"""
         INSERT INTO case_rows (session, ordinal, status, time, id, test_group, url, html_url, data, test)
-        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?,
-            coalesce(?, (SELECT data FROM case_rows WHERE session = ? AND test = ? AND ordinal = ?)), number
+        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?, ?, number
         FROM tests WHERE suite = ? AND {IS_TEST}
         """,
         [
@@ -175,10 +160,9 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
                 *(session, ordinal, None if case.status == TestStatus.PASSED else case.status.value),
                 *(case.time, case.id, groups[case.test_group_id]),
                 *((case.url, case.html_url) if case.is_failing else (None, None)),
-                *(case.data, session, test, old_ordinal),
-                *(suite, case.name, case.classname, case.test_group_name),
+                *(case.data, suite, case.name, case.classname, case.test_group_name),
             )
-            for ordinal, (case, test, old_ordinal) in enumerate(saved)
+            for ordinal, case in enumerate(cases)
         ],
     )
 
