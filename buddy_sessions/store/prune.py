@@ -14,7 +14,7 @@ from attrs import evolve
 from ..models import SuiteKey
 from .cases import delete_cases, forget_unused_tests
 from .copies import record_forget, record_prune
-from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
+from .file import DatabaseFile, DatabaseThread
 from .saved_source import load_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
 from .suites import load_state, save_state
@@ -97,15 +97,8 @@ async def shrink_file(thread: DatabaseThread) -> None:
 
 
 def _checkpoint(file: DatabaseFile) -> None:
-    """Copy the write-ahead log into the file, and shorten both. Does not wait for a program that is reading.
-
-    Until that program has ended its transaction, SQLite keeps what it reads. A later commit shortens the file then.
-    """
-    file.execute("PRAGMA busy_timeout = 0")
-    try:
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        file.execute(f"PRAGMA busy_timeout = {SQLITE_TIMEOUT * 1000:.0f}")
+    """Copy the write-ahead log into the file, and shorten both; while a program is reading, a later commit does it."""
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:
