@@ -1,7 +1,4 @@
-"""What a database knows of a suite: its state, its marks, its name, and what watches have seen; and the SQL of these.
-
-Nothing is known of its test cases here.
-"""
+"""What a database knows of a suite, and its SQL: the known range, marks, names, and what watches have seen."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
