@@ -77,11 +77,11 @@ SESSION_COLUMNS = ", ".join(
 )
 """The fields of a session, as SQL for the tables of `SESSIONS`."""
 
-SESSIONS = """
+_SESSIONS = """
     suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
     LEFT JOIN members ON members.number = sessions.created_by
-    LEFT JOIN case_reads ON case_reads.session = sessions.number
 """
+SESSIONS = f"{_SESSIONS} LEFT JOIN case_reads ON case_reads.session = sessions.number"
 """The tables of all sessions, with their suites, and what was read of their test cases."""
 
 _BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
@@ -154,11 +154,9 @@ SCHEMA = (
     # Internal: the members in `created_by`, each once, as JSON.
     "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
     f"""
-    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id,
-        {", ".join("members.member AS created_by" if name == "created_by" else f"each.{name}" for name in FIELDS)},
-        each.missing_since, each.deleted_at
-    FROM suite_rows AS suites JOIN session_rows AS each ON each.suite = suites.number
-    LEFT JOIN members ON members.number = each.created_by
+    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS},
+        sessions.missing_since, sessions.deleted_at
+    FROM {_SESSIONS}
     """,
     # Internal: the rows of the view `suites`.
     """
