@@ -6,60 +6,41 @@ Data goes to stdout, everything else to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
-from .commands.cases import list_cases
-from .commands.compare import compare_sessions
-from .commands.demo import demo
-from .commands.doctor import doctor
-from .commands.export import export_sessions
-from .commands.failures import list_failures
-from .commands.flaky import list_flaky_tests
-from .commands.gate import gate
-from .commands.harvest import harvest_suites
-from .commands.history import show_history
-from .commands.info import show_info
-from .commands.list import list_sessions
-from .commands.mcp import serve_agents
-from .commands.prune import prune_database
-from .commands.report import report
-from .commands.serve import serve
-from .commands.slowest import list_slowest_tests
-from .commands.status import show_status
-from .commands.sync import sync_suites
-from .commands.wait import wait_for_sessions
-from .commands.watch import watch_suites
 from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
 from .render.text import one_line
 
-_COMMANDS: dict[str, Callable[..., object]] = {
-    "doctor": doctor,
-    "status": show_status,
-    "list": list_sessions,
-    "gate": gate,
-    "wait": wait_for_sessions,
-    "failures": list_failures,
-    "cases": list_cases,
-    "history": show_history,
-    "flaky": list_flaky_tests,
-    "slowest": list_slowest_tests,
-    "compare": compare_sessions,
-    "harvest": harvest_suites,
-    "sync": sync_suites,
-    "export": export_sessions,
-    "prune": prune_database,
-    "info": show_info,
-    "report": report,
-    "watch": watch_suites,
-    "mcp": serve_agents,
-    "serve": serve,
-    "demo": demo,
+_COMMANDS = {
+    "doctor": "doctor",
+    "status": "show_status",
+    "list": "list_sessions",
+    "gate": "gate",
+    "wait": "wait_for_sessions",
+    "failures": "list_failures",
+    "cases": "list_cases",
+    "history": "show_history",
+    "flaky": "list_flaky_tests",
+    "slowest": "list_slowest_tests",
+    "compare": "compare_sessions",
+    "harvest": "harvest_suites",
+    "sync": "sync_suites",
+    "export": "export_sessions",
+    "prune": "prune_database",
+    "info": "show_info",
+    "report": "report",
+    "watch": "watch_suites",
+    "mcp": "serve_agents",
+    "serve": "serve",
+    "demo": "demo",
 }
+"""The function of each command, in the module with its name."""
 
 app = App(
     name="buddy-sessions",
@@ -82,8 +63,9 @@ Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor foun
 suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
 130 interrupted. If several apply, it is the first of 4, 3, 1, 6, 5.""",
 )
-for _position, (_name, _command) in enumerate(_COMMANDS.items()):
-    app.command(_command, name=_name, sort_key=_position)
+for _position, (_name, _function) in enumerate(_COMMANDS.items()):
+    _module = import_module(f".commands.{_name}", __package__)
+    app.command(getattr(_module, _function), name=_name, sort_key=_position)
 
 
 app.register_install_completion_command(

@@ -19,7 +19,7 @@ from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
 from .input.times import Duration
 from .render.console import Output
 from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
-from .render.rows import choose_format
+from .render.show import choose_format
 
 Key: TypeAlias = Annotated[
     str,

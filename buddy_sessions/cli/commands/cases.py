@@ -15,9 +15,8 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_ca
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Json, Key, Question, SessionName
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
-from ..render.styled import outcome_text
+from ..render.show import choose_format, show
+from ..render.text import outcome_text
 
 _TABLE_LIMIT = 50
 

@@ -18,7 +18,7 @@ from ..input.sources import ask, parse_session, parse_session_of
 from ..options import Flag, Key, Question, SessionName, TestPrinting
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
-from ..render.styled import outcome_text
+from ..render.text import outcome_text
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 

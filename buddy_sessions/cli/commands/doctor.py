@@ -15,16 +15,14 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
-from ..doctor.checks import examine
+from ..doctor.checks import examine, make_report, to_json, to_markdown
 from ..doctor.findings import Finding
 from ..doctor.probe import Probe
-from ..doctor.report import make_report, to_json, to_markdown
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
 from ..options import FORMAT, Access
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
+from ..render.show import choose_format, show
 from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)

@@ -26,7 +26,7 @@ from ..input.paths import find_database
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
 from ..options import Branch, Flag, Json, OutFile, RowFormat, SavedFile, SavedKeys, Verbosity
-from ..render.rows import choose_file_format, open_output
+from ..render.show import choose_file_format, open_output
 
 
 async def export_sessions(

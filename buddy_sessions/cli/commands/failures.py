@@ -17,11 +17,9 @@ from ..errors import ExitCode, name_options
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
+from ..render.result import CASE_COLUMNS, Item, Result, Section, failing_item
+from ..render.show import choose_format, show
 from ..render.text import cause_text
-from ..render.verdict import CASE_COLUMNS, failing_item
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
 """How many messages are read for a format, with one request each; all for others."""

@@ -18,10 +18,8 @@ from ..input.times import Age
 from ..options import ROWS, Count, Json, Key, Last, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, write_text
-from ..render.show import show
-from ..render.styled import recent_marks
-from ..render.text import SHORT_HASH, count_sessions, unread_text
+from ..render.show import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, show, write_text
+from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
 _QUARANTINE = timedelta(days=14)

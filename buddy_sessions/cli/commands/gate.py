@@ -48,9 +48,8 @@ from ..options import (
     SessionName,
 )
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Result
+from ..render.result import Result, gate_result, no_verdict_result
 from ..render.show import Destination, show
-from ..render.verdict import gate_result, no_verdict_result
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds

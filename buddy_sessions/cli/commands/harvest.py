@@ -14,9 +14,8 @@ from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
 from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
-from ..render.console import Output
-from ..render.progress import HarvestProgress
-from ..render.rows import choose_file_format, open_output
+from ..render.console import HarvestProgress, Output
+from ..render.show import choose_file_format, open_output
 from ..render.text import one_line
 
 

@@ -17,8 +17,7 @@ from ..input.sources import ask
 from ..options import Key, Last, Question, TestPrinting
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
-from ..render.styled import author_text, number_text, outcome_text, revision_text
-from ..render.text import HASH, format_age, origin, unread_text
+from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
 
 _COLUMNS = (
     Column("SESSION"),

@@ -16,8 +16,7 @@ from ..input.paths import find_database
 from ..options import Printing, SavedFile, Verbosity
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
-from ..render.styled import plain
-from ..render.text import UNKNOWN, format_age
+from ..render.text import UNKNOWN, format_age, plain
 
 _COLUMNS = (
     Column("SUITE", is_number=False),

@@ -17,8 +17,7 @@ from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
-from ..render.styled import RECENT_LEGEND
-from ..render.text import format_requests
+from ..render.text import RECENT_LEGEND, format_requests
 
 _TABLE_LIMIT = 50
 """The default number of rows of a table, which one request can return."""

@@ -41,9 +41,8 @@ from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
 from ..input.suite_selection import KeyDefaults, choose_suite, describe_suite
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import Column, Item, Result, Section
+from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment
-from ..render.verdict import ADVICE, failing_item, gate_result
 from .compare import compare_result
 from .failures import failures_result
 from .flaky import flaky_result

@@ -9,8 +9,7 @@ from buddy_sessions.analysis.commits import LAST
 from ..input.sources import ask
 from ..options import Key, Last, Question, TestPrinting
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
-from ..render.show import show
+from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
 from ..render.text import count_sessions
 
 

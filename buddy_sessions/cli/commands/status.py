@@ -27,10 +27,18 @@ from ..input.times import Age
 from ..options import ROWS, Access, Flag, Json, JudgedBranch, Keys, ReadFile, Source
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
-from ..render.styled import author_text, link, number_text, plain, revision_text
-from ..render.text import UNKNOWN, author_name, cause_text, format_age
+from ..render.show import choose_format, show
+from ..render.text import (
+    UNKNOWN,
+    author_name,
+    author_text,
+    cause_text,
+    format_age,
+    link,
+    number_text,
+    plain,
+    revision_text,
+)
 
 _BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20

@@ -18,8 +18,7 @@ from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Since
 from ..options import Access, Flag, Keys, Source, Wait
-from ..render.console import Output
-from ..render.progress import HarvestProgress
+from ..render.console import HarvestProgress, Output
 
 
 async def sync_suites(

@@ -13,8 +13,7 @@ from ..errors import ExitCode
 from ..input.sources import check_branch, find_suite
 from ..input.times import Duration
 from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
-from ..render.rows import named_format
-from ..render.show import show_sessions
+from ..render.show import named_format, show_sessions
 
 _Format = Annotated[
     Literal["table", "jsonl", "csv"] | None,

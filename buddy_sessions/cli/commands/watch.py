@@ -37,9 +37,18 @@ from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
 from ..render.console import Output
-from ..render.rows import make_writer
-from ..render.styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
-from ..render.text import UNKNOWN, one_line, session_duration
+from ..render.show import make_writer
+from ..render.text import (
+    UNKNOWN,
+    author_text,
+    name_text,
+    number_text,
+    one_line,
+    outcome_text,
+    revision_text,
+    session_duration,
+    status_text,
+)
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")

@@ -21,9 +21,8 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
-from .result import Item, Result, Section
+from .result import Item, Result, Section, failing_item
 from .text import cause_text, cut, escape, one_line, share, trace_of, web_url
-from .verdict import failing_item
 
 MAX_RESULT = 24_000
 """The maximum number of characters of a result."""

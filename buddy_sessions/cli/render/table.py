@@ -13,18 +13,23 @@ from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
 from .result import MAX_SESSIONS, Column, Item, Result
-from .styled import (
+from .text import (
     RECENT_LEGEND,
+    UNKNOWN,
     author_text,
+    format_age,
     link,
+    message_of,
     name_text,
     number_text,
+    one_line,
     plain,
+    ref_name,
     revision_text,
+    session_duration,
     sparkline,
     status_text,
 )
-from .text import UNKNOWN, format_age, message_of, one_line, ref_name, session_duration
 
 _GAP = 2  # characters between two columns
 _TITLE_MARKS = 30  # length of a sparkline next to a title

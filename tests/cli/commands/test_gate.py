@@ -17,7 +17,7 @@ import pytest
 
 from buddy_sessions.analysis import Reason
 from buddy_sessions.cli import run
-from buddy_sessions.cli.render.verdict import ADVICE
+from buddy_sessions.cli.render.result import ADVICE
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, Source, closed_pipe, rows
 

@@ -11,7 +11,7 @@ import pytest
 
 from buddy_sessions import SuiteKey
 from buddy_sessions.cli import run
-from buddy_sessions.cli.render.styled import RECENT_LEGEND
+from buddy_sessions.cli.render.text import RECENT_LEGEND
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, lines_at_each_request, numbers
 
