@@ -13,6 +13,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
+from buddy_sessions._base.validate import validate_revision, validate_run_url
 
 from .input.paths import FILE, read_text
 from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
@@ -90,10 +91,20 @@ JudgedBranch: TypeAlias = Annotated[
     ),
 ]
 Revision: TypeAlias = Annotated[
-    str | None, Parameter(metavar="COMMIT", help="The commit: 7 or more digits of its hash.")
+    str | None,
+    Parameter(
+        validator=lambda _, text: validate_revision(text),
+        metavar="COMMIT",
+        help="The commit: 7 or more digits of its hash.",
+    ),
 ]
 RunUrl: TypeAlias = Annotated[
-    str | None, Parameter(metavar="URL", help="The CI run: the ci_run_url of its sessions. A re-run has the same one.")
+    str | None,
+    Parameter(
+        validator=lambda _, text: validate_run_url(text),
+        metavar="URL",
+        help="The CI run: the ci_run_url of its sessions. A re-run has the same one.",
+    ),
 ]
 After: TypeAlias = Annotated[
     NonNegativeInt | None, Parameter(metavar="RELATIVE_ID", help="Only sessions with a higher relative_id.")
@@ -102,6 +113,9 @@ Jobs: TypeAlias = Annotated[
     Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
 ]
 Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two requests (default: 10s).")]
+Limit: TypeAlias = Annotated[
+    Count | None, Parameter(help="Maximum number of rows (default: 50 in a table or in markdown, otherwise all).")
+]
 Last: TypeAlias = Annotated[
     Count, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
 ]
@@ -201,7 +215,7 @@ class Connection:
     attempts: Count = 4
     """Attempts for a request that fails, with the first one."""
     max_wait: Duration | None = None
-    """Longest wait of a request for the rate limit (default: 5m; of mcp: 30s)."""
+    """Longest wait of a request for the rate limit (default: 5m; of mcp 30s, of doctor 10s)."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 
@@ -236,7 +250,5 @@ class Question:
     """The options of each command that asks about the tests of a suite."""
 
     branch: JudgedBranch = MAIN
-    limit: Count | None = None
-    """Maximum number of tests or commits (default: 20 or 50 in a table and in markdown, otherwise all)."""
     db: ReadFile = None
     access: Access = Access()

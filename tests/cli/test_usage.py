@@ -70,6 +70,8 @@ CASES = {
     "verdict in a missing folder": (f"gate {A} --write markdown=none/x.md", "there is no folder 'none'"),
     "verdict that is a folder": (f"gate {A} --write markdown=folder.csv", "'folder.csv' is a folder"),
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
+    "short hash": (f"gate {A} --revision abc", "for --revision. revision must be at least 7 digits of the hash"),
+    "no URL of a CI run": (f"wait {A} --run-url 17", "for --run-url. run_url must be the URL of a CI run"),
     "begin of an attempt": (f"gate {A} --after yesterday", "--after: 'yesterday' is not a time: write 24h, 7d or 2w"),
     **{
         f"{share} of the tests": (

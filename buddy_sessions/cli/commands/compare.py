@@ -15,8 +15,8 @@ from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
 from ..input.sources import ask, parse_session, parse_session_of
-from ..options import Flag, Key, Question, SessionName, TestPrinting
-from ..render.result import Column, Item, Result, Section
+from ..options import Flag, Key, Limit, Question, SessionName, TestPrinting
+from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import outcome_text
 
@@ -33,6 +33,7 @@ async def compare_sessions(
     /,
     *,
     exit_code: Flag = False,
+    limit: Limit = None,
     question: Question = Question(),
     printing: TestPrinting = TestPrinting(),
 ) -> ExitCode:
@@ -61,7 +62,7 @@ async def compare_sessions(
         result,
         output_format,
         messages,
-        limit=question.limit,
+        limit=limit,
         max_bytes=printing.max_bytes,
         says_verdict=exit_code,
     )
@@ -97,6 +98,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
         is_red=None if running and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
+        reader_limit=READER_LIMIT,
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()

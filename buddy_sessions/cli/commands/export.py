@@ -20,9 +20,9 @@ from buddy_sessions._export.session_rows import (
     session_row,
     suite_names,
 )
-from buddy_sessions.analysis.branches import suggest_branches
 
 from ..input.paths import find_database
+from ..input.sources import check_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
 from ..options import Branch, Flag, Json, OutFile, RowFormat, SavedFile, SavedKeys, Verbosity
@@ -85,7 +85,7 @@ async def export_sessions(
                     count += len(rows)
                     show(format_count(count, noun))
             if branch and not count:
-                messages.print_warning(suggest_branches(branch, suites[0], await store.sessions(suites[0])))
+                messages.print_warning(await check_branch(store, suites[0], branch))
             elif cases and not count:
                 messages.print_warning(f"no test cases are saved in {db}: sync with --cases failed, or --cases all")
         writer.finish()

@@ -15,7 +15,7 @@ from buddy_sessions.analysis.baseline import crash_text
 
 from ..errors import ExitCode, name_options
 from ..input.sources import ask, parse_session
-from ..options import ROWS, Flag, Json, Key, MaxBytes, Question, SessionName
+from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_COLUMNS, Item, Result, Section, failing_item
 from ..render.show import choose_format, show
@@ -43,12 +43,18 @@ async def list_failures(
     ] = None,
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
+    limit: Annotated[
+        Count | None,
+        Parameter(
+            help="Maximum number of tests (default: 50 in a table and of github, otherwise all). In markdown and with "
+            "--group, all tests are printed, with the messages of so many (default: 200)."
+        ),
+    ] = None,
     question: Question = Question(),
 ) -> ExitCode:
     r"""Print the failing tests of a session, a commit or a CI run, with their messages.
 
-    Without --db, the message of each failing test costs a request. In markdown and with --group, all tests are printed,
-    and --limit is the number of these messages (default: 200). "gate" says which failures are new.
+    Without --db, the message of each failing test costs a request. "gate" says which failures are new.
 
     For example:
 
@@ -65,7 +71,7 @@ async def list_failures(
     chosen = choose_format(output_format, json=json)
     if group and chosen in {"junit", "github", "pytest", "files"}:
         raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
-    count = question.limit or DETAILS.get("markdown" if group else chosen)
+    count = limit or DETAILS.get("markdown" if group else chosen)
     details: bool | int = chosen not in {"pytest", "files"} and (True if count is None else count)
     async with ask(key, question) as (source, suite, messages):
         judgement = await source.judge(
@@ -77,8 +83,8 @@ async def list_failures(
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     for crashed in result.crashed if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(crash_text(crashed))
-    limit = None if group or chosen == "markdown" else count
-    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
+    most = None if group or chosen == "markdown" else count
+    show(result, chosen, messages, limit=most, max_bytes=max_bytes)
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 

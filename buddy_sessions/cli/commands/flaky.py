@@ -15,7 +15,7 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..input.sources import ask
 from ..input.times import Age
-from ..options import ROWS, Count, Json, Key, Last, MaxBytes, Question
+from ..options import ROWS, Count, Json, Key, Last, Limit, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, show, write_text
@@ -32,6 +32,7 @@ async def list_flaky_tests(
     *,
     changes: Count = 3,
     last: Last = LAST,
+    limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[
         Literal["table", "jsonl", "csv", "markdown", "quarantine"] | None,
@@ -65,10 +66,10 @@ async def list_flaky_tests(
         found = await source.flaky(suite, branch=question.branch, last=last, changes=changes)
     if chosen == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
-        write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[: question.limit]]))
+        write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
     else:
         result = flaky_result(suite, found)
-        show(result, chosen, messages, limit=question.limit, max_bytes=max_bytes)
+        show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:

@@ -14,7 +14,7 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..options import Key, Last, Question, TestPrinting
+from ..options import Key, Last, Limit, Question, TestPrinting
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
@@ -39,6 +39,7 @@ async def show_history(
     /,
     *,
     last: Last = LAST,
+    limit: Limit = None,
     question: Question = Question(),
     printing: TestPrinting = TestPrinting(),
 ) -> None:
@@ -59,7 +60,7 @@ async def show_history(
     async with ask(key, question) as (source, suite, messages):
         history = await source.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)
-    show(result, output_format, messages, limit=question.limit, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
 
 
 def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str = "--last N reads more") -> Result:

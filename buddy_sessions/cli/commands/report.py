@@ -16,7 +16,6 @@ from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis import FlakyTests, SuiteStatus
-from buddy_sessions.analysis.branches import suggest_branches
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode
@@ -83,10 +82,7 @@ async def report(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
             found = await _read_report(store, chosen, period, branch, progress)
-        is_unknown = lacks_branch(branch, chosen)
-        if isinstance(branch, str) and is_unknown:
-            first = chosen[0].suite
-            messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
+        is_unknown = await lacks_branch(store, branch, chosen, messages)
     if out is not None:
         page = render_page(template, found, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:

@@ -33,6 +33,7 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row,
 
 from ..errors import error_text
 from ..input.paths import FILE
+from ..input.sources import lacks_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
@@ -101,6 +102,8 @@ async def watch_suites(
             if on_failure == "raise" or not suites:
                 raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
+        if isinstance(branch, str):  # otherwise, a wrong one is silence
+            await lacks_branch(buddy, branch, await buddy.status(suites, branch=branch), messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -75,11 +75,17 @@ def parse_session_of(suite: Target, text: str) -> str:
     return str(validate_session_name(text, suite)) if isinstance(suite, SuiteKey) else text
 
 
-async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
-    """Return what `suggest_branches` does for the newest sessions of a suite: one request."""
-    return suggest_branches(branch, suite, await buddy.sessions(suite, max_sessions=100).collect())
+async def check_branch(source: Answers, suite: SuiteKey, branch: str) -> str:
+    """Return that a suite has no session of a branch, and which ones it has; empty if it has one: one request."""
+    if isinstance(source, SessionStore):
+        return suggest_branches(branch, suite, await source.sessions(suite))
+    return suggest_branches(branch, suite, await source.sessions(suite, max_sessions=100).collect())
 
 
-def lacks_branch(branch: str | Main, statuses: Iterable[SuiteStatus]) -> bool:
-    """Return whether a branch was named, and no suite has a session of it."""
-    return isinstance(branch, str) and all(status.reason == "no session" for status in statuses)
+async def lacks_branch(source: Answers, branch: str | Main, statuses: Sequence[SuiteStatus], messages: Output) -> bool:
+    """Return whether a branch was named, and no suite has a session of it. This is a warning."""
+    if not isinstance(branch, str) or any(status.reason != "no session" for status in statuses):
+        return False
+    for status in statuses[:1]:
+        messages.print_warning(await check_branch(source, status.suite, branch))
+    return True

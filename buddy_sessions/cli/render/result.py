@@ -19,7 +19,7 @@ from .text import excuse_text, origin, outcome_text
 
 MAX_SESSIONS = 5
 """How many sessions a text lists."""
-READER_LIMIT = 20
+READER_LIMIT = 50
 """How many tests a long list has by default, in formats that people read."""
 
 
