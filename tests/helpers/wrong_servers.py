@@ -178,11 +178,6 @@ def _one_row_less(_request: RecordedRequest, found: list[JsonObject]) -> None:
     del found[:1]
 
 
-def _never_finishes(row: JsonObject) -> None:
-    if row["relative_id"] == 170:
-        row.update(status="IN_PROGRESS", finish_date=None)
-
-
 def in_days(days: int) -> JsonObject:
     """Return the end of a token in the form of the documented example."""
     return {"expires_at": f"{datetime.now(UTC) + timedelta(days=days):%FT%T}.123456789Z"}
@@ -267,7 +262,6 @@ WRONG_SERVERS = (
         view=_cut(lambda found, number, size: cut_page(found, min(number, -(-len(found) // size)), size)),
     ),
     _wrong("end", "after the end: null", content(_null_after_the_end)),
-    _wrong("unfinished", "a session was never finished", sessions(_never_finishes)),
     _wrong("rate-limit", "no headers of the rate limit", *_limit(None, None, None)),
     _wrong("rate-limit", "no requests remain for an hour", *_limit(1000, 0, lambda: int(time.time()) + 3600)),
     _wrong("rate-limit", "Reset is in milliseconds", *_limit(1000, 990, lambda: int(time.time() + 60) * 1000)),

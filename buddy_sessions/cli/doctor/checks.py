@@ -55,13 +55,6 @@ CHECKS = {
     "paging": Check(find.paging, _LIST, "pages continue each other", _LOSES),
     "branch": Check(find.branch, _LIST, "a branch has its own sessions only", "all sessions are read for a branch"),
     "end": Check(find.end, _LIST, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
-    "unfinished": Check(
-        find.unfinished,
-        _SESSION,
-        "each session ends within a day",
-        "their CI jobs were cut off, and will not close them",
-        "close or delete them in Buddy, and set the timeout of the suite",
-    ),
     "rate-limit": Check(find.rate_limit, _RESPONSE, "", "the quota is not respected until a 429"),
     "fields": Check(find.fields, _SESSION, "as documented", "this package ignores them, or cannot read the response"),
     "values": Check(find.values, _SESSION, "as documented", "statuses, pass rates and gates are wrong"),

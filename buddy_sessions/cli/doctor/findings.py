@@ -187,15 +187,6 @@ def end(record: Record) -> Iterator[Finding]:
         yield _problem("a page after the end is no empty list")
 
 
-def unfinished(record: Record) -> Iterator[Finding]:
-    """Look for sessions that are in progress for more than a day."""
-    running = [row for row in record.sessions if row.get("status") == "IN_PROGRESS"]
-    old = [row for row in running if record.now - (parse_time(row.get("create_date")) or record.now) > _DAY]
-    names = ", ".join(f"#{row.get('relative_id')}" for row in old[:3])
-    if old:
-        yield _note(f"sessions in progress for more than a day: {len(old)}", f"({names})")
-
-
 def rate_limit(record: Record) -> Iterator[Finding]:
     """Look for headers that this package cannot use, and for a quota that is too small to poll each suite."""
     for index, each in enumerate(record.values()):

@@ -187,8 +187,8 @@ def test_words_from_outside_are_at_the_top() -> None:
     assert unknown.startswith(
         f"""
 
-- `session.labels`: whole number, 1 digit 1
-- `session {NOT_SHOWN}`: whole number, 1 digit 1
+- `session.labels`: whole number 1
+- `session {NOT_SHOWN}`: whole number 1
 
 # unknown_values
 
