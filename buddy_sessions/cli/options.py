@@ -19,7 +19,7 @@ from .input.paths import FILE, read_text
 from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
 from .input.times import Duration
 from .render.console import Output
-from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
+from .render.markdown import MIN_BYTES
 from .render.show import choose_format
 
 Key: TypeAlias = Annotated[
@@ -181,20 +181,6 @@ class Printing:
 
     format: Annotated[Literal["table", "jsonl", "csv"] | None, ROWS] = None
     json: Json = False
-
-    def choose(self) -> str:
-        """Return the format to print. Raises ConfigError if the two options contradict each other."""
-        return choose_format(self.format, json=self.json)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class TestPrinting:
-    """How tests are printed."""
-
-    format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None
-    json: Json = False
-    max_bytes: MaxBytes = DEFAULT_MAX_BYTES
 
     def choose(self) -> str:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""

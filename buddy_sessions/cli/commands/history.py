@@ -14,7 +14,7 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..options import Key, Last, Limit, Question, TestPrinting
+from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
@@ -41,7 +41,7 @@ async def show_history(
     last: Last = LAST,
     limit: Limit = None,
     question: Question = Question(),
-    printing: TestPrinting = TestPrinting(),
+    printing: Printing = Printing(),
 ) -> None:
     """Print in which commits a test failed, since when it fails, and which commits may have broken it.
 
@@ -60,7 +60,7 @@ async def show_history(
     async with ask(key, question) as (source, suite, messages):
         history = await source.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)
-    show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=limit)
 
 
 def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str = "--last N reads more") -> Result:

@@ -7,7 +7,7 @@ from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..options import Key, Last, Limit, Question, TestPrinting
+from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
 from ..render.text import count_sessions
@@ -20,7 +20,7 @@ async def list_slowest_tests(
     last: Last = LAST,
     limit: Limit = None,
     question: Question = Question(),
-    printing: TestPrinting = TestPrinting(),
+    printing: Printing = Printing(),
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last commits of a branch.
 
@@ -52,4 +52,4 @@ async def list_slowest_tests(
         sections=[Section("Slowest tests", list(map(describe, tests)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
     )
-    show(result, output_format, messages, limit=limit, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=limit)

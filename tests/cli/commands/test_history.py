@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +124,8 @@ def test_what_was_not_saved_is_named(suite: FakeSuite, fake: FakeBuddy, call: Ca
     assert (code, err) == (0, "warning: left out 1 session, #2: not all of their failing tests can be read\n")
 
 
-def test_table_and_markdown_are_limited(suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+def test_table_is_limited(suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
     add(suite, "F" * 60)
     sync_database(fake, tmp_path / "sessions.db", cases="all")
-    words = ("history", SUITE, "pays", "--db", str(tmp_path / "sessions.db"), "--format")
-    code, out, err = call(*words, "table")
+    code, out, err = call("history", SUITE, "pays", "--db", str(tmp_path / "sessions.db"), "--format", "table")
     assert (code, len(out.splitlines()), err) == (0, 56, "for the other 10 commits add --limit N\n")
-    lines = call(*words, "markdown", "--limit", "1").out.splitlines()
-    assert lines[2] == "## Failing since <code>#1</code>, 60 commits in a row"
-    assert re.match(r'- <a href="https://\S+"><code>#60</code></a>, ✘ failed, commit 0000000, ', lines[-1])
