@@ -98,7 +98,6 @@ def name_options(text: str) -> str:
 
 
 def _usage_text(error: CycloptsError) -> str:
-    """Return what is wrong with the words of a command."""
     if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
         metavar = error.argument.parameter.metavar or ""
         return f"{error.argument.name} {metavar}".strip() + " is missing"

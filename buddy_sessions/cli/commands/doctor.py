@@ -78,11 +78,13 @@ async def doctor(
 
 
 def _result(findings: Mapping[str, Finding], requests: int) -> Result:
-    """Return the checks as a table, and a row for each."""
-    items = [
-        Item(None, _cells(name, each), row={"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}})
-        for name, each in findings.items()
-    ]
+    items: list[Item] = []
+    for name, each in findings.items():
+        mark, found = "-" if each.level == "unchecked" else each.level, Text(one_line(each.found))
+        if each.level in ("note", "problem"):
+            found.append(f"\n{one_line(each.meaning)}; {one_line(each.advice)}", "dim")
+        row = {"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}}
+        items.append(Item(None, (Text(mark, _STYLES[each.level]), name, found), row=row))
     problems = [name for name, each in findings.items() if each.level == "problem"]
     verdict = f"{format_count(len(problems), 'problem')}: {', '.join(problems)}" if problems else "no problem"
     return Result(
@@ -93,12 +95,3 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
         title=f"{verdict}, {format_count(requests, 'request')}",
         is_red=bool(problems),
     )
-
-
-def _cells(name: str, finding: Finding) -> tuple[Text | str, ...]:
-    """Return the level and the name of a check, what it has found, and what this means unless all is well."""
-    mark = "-" if finding.level == "unchecked" else finding.level
-    found = Text(one_line(finding.found))
-    if finding.level in ("note", "problem"):
-        found.append(f"\n{one_line(finding.meaning)}; {one_line(finding.advice)}", "dim")
-    return Text(mark, _STYLES[finding.level]), name, found

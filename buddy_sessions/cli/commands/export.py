@@ -94,7 +94,6 @@ async def export_sessions(
 
 
 async def _write_changes(store: SessionStore, writer: RowWriter, position: int) -> None:
-    """Write the changes after a position, then the new position."""
     async for change in store.changes(position):
         writer.write([_change_row(change)])
         position = change.position
@@ -103,7 +102,6 @@ async def _write_changes(store: SessionStore, writer: RowWriter, position: int) 
 
 
 def _change_row(change: StoreChange) -> Row:
-    """Return a change as a row of JSON lines."""
     return {
         "position": change.position,
         **suite_names(change.suite),

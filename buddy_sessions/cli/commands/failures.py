@@ -135,7 +135,6 @@ def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -
 
 
 def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: Sequence[Session]) -> str:
-    """Return how many tests failed: `3 of 412 tests failed`."""
     if not sessions:
         return "No session to look at"
     if crashed and not tests:

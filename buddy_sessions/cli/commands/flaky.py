@@ -73,7 +73,6 @@ async def list_flaky_tests(
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
-    """Return an entry of a quarantine."""
     name = str(test.key)
     reason = f"failed in {test.failed} of {test.commits} commits of branch {branch}"
     reason = ", ".join(filter(None, [reason, _describe_reruns(test)]))

@@ -72,7 +72,6 @@ async def harvest_suites(
 
 
 def _print_outcome(messages: Output, out: Path, progress: HarvestProgress, *, is_written: bool) -> None:
-    """Print what the file contains, or why it was not written."""
     if is_written:
         count = format_count(progress.stats.sessions, "session")
         messages.print_written(out, count, "without the rest of the failed suites" if progress.is_partial else "")

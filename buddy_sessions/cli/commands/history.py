@@ -83,7 +83,6 @@ def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str =
 
 
 def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now: datetime) -> Item:
-    """Return what a test did in a commit."""
     session, case = outcome.session, outcome.case
     status, time = (None, None) if case is None else (case.status, case.time)
     cells = (

@@ -57,12 +57,10 @@ async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity
 
 
 def _size(db: Path) -> int:
-    """Return the bytes of a database, with those of its write-ahead log."""
     return sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
 
 
 def _item(saved: SavedSuite, now: datetime) -> Item:
-    """Return a suite as a row of a table, and as one for programs."""
     if saved.missing_since is not None:
         state = f"{'missing' if saved.deleted_at is None else 'deleted'} since {format_age(saved.missing_since, now)}"
     else:

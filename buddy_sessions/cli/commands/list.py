@@ -102,7 +102,6 @@ async def _write_pages(
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:
-    """Return how many sessions were printed, and of how many that were read."""
     stats = paginator.stats
     chosen = f"{count:,} of " if count != stats.sessions else ""
     return f"{chosen}{format_count(stats.sessions, 'session')}, {format_requests(stats)}"

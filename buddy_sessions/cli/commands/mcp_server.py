@@ -262,7 +262,6 @@ class Tools:
         return [suite for suite in self._suites.values() if is_named(suite)]
 
     async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
-        """Return the first cause of red suites, cut so that many fit into a result."""
         red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // max(1, len(red))))
         causes = await read_causes(self._source, red)

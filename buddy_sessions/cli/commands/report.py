@@ -133,7 +133,6 @@ async def _read_report(
 
 
 async def _find_flaky(store: SessionStore, status: SuiteStatus, branch: str | Main) -> FlakyTests | None:
-    """Return the flaky tests of a suite; None if the tests that passed were not saved."""
     try:
         return await store.flaky(status.suite, branch=branch)
     except ConfigError:

@@ -123,7 +123,6 @@ async def show_status(
 async def _read_statuses(
     buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
 ) -> list[SuiteStatus]:
-    """Return the statuses of the selected suites, with the names that are known."""
     statuses: list[SuiteStatus] = []
     with messages.progress() as show_progress:
         suites = [suite async for suite in selection.suites(buddy)]
@@ -247,7 +246,6 @@ def status_item(
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:
-    """Return how many tests failed in the red session that counts: of several, the highest number, as a text."""
     counts = [session.failing_count for session in commit.counted if session.is_failing]
     known = [count for count in counts if count is not None]
     if not known:

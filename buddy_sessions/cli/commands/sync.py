@@ -78,7 +78,6 @@ async def sync_suites(
 
 
 def _print_outcome(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
-    """Print what a sync has saved, what failed, and whether one with --full has found nothing wrong."""
     messages.print_note(progress.summary())
     stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
     if full and is_complete and stats.verified and not stats.repaired:

@@ -129,7 +129,6 @@ async def watch_suites(
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
-    """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
     if output_format == "table":
         return partial(_print_line, Output())
     fields = ("since", "since_date", "newly_failing", "no_longer_failing") if status else ()
@@ -158,7 +157,6 @@ def _parts(change: Change | StatusChange) -> tuple[Session, Session | None, dict
 
 
 def _print_line(output: Output, change: Change | StatusChange) -> None:
-    """Print a change, and below it its commit and author if a status has changed, and the tests."""
     session, previous, tests = _parts(change)
     is_status = isinstance(change, StatusChange)
     status = status_text(session)

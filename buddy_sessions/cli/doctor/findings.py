@@ -134,7 +134,6 @@ def suites(record: Record) -> Iterator[Finding]:
 
 
 def _repeats(rows: list[JsonRow], *names: str) -> bool:
-    """Return whether two rows have the same values in these fields."""
     return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
 
 

@@ -211,7 +211,6 @@ class Probe:
                     return
 
     async def _read_suite(self, sessions: tuple[str, ...], first: Exchange) -> None:
-        """Send the requests for the sessions of a suite, whose first page was received."""
         rows, size, record = first.rows, first.size, self.record
         second = await self._ask("page-2", *sessions, page=2, per_page=size)
         if len(rows) > 1:  # the second half of page 1, or a page across its end

@@ -67,7 +67,6 @@ class KeyDefaults:
 
 
 def _advise(text: str) -> str:
-    """Return how to write what a text means."""
     if "\\" in text:
         return f"write / in place of the backslash: {text.replace(chr(92), '/')}"
     if "." in text.partition("/")[0]:
@@ -112,7 +111,6 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
 
 
 def _groups(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
-    """Return the key of a suite, and those of its project and workspace."""
     return suite, suite[:2], suite[:1]
 
 
@@ -205,7 +203,6 @@ class SuiteSelection:
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
 
     async def _projects(self, buddy: BuddyClient, workspace: str) -> list[tuple[str, str]]:
-        """Return the projects of a workspace."""
         found: list[Project] = []
         with self._collect_failures(workspace):
             found = await buddy.projects(workspace)

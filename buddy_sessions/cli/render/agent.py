@@ -88,7 +88,6 @@ _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url
 
 
 def _facts(result: Result) -> list[str]:
-    """Return what a result rests on, the pages of its sessions, and one line for each cause."""
     lines = fact_lines(result, _STYLE)
     lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
     causes = result.causes
@@ -116,7 +115,6 @@ def _lines(result: Result) -> Iterator[_Line]:
 
 
 def _complete_lines(result: Result) -> Iterator[_Line]:
-    """Yield each item with its complete trace, line by line."""
     for item in result.items:
         lines = [item_line(item, result.columns, _STYLE)]
         if item.case is not None and item.case.failure is not None:

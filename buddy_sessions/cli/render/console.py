@@ -6,8 +6,6 @@ import asyncio
 import logging
 import math
 import os
-import sys
-import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -60,13 +58,10 @@ class Output(Console):
 
     def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""
-        text = Text.assemble(*parts)
-        width = self.width if self.is_terminal else sys.maxsize
-        end = 0
-        for line in textwrap.wrap(text.plain, width, break_long_words=False, break_on_hyphens=False):
-            start = text.plain.index(line, end)
-            end = start + len(line)
-            self.print_line(text[start:end])
+        if self.is_terminal:
+            self.print(Text.assemble(*parts), overflow="ignore", crop=False)
+        else:
+            self.print_line(*parts)
 
     def print_note(self, text: str) -> None:
         """Print a dimmed message, without line breaks, unless this is quiet."""
@@ -103,7 +98,6 @@ class Output(Console):
                 task.cancel()
 
     async def _repeat(self, shown: Sequence[str]) -> NoReturn:
-        """Print the last text that is shown, and the elapsed time, every 30 s."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         while True:
@@ -242,7 +236,6 @@ class HarvestProgress:
 
     @property
     def _more(self) -> str:
-        """What follows a number of suites if not all are known."""
         return "" if self._selection.is_complete else "+"
 
     def cases(self) -> str:

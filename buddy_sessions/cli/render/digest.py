@@ -50,7 +50,6 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
-    """Return a cause as a row of the digest."""
     messages = [": ".join(filter(None, text)) for text in cause.texts]
     began, (_, first) = time_of(cause.first.began), cause.commits[0]
     facts = [
@@ -86,7 +85,6 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
 
 
 def _places(report: Report, suites: Sequence[SuiteNews]) -> str:
-    """Return the projects of suites; the name of the suite, if a project has only one."""
     names = [
         f"{project} {members[0].name}" if len(members) == 1 else f"{project} ({len(members)} suites)"
         for project, members in report.by_project(suites)

@@ -140,7 +140,6 @@ class Report:
 
 
 def _attention(suite: SuiteNews) -> tuple[object, ...]:
-    """Return what the suites of a project are sorted by."""
     states = {"new": 0, "old": 0, "recovered": 1, "unknown": 2, "green": 3}
     since = -suite.since.timestamp() if suite.is_red and suite.since is not None else 0.0
     return states[suite.state], since, suite.flaky is None, suite.name
@@ -198,7 +197,6 @@ def render_page(template: Any, report: Report, *, max_bytes: int | None) -> byte
 
 
 def _can_name(report: Report, suites: Sequence[SuiteNews]) -> bool:
-    """Return whether there is space for the names of suites."""
     length = sum(len(suite.name) for suite in suites) + sum(len(name) for name, _ in report.by_project(suites))
     return len(suites) <= _MAX_NAMED and length <= _MAX_LENGTH
 

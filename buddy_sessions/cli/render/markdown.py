@@ -180,7 +180,6 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
 
 
 def _headline(result: Result) -> str:
-    """Return the verdict, and links to the sessions that it is about: `main #384, #383`."""
     text = _MARKS[result.is_red] + _REFERENCE.sub(r"<code>\g<0></code>", result.title)
     if not result.sessions:
         return text
@@ -191,7 +190,6 @@ def _headline(result: Result) -> str:
 
 
 def _number_link(session: Session) -> str:
-    """Return the number of a session as a link to its page, or else as code."""
     number = f"#{session.relative_id}"
     linked = link(number, session.html_url)
     return code(number) if linked == number else linked
@@ -210,7 +208,6 @@ def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> 
 
 
 def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
-    """Return the first texts that fit as items of a list, and the bytes that remain."""
     taken: list[str] = []
     for text in texts:
         cost = _size(_item(text))
@@ -222,7 +219,6 @@ def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
 
 
 def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
-    """Return the title, the tests with a trace, and a list of the others."""
     if not section.items:
         return ""
     blocks = [_block(name, trace) for name, trace in shown if trace]

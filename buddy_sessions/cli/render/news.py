@@ -253,7 +253,6 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
 
 
 def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
-    """Return why sessions failed in which no test did."""
     crashed = [session for session in judgement.sessions if session.is_failing and not session.failing_count]
     crashed = [each for each in crashed if not any(test.session.id == each.id for test in judgement.tests)]
     messages = {normalise(text[:_MAX_MESSAGE]): text for text in (each.error_message or _NO_REASON for each in crashed)}
@@ -301,7 +300,6 @@ def _share(hits: Sequence[tuple[SuiteNews, SuiteCause]]) -> SharedCause:
 
 
 def _join(causes: Sequence[SharedCause]) -> SharedCause:
-    """Return the causes of the same suites as one."""
     ranked = sorted(causes, key=lambda cause: (-cause.tests, cause.texts[0]))
     by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
     for suite, members in chain.from_iterable(cause.hits for cause in ranked):
@@ -312,5 +310,4 @@ def _join(causes: Sequence[SharedCause]) -> SharedCause:
 
 
 def _label(index: int) -> str:
-    """Return a letter, or more: A, B, …, Z, AA, AB."""
     return (_label(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)

@@ -152,7 +152,6 @@ def failing_item(suite: SuiteKey, judgement: Judgement, test: FailingTest) -> It
 
 
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
-    """Return a failing test that was compared with a baseline: that is in its row, too."""
     item = failing_item(judgement.suite, judgement, test)
     since = test.since.first.relative_id if test.since is not None else None
     return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
@@ -207,7 +206,6 @@ def no_verdict_result(suite: SuiteKey | None, problem: str, *, about: str) -> Re
 
 
 def _title(judgement: Judgement) -> str:
-    """Return the verdict: `Fails: 2 new failures, 1 known`."""
     counts = {kind: sum(test.novelty == kind for test in judgement.tests) for kind in NOVELTIES}
     new = sum(test.counts for test in judgement.tests)
     others = [f"{count:,} {kind}" for kind, count in counts.items() if count and kind != "new"]

@@ -65,8 +65,7 @@ def choose_file_format(requested: str | None, *, json: bool, out: Path | None) -
         return named
     file_format = format_of(out)
     if named not in {None, file_format}:
-        option = "--json" if json else f"--format {named}"
-        raise ConfigError(f"{option} contradicts --out {out.name}: leave out {option.split(maxsplit=1)[0]}")
+        raise ConfigError(f"the format {named} contradicts --out {out.name}: leave out one of them")
     return file_format
 
 
@@ -198,7 +197,6 @@ class Destination:
 
 
 def _render(result: Result, output_format: str, messages: Output, *, max_bytes: int) -> str:
-    """Return a result as text; `messages` gets what the format leaves out."""
     if output_format == "markdown":
         return render_markdown(result, max_bytes=max_bytes)
     if output_format == "junit":

@@ -67,7 +67,6 @@ def _print_head(output: Output, result: Result) -> None:
 
 
 def _session_line(suite: SuiteKey | None, session: Session) -> Text:
-    """Return a session as text: its suite, `relative_id`, status, age, duration, and its branch, which may be long."""
     age = format_age(session.create_date, datetime.now(UTC))
     text = Text.assemble(f"{one_line(str(suite))} ", number_text(session), "  ", status_text(session), f"  {age}")
     if duration := session_duration(session):
@@ -122,7 +121,6 @@ def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Ite
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:
-    """Return the width that each column needs. A row may have fewer cells."""
     return [
         max(cell_len(str(cell)) for cell in [column.title, *(cell for row in rows for cell in row[index:][:1])])
         for index, column in enumerate(columns)
