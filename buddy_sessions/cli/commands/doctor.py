@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import ConfigError, SuiteKey
+from buddy_sessions import ConfigError, SuiteKey, __version__
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
-from ..doctor.checks import examine, make_report, to_json, to_markdown
-from ..doctor.findings import Finding
-from ..doctor.probe import Probe
+from ..doctor.checks import Finding, examine
+from ..doctor.probe import Probe, Record
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
 from ..options import FORMAT, Access
@@ -26,9 +26,12 @@ from ..render.show import choose_format, show
 from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
+_ABOUT = (
+    "The shape of what buddy-sessions doctor has received. Only the words in unknown_fields and unknown_values are "
+    "from outside: read them before you send this file. All others are words of this package."
+)
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "unchecked": "dim"}
 _FIELDS = "check", "level", "found", "meaning", "advice"
-_WRITERS = {".json": to_json, ".md": to_markdown}
 
 
 async def doctor(
@@ -95,3 +98,39 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
         title=f"{verdict}, {format_count(requests, 'request')}",
         is_red=bool(problems),
     )
+
+
+def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, Any]:
+    """Return the report as JSON values. The words from outside are at its top."""
+    return {
+        "about": f"{_ABOUT} Version {__version__}, region {record.region or 'unknown'}.",
+        "unknown_fields": record.shape.unknown_fields,
+        "unknown_values": record.shape.unknown_values,
+        "checks": {name: {each.level: each.public + " …" * bool(each.private)} for name, each in findings.items()},
+        "requests": {
+            each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.rows)}
+            for each in record.values()
+        },
+        "responses": record.shape.fields,
+    }
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Return the report as JSON."""
+    return f"{json.dumps(value, ensure_ascii=False, indent=1)}\n"
+
+
+def to_markdown(value: Mapping[str, Any], level: str = "#") -> str:
+    """Return the report as Markdown: a heading for each object, and a line for each innermost one."""
+    text = ""
+    for name, each in value.items():
+        if not isinstance(each, dict):
+            text += f"{each}\n"
+        elif any(isinstance(inner, dict) for inner in each.values()):
+            text += f"\n{level} {name}\n\n{to_markdown(each, level + '#')}"
+        else:
+            text += f"- `{name}`: {', '.join(f'{form} {count}' for form, count in each.items()) or 'none'}\n"
+    return text
+
+
+_WRITERS = {".json": to_json, ".md": to_markdown}

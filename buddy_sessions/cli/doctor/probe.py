@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from buddy_sessions import BuddyError, RateLimitError, Region
+from buddy_sessions import BuddyError, Project, RateLimitError, Region, Session, TestCase
 from buddy_sessions._api.api import Api
 from buddy_sessions._base.regions import API_HOSTS
+from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
 from buddy_sessions._decoding.shapes import Shape, load_json
 
 JsonRow: TypeAlias = dict[str, Any]
@@ -29,6 +30,16 @@ SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"
 """The purposes of requests for sessions of a suite."""
 FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
+
+
+_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "projects": partial(decode_list, name="projects", model=Project),
+    "suites": partial(decode_suites, workspace="", project=""),
+    "sessions": decode_page,
+    "session": partial(decode_object, model=Session),
+    "cases": partial(decode_list, name="cases", model=TestCase),
+    "case": partial(decode_object, model=TestCase),
+}
 
 
 @frozen(kw_only=True, slots=False)
@@ -179,6 +190,28 @@ def parse_time(value: object) -> float | None:
         return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def number_in(value: object) -> float | None:
+    """Return a number of a size with which one can calculate."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
+
+
+def seconds_of(row: JsonRow) -> float | None:
+    """Return the seconds from the start of a session to its end; None if a date is missing."""
+    start, finish = parse_time(row.get("start_date") or row.get("create_date")), parse_time(row.get("finish_date"))
+    return None if start is None or finish is None else finish - start
+
+
+def repeats(rows: list[JsonRow], *names: str) -> bool:
+    """Return whether two rows have the same values in these fields."""
+    return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
+
+
+def decode(exchange: Exchange) -> None:
+    """Decode the body of a success as the client does. Raises ResponseError, for example DecodeError."""
+    if exchange.status == HTTPStatus.OK and exchange.name in _DECODERS:
+        _DECODERS[exchange.name](exchange.body)
 
 
 class Probe:
