@@ -61,7 +61,7 @@ async def compare_sessions(
     async with ask(key, question) as (source, suite, messages):
         found = await source.compare(suite, old_name, new_name, branch=question.branch)
     result = compare_result(suite, found)
-    show(result, chosen, messages, limit=limit, max_bytes=max_bytes, says_verdict=exit_code)
+    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 

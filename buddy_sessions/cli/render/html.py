@@ -221,16 +221,11 @@ def _github_page(session: Session) -> str:
     return f"{match[1]}/commit/{session.revision}" if match and _HASH.fullmatch(session.revision or "") else ""
 
 
-@frozen
-class _Marks:
-    """The marks of the last commits of a suite, as paths of SVG: those that passed, failed, and others."""
+def _marks(suite: SuiteNews) -> tuple[dict[bool | None, str], str] | None:
+    """Return the last commits of a suite as paths of SVG, by `is_failing`, and what they show; None without any.
 
-    paths: dict[bool | None, str]
-    label: str
-
-
-def _marks(suite: SuiteNews) -> _Marks | None:
-    """Return the marks of a suite; equal ones are one line, which the style cuts into marks. None without any."""
+    Equal marks are one line, which the style cuts into marks.
+    """
     recent = suite.status.recent
     if not any(mark is not None for mark in recent):
         return None
@@ -241,7 +236,7 @@ def _marks(suite: SuiteNews) -> _Marks | None:
         paths[mark] = f"{paths.get(mark, '')}M{x} 6h{width - 1}"
         x += width
     passed, judged = recent.count(False), len(recent) - recent.count(None)
-    return _Marks(paths, f"{passed} of {judged} passed")
+    return paths, f"{passed} of {judged} passed"
 
 
 def _escape_text(value: object) -> object:

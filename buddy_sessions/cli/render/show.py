@@ -137,12 +137,8 @@ def show(
     *,
     limit: int | None = None,
     max_bytes: int = 0,
-    says_verdict: bool = False,
 ) -> None:
-    """Print a result to stdout with at most `limit` items, then what `messages` says about it.
-
-    The Markdown of a gate goes to a file, so its verdict is among the messages.
-    """
+    """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
@@ -158,9 +154,6 @@ def show(
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
         messages.print_note(name_options(note))
-    if says_verdict and output_format == "markdown":
-        verdict = {True: "red", False: "green", None: "no verdict"}[result.is_red]
-        messages.print_note(f"{verdict}: {result.title}")
 
 
 @frozen
