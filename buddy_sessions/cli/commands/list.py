@@ -19,8 +19,7 @@ from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
 from ..render.text import RECENT_LEGEND, format_requests
 
-_TABLE_LIMIT = 50
-"""The default number of rows of a table, which one request can return."""
+_TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
 
 async def list_sessions(

@@ -12,8 +12,7 @@ from ..errors import ExitCode
 from ..input.sources import open_source
 from ..options import Access, ReadFile
 
-MAX_WAIT = 30.0
-"""Seconds that a request may wait for the rate limit, because an agent waits for the result."""
+MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because an agent waits for the result
 
 
 async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> None:

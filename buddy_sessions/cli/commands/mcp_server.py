@@ -64,8 +64,7 @@ the rest."""
 
 MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
-MAX_CAUSES = 100
-"""Of how many red suites the first cause is read; from a database, of all."""
+MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
 _ADVICE = {
     **ADVICE,

@@ -26,8 +26,7 @@ _SIZE, _DOCUMENTED_SIZE = 100, 20  # of a page
 _FINAL = 0, HTTPStatus.TOO_MANY_REQUESTS
 _MAX_GROUPS = 3  # projects, or suites, in which to look for a session
 
-SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"
-"""The purposes of requests for sessions of a suite."""
+SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes of requests for sessions of a suite
 FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
 

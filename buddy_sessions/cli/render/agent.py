@@ -24,8 +24,7 @@ from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import Item, Result, Section, failing_item
 from .text import cause_text, cut, escape, one_line, share, trace_of, web_url
 
-MAX_RESULT = 24_000
-"""The maximum number of characters of a result."""
+MAX_RESULT = 24_000  # the maximum number of characters of a result
 
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300

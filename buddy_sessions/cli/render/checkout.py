@@ -17,11 +17,9 @@ from .console import Output
 from .result import Item, Result
 from .text import cut, trace_of
 
-_MAX_COMMANDS = 10
-"""GitHub shows no more of a step."""
+_MAX_COMMANDS = 10  # GitHub shows no more of a step
 _MAX_TRACE = 4_000  # characters
-_IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"
-"""The characters that are encoded."""
+_IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 
 
 def render_github(result: Result) -> str:

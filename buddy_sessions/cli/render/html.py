@@ -24,8 +24,7 @@ from buddy_sessions._base.figures import format_count
 from .news import Period, SharedCause, State, SuiteNews, time_of
 from .text import author_name, cut, one_line, web_url
 
-MIN_BYTES = 32_000
-"""What a page may need that says only how many suites are red."""
+MIN_BYTES = 32_000  # what a page may need that says only how many suites are red
 
 _SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
 _MAX_NAMED, _MAX_LENGTH = 12, 160  # suites and characters of the names of a new cause; of more, their numbers are shown

@@ -31,10 +31,8 @@ from .text import (
     without_commands,
 )
 
-DEFAULT_MAX_BYTES = 65_000
-"""Fits in a comment of GitHub, which has at most 65,536 characters."""
-MIN_BYTES = 16_000
-"""What a headline may need if all its texts are long."""
+DEFAULT_MAX_BYTES = 65_000  # fits in a comment of GitHub, which has at most 65,536 characters
+MIN_BYTES = 16_000  # what a headline may need if all its texts are long
 
 _MAX_TEXT = 300  # characters of a name or a message
 _MAX_BRANCH = 80

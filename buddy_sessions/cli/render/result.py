@@ -17,10 +17,8 @@ from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from ..errors import name_options
 from .text import excuse_text, origin, outcome_text
 
-MAX_SESSIONS = 5
-"""How many sessions a text lists."""
-READER_LIMIT = 50
-"""How many tests a long list has by default, in formats that people read."""
+MAX_SESSIONS = 5  # how many sessions a text lists
+READER_LIMIT = 50  # how many tests a long list has by default, in formats that people read
 
 
 @frozen

@@ -21,8 +21,7 @@ from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
 from buddy_sessions.analysis.failure_text import without_library_frames
 from buddy_sessions.models import FAILING
 
-UNKNOWN = "-"
-"""The text of an unknown value."""
+UNKNOWN = "-"  # the text of an unknown value
 
 HASH, SHORT_HASH = 12, 7
 """How many digits of the hash of a commit name it, and how many are shown where there is little space."""
@@ -220,8 +219,7 @@ _STATUSES = {
     "IN_PROGRESS": ("◌", "running", "cyan"),
 }
 _PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
-RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"
-"""What the marks of a sparkline mean."""
+RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"  # what the marks of a sparkline mean
 
 
 def status_text(session: Session) -> Text:
