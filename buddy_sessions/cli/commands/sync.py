@@ -70,7 +70,7 @@ async def sync_suites(
             on_failure="collect",
         ) as sync,
     ):
-        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session", reads_cases=cases is not None)
+        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session")
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
             await sync.run()
     _print_outcome(messages, db, progress, full=full)

@@ -13,7 +13,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from attrs import evolve
 
@@ -38,13 +37,6 @@ _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
 
 
-class _Line(NamedTuple):
-    """A line of a result. Consecutive lines with the same heading share it."""
-
-    text: str
-    heading: str = ""
-
-
 def enclose(text: str) -> str:
     """Return uploaded text between tags, on lines of their own, without control characters; cut if it is too long."""
     tag = f"untrusted-{secrets.token_hex(8)}"
@@ -63,15 +55,15 @@ def render_for_agent(result: Result, *, offset: int = 0, hint: str = "", complet
     head = verdict(result)
     facts = [] if offset else _facts(result)
     lines, count, heading = facts, 0, ""
-    room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(line) + 1 for line in lines)
-    for each in islice(_complete_lines(result) if complete else _lines(result), offset, None):
-        new = [each.text] if each.heading in {"", heading} else ["", each.heading, each.text]
-        room -= sum(len(line) + 1 for line in new)
+    room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
+    for title, line in islice(_complete_lines(result) if complete else _lines(result), offset, None):
+        new = [line] if title in {"", heading} else ["", title, line]
+        room -= sum(len(each) + 1 for each in new)
         if room < 0:
             hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new
-        heading, count = each.heading, count + 1
+        heading, count = title, count + 1
     if offset and not count:
         hint = f"There is nothing at offset={offset}. {hint}"
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
@@ -101,8 +93,8 @@ def _facts(result: Result) -> list[str]:
     return lines
 
 
-def _lines(result: Result) -> Iterator[_Line]:
-    """Yield a line for each item. Below the title of a section is the trace of its first failure."""
+def _lines(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
@@ -110,16 +102,16 @@ def _lines(result: Result) -> Iterator[_Line]:
         if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
             heading += f"\n{trace}"
         for item in section.items:
-            yield _Line(f"- {item_line(item, result.columns, _STYLE)}", heading)
+            yield heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
-def _complete_lines(result: Result) -> Iterator[_Line]:
+def _complete_lines(result: Result) -> Iterator[tuple[str, str]]:
     for item in result.items:
         lines = [item_line(item, result.columns, _STYLE)]
         if item.case is not None and item.case.failure is not None:
             lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
         for line in lines:
-            yield from (_Line(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
+            yield from (("", line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
 
 
 def group_by_cause(items: Sequence[Item]) -> list[Section]:

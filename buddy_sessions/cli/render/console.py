@@ -29,6 +29,7 @@ from .text import format_requests, one_line, without_commands
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
 _LOG_INTERVAL = 30.0  # seconds between two lines of progress in a log
+_INTERVAL = 0.25  # seconds between two updates of the line of a harvest
 _NO_CONNECTION = "cannot connect to "
 """The beginning of a warning that is not printed: the error says it, if no later attempt succeeds."""
 
@@ -139,10 +140,6 @@ class _LogHandler(logging.Handler):
             self._output.print_message((text, "yellow"))
 
 
-_MAX_FAILURES = 20  # printed errors
-_INTERVAL = 0.25  # seconds between two updates of the line
-
-
 @define
 class HarvestProgress:
     """Reports the progress of a harvest of `selection` by `buddy`."""
@@ -151,7 +148,6 @@ class HarvestProgress:
     _selection: SuiteSelection
     _harvest: Harvest
     noun: str = field(default="session", kw_only=True)
-    reads_cases: bool = field(default=False, kw_only=True)
     _started: float = field(factory=time.monotonic, init=False)
     error: BuddyError | None = field(default=None, init=False)
 
@@ -200,16 +196,13 @@ class HarvestProgress:
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
-        stats, failed = self.stats, len(self._harvest.failures)
-        failed_projects = len(self._selection.failures)
-        not_tried = ""
-        if self.error is not None and (remaining := self._selection.count - self._selection.started):
-            not_tried = f"{remaining:,}{self._more} not tried"
+        stats, failed, failed_projects = self.stats, len(self._harvest.failures), len(self._selection.failures)
+        not_tried = self._selection.count - self._selection.started if self.error is not None else 0
         parts = (
             format_count(stats.suites + failed, "suite"),
             f"{failed:,} failed" if failed else "",
             f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
-            not_tried,
+            f"{not_tried:,}{self._more} not tried" if not_tried else "",
             format_count(stats.sessions, self.noun),
             self.cases(),
             f"{format_requests(stats)} in {format_duration(time.monotonic() - self._started)}",
@@ -222,12 +215,9 @@ class HarvestProgress:
         for name, error in self.failures.items():
             if type(error) is not type(self.error):
                 names_by_error.setdefault(error_text(error), []).append(name)
-        failures = list(names_by_error.items())
-        for text, (name, *others) in failures[:_MAX_FAILURES]:
+        for text, (name, *others) in names_by_error.items():
             more = f" and {len(others):,} more" if others else ""
             messages.print_problem("failed", f"{name}{more}: {text}")
-        if remaining := sum(len(names) for _, names in failures[_MAX_FAILURES:]):
-            messages.print_message(f"and {remaining:,} more")
 
     async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
         while True:
@@ -239,8 +229,8 @@ class HarvestProgress:
         return "" if self._selection.is_complete else "+"
 
     def cases(self) -> str:
-        """Return the number of test cases, if they are read; otherwise an empty text."""
-        return format_count(self.stats.cases, "test case") if self.reads_cases else ""
+        """Return the number of test cases; empty if none was read."""
+        return format_count(self.stats.cases, "test case") if self.stats.cases else ""
 
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""

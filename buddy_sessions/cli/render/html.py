@@ -68,11 +68,6 @@ class Report:
         return [cause for cause in self.causes if cause.is_new]
 
     @property
-    def old(self) -> list[SharedCause]:
-        """The causes that are not new."""
-        return [cause for cause in self.causes if not cause.is_new]
-
-    @property
     def main_causes(self) -> dict[SuiteKey, SharedCause]:
         """The first cause of each suite; one that it had before comes before a new one."""
         also = {suite.key: cause for cause in reversed(self.causes) for suite in cause.also}
