@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import ConfigError, SuiteKey, __version__
+from buddy_sessions import ConfigError, __version__
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
 from ..doctor.checks import Finding, examine
@@ -61,7 +60,6 @@ async def doctor(
     """
     output_format, messages = choose_format(format, json=False), access.verbosity.open()
     names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
-    validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
     if report is not None:
         if report.suffix not in _WRITERS:
             raise ConfigError(f"--report {report.name} is no file of a known format: end its name in .json or .md")

@@ -24,8 +24,7 @@ from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
 from ..options import FORMAT, Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
-from ..render.digest import digest_rows
-from ..render.html import MIN_BYTES, Report, load_template, render_page
+from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.result import Item, Result, Section
 from ..render.show import show

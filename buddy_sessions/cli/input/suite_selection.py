@@ -14,6 +14,7 @@ from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Project, Stats, Suite, SuiteKey
+from buddy_sessions._base.validate import validate_names
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite; or a workspace and a project, for all suites of the project."""
@@ -59,11 +60,18 @@ class KeyDefaults:
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
 
     def parse_group(self, text: str) -> Group:
-        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project."""
+        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project.
+
+        Raises ConfigError also for names that no URL can have.
+        """
+        group: Group
         if not text and self.workspace and not self.project:
-            return (self.workspace,)
-        is_workspace = text and "/" not in text and not (self.workspace or self.project)
-        return (text,) if is_workspace else self.parse_target(text)
+            group = (self.workspace,)
+        else:
+            is_workspace = text and "/" not in text and not (self.workspace or self.project)
+            group = (text,) if is_workspace else self.parse_target(text)
+        validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
+        return group
 
 
 def _advise(text: str) -> str:
@@ -149,22 +157,20 @@ class SuiteSelection:
             if not defaults.workspace:
                 raise ConfigError("no suite given: name suites, projects or a workspace, or pass a file with --from")
             arguments = [""]  # the project of the defaults, or their workspace
-        self._places: dict[Group, str] = {}  # where each is named
+        groups: dict[Group, None] = {}
         for key, place in [*((key, "") for key in arguments), *(file.keys() if file is not None else ())]:
-            with _located(place):
-                self._places.setdefault(defaults.parse_group(key), place)
-        if file is not None and not self._places:
+            try:
+                groups[defaults.parse_group(key)] = None
+            except ConfigError as error:
+                raise ConfigError(f"{place}{error}") from None
+        if file is not None and not groups:
             raise ConfigError(f"no suite in {'stdin' if file.name == '-' else file.name}: write one on each line")
-        self._known = {target: "" for target in self._places if isinstance(target, SuiteKey)}
-        self._unlisted = len(self._places) - len(self._known)
+        self.groups = list(groups)
+        self._known = {target: "" for target in groups if isinstance(target, SuiteKey)}
+        self._unlisted = len(groups) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
         self.stats = Stats()
         self.started = 0
-
-    @property
-    def groups(self) -> list[Group]:
-        """The suites, projects and workspaces."""
-        return list(self._places)
 
     @property
     def count(self) -> int:
@@ -183,12 +189,9 @@ class SuiteSelection:
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites, then over those of projects, then of workspaces.
 
-        Raises ConfigError for names that no URL can have, and at the end if there is no suite, and no error says why.
+        Raises ConfigError at the end if there is no suite, and no error says why.
         """
-        for target, place in self._places.items():
-            with _located(place):
-                buddy.sessions(SuiteKey(*target, *["any"] * (3 - len(target))))
-        for target in sorted(self._places, key=len, reverse=True):
+        for target in sorted(self.groups, key=len, reverse=True):
             if isinstance(target, SuiteKey):
                 self.started += 1
                 yield target
@@ -199,7 +202,7 @@ class SuiteSelection:
                     yield suite
             self._unlisted -= 1
         if not self.started and not self.failures:
-            names = ", ".join(map("/".join, self._places))
+            names = ", ".join(map("/".join, self.groups))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
 
     async def _projects(self, buddy: BuddyClient, workspace: str) -> list[tuple[str, str]]:
@@ -228,12 +231,3 @@ class SuiteSelection:
             raise
         except BuddyError as error:
             self.failures[name] = error
-
-
-@contextmanager
-def _located(place: str) -> Iterator[None]:
-    """Begin the message of a ConfigError with the place in a file."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{place}{error}") from None
