@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
-from buddy_sessions.analysis import FlakyTests, SuiteStatus
+from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode
@@ -115,7 +115,8 @@ async def _read_report(
             with suppress(NoVerdictError):  # deleted meanwhile
                 if status.is_failing:
                     judgement = await store.judge(status.suite, branch=branch, baseline=branch)
-                flaky = await _find_flaky(store, status, branch)
+                with suppress(ConfigError):  # the tests that passed were not saved
+                    flaky = await store.flaky(status.suite, branch=branch)
             unknown += flaky is None
             suite = describe_suite(suite, period, judgement, flaky)
         suites.append(suite)
@@ -129,13 +130,6 @@ async def _read_report(
         synced_at=synced_at,
         flaky_note=f"Not known of {format_count(unknown, 'suite')}: {missing}." if unknown else "",
     )
-
-
-async def _find_flaky(store: SessionStore, status: SuiteStatus, branch: str | Main) -> FlakyTests | None:
-    try:
-        return await store.flaky(status.suite, branch=branch)
-    except ConfigError:
-        return None
 
 
 def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from buddy_sessions._export.session_rows import (
 
 from ..errors import describe_os_error, name_options
 from ..input.paths import explain_errors
-from .checkout import render_files, render_github, render_node_ids
+from .checkout import render_arguments, render_github
 from .console import Output
 from .junit import render_junit
 from .markdown import render_markdown
@@ -196,10 +196,8 @@ def _render(result: Result, output_format: str, messages: Output, *, max_bytes: 
         return render_junit(result)
     if output_format == "github":
         return render_github(result)
-    if output_format == "pytest":
-        return render_node_ids(result, messages)
-    if output_format == "files":
-        return render_files(result, messages)
+    if output_format in {"pytest", "files"}:
+        return render_arguments(result, messages, for_pytest=output_format == "pytest")
     stream = io.StringIO()
     make_writer("jsonl", stream, result.fields).write(result.rows)
     return stream.getvalue()
