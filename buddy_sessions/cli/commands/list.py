@@ -67,11 +67,11 @@ async def list_sessions(
             max_sessions=most if status is None else None,
         )
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            count, is_complete = await _write_pages(paginator, write, show, status=status, most=most)
+            count = await _write_pages(paginator, write, show, status=status, most=most)
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
-        more = "; for older sessions add --limit N" if is_limited and not is_complete else ""
+        more = "; for older sessions add --limit N" if is_limited and count == most else ""
         legend = f". {RECENT_LEGEND}" if count else ""
         messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
 
@@ -83,21 +83,20 @@ async def _write_pages(
     *,
     status: SessionStatus | None,
     most: int | None,
-) -> tuple[int, bool]:
-    """Print the sessions with a status, at most `most`. Return how many, and whether the list was read to its end."""
-    is_complete, count = True, 0
+) -> int:
+    """Print the sessions with a status, at most `most`, and return how many there are."""
+    count = 0
     async with aclosing(paginator.pages()) as pages:
         async for page in pages:
             found = [session for session in page.sessions if status in {None, session.status}]
             found = found if most is None else found[: most - count]
-            is_complete = page.is_last
-            if found or (is_complete and not count):
+            if found or page.is_last:
                 write(found)
             count += len(found)
             show(_summary(paginator, count))
             if count == most:
                 break
-    return count, is_complete
+    return count
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:

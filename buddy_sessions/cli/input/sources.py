@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,17 +27,13 @@ from .suite_selection import KeyDefaults, Target, choose_suite, select_keys
 Answers: TypeAlias = BuddyClient | SessionStore
 
 
-@asynccontextmanager
-async def open_source(
+def open_source(
     db: Path | None, access: Access, messages: Output, *, max_wait: float = 300.0
-) -> AsyncIterator[Answers]:
+) -> AbstractAsyncContextManager[Answers]:
     """Open the database `db`, or a client if it is None."""
     if db is not None:
-        async with SessionStore(find_database(db)) as store:
-            yield store
-    else:
-        async with access.connection.open_client(messages, max_wait=max_wait) as buddy:
-            yield buddy
+        return SessionStore(find_database(db))
+    return access.connection.open_client(messages, max_wait=max_wait)
 
 
 @asynccontextmanager
