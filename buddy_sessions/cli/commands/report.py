@@ -18,12 +18,11 @@ from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.suite_status import is_stale
 
-from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors, find_database
 from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
-from ..options import FORMAT, Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
+from ..options import FORMAT, JudgedBranch, SavedFile, SavedKeys, Verbosity
 from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.result import Item, Result, Section
@@ -44,12 +43,11 @@ async def report(
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
     max_age: Age | None = None,
-    exit_code: Flag = False,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES), metavar="BYTES")] = None,
     output_format: Annotated[Literal["jsonl"] | None, FORMAT] = None,
     verbosity: Verbosity = Verbosity(),
     defaults: KeyDefaults = KeyDefaults(),
-) -> ExitCode:
+) -> None:
     """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
@@ -59,13 +57,12 @@ async def report(
 
     - buddy-sessions report --db sessions.db -o report.html
     - buddy-sessions report acme/storefront --db sessions.db --new-since 3d -o report.html
-    - buddy-sessions report --db sessions.db -o report.html --max-bytes 100000 --exit-code
+    - buddy-sessions report --db sessions.db -o report.html --max-bytes 100000
     - buddy-sessions report --db sessions.db --format jsonl | jq -r .text
 
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
         max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
-        exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
             left out, and the page says so.
         output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
@@ -81,7 +78,7 @@ async def report(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
             found = await _read_report(store, chosen, period, branch, progress)
-        is_unknown = await lacks_branch(store, branch, chosen, messages)
+        await lacks_branch(store, branch, chosen, messages)
     if out is not None:
         page = render_page(template, found, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
@@ -90,9 +87,6 @@ async def report(
     if output_format is not None:
         lines = [Item(None, row=row) for row in digest_rows(found)]
         show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
-    needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
-    found_code = ExitCode.RED if needs_attention else ExitCode.NO_VERDICT if is_unknown else ExitCode.DONE
-    return found_code if exit_code else ExitCode.DONE
 
 
 async def _read_report(
