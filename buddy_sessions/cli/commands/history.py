@@ -30,7 +30,6 @@ _COLUMNS = (
 _VALUES = ("test_group_name", "classname", "name", "branch", "session_id", "relative_id", "status", "time")
 _OF_SESSION = ("create_date", "revision", "created_by_name", "ci_run_url", "html_url")
 _FIELDS = (*SuiteKey._fields, *_VALUES, *_OF_SESSION)
-_NO_OLDER = "There is no older commit"
 
 
 async def show_history(
@@ -105,16 +104,13 @@ def _since(history: TestHistory, to_read_more: str) -> list[str]:
     if not streak:
         return ["No commit says whether it fails"]
     is_failing, first, commits = history.is_failing, streak[-1].session, format_count(len(streak), "commit")
-    since = f"#{first.relative_id}"
-    end = f"No older commit was read: {to_read_more}" if history.may_have_older else _NO_OLDER
+    or_earlier = " or earlier" if before is None and history.may_have_older else ""
+    lines = [
+        f"{'Failing' if is_failing else 'Not failing'} since #{first.relative_id}{or_earlier}, in {commits}",
+        f"#{first.relative_id}: {origin(first)}",
+    ]
     if before is None:
-        since += " or earlier" if history.may_have_older else ""
-        if not is_failing:
-            return [f"Did not fail in {commits}, since {since}", end]
-    in_a_row = " in a row" if len(streak) > 1 else ""
-    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {commits}{in_a_row}"]
-    lines.append(f"#{first.relative_id}: {origin(first)}")
-    if before is None:
+        end = f"No older commit was read: {to_read_more}" if history.may_have_older else "There is no older commit"
         return [*lines, end]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")

@@ -38,7 +38,7 @@ def facts(out: str) -> list[str]:
         (
             "PPFEFF",
             [
-                "Failing since #3, 4 commits in a row",
+                "Failing since #3, in 4 commits",
                 "#3: commit 000000000000",
                 "Before that, #2 did not fail: commit 000000000000",
                 "git log --oneline 000000000000..000000000000",
@@ -47,14 +47,14 @@ def facts(out: str) -> list[str]:
         (
             "PFPP",
             [
-                "Not failing since #3, 2 commits in a row",
+                "Not failing since #3, in 2 commits",
                 "#3: commit 000000000000",
                 "Before that, #2 failed: commit 000000000000",
                 "git log --oneline 000000000000..000000000000",
             ],
         ),
-        ("F", ["Failing since #1, 1 commit", "#1: commit 000000000000", "There is no older commit"]),
-        ("F" + "P" * 15, ["Did not fail in 10 commits, since #7 or earlier"]),
+        ("F", ["Failing since #1, in 1 commit", "#1: commit 000000000000", "There is no older commit"]),
+        ("F" + "P" * 15, ["Not failing since #7 or earlier, in 10 commits"]),
     ],
     ids=["fails for four commits", "was repaired", "fails in the only session", "failed before"],
 )

@@ -147,7 +147,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         "get_test_history",
         {"test": "pays"},
         [
-            "Failing since #5, 2 commits in a row: acme/shop/a",
+            "Failing since #5, in 2 commits: acme/shop/a",
             "branch main: ",
             "#5: commit 555555555555, by ",
             "git log --oneline 444444444444..555555555555",
@@ -157,7 +157,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "history that goes on": (
         "get_test_history",
         {"test": "sells", "last": 2},
-        ["Did not fail in 2 commits, since #5 or earlier", "No older commit was read: a higher last reads more"],
+        ["Not failing since #5 or earlier, in 2 commits", "No older commit was read: a higher last reads more"],
     ),
     "comparison": (
         "compare_sessions",
