@@ -39,7 +39,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
-from ..input.suite_selection import KeyDefaults, choose_suite, describe_suite
+from ..input.suite_selection import KeyDefaults, choose_suite, label_suite
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment
@@ -241,7 +241,7 @@ class Tools:
                 await self._list("")
             found = self._find(suite)
         if len(found) > 1:
-            names = ", ".join(map(describe_suite, found[:_MAX_NAMED]))
+            names = ", ".join(map(label_suite, found[:_MAX_NAMED]))
             raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
         key = str(found[0].key) if found else suite
         target, name = parse_session(self._defaults, key, session or None)

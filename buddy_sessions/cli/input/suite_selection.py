@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias, final
+from typing import Annotated, TypeAlias, TypeVar, final
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Project, Stats, Suite, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, Suite, SuiteKey
 from buddy_sessions._base.validate import validate_names
+
+_T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite; or a workspace and a project, for all suites of the project."""
@@ -92,11 +93,11 @@ def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
     error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
     for suite in suites:
         if suite.key[:2] == target:
-            error.add_note(describe_suite(suite))
+            error.add_note(label_suite(suite))
     raise error
 
 
-def describe_suite(suite: Suite) -> str:
+def label_suite(suite: Suite) -> str:
     """Return the key of a suite, and its name if it is known."""
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
@@ -196,8 +197,15 @@ class SuiteSelection:
                 self.started += 1
                 yield target
                 continue
-            for project in [target] if len(target) == 2 else await self._projects(buddy, *target):
-                for suite in await self._list(buddy, *project):
+            projects: list[tuple[str, str]] = [(target[0], name) for name in target[1:]]
+            if not projects:
+                found = await self._request(target[0], buddy.projects(target[0]))
+                projects = [(target[0], project.name) for project in found]
+            for project in projects:
+                listed = await self._request("/".join(project), buddy.suites(*project))
+                new = [suite.key for suite in listed if suite.key not in self._known]
+                self._known |= {suite.key: suite.name or "" for suite in listed}
+                for suite in new:
                     self.started += 1
                     yield suite
             self._unlisted -= 1
@@ -205,29 +213,13 @@ class SuiteSelection:
             names = ", ".join(map("/".join, self.groups))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
 
-    async def _projects(self, buddy: BuddyClient, workspace: str) -> list[tuple[str, str]]:
-        found: list[Project] = []
-        with self._collect_failures(workspace):
-            found = await buddy.projects(workspace)
-        return [(workspace, project.name) for project in found]
-
-    async def _list(self, buddy: BuddyClient, workspace: str, project: str) -> list[SuiteKey]:
-        """Return the suites of a project, without those that are already returned or named."""
-        found: list[Suite] = []
-        with self._collect_failures(f"{workspace}/{project}"):
-            found = await buddy.suites(workspace, project)
-        names = {suite.key: suite.name or "" for suite in found}
-        new = [suite for suite in names if suite not in self._known]
-        self._known |= names
-        return new
-
-    @contextmanager
-    def _collect_failures(self, name: str) -> Iterator[None]:
-        """Count a request; keep its error, unless nothing else can be read either."""
+    async def _request(self, name: str, request: Awaitable[Sequence[_T]]) -> Sequence[_T]:
+        """Count a request, and return its response; keep its error, unless nothing else can be read either."""
         self.stats += Stats(requests=1)
         try:
-            yield
+            return await request
         except AuthenticationError:
             raise
         except BuddyError as error:
             self.failures[name] = error
+            return []

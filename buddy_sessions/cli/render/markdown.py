@@ -86,13 +86,13 @@ def _escape(text: str) -> str:
     return _MARKUP.sub(_entity, cut(text, _MAX_TEXT))
 
 
-def link(text: str, url: str | None) -> str:
+def html_link(text: str, url: str | None) -> str:
     """Return a link to a page of the web; only the text if the URL is another one. `text` is not escaped."""
     target = escape_html(web_url(url))
     return f'<a href="{target}">{text}</a>' if 0 < len(target) <= _MAX_URL else text
 
 
-GITHUB = Style(code, escape_markup, link)
+GITHUB = Style(code, escape_markup, html_link)
 
 
 def fact_lines(result: Result, style: Style) -> list[str]:
@@ -189,7 +189,7 @@ def _headline(result: Result) -> str:
 
 def _number_link(session: Session) -> str:
     number = f"#{session.relative_id}"
-    linked = link(number, session.html_url)
+    linked = html_link(number, session.html_url)
     return code(number) if linked == number else linked
 
 
