@@ -17,7 +17,7 @@ from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
-from ..render.text import RECENT_LEGEND, format_requests
+from ..render.text import format_requests
 
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
@@ -72,8 +72,7 @@ async def list_sessions(
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
         more = "; for older sessions add --limit N" if is_limited and count == most else ""
-        legend = f". {RECENT_LEGEND}" if count else ""
-        messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
+        messages.print_note(f"{_summary(paginator, count)}{more}")
 
 
 async def _write_pages(

@@ -14,7 +14,6 @@ from buddy_sessions.analysis.baseline import crash_text
 from .console import Output
 from .result import MAX_SESSIONS, Column, Item, Result
 from .text import (
-    RECENT_LEGEND,
     UNKNOWN,
     author_text,
     format_age,
@@ -27,12 +26,10 @@ from .text import (
     ref_name,
     revision_text,
     session_duration,
-    sparkline,
     status_text,
 )
 
 _GAP = 2  # characters between two columns
-_TITLE_MARKS = 30  # length of a sparkline next to a title
 _MAX_WIDTH = 120  # of the table of sessions
 _MIN_CUT = 12  # to which a column is cut
 
@@ -100,7 +97,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         for line in others:
             output.print_line(" " * start, line)
     if any(column.title == "RECENT" for column in columns):
-        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
+        output.print_line(("RECENT: ▂ passed, █ failed; the newest is on the right", "dim"))
 
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
@@ -195,7 +192,7 @@ class SessionTable:
 
     def __init__(self, output: Output, *, title: str) -> None:
         self._output = output
-        self._title = Text(one_line(title), "bold")
+        self._title = one_line(title)
         self._widths: list[int] | None = None
 
     def write(self, sessions: Sequence[Session]) -> None:
@@ -203,9 +200,7 @@ class SessionTable:
         if self._widths is None:
             numbers = len(str(sessions[0].relative_id)) if sessions else 1
             self._widths = _fit(_SESSION_COLUMNS, (numbers, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
-            marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
-            recent = sparkline(sessions[:marks]) if marks > 0 else Text()
-            self._output.print_line(self._title, " " * _GAP if recent else "", recent)
+            self._output.print_line((self._title, "bold"))
             if sessions:
                 _print_header(self._output, _SESSION_COLUMNS, self._widths)
         now = datetime.now(UTC)

@@ -218,8 +218,7 @@ _STATUSES = {
     "SKIPPED": ("○", "skipped", "yellow"),
     "IN_PROGRESS": ("◌", "running", "cyan"),
 }
-_PASSED_MARK, _FAILED_MARK, _OTHER_MARK = ("▂", "green"), ("█", "bold red"), ("·", "")
-RECENT_LEGEND = "▂ passed, █ failed, · neither; the newest is on the right"  # what the marks of a sparkline mean
+_PASSED_MARK, _FAILED_MARK = ("▂", "green"), ("█", "bold red")
 
 
 def status_text(session: Session) -> Text:
@@ -252,12 +251,6 @@ def name_text(key: TestKey) -> Text:
     """Return the name of a test, its last part in bold."""
     before, separator, name = one_line(str(key)).rpartition(" > ")
     return Text.assemble(before, separator, (name, "bold"))
-
-
-def sparkline(sessions: Sequence[Session]) -> Text:
-    """Return one mark per session, the newest on the right. `sessions` are newest first."""
-    marks = {SessionStatus.SUCCESSFUL: _PASSED_MARK, SessionStatus.ERROR: _FAILED_MARK}
-    return Text.assemble(*(marks.get(session.status, _OTHER_MARK) for session in reversed(sessions)))
 
 
 def recent_marks(statuses: Iterable[TestStatus]) -> Text:

@@ -85,7 +85,7 @@ class TestRunAgain:
             "CHANGES  FAILED  RECENT  TEST",
             "      0  0 of 4  ▂▂▂▂    tests/cart/test_total.py > CartTest > pays",
             "                         passed when it was run again on commit aaaaaaa",
-            "RECENT: ▂ passed, █ failed, · neither; the newest is on the right",
+            "RECENT: ▂ passed, █ failed; the newest is on the right",
             "",
             "1 flaky test in 5 sessions, #1 to #5",
             "1 session failed only because of them: 5s",
