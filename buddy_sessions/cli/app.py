@@ -81,16 +81,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:
-        _print_error(error)
+        messages, (text, *notes) = Output(stderr=True), describe_error(error)
+        messages.print_problem("error", text)
+        for note in notes:
+            messages.print_message(one_line(note))
         return exit_code_of(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return exit_code if isinstance(exit_code, ExitCode) else ExitCode.DONE
-
-
-def _print_error(error: Exception) -> None:
-    messages = Output(stderr=True)
-    text, *notes = describe_error(error)
-    messages.print_problem("error", text)
-    for note in notes:
-        messages.print_message(one_line(note))

@@ -74,17 +74,13 @@ def _check_branch(_: Any, branch: str | Main | None) -> None:
         raise ConfigError("the name of the branch is empty: leave out --branch")
 
 
-def _read_branch(_: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value
-
-
 _BRANCH = Parameter(validator=_check_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,
     _BRANCH,
     Parameter(
-        converter=_read_branch,
+        converter=lambda _, tokens: tokens[0].value,
         show_choices=False,
         show_default=False,
         help="Branch to look at (default: the main branch).",

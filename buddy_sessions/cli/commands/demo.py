@@ -67,5 +67,5 @@ async def demo() -> None:
         f'Query the SQLite file with any tool:\n\n  sqlite3 {path} "{_QUERY}"\n\n'
         "The failing tests of the latest failed session:\n"
     )
-    print_result(output, failures_result(keys[0], judgement))
+    print_result(output, failures_result(judgement))
     output.print_line(_NEXT)

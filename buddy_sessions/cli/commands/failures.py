@@ -77,7 +77,7 @@ async def list_failures(
         judgement = await source.judge(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
-    result = failures_result(suite, judgement, by_cause=group and chosen != "markdown")
+    result = failures_result(judgement, by_cause=group and chosen != "markdown")
     shown = judgement.tests[:count] if details else []
     if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
@@ -88,17 +88,15 @@ async def list_failures(
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 
-def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool = False) -> Result:
+def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
     """Return the failing tests of sessions that were compared with nothing, by test or by cause."""
-    tests, sessions = judgement.tests, judgement.sessions
+    suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
     listed = {test.session.id for test in tests}
     crashed = [each for each in sessions if each.is_failing and not each.failing_count and each.id not in listed]
     if by_cause:
         sections = [_cause_section(suite, sessions, cause) for cause in judgement.causes]
     else:
-        sections = [
-            Section(f"Failing tests ({len(tests):,})", [failing_item(suite, judgement, test) for test in tests])
-        ]
+        sections = [Section(f"Failing tests ({len(tests):,})", [failing_item(judgement, test) for test in tests])]
     return Result(
         command="failures",
         suite=suite,

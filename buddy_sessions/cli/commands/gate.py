@@ -89,10 +89,6 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     return int(text) if text.isdecimal() and len(text) < 8 else parse_since(text, datetime.now(UTC))
 
 
-def _convert_write(_: Any, tokens: Sequence[Token]) -> tuple[Destination, ...]:
-    return tuple(Destination.parse(token.value) for token in tokens)
-
-
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
 class Rules:
@@ -155,7 +151,13 @@ _Format = Annotated[
 ]
 _Write = Annotated[
     tuple[Destination, ...],
-    Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False),
+    Parameter(
+        converter=lambda _, tokens: tuple(Destination.parse(token.value) for token in tokens),
+        accepts_keys=False,
+        n_tokens=1,
+        metavar="FORMAT=FILE",
+        show_default=False,
+    ),
 ]
 
 

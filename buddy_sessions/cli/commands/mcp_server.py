@@ -84,12 +84,7 @@ _MAX_MARKS = 3
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 
 
-def _to_text(value: object) -> str:
-    """Return an argument as text: agents also send numbers and null."""
-    return "" if value is None else str(value).strip()
-
-
-_Text = BeforeValidator(_to_text)
+_Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
 _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
 ]
@@ -168,7 +163,7 @@ class Tools:
         judgement = await self._source.judge(
             key, name, branch=branch or MAIN, baseline=baseline or MAIN, details=details
         )
-        failures = failures_result(key, judgement)
+        failures = failures_result(judgement)
         if test:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
@@ -275,7 +270,7 @@ class Tools:
             with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
                 case = await self._source.case(judgement.suite, test.session, test.case)
                 test = evolve(test, case=case)
-        return failing_item(judgement.suite, judgement, test)
+        return failing_item(judgement, test)
 
     async def _render(
         self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "", complete: bool = False

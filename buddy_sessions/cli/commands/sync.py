@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import BuddyError, NotFoundError, SessionStore
+from buddy_sessions import NotFoundError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions.models import CaseScope
@@ -83,14 +83,10 @@ def _print_outcome(messages: Output, db: Path, progress: HarvestProgress, *, ful
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     if stats.suites or stats.sessions or stats.cases:
-        has_rest = progress.error or any(not _is_unknown(error) for error in progress.failures.values())
+        unknown = [each for each in progress.failures.values() if isinstance(each, NotFoundError) and not each.cursor]
+        has_rest = progress.error or len(unknown) < len(progress.failures)  # the unknown ones cannot be read
         remaining = "the next sync reads the rest" if has_rest else ""
         messages.print_written(db, format_count(stats.sessions, progress.noun), progress.cases(), remaining)
     else:
         messages.print_note(f"Nothing was saved in {db}: no suite was read")
     progress.print_failures(messages)
-
-
-def _is_unknown(error: BuddyError) -> bool:
-    """Return whether there is nothing to read: the suite or project does not exist, or is invisible."""
-    return isinstance(error, NotFoundError) and error.cursor is None

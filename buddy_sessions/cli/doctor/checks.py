@@ -40,6 +40,7 @@ class Finding:
 
 
 REPORT_IT = "send the file of --report FILE with an issue"
+_LEVELS = "unchecked", "ok", "note", "problem"
 _DAY = 86_400
 _PAGE = 100
 _SLOW = 2000  # milliseconds
@@ -339,12 +340,11 @@ CHECKS = {
 
 def examine(record: Record) -> dict[str, Finding]:
     """Return what each check has found: its worst finding, or the first of equally bad ones."""
-    return {name: _examine(check, record) for name, check in CHECKS.items()}
-
-
-def _examine(check: Check, record: Record) -> Finding:
-    fine = Finding("ok", check.fine) if _NEEDS[check.needs](record) else Finding("unchecked", check.needs)
-    worst = max([*check.find(record), fine], key=lambda each: ("unchecked", "ok", "note", "problem").index(each.level))
-    if worst.level in ("ok", "unchecked"):
-        return worst
-    return evolve(worst, meaning=worst.meaning or check.meaning, advice=worst.advice or check.advice)
+    worst: dict[str, Finding] = {}
+    for name, check in CHECKS.items():
+        fine = Finding("ok", check.fine) if _NEEDS[check.needs](record) else Finding("unchecked", check.needs)
+        found = max([*check.find(record), fine], key=lambda each: _LEVELS.index(each.level))
+        if found.level in ("note", "problem"):
+            found = evolve(found, meaning=found.meaning or check.meaning, advice=found.advice or check.advice)
+        worst[name] = found
+    return worst

@@ -136,7 +136,7 @@ def list_causes(judgement: Judgement) -> list[Section]:
     groups.append(("messages that were not read", [test for test in judgement.tests if not test.case.has_details]))
 
     def describe(test: FailingTest) -> Item:
-        item = failing_item(judgement.suite, judgement, test)
+        item = failing_item(judgement, test)
         return evolve(item, remark=item.remark or test.novelty or "")
 
     return [

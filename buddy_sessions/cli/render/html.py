@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from attrs import frozen
 
-from buddy_sessions import Session, SuiteKey, __version__
+from buddy_sessions import Session, __version__
 from buddy_sessions._base.extras import import_extra
 from buddy_sessions._base.figures import format_count
 
@@ -67,12 +67,6 @@ class Report:
     def new(self) -> list[SharedCause]:
         """The causes that are new."""
         return [cause for cause in self.causes if cause.is_new]
-
-    @property
-    def main_causes(self) -> dict[SuiteKey, SharedCause]:
-        """The first cause of each suite; one that it had before comes before a new one."""
-        also = {suite.key: cause for cause in reversed(self.causes) for suite in cause.also}
-        return also | {suite.key: cause for cause in reversed(self.causes) for suite in cause.suites}
 
     @property
     def worse(self) -> int:
@@ -169,13 +163,14 @@ def load_template() -> Any:
 
 def render_page(template: Any, report: Report, *, max_bytes: int | None) -> bytes:
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
-    projects = report.projects
+    projects, causes = report.projects, report.causes[::-1]
+    also = {suite.key: cause for cause in causes for suite in cause.also}  # less important than what it has itself
     values = {
         "report": report,
         "period": report.period,
         "projects": projects,
         "anchors": {name: f"p{number}" for number, (name, _) in enumerate(projects)},
-        "cause_of": report.main_causes,
+        "cause_of": also | {suite.key: cause for cause in causes for suite in cause.suites},
         "can_name": partial(_can_name, report),
         "is_small": len(report.suites) <= _SMALL,
         "is_large": len(report.suites) > _LARGE,

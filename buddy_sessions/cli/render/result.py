@@ -142,15 +142,15 @@ ADVICE = {
 """What to do, by `Reason.kind`."""
 
 
-def failing_item(suite: SuiteKey, judgement: Judgement, test: FailingTest) -> Item:
+def failing_item(judgement: Judgement, test: FailingTest) -> Item:
     """Return a failing test. Its remark says why it does not count."""
-    case, row = test.case, session_case_row(suite, test.session, test.case)
+    case, row = test.case, session_case_row(judgement.suite, test.session, test.case)
     cells = (outcome_text(case.status), format_duration(case.time))
     return Item(case.key, cells, excuse_text(test, judgement.baseline), case, row)
 
 
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
-    item = failing_item(judgement.suite, judgement, test)
+    item = failing_item(judgement, test)
     since = test.since.first.relative_id if test.since is not None else None
     return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
 
