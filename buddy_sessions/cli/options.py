@@ -51,7 +51,7 @@ Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
     """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
-    return SuiteFile(tokens[0].value, text=read_text(tokens[0].value))
+    return SuiteFile(tokens[0].value, read_text(tokens[0].value))
 
 
 Source: TypeAlias = Annotated[
@@ -60,6 +60,7 @@ Source: TypeAlias = Annotated[
         name="--from",
         converter=_read_keys,
         accepts_keys=False,
+        n_tokens=1,
         allow_leading_hyphen=True,  # the value - is stdin
         metavar="FILE",
         help="File with more suites, one per line; - for stdin. Lines that begin with # are ignored.",

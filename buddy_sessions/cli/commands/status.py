@@ -94,27 +94,21 @@ async def show_status(
         max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
     chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
-    causes: Mapping[SuiteKey, str] = {}
-    failures: Mapping[str, BuddyError] = {}
-    if db is not None:
-        groups = SuiteSelection(key, source, defaults=access.defaults).groups if key or source is not None else []
-    else:
-        selection = SuiteSelection(key, source, defaults=access.defaults)
+    selection = SuiteSelection(key, source, defaults=access.defaults, may_be_empty=db is not None)
     async with open_source(db, access, messages) as answers:
         if isinstance(answers, SessionStore):
-            suites = select_keys([suite.suite for suite in await answers.info()], groups, db)
+            suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
             statuses = await answers.status(suites, branch=branch)
         else:
             statuses = await _read_statuses(answers, selection, branch, messages)
-            failures = selection.failures
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
         causes = await read_causes(answers, statuses) if why else {}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, chosen, messages, max_bytes=max_bytes)
-    for name, error in failures.items():
+    for name, error in selection.failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
-    errors = [*failures.values(), *(status.error for status in statuses if status.error is not None)]
+    errors = [*selection.failures.values(), *(status.error for status in statuses if status.error is not None)]
     is_any_read = any(status.error is None for status in statuses)
     code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
     return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code

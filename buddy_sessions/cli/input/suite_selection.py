@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar, final
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
@@ -130,13 +130,11 @@ def _project_in_url(text: str) -> tuple[str, str] | None:
     return None if match is None else (unquote(match[1]), unquote(match[2]))
 
 
-@final
-class SuiteFile:
+class SuiteFile(NamedTuple):
     """A file with one key on each line. Blank lines and those that begin with # are ignored."""
 
-    def __init__(self, name: str, *, text: str = "") -> None:  # cyclopts takes as many words as have no default
-        self.name = name
-        self.text = text
+    name: str
+    text: str
 
     def keys(self) -> Iterator[tuple[str, str]]:
         """Yield each key, and where it is."""
@@ -152,9 +150,14 @@ class SuiteSelection:
     """
 
     def __init__(
-        self, arguments: Sequence[str], file: SuiteFile | None = None, *, defaults: KeyDefaults = KeyDefaults()
+        self,
+        arguments: Sequence[str],
+        file: SuiteFile | None = None,
+        *,
+        defaults: KeyDefaults = KeyDefaults(),
+        may_be_empty: bool = False,
     ) -> None:
-        if not arguments and file is None:
+        if not arguments and file is None and not may_be_empty:
             if not defaults.workspace:
                 raise ConfigError("no suite given: name suites, projects or a workspace, or pass a file with --from")
             arguments = [""]  # the project of the defaults, or their workspace
