@@ -300,18 +300,12 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
             return await tool(**arguments)
         except BuddyError as error:
             about = arguments.get("suite") or arguments.get("project", "")
-            raise ToolError(_explain(error, about, tool.__name__)) from None
+            message = without_request(str(error))
+            message = _for_agents(message if about in message else f"{cut(about)}: {message}")
+            texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
+            raise ToolError("\n".join(filter(None, texts))) from None
 
     return call
-
-
-def _explain(error: BuddyError, about: str, tool: str) -> str:
-    """Return an error as text: its message with what it is about, and what the agent or the user can do."""
-    message = without_request(str(error))
-    if about not in message:
-        message = f"{cut(about)}: {message}"
-    notes = getattr(error, "__notes__", ())
-    return "\n".join(filter(None, [enclose("\n".join([_for_agents(message), *notes])), _advise(error, tool)]))
 
 
 def _advise(error: BuddyError, tool: str) -> str:

@@ -123,11 +123,15 @@ def group_by_cause(items: Sequence[Item]) -> list[Section]:
         if item not in others
     ]
     counts = Counter(item.remark for item in red if item.remark)
-    shared = {cause: count for cause, count in counts.most_common() if count > 1}
-    sections = [Section("Red suites", [item for item in red if item.remark not in shared])]
-    sections.append(Section("Other suites", others))
-    by_cause = {cause: [evolve(item, remark="") for item in red if item.remark == cause] for cause in shared}
-    return [*(Section(f"{shared[cause]:,} red suites: {cause}", same) for cause, same in by_cause.items()), *sections]
+    shared = [cause for cause, count in counts.most_common() if count > 1]
+    sections = [
+        Section(
+            f"{counts[cause]:,} red suites: {cause}", [evolve(each, remark="") for each in red if each.remark == cause]
+        )
+        for cause in shared
+    ]
+    sections.append(Section("Red suites", [item for item in red if item.remark not in shared]))
+    return [*sections, Section("Other suites", others)]
 
 
 def list_causes(judgement: Judgement) -> list[Section]:
