@@ -111,7 +111,7 @@ Jobs: TypeAlias = Annotated[
 ]
 Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two requests (default: 10s).")]
 Limit: TypeAlias = Annotated[
-    Count | None, Parameter(help="Maximum number of rows (default: 50 in a table or in markdown, otherwise all).")
+    Count | None, Parameter(help="Maximum number of rows (default: 50 in formats for people, otherwise all).")
 ]
 Last: TypeAlias = Annotated[
     Count, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")

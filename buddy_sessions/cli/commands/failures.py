@@ -17,7 +17,7 @@ from ..errors import ExitCode, name_options
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CASE_COLUMNS, Item, Result, Section, failing_item
+from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
 from ..render.text import cause_text
 
@@ -91,8 +91,7 @@ async def list_failures(
 def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
     """Return the failing tests of sessions that were compared with nothing, by test or by cause."""
     suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
-    listed = {test.session.id for test in tests}
-    crashed = [each for each in sessions if each.is_failing and not each.failing_count and each.id not in listed]
+    crashed = crashed_sessions(judgement)
     if by_cause:
         sections = [_cause_section(suite, sessions, cause) for cause in judgement.causes]
     else:

@@ -42,7 +42,7 @@ from ..input.sources import Answers, parse_session, parse_session_of
 from ..input.suite_selection import KeyDefaults, choose_suite, label_suite
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
-from ..render.text import count_marks, cut, format_age, format_moment
+from ..render.text import count_marks, cut, format_age, format_moment, share
 from .compare import compare_result
 from .failures import failures_result
 from .flaky import flaky_result
@@ -257,7 +257,7 @@ class Tools:
 
     async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
         red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
-        width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // max(1, len(red))))
+        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._source, red)
         return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 

@@ -124,12 +124,10 @@ def group_by_cause(items: Sequence[Item]) -> list[Section]:
     ]
     counts = Counter(item.remark for item in red if item.remark)
     shared = [cause for cause, count in counts.most_common() if count > 1]
-    sections = [
-        Section(
-            f"{counts[cause]:,} red suites: {cause}", [evolve(each, remark="") for each in red if each.remark == cause]
-        )
-        for cause in shared
-    ]
+    sections: list[Section] = []
+    for cause in shared:
+        same = [evolve(item, remark="") for item in red if item.remark == cause]
+        sections.append(Section(f"{len(same):,} red suites: {cause}", same))
     sections.append(Section("Red suites", [item for item in red if item.remark not in shared]))
     return [*sections, Section("Other suites", others)]
 

@@ -17,6 +17,7 @@ from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, J
 from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.failure_text import read_message
 
+from .result import crashed_sessions
 from .text import cut, format_age
 
 State = Literal["new", "old", "unknown", "recovered", "green"]
@@ -253,9 +254,10 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
 
 
 def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
-    crashed = [session for session in judgement.sessions if session.is_failing and not session.failing_count]
-    crashed = [each for each in crashed if not any(test.session.id == each.id for test in judgement.tests)]
-    messages = {normalise(text[:_MAX_MESSAGE]): text for text in (each.error_message or _NO_REASON for each in crashed)}
+    messages = {
+        normalise(text[:_MAX_MESSAGE]): text
+        for text in (each.error_message or _NO_REASON for each in crashed_sessions(judgement))
+    }
     return [
         evolve(
             _unknown_cause(suite, first),

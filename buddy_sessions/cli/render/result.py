@@ -155,6 +155,13 @@ def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
     return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
 
 
+def crashed_sessions(judgement: Judgement) -> list[Session]:
+    """Return the sessions that failed without a failing test."""
+    failing = {test.session.id for test in judgement.tests}
+    crashed = [each for each in judgement.sessions if each.is_failing and not each.failing_count]
+    return [session for session in crashed if session.id not in failing]
+
+
 def gate_result(
     judgement: Judgement,
     *,
