@@ -16,6 +16,7 @@ from rich.text import Text
 
 from buddy_sessions import (
     MAIN,
+    BuddyClient,
     Change,
     ConfigError,
     Main,
@@ -23,6 +24,7 @@ from buddy_sessions import (
     SessionStore,
     StatusChange,
     StatusWatch,
+    SuiteKey,
     TestCase,
     Watch,
     to_dict,
@@ -33,7 +35,7 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row,
 
 from ..errors import error_text
 from ..input.paths import FILE
-from ..input.sources import lacks_branch
+from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
@@ -102,8 +104,8 @@ async def watch_suites(
             if on_failure == "raise" or not suites:
                 raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
-        if isinstance(branch, str):  # otherwise, a wrong one is silence
-            await lacks_branch(buddy, branch, await buddy.status(suites, branch=branch), messages)
+        if isinstance(branch, str):
+            await _check_branch(buddy, suites, branch, messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
@@ -126,6 +128,15 @@ async def watch_suites(
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
             messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
+
+
+async def _check_branch(buddy: BuddyClient, suites: Sequence[SuiteKey], branch: str, messages: Output) -> None:
+    """Warn if no suite has a session of a branch. Usually, the first one has."""
+    for suite in suites:
+        (status,) = await buddy.status([suite], branch=branch)
+        if status.reason != "no session":
+            return
+    messages.print_warning(await check_branch(buddy, suites[0], branch))
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
