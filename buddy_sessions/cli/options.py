@@ -46,6 +46,10 @@ SavedKeys: TypeAlias = Annotated[str, Parameter(name="SUITE", help=f"{_MANY} (de
 
 Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 """An option without a value."""
+Quiet: TypeAlias = Annotated[
+    bool,
+    Parameter(name=("--quiet", "-q"), show_default=False, help="Print only warnings and errors to stderr."),
+]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 
 
@@ -160,19 +164,6 @@ MaxBytes: TypeAlias = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Verbosity:
-    """What is printed to stderr."""
-
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False
-    """Print only warnings and errors to stderr."""
-
-    def open(self) -> Output:
-        """Return the console for messages."""
-        return Output(stderr=True, quiet=self.quiet)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
 class Printing:
     """How data is printed."""
 
@@ -222,9 +213,13 @@ class Connection:
 class Access:
     """The options of each command that reads from Buddy."""
 
-    verbosity: Verbosity = Verbosity()
+    quiet: Quiet = False
     defaults: KeyDefaults = KeyDefaults()
     connection: Connection = Connection()
+
+    def messages(self) -> Output:
+        """Return the console for messages."""
+        return Output(stderr=True, quiet=self.quiet)
 
 
 @Parameter(name="*")

@@ -58,7 +58,7 @@ async def doctor(
             it quotes only names of fields and constants that this package does not know, at its top.
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
-    output_format, messages = choose_format(format, json=False), access.verbosity.open()
+    output_format, messages = choose_format(format, json=False), access.messages()
     names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
     if report is not None:
         if report.suffix not in _WRITERS:

@@ -16,7 +16,8 @@ from ..input.paths import find_database
 from ..input.sources import check_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
-from ..options import Branch, Flag, Json, OutFile, RowFormat, SavedFile, SavedKeys, Verbosity
+from ..options import Branch, Flag, Json, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
+from ..render.console import Output
 from ..render.show import choose_file_format, open_output
 
 
@@ -29,7 +30,7 @@ async def export_sessions(
     json: Json = False,
     out: OutFile = None,
     cases: Flag = False,
-    verbosity: Verbosity = Verbosity(),
+    quiet: Quiet = False,
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
     """Write the sessions of a database, each suite's newest first, without a request.
@@ -46,7 +47,7 @@ async def export_sessions(
     """
     chosen = choose_file_format(output_format, json=json, out=out) or "jsonl"
     targets = [defaults.parse_group(text) for text in key]
-    messages, count = verbosity.open(), 0
+    messages, count = Output(stderr=True, quiet=quiet), 0
     columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")
     with (
         open_output(chosen, out, columns, source=str(db)) as writer,

@@ -201,7 +201,7 @@ async def gate(
     options = {**rules.read(), "branch": question.branch, "details": details}
     failure: BuddyError | None = None
     if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
-        messages = question.access.verbosity.open()
+        messages = question.access.messages()
         named = target if isinstance(target, SuiteKey) else None
         result, code = no_verdict_result(named, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
     else:

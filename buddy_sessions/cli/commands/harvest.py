@@ -38,7 +38,7 @@ async def harvest_suites(
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
-    chosen, messages = choose_file_format(output_format, json=json, out=out) or "jsonl", access.verbosity.open()
+    chosen, messages = choose_file_format(output_format, json=json, out=out) or "jsonl", access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     first: SuiteKey | None = None
     unchanged = f"{out} was not written" if out is not None else ""

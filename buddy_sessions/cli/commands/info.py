@@ -13,7 +13,8 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import suite_names
 
 from ..input.paths import find_database
-from ..options import Printing, SavedFile, Verbosity
+from ..options import Printing, Quiet, SavedFile
+from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import UNKNOWN, format_age, plain
@@ -30,7 +31,7 @@ _VALUES = tuple(field.name for field in attrs.fields(SavedSuite) if field.name !
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity: Verbosity = Verbosity()) -> None:
+async def show_info(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
     """Print which suites a database has, up to which session, when they were last synced, and how large it is.
 
     In the known range of a suite, no session is missing: each is saved, or was pruned. NOT FOUND are the suites and
@@ -53,7 +54,7 @@ async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity
         fields=_FIELDS,
         noun="suite",
     )
-    show(result, output_format, verbosity.open())
+    show(result, output_format, Output(stderr=True, quiet=quiet))
 
 
 def _size(db: Path) -> int:

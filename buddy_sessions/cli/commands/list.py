@@ -49,7 +49,7 @@ async def list_sessions(
     target, name = parse_session(access.defaults, key)
     if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
-    messages, output_format = access.verbosity.open(), printing.choose()
+    messages, output_format = access.messages(), printing.choose()
     is_limited = output_format == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)

@@ -30,7 +30,7 @@ async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> Non
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
-    messages = access.verbosity.open()
+    messages = access.messages()
     async with open_source(db, access, messages, max_wait=MAX_WAIT) as source:
         import_extra("mcp.server.mcpserver", extra="mcp")
         from .mcp_server import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second

@@ -22,7 +22,8 @@ from ..input.paths import FILE, explain_errors, find_database
 from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
-from ..options import FORMAT, JudgedBranch, SavedFile, SavedKeys, Verbosity
+from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys
+from ..render.console import Output
 from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.result import Item, Result, Section
@@ -45,7 +46,7 @@ async def report(
     max_age: Age | None = None,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES), metavar="BYTES")] = None,
     output_format: Annotated[Literal["jsonl"] | None, FORMAT] = None,
-    verbosity: Verbosity = Verbosity(),
+    quiet: Quiet = False,
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
     """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
@@ -68,7 +69,7 @@ async def report(
         output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
             has recovered, and for what is not judged.
     """
-    messages, now = verbosity.open(), datetime.now(UTC)
+    messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:
         raise ConfigError("nothing to write: add -o FILE.html, or --format jsonl for a digest")
     targets, template = [defaults.parse_group(text) for text in key], load_template() if out else None

@@ -93,7 +93,7 @@ async def show_status(
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
-    chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
+    chosen, messages, now = choose_format(output_format, json=json), access.messages(), datetime.now(UTC)
     selection = SuiteSelection(key, source, defaults=access.defaults, may_be_empty=db is not None)
     async with open_source(db, access, messages) as answers:
         if isinstance(answers, SessionStore):

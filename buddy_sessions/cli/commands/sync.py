@@ -53,7 +53,7 @@ async def sync_suites(
         full: Read every page again, except what was pruned, and report what was wrong.
     """
     path = resolve_file(db, source=source and source.name)
-    messages = access.verbosity.open()
+    messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with (
         access.connection.open_client(messages) as buddy,

@@ -56,7 +56,7 @@ async def wait_for_sessions(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, chosen = access.verbosity.open(), named_format(output_format, json=json)
+    messages, chosen = access.messages(), named_format(output_format, json=json)
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)

@@ -94,7 +94,7 @@ async def watch_suites(
     path = resolve_file(db, source=source and source.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
-    messages = access.verbosity.open()
+    messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None

@@ -285,22 +285,20 @@ class Probe:
             return Exchange()
         self.count += 1
         started = time.perf_counter()
-        response, status, error = None, 0, ""
+        received: dict[str, Any]
         try:
             response = await self._api.receive(*path, **query)
-        except RateLimitError as failure:  # the request was not sent
-            status, error = HTTPStatus.TOO_MANY_REQUESTS, str(failure)
-        except (BuddyError, UnicodeEncodeError) as failure:  # a name that the server has sent
-            error = str(failure)
+            received = {"status": response.status, "headers": response.headers, "body": response.body}
+        except RateLimitError as error:  # the request was not sent
+            received = {"status": HTTPStatus.TOO_MANY_REQUESTS, "error": str(error)}
+        except (BuddyError, UnicodeEncodeError) as error:  # a name that the server has sent
+            received = {"error": str(error)}
         exchange = self.record[purpose] = Exchange(
             purpose=purpose,
             path=path,
             query=query,
-            status=status if response is None else response.status,
-            headers={} if response is None else response.headers,
-            body=b"" if response is None else response.body,
             seconds=time.perf_counter() - started,
             at=datetime.now(UTC).timestamp(),
-            error=error,
+            **received,
         )
         return exchange

@@ -39,7 +39,7 @@ def open_source(
 @asynccontextmanager
 async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
     """Open what answers a question about the suite that `key` names, and the console for messages."""
-    messages = question.access.verbosity.open()
+    messages = question.access.messages()
     target = question.access.defaults.parse_target(key)
     with messages.progress(enabled=question.db is None):
         async with open_source(question.db, question.access, messages) as source:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import math
 import os
+import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -59,10 +61,13 @@ class Output(Console):
 
     def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""
-        if self.is_terminal:
-            self.print(Text.assemble(*parts), overflow="ignore", crop=False)
-        else:
-            self.print_line(*parts)
+        text = Text.assemble(*parts)
+        width = self.width if self.is_terminal else sys.maxsize
+        end = 0
+        for line in textwrap.wrap(text.plain, width, break_long_words=False, break_on_hyphens=False):
+            start = text.plain.index(line, end)
+            end = start + len(line)
+            self.print_line(text[start:end])
 
     def print_note(self, text: str) -> None:
         """Print a dimmed message, without line breaks, unless this is quiet."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
+from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, closed_pipe, interrupt, rows, sync_database, use_terminal
 
@@ -170,3 +171,10 @@ def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.Monkey
     shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
     assert run([*arguments, "-q"]) == 0
     assert (bool(shown.getvalue()), messages.getvalue()) == (arguments == ["harvest", "acme/shop"], "")
+
+
+def test_message_on_a_terminal_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is never broken, and no line is a command of a log."""
+    terminal, words, key = use_terminal(monkeypatch, "stderr"), "ab " * 25 + "ab", "acme/storefront/" * 6
+    Output(stderr=True).print_note(f"{words} ::error::evil {key} end")
+    assert terminal.getvalue().splitlines() == [words, "\u200b::error::evil", key, "end"]
