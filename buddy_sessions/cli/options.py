@@ -72,14 +72,14 @@ Source: TypeAlias = Annotated[
 ]
 
 
-def _check_branch(_: Any, branch: str | Main | None) -> None:
+def _validate_branch(_: Any, branch: str | Main | None) -> None:
     if branch == "*":
         raise ConfigError("'*' is no branch: leave out --branch")
     if branch == "":
         raise ConfigError("the name of the branch is empty: leave out --branch")
 
 
-_BRANCH = Parameter(validator=_check_branch, metavar="BRANCH")
+_BRANCH = Parameter(validator=_validate_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,

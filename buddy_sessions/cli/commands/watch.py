@@ -105,7 +105,7 @@ async def watch_suites(
                 raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
         if isinstance(branch, str):
-            await _check_branch(buddy, suites, branch, messages)
+            await _warn_of_branch(buddy, suites, branch, messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
@@ -130,7 +130,7 @@ async def watch_suites(
             raise
 
 
-async def _check_branch(buddy: BuddyClient, suites: Sequence[SuiteKey], branch: str, messages: Output) -> None:
+async def _warn_of_branch(buddy: BuddyClient, suites: Sequence[SuiteKey], branch: str, messages: Output) -> None:
     """Warn if no suite has a session of a branch. Usually, the first one has."""
     for suite in suites:
         (status,) = await buddy.status([suite], branch=branch)
