@@ -17,30 +17,11 @@ from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
 from .render.text import one_line
 
-_COMMANDS = {
-    "doctor": "doctor",
-    "status": "show_status",
-    "list": "list_sessions",
-    "gate": "gate",
-    "wait": "wait_for_sessions",
-    "failures": "list_failures",
-    "cases": "list_cases",
-    "history": "show_history",
-    "flaky": "list_flaky_tests",
-    "slowest": "list_slowest_tests",
-    "compare": "compare_sessions",
-    "harvest": "harvest_suites",
-    "sync": "sync_suites",
-    "export": "export_sessions",
-    "prune": "prune_database",
-    "info": "show_info",
-    "report": "report",
-    "watch": "watch_suites",
-    "mcp": "serve_agents",
-    "serve": "serve",
-    "demo": "demo",
-}
-"""The function of each command, in the module with its name."""
+_COMMANDS = (
+    *("doctor", "status", "list", "gate", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
+    *("harvest", "sync", "export", "prune", "info", "report", "watch", "mcp", "serve", "demo"),
+)
+"""In the order of --help. Each is the function `command` of the module with its name."""
 
 app = App(
     name="buddy-sessions",
@@ -63,9 +44,8 @@ Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor foun
 suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
 130 interrupted. If several apply, it is the first of 4, 3, 1, 6, 5.""",
 )
-for _position, (_name, _function) in enumerate(_COMMANDS.items()):
-    _module = import_module(f".commands.{_name}", __package__)
-    app.command(getattr(_module, _function), name=_name, sort_key=_position)
+for _position, _name in enumerate(_COMMANDS):
+    app.command(import_module(f".commands.{_name}", __package__).command, name=_name, sort_key=_position)
 
 
 app.register_install_completion_command(

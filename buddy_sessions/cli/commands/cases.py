@@ -19,7 +19,7 @@ from ..render.show import choose_format, show
 from ..render.text import outcome_text
 
 
-async def list_cases(
+async def command(
     key: Key,
     session: SessionName = None,
     /,

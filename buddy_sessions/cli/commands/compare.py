@@ -24,7 +24,7 @@ from ..render.text import outcome_text
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
 
-async def compare_sessions(
+async def command(
     key: Key,
     old: Annotated[
         SessionName,

@@ -33,7 +33,7 @@ Or let Buddy's reporters upload your own tests to a fake Buddy:
   buddy-sessions serve --empty"""
 
 
-async def demo() -> None:
+async def command() -> None:
     """Read a fake Buddy into a temporary SQLite file while sessions are created. Needs no account.
 
     For example:

@@ -33,7 +33,7 @@ _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "unchecked": 
 _FIELDS = "check", "level", "found", "meaning", "advice"
 
 
-async def doctor(
+async def command(
     target: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,

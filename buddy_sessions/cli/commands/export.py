@@ -21,7 +21,7 @@ from ..render.console import Output
 from ..render.show import choose_file_format, open_output
 
 
-async def export_sessions(
+async def command(
     *key: SavedKeys,
     db: SavedFile,
     branch: Branch = None,

@@ -27,7 +27,7 @@ _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "te
 """What `--group` prints of a cause."""
 
 
-async def list_failures(
+async def command(
     key: Key,
     session: SessionName = None,
     /,

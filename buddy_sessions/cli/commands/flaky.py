@@ -26,7 +26,7 @@ _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
 
-async def list_flaky_tests(
+async def command(
     key: Key,
     /,
     *,

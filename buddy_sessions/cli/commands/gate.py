@@ -161,7 +161,7 @@ _Write = Annotated[
 ]
 
 
-async def gate(
+async def command(
     key: Key,
     session: SessionName = None,
     /,

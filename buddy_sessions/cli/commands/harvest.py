@@ -18,7 +18,7 @@ from ..render.show import choose_file_format, open_output
 from ..render.text import one_line
 
 
-async def harvest_suites(
+async def command(
     *key: Keys,
     source: Source = None,
     branch: Branch = None,

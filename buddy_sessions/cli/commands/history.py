@@ -32,7 +32,7 @@ _OF_SESSION = ("create_date", "revision", "created_by_name", "ci_run_url", "html
 _FIELDS = (*SuiteKey._fields, *_VALUES, *_OF_SESSION)
 
 
-async def show_history(
+async def command(
     key: Key,
     test: str,
     /,

@@ -31,7 +31,7 @@ _VALUES = tuple(field.name for field in attrs.fields(SavedSuite) if field.name !
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def show_info(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
+async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
     """Print which suites a database has, up to which session, when they were last synced, and how large it is.
 
     In the known range of a suite, no session is missing: each is saved, or was pruned. NOT FOUND are the suites and

@@ -22,7 +22,7 @@ from ..render.text import format_requests
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
 
-async def list_sessions(
+async def command(
     key: Key,
     /,
     *,

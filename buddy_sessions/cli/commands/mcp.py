@@ -15,7 +15,7 @@ from ..options import Access, ReadFile
 MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because an agent waits for the result
 
 
-async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> None:
+async def command(*, db: ReadFile = None, access: Access = Access()) -> None:
     """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
     Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs

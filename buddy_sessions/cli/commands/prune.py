@@ -11,7 +11,7 @@ from ..options import Quiet, SavedFile, Wait
 from ..render.console import Output
 
 
-async def prune_database(*, db: SavedFile, keep: Age, wait: Wait = 0.0, quiet: Quiet = False) -> None:
+async def command(*, db: SavedFile, keep: Age, wait: Wait = 0.0, quiet: Quiet = False) -> None:
     """Delete the old sessions of a database with their test cases, and make the file smaller.
 
     No later sync reads them again. To do this with each sync, use sync --keep. Readers are not blocked, but no sync

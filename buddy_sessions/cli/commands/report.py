@@ -35,7 +35,7 @@ _STALE = "stale"
 _FEW_TESTS = re.compile(r"#\d+: [\d,]+ tests? ran[^;]*")
 
 
-async def report(
+async def command(
     *key: SavedKeys,
     db: SavedFile,
     out: Annotated[Path | None, FILE, Parameter(name=("--out", "-o"))] = None,

@@ -13,7 +13,7 @@ from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
 from ..render.text import count_sessions
 
 
-async def list_slowest_tests(
+async def command(
     key: Key,
     /,
     *,

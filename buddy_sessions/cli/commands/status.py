@@ -61,7 +61,7 @@ _VALUES = (
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def show_status(
+async def command(
     *key: Keys,
     source: Source = None,
     db: ReadFile = None,

@@ -21,7 +21,7 @@ from ..options import Access, Flag, Keys, Source, Wait
 from ..render.console import HarvestProgress, Output
 
 
-async def sync_suites(
+async def command(
     *key: Keys,
     db: Annotated[Path, FILE],
     source: Source = None,

@@ -22,7 +22,7 @@ _Format = Annotated[
 ]
 
 
-async def wait_for_sessions(
+async def command(
     key: Key,
     /,
     *,

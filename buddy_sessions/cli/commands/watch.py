@@ -59,7 +59,7 @@ _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
 
-async def watch_suites(
+async def command(
     *key: Keys,
     status: Flag = False,
     branch: JudgedBranch = MAIN,

@@ -37,6 +37,10 @@ from .text import escape, one_line, session_facts, web_url
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
+_WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
+_CLOSED_PIPE = suppress(BrokenPipeError)
+"""Ends printing: the exit code does not depend on what the reader of a pipe does."""
+
 
 def write_text(text: str) -> None:
     """Write a text to stdout, in the same bytes on every system. On a terminal, control characters are escaped."""
@@ -102,11 +106,6 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
         "oldest": sessions[0].relative_id,
         "newest": sessions[-1].relative_id,
     }
-
-
-_WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
-_CLOSED_PIPE = suppress(BrokenPipeError)
-"""Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
 
 def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:

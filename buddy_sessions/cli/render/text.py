@@ -45,6 +45,16 @@ _AGE_UNITS = (
 )
 """Each unit of an age: the seconds up to which it is used, its name, and its length in seconds."""
 
+_STATUSES = {
+    "SUCCESSFUL": ("✔", "passed", "green"),
+    "PASSED": ("✔", "passed", "green"),
+    "FAILED": ("✘", "failed", "bold red"),
+    "ERROR": ("✘", "error", "bold red"),
+    "SKIPPED": ("○", "skipped", "yellow"),
+    "IN_PROGRESS": ("◌", "running", "cyan"),
+}
+_PASSED_MARK, _FAILED_MARK = ("▂", "green"), ("█", "bold red")
+
 
 def escape(text: str) -> str:
     """Return `text` with every unprintable character escaped as in JSON."""
@@ -208,17 +218,6 @@ def count_sessions(sessions: Sequence[Session]) -> str:
 def unread_text(sessions: Sequence[Session], reason: str) -> str:
     """Return that sessions are left out; empty if there are none."""
     return f"left out {count_sessions(sessions)}: {reason}" if sessions else ""
-
-
-_STATUSES = {
-    "SUCCESSFUL": ("✔", "passed", "green"),
-    "PASSED": ("✔", "passed", "green"),
-    "FAILED": ("✘", "failed", "bold red"),
-    "ERROR": ("✘", "error", "bold red"),
-    "SKIPPED": ("○", "skipped", "yellow"),
-    "IN_PROGRESS": ("◌", "running", "cyan"),
-}
-_PASSED_MARK, _FAILED_MARK = ("▂", "green"), ("█", "bold red")
 
 
 def status_text(session: Session) -> Text:
