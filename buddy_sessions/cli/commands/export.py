@@ -18,7 +18,7 @@ from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
 from ..options import Branch, Flag, Json, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
 from ..render.console import Output
-from ..render.show import choose_file_format, open_output
+from ..render.show import choose_format, open_output
 
 
 async def command(
@@ -45,7 +45,7 @@ async def command(
     Args:
         cases: Write the saved test cases of these sessions instead, without what was uploaded (data).
     """
-    chosen = choose_file_format(output_format, json=json, out=out) or "jsonl"
+    chosen = choose_format(output_format, json=json, default="jsonl", out=out)
     targets = [defaults.parse_group(text) for text in key]
     messages, count = Output(stderr=True, quiet=quiet), 0
     columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")

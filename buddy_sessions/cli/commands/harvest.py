@@ -14,7 +14,7 @@ from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
 from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
 from ..render.console import HarvestProgress
-from ..render.show import choose_file_format, open_output
+from ..render.show import choose_format, open_output
 from ..render.text import one_line
 
 
@@ -38,7 +38,7 @@ async def command(
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
-    chosen, messages = choose_file_format(output_format, json=json, out=out) or "jsonl", access.messages()
+    chosen, messages = choose_format(output_format, json=json, default="jsonl", out=out), access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     first: SuiteKey | None = None
     unchanged = f"{out} was not written" if out is not None else ""

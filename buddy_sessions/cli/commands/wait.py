@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,7 +14,7 @@ from ..errors import ExitCode
 from ..input.sources import check_branch, find_suite
 from ..input.times import Duration
 from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
-from ..render.show import named_format, show_sessions
+from ..render.show import choose_format, show_sessions
 
 _Format = Annotated[
     Literal["table", "jsonl", "csv"] | None,
@@ -56,7 +57,8 @@ async def command(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, chosen = access.messages(), named_format(output_format, json=json)
+    messages, is_terminal = access.messages(), sys.stdout.isatty()
+    chosen = choose_format(output_format, json=json, default="table" if is_terminal else "lines")
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)

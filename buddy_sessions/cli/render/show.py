@@ -50,23 +50,16 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def named_format(requested: str | None, *, json: bool) -> str | None:
-    """Return the format that --format or --json names; None without them. Raises ConfigError if they differ."""
+def choose_format(requested: str | None, *, json: bool, default: str = "", out: Path | None = None) -> str:
+    """Return the format that --format, --json or a file name; without a default, table on a terminal, otherwise jsonl.
+
+    Raises ConfigError if they contradict each other.
+    """
     if json and requested not in {None, "jsonl"}:
         raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
-    return "jsonl" if json else requested
-
-
-def choose_format(requested: str | None, *, json: bool) -> str:
-    """Return the format that is named (default: table on a terminal, otherwise jsonl)."""
-    return named_format(requested, json=json) or ("table" if sys.stdout.isatty() else "jsonl")
-
-
-def choose_file_format(requested: str | None, *, json: bool, out: Path | None) -> str | None:
-    """Return the format of the file, or else the requested one."""
-    named = named_format(requested, json=json)
+    named = "jsonl" if json else requested
     if out is None:
-        return named
+        return named or default or ("table" if sys.stdout.isatty() else "jsonl")
     file_format = format_of(out)
     if named not in {None, file_format}:
         raise ConfigError(f"the format {named} contradicts --out {out.name}: leave out one of them")
@@ -116,13 +109,11 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
-def show_sessions(
-    sessions: Sequence[Session], output_format: str | None, suite: SuiteKey, *, branch: str | None
-) -> None:
-    """Print sessions of a suite (default: a table on a terminal, otherwise one line each)."""
+def show_sessions(sessions: Sequence[Session], output_format: str, suite: SuiteKey, *, branch: str | None) -> None:
+    """Print sessions of a suite; in the format `lines`, one line each."""
     with _CLOSED_PIPE:
-        if output_format is not None or sys.stdout.isatty():
-            session_printer(output_format or "table", suite, branch=branch)(sessions)
+        if output_format != "lines":
+            session_printer(output_format, suite, branch=branch)(sessions)
             return
         for session in sessions:
             facts = [*session_facts(session), web_url(session.html_url)]
