@@ -47,7 +47,7 @@ async def command(
         suite=suite,
         about=f"branch {branch}",
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",
-        columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
+        columns=(Column("MEDIAN"), Column("SLOWEST"), Column("SESSIONS")),
         reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, tests)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
