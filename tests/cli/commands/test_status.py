@@ -25,7 +25,7 @@ def suites(fake: FakeBuddy) -> list[FakeSuite]:
     ]
     red.create("main", status="SUCCESSFUL", create_date=HOURS[3], finish_date=None)
     red.create("main", status="ERROR", create_date=HOURS[2], revision="cafe" * 10, created_by={"name": "Ann"})
-    counts = {"failed_count": 6, "error_count": 1}
+    counts: dict[str, Any] = {"failed_count": 6, "error_count": 1}
     red.create("main", "ERROR", create_date=HOURS[1], revision="beef" * 10, created_by={"name": "Bo"}, **counts)
     red.create("feature", status="SUCCESSFUL")
     red.create("main", status="IN_PROGRESS")
