@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader
 
 PATH = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeBuddy]:
-    async with FakeBuddy(token=TOKEN) as server:
-        server.add_suite(*KEY).populate(3)
-        yield server
 
 
 @pytest.mark.parametrize("compress", [False, True])
