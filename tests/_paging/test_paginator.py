@@ -59,18 +59,6 @@ class TestPages:
         assert (stats.sessions, stats.duplicates, stats.rereads, stats.verified) == (1000, 0, 0, True)
         assert fake.max_in_flight <= read_ahead
 
-    async def test_pages_have_new_sessions_and_a_proven_range(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(50)
-        pages = [page async for page in buddy.sessions(KEY).pages()]
-        assert [(page.number, len(page.sessions), page.proven_range, page.is_last) for page in pages] == [
-            (1, 20, (31, 50), False),
-            (2, 20, (11, 30), False),
-            (3, 10, (1, 10), True),
-        ]
-        assert {(page.suite, page.url, page.html_url) for page in pages} == {
-            (KEY, suite.url + "/sessions", suite.html_url)
-        }
-
     async def test_each_loop_is_a_new_read(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(3)
         paginator = buddy.sessions(KEY)
@@ -213,15 +201,6 @@ class TestMovingList:
         assert ({page.proven_range for page in pages}, pages[-1].is_last) == ({None}, True)
         assert (paginator.stats.verified, paginator.cursor) == (False, None)
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-    async def test_cursor_stays_before_a_page_that_is_out_of_order(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        order = [*range(100, 61, -1), 60, 61, *range(59, 0, -1)]  # the second page ends with 60
-        for relative_id in reversed(order):
-            suite.create(relative_id=relative_id)
-        paginator = buddy.sessions(KEY, per_page=40)
-        cursors = {session.relative_id: paginator.cursor async for session in paginator}
-        assert list(cursors) == order
-        assert cursors[60] == cursors[1] == Cursor(60, 40)
 
 
 class TestEndlessList:

@@ -69,14 +69,6 @@ return low;
 ROWS = (
     'return [...document.querySelectorAll(".project .row")].filter(it => it.checkVisibility()).map(it => it.innerText)'
 )
-LINKS = """
-const found = [...document.querySelectorAll(".fresh a, .fresh summary")];
-return found.filter(it => it.checkVisibility()).map(it => it.outerHTML);
-"""
-FOCUSED = """
-const element = document.activeElement, style = getComputedStyle(element);
-return [element.outerHTML, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
-"""
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +152,6 @@ def test_filter_shows_the_suites_with_all_words(browser: Any, page: str) -> None
     assert [row.split("\n")[0] for row in browser.execute_script(ROWS)] == ["Integration tests", "Migrations"]
     assert browser.find_element("css selector", "output").text == "2 of 300"
     field.clear()
-    field.send_keys("stale")
-    assert len(browser.execute_script(ROWS)) == 3
-    field.clear()
     field.send_keys("recovered acc")
     assert browser.execute_script(ROWS) == []
 
@@ -175,21 +164,6 @@ def test_without_script_everything_is_readable(browser: Any, page: str) -> None:
         assert len(browser.execute_script(ROWS)) == 300
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
-def test_tab_key_reaches_every_link_visibly(browser: Any, page: str) -> None:
-    show(browser, page, DESKTOP)
-    expected = browser.execute_script(LINKS)
-    browser.execute_script("document.querySelector('.fresh').tabIndex = -1; document.querySelector('.fresh').focus()")
-    assert len(expected) > 10
-    reached: list[str] = []
-    keyboard = webdriver.ActionChains(browser)
-    for _ in expected:
-        keyboard.send_keys("\ue004").perform()  # Tab
-        html, outlined = browser.execute_script(FOCUSED)
-        assert outlined, html
-        reached.append(html)
-    assert reached == expected
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,3 @@ class TestQuarantine:
 
         novelties = {test.case.name: test.novelty for test in asyncio.run(judge()).tests}
         assert novelties == {name: "new" if name == "a[1+2]" else "quarantined" for name in self.NAMES}
-
-    @pytest.mark.usefixtures("flaky")
-    def test_limit_and_default(self, call: Call) -> None:
-        (entry,) = parse_quarantine(call("flaky", SUITE, "--format", "quarantine", "--limit", "1").out)
-        assert entry.pattern == "tests/cart/test_total.py > CartTest > alternates"
-        assert entry.until - datetime.now(UTC).date() in {timedelta(days=14), timedelta(days=13)}
