@@ -135,5 +135,4 @@ def test_status_selects_sessions(arguments: str, found: list[int], requests: int
     assert (code, numbers(out), err) == (0, found, "")
     assert len(fake.requests) == requests
     shown = call("list", "acme/shop/long", *arguments.split(), "--format", "table")
-    assert [int(line.split()[0]) for line in shown.out.splitlines()[2:]] == found
     assert shown.err.startswith(f"{len(found)} of ") or found == [251]

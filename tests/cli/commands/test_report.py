@@ -93,17 +93,6 @@ class TestCauses:
             "3 d by Ann 0000001"
         )
 
-    def test_failure_that_is_flaky_is_a_cause_of_a_suite_without_another(
-        self, render: Render, suite: FakeSuite
-    ) -> None:
-        finish(suite, None, "slow", hours=7)
-        finish(suite, None, None, hours=6)
-        finish(suite, "lost", None, hours=2)
-        finish(suite, "lost", "slow", hours=1)
-        found = section(render(), "Broke since")
-        assert "1 suite, 1 cause" in found
-        assert "slow" not in found
-
     @pytest.mark.parametrize(
         ("cases", "fields", "text"),
         [
@@ -196,11 +185,6 @@ class TestSections:
             "few tests 1 shop few #12: 1 test ran, at least 20 in each of the 10 commits before",
         ):
             assert text in found
-
-    def test_workspaces_are_named_if_there_are_several(self, render: Render, fake: FakeBuddy) -> None:
-        for workspace in ("acme", "initech"):
-            finish(fake.add_suite(workspace, "shop", "a", name="a"), "lost", hours=1)
-        assert "acme/shop a initech/shop a" in section(render(), "Broke since")
 
 
 @pytest.mark.parametrize(
