@@ -110,13 +110,9 @@ def test_no_private_string_is_written(call: Call, monkeypatch: pytest.MonkeyPatc
     fake = FakeBuddy(token="token-of-a-person-1234567")
     key = SuiteKey(SECRET, f"{SECRET}-shop", f"x{SECRET}")
     suite = fake.add_suite(*key, name=f"{SECRET} tests", identifier=SECRET)
-    member = dict.fromkeys(("url", "html_url", "name", "email"), f"https://{SECRET}.example/{SECRET}@x")
-    texts = dict.fromkeys(("revision", "execution_id", "action_execution_id", "error_message", "ci_run_url"), SECRET)
-    fields: dict[str, Any] = dict.fromkeys(
-        ("name", "text", "test_group_name", "classname", "message"), f"{SECRET}[1-2]"
-    )
+    cases = [{"name": SECRET, "message": SECRET, "text": SECRET, "status": "FAILED"}]
     for _ in range(120):
-        suite.create(SECRET, cases=[{**fields, "status": "FAILED"}, fields], created_by=member, **texts)
+        suite.create(SECRET, cases=cases, created_by={"name": SECRET, "email": f"{SECRET}@x"}, revision=SECRET)
     report = tmp_path / "report.md"
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     with serve(fake):
@@ -192,11 +188,7 @@ def test_words_from_outside_are_at_the_top() -> None:
 - `session.ref_type`: {NOT_SHOWN} 1
 """
     )
-    for word in ("labels", "CANCELLED", "PIPELINE_READ"):
-        assert report.count(word) == 1
-    assert "Not a name" not in report
-    assert "\n- `page-1`: status 200, per_page 100, rows 1\n" in report
-    assert "\n- `fields`: note unknown: 2 …\n" in report
+    assert [report.count(word) for word in ("labels", "CANCELLED", "PIPELINE_READ", "Not a name")] == [1, 1, 1, 0]
 
 
 def test_hostile_account_has_a_short_report() -> None:
