@@ -213,17 +213,15 @@ def test_error_is_no_verdict(
         assert reason in path.read_text(encoding="utf-8")
 
 
-def test_several_formats_of_one_verdict(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+def test_several_formats_of_one_verdict(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
     add(suite, "old")
     add(suite, "old", "new", **OF_RUN)
-    alone = call("gate", SUITE, "--run-url", URL, "--quiet").out
-    fake.requests.clear()
     paths = {name: tmp_path / name for name in ("markdown", "jsonl", "junit")}
     words = [word for name, path in paths.items() for word in ("--write", f"{name}={path}")]
     code, out, err = call("gate", SUITE, "--run-url", URL, *words, "--write", "github=-", "--quiet")
     assert (code, err) == (1, "")
     *table, annotation = out.splitlines()
-    assert table[1:] == alone.splitlines()[1:]
+    assert "Fails: 1 new failure, 1 known" in table
     assert annotation.startswith("::error title=")
     assert [json.loads(line)["novelty"] for line in paths["jsonl"].read_text().splitlines()] == ["new", "known"]
     assert "## ❌ Fails: 1 new failure, 1 known" in paths["markdown"].read_text(encoding="utf-8")
