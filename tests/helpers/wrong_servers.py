@@ -24,7 +24,6 @@ from helpers.accounts import (
     add_suite,
     cases,
     error,
-    fails,
     finished,
     header,
     html,
@@ -33,8 +32,6 @@ from helpers.accounts import (
     single_case,
 )
 from helpers.raw_server import http_response
-
-_LIST, _CASES = "/sessions", "/cases"
 
 
 def settings(**values: Any) -> Callable[[FakeBuddy], None]:
@@ -81,7 +78,7 @@ def _twice(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
 
 
 def _no_page_after_the_end(request: RecordedRequest, response: web.Response) -> web.Response | None:
-    is_beyond = request.path.endswith(_LIST) and b'"sessions": []' in cast("bytes", response.body)
+    is_beyond = request.path.endswith("/sessions") and b'"sessions": []' in cast("bytes", response.body)
     return error(404, "Page not found", response) if is_beyond and request.page > 1 else None
 
 
@@ -256,7 +253,6 @@ WRONG_SERVERS = (
     _wrong(
         "case-ids", "fewer failing cases are listed than counted", rows("cases", _one_row_less), also=("values", "data")
     ),
-    _wrong("api", "the list of cases: 404", fails(404, "Not found", _CASES)),
     _wrong("data", "a single case has no data", single_case(_loses("data"))),
     _wrong("data", "data is neither JSON nor XML", single_case(_sets(data="not ok 1 - adds\n ---\n found: 3\n"))),
     _wrong("data", "data is JSON of an unknown form", single_case(_sets(data='{"result": {"error": "1 != 2"}}'))),

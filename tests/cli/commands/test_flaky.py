@@ -12,7 +12,7 @@ import pytest
 from buddy_sessions import BuddyClient, parse_quarantine
 from buddy_sessions.analysis import Judgement
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, Source, rows, sync_database
+from helpers.command_line import Call, Source, rows
 
 SUITE = "acme/shop/a"
 STATUSES = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
@@ -68,15 +68,6 @@ class TestRunAgain:
         (row,) = rows(out)
         assert (code, row["name"], row["revisions"], row["changes"], err) == (0, "pays", [FLAKY], 0, "")
         assert (row["branch"], row["oldest"], row["newest"]) == ("main", 1, 5)
-
-    def test_sessions_that_were_not_saved_are_named(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
-        path = tmp_path / "sessions.db"
-        sync_database(fake, path, cases="all")
-        fake.suites["acme", "shop", "a"].create(revision="e" * 40, cases=[{"name": "pays"}])
-        sync_database(fake, path)
-        code, _, err = call("flaky", SUITE, "--db", str(path))
-        left_out = "warning: left out 1 session, #6: sync --cases all saves the tests that passed\n"
-        assert (code, err) == (0, left_out)
 
     def test_texts(self, call: Call) -> None:
         table = call("flaky", SUITE, "--format", "table").out
