@@ -172,6 +172,20 @@ def test_map_of_the_code_is_complete() -> None:
     assert [name for name in modules if not name.startswith("__") and name not in contributing] == []
 
 
+def test_functions_that_contributors_read_of_exist() -> None:
+    """Those on the paths of a page, a sync and a gate, and those of the rules of a sync."""
+    paths = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### The path of a page")[2]
+    rules = (
+        (ROOT / "buddy_sessions" / "store" / "README.md").read_text(encoding="utf-8").partition("## Inside a sync")[2]
+    )
+    named = re.findall(r"^ +(?:[→←] )?(\w[\w., ]*?)  ", paths.partition("\n## ")[0], re.MULTILINE)
+    named += [row.rpartition("| `")[2].partition("`")[0] for row in rules.splitlines() if row.endswith("` |")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "buddy_sessions").rglob("*.py"))
+    names = {name.rpartition(".")[2] for name in ", ".join(named).split(", ")}
+    assert len(names) > 30
+    assert {name for name in names if not re.search(rf"(?:def|class) {name}\b", code)} == set()
+
+
 def test_readme_is_read_in_a_few_minutes() -> None:
     assert len(README.split()) <= 1100
 
