@@ -34,7 +34,7 @@ Or let Buddy's reporters upload your own tests to a fake Buddy:
 
 
 async def demo() -> None:
-    """Read a fake Buddy into a temporary SQLite file while sessions are created. Needs no account.
+    """Sync a temporary database with a fake Buddy while sessions are created. This needs no account.
 
     For example:
 

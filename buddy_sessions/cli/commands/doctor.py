@@ -41,7 +41,7 @@ async def doctor(
     format: Annotated[Literal["table", "jsonl"] | None, FORMAT] = None,  # noqa: A002 - the name of the option
     access: Access = Access(),
 ) -> ExitCode:
-    """Check whether Buddy's API is as this package expects. Run this first; it only reads, with at most 15 requests.
+    """Check whether your account behaves as this package expects. Run this first: it sends at most 15 GET requests.
 
     Each check says what was found, what that means for this package, and what to do. The exit code is 1 if there is a
     problem.

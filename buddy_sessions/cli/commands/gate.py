@@ -100,7 +100,7 @@ class Rules:
     """What fails."""
 
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
-    """How the tests ended, of all jobs together: an exit code, or a word of your CI, such as success or failed. A
+    """How the tests ended, in all jobs together: an exit code, or a word of your CI, such as success or failed. A
     cancelled or skipped run has no verdict."""
     baseline: Annotated[
         JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
@@ -111,8 +111,8 @@ class Rules:
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
-    """Share of the fewest tests of these commits that must have run; 0 switches it off. With --outcome success, it is
-    not checked."""
+    """How many tests must have run, as a share of the fewest in these commits; 0 for any number. Not checked with
+    --outcome success."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
@@ -187,10 +187,10 @@ async def gate(
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     question: Question = Question(),
 ) -> ExitCode:
-    """Judge the tests of a change: may it be merged? Exit with 0 if no failure is new, and with 1 if one is.
+    """Judge the tests of a change. Exit with 0 if it may be merged, and with 1 if it breaks tests.
 
-    It waits for the sessions of a CI run or a commit, and compares their failures with those of the main branch. As
-    soon as one of them has a new failure, it ends. If you name a SESSION, it does not wait.
+    It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
+    sessions of a CI run or a commit, and ends with the first new failure. If you name a SESSION, it does not wait.
 
     Exit codes: 0 passes, 1 fails, 5 no verdict, 6 not finished in time.
 

@@ -30,7 +30,7 @@ async def harvest_suites(
     json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:
-    """Write the sessions of many suites, each suite's newest first. For a database, use sync.
+    """Write the sessions of many suites to stdout or a file, each suite's newest first. For a database, use sync.
 
     Each row begins with the workspace, the project and the ID of the suite; in jsonl, with "key", which joins them. A
     suite that fails does not stop the others.

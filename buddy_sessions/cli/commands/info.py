@@ -34,8 +34,8 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity: Verbosity = Verbosity()) -> None:
     """Print which suites a database has, up to which session, when they were last synced, and how large it is.
 
-    In the known range of a suite, no session is missing: each is saved, or was pruned. NOT FOUND are the suites and
-    sessions that the last syncs did not find.
+    All sessions in the known range of a suite are saved, or were pruned. NOT FOUND are suites and sessions that the
+    last syncs did not find.
 
     For example:
 

@@ -17,10 +17,10 @@ MAX_WAIT = 30.0
 
 
 async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> None:
-    """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
+    """Let agents ask about your tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
-    Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs
-    the extra [mcp].
+    Add this command to the configuration of your agent, which starts it. Its tools can change nothing. It needs the
+    extra [mcp].
 
     For example:
 

@@ -42,8 +42,8 @@ async def wait_for_sessions(
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
 
-    With only --branch or --after, it waits for the newest session, or the newest --count sessions. A
-    failed request does not end the wait, unless it is the first one and another attempt would fail, too.
+    With only --branch or --after, it waits for the newest --count sessions. A failed request is tried again. Only the
+    first one ends the wait, if another attempt would fail, too.
 
     Exit codes: 5 if fewer than --count sessions appeared in time, 6 if one has not finished in time.
 

@@ -61,10 +61,10 @@ async def watch_suites(
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    A rejected token or an unknown suite ends the command, unless --on-failure is retry. A suite that fails later is
-    reported once, and retried at longer intervals. It does not stop the others. A suite that is added to a project
-    later is not watched. Without --status, sessions of all branches are printed, unless --branch names one. JSON lines
-    also contain the session before the change.
+    A rejected token or an unknown suite ends the command, unless --on-failure is retry. If a suite fails later, this is
+    reported once, and it is polled at longer intervals. Suites that are added to a project later are not watched.
+    Without --status, sessions of all branches are printed, unless --branch names one. JSON lines also contain the
+    session before the change.
 
     For example:
 
