@@ -5,22 +5,18 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
-from ._base import interrupt as interrupt  # isort: split
-
 from typing import TYPE_CHECKING
 
-from ._base.regions import Region
-from ._base.stats import Stats
+from ._base.figures import Stats
 from ._client.client import BuddyClient
-from ._client.options import ClientOptions
+from ._client.options import ClientOptions, Region
 from ._decoding.converter import to_dict
 from ._export.session_rows import to_row
-from ._http.rate_limit import RequestLimiter
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
-from ._streams.changes import Change, ChangeKind, Watch
 from ._streams.harvest import Harvest
 from ._streams.status_changes import StatusChange, StatusKind, StatusWatch
+from ._streams.watch import Change, ChangeKind, Watch
 from ._version import __version__
 from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.quarantine import parse_quarantine
@@ -59,10 +55,8 @@ from .models import (
     SuiteKey,
     SuiteRef,
     TestCase,
-    TestedSession,
     TestKey,
     TestStatus,
-    parse_session_url,
 )
 from .questions.questions import Questions
 
@@ -112,7 +106,6 @@ __all__ = [
     "RateLimitError",
     "RefType",
     "Region",
-    "RequestLimiter",
     "ResponseError",
     "SavedSuite",
     "ServerError",
@@ -135,7 +128,6 @@ __all__ = [
     "TestCase",
     "TestKey",
     "TestStatus",
-    "TestedSession",
     "TransportError",
     "UnstableListingError",
     "WaitTimeoutError",
@@ -143,7 +135,6 @@ __all__ = [
     "__version__",
     "main_branch",
     "parse_quarantine",
-    "parse_session_url",
     "pass_rate",
     "to_dict",
     "to_row",

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from buddy_sessions import BuddyClient
-from buddy_sessions._http import transport
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader
@@ -40,12 +39,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let retries start at once. Waits for the rate limit remain."""
-    monkeypatch.setattr(transport, "SHORTEST_BACKOFF", 0.0)
-
-
-@pytest.fixture
 async def fake() -> AsyncIterator[FakeBuddy]:
     async with FakeBuddy() as server:
         yield server
@@ -64,6 +57,6 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 @pytest.fixture
-def reader(no_waiting: None, caplog: pytest.LogCaptureFixture) -> Iterator[CheckedReader]:
+def reader(caplog: pytest.LogCaptureFixture) -> Iterator[CheckedReader]:
     with caplog.at_level(logging.DEBUG):
         yield CheckedReader(caplog)

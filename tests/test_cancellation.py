@@ -235,20 +235,3 @@ def test_cancelling_at_any_await_leaves_nothing_behind(work: Work, loop: str, la
     new_loop = pytest.importorskip(loop).new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(cancel_everywhere(work, tmp_path, late=late))
-
-
-@pytest.mark.parametrize("number", [1, 19, 20, 21, 70])
-async def test_leaving_a_loop_at_any_session_leaves_nothing_behind(number: int) -> None:
-    """By a break, or by an error."""
-    async with FakeBuddy(token=TOKEN) as fake:
-        add_suites(fake)
-        async with assert_nothing_left_open(), new_client(fake) as buddy, asyncio.timeout(120):
-            async for session in buddy.sessions(KEY):
-                if session.relative_id == 71 - number:
-                    break
-            with contextlib.suppress(LookupError):
-                async with buddy.harvest(KEYS) as harvest:
-                    for _ in range(number):
-                        await anext(harvest)
-                    raise LookupError
-            assert len(await buddy.sessions(KEY).collect()) == 70

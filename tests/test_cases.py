@@ -13,6 +13,7 @@ from buddy_sessions import (
     BuddyClient,
     ConfigError,
     DecodeError,
+    ResponseError,
     Session,
     SuiteKey,
     TestCase,
@@ -20,7 +21,7 @@ from buddy_sessions import (
     to_dict,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.faults import assert_nothing_left_open, text_of_log
+from helpers.faults import text_of_log
 
 KEY = SuiteKey("acme", "shop", "unit")
 
@@ -52,18 +53,15 @@ class TestSuite:
         assert token not in text_of_log(caplog.records)
 
 
-class TestCases:
-    async def test_refused_page_size_is_requested_once(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
-    ) -> None:
-        suite.create(cases=some_cases(passed=50))
-        session = await read_session(buddy, suite)
-        fake.refuse_above = 50
-        fake.requests.clear()
-        for _ in range(2):
-            assert len(await buddy.cases(KEY, session).collect()) == 50
-        assert [request.per_page for request in fake.requests] == [100] + [20] * 6
+async def test_response_with_another_session_is_an_error(fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
+    """Of a confused cache."""
+    session, other = suite.create(), suite.create()
+    fake.inject(Fault.body(json.dumps(other).encode()))
+    with pytest.raises(ResponseError, match=f"the response is another session, '{other['id']}'"):
+        await buddy.session(KEY, session["id"])
 
+
+class TestCases:
     async def test_cases_of_one_status(self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
         suite.create(cases=some_cases(passed=30, failed=3, skipped=2, errors=1))
         session = await read_session(buddy, suite)
@@ -92,18 +90,6 @@ class TestCases:
             assert len(await paginator.collect()) == max_cases == paginator.stats.cases
             assert len(fake.requests) == requests
             assert not paginator.stats.verified
-
-    async def test_stats_are_those_so_far(self, suite: FakeSuite, buddy: BuddyClient) -> None:
-        suite.create(cases=some_cases(150))
-        session = await read_session(buddy, suite)
-        paginator = buddy.cases(KEY, session)
-        assert (paginator.stats.cases, paginator.stats.verified) == (0, False)
-        async with assert_nothing_left_open():
-            async for _ in paginator:
-                if paginator.stats.cases == 7:
-                    break
-        assert (paginator.stats.cases, paginator.stats.verified) == (7, False)
-        assert repr(paginator) == f"<CasePaginator acme/shop/unit, session {session.id}>"
 
     async def test_session_in_progress_is_not_verified(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient

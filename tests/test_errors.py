@@ -7,7 +7,6 @@ import pickle
 import pytest
 
 from buddy_sessions import (
-    AuthenticationError,
     BuddyError,
     ConfigError,
     DecodeError,
@@ -47,12 +46,6 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
 )
 def test_status_error_says_cause_and_url(error: StatusError, message: str) -> None:
     assert str(error) == message
-
-
-def test_advice_names_the_setting() -> None:
-    assert "region" in str(AuthenticationError(status=401))
-    assert "scope UNIT_TEST_READ (older name UNIT_TEST_INFO)" in str(ForbiddenError(status=403))
-    assert "max_wait" in str(RateLimitError())
 
 
 def test_retryable_is_a_default_or_an_argument() -> None:

@@ -24,8 +24,8 @@ from buddy_sessions import (
     TestCase,
     TestKey,
     TestStatus,
-    parse_session_url,
 )
+from buddy_sessions.models import parse_session_url
 from helpers.recordings import RECORDINGS, cases_of
 
 

@@ -1,4 +1,4 @@
-"""The guides: their examples run and print what they show, their links lead somewhere, their tables are complete.
+"""The guides: their examples run and print what they show, their links lead somewhere, and `help()` is complete.
 
 The guides are the README, those next to the code, and those for contributors. In each guide, a block of Python or shell
 code that is followed by a block `text` is run unchanged, on a terminal of 100 columns, with the suites of
@@ -21,7 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import attrs
 import pytest
 
 import buddy_sessions
@@ -173,6 +172,20 @@ def test_map_of_the_code_is_complete() -> None:
     assert [name for name in modules if not name.startswith("__") and name not in contributing] == []
 
 
+def test_functions_that_contributors_read_of_exist() -> None:
+    """Those on the paths of a page, a sync and a gate, and those of the rules of a sync."""
+    paths = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### The path of a page")[2]
+    rules = (
+        (ROOT / "buddy_sessions" / "store" / "README.md").read_text(encoding="utf-8").partition("## Inside a sync")[2]
+    )
+    named = re.findall(r"^ +(?:[→←] )?(\w[\w., ]*?)  ", paths.partition("\n## ")[0], re.MULTILINE)
+    named += [row.rpartition("| `")[2].partition("`")[0] for row in rules.splitlines() if row.endswith("` |")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "buddy_sessions").rglob("*.py"))
+    names = {name.rpartition(".")[2] for name in ", ".join(named).split(", ")}
+    assert len(names) > 30
+    assert {name for name in names if not re.search(rf"(?:def|class) {name}\b", code)} == set()
+
+
 def test_readme_is_read_in_a_few_minutes() -> None:
     assert len(README.split()) <= 1100
 
@@ -185,17 +198,6 @@ def test_two_commands() -> None:
     ]
 
 
-def test_table_of_settings_is_complete() -> None:
-    """It has the names and numbers of `ClientOptions`."""
-    table = LIBRARY.partition("| argument of `BuddyClient`")[2].partition("\n\n")[0]
-    documented = inspect.getdoc(ClientOptions) or ""
-    defaults = dict(re.findall(r"^ {4}(\w+): [^:]*?\(default: (\d+)\)", documented, re.MULTILINE))
-    assert len(defaults) == 6
-    for name in ("token", *ClientOptions.__annotations__):
-        (row,) = [row for row in table.splitlines() if f"`{name}`" in row]
-        assert defaults.get(name, "") in row
-
-
 def test_table_of_errors_is_complete() -> None:
     table = LIBRARY.partition("| error | what to do |")[2].partition("\n\n")[0]
     raised = {name for name in buddy_sessions.__all__ if name.endswith("Error")}
@@ -203,9 +205,7 @@ def test_table_of_errors_is_complete() -> None:
     assert set(re.findall(r"`(\w+Error)`", table)) - {"ValueError", "TimeoutError"} == raised - bases
 
 
-@pytest.mark.parametrize("model", [Session, TestCase])
-def test_every_field_is_listed(model: type) -> None:
-    section = LIBRARY.partition("## Fields")[2].partition("\n## ")[0]
-    computed = [name for name, value in vars(model).items() if isinstance(value, property)]
-    fields = [*(field.name for field in attrs.fields(model)), *computed]
-    assert [name for name in fields if f"`{name}`" not in section] == []
+@pytest.mark.parametrize("kind", [Session, TestCase, ClientOptions])
+def test_help_lists_every_field(kind: type) -> None:
+    documented = set(re.findall(r"^    (\w+): ", inspect.getdoc(kind) or "", re.MULTILINE))
+    assert {name for name in kind.__annotations__ if name != "__test__"} == documented

@@ -31,7 +31,6 @@ GUIDES = {
     "buddy_sessions/_paging/README.md": "how a moving list is read exactly",
     "buddy_sessions/LIMITS.md": "what the package cannot notice, or only estimates",
     ".github/CONTRIBUTING.md": "the map of the code, how to run what, how to add something",
-    ".github/STORE.md": "for contributors: inside a sync",
     ".github/SECURITY.md": "the security policy",
     "CHANGELOG.md": "what a user can do now",
 }

@@ -1,4 +1,4 @@
-"""Checks of arguments. Each function returns the valid value, or raises `ConfigError`; none does I/O."""
+"""Checks of arguments, and of installed extras: each function returns what is valid, or raises `ConfigError`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from importlib import import_module
+from types import ModuleType
 from typing import TypeVar, get_args
 from urllib.parse import unquote
 
@@ -25,6 +27,8 @@ from ..models import (
 
 _Suites = TypeVar("_Suites")
 
+LATEST = "latest"
+"""The name of the commit that says whether a branch is red."""
 REVISION = re.compile("[0-9a-fA-F]{7,64}")
 """The hash of a commit, or its beginning."""
 
@@ -73,6 +77,10 @@ def validate_session(session: Session | str) -> str:
 
 def validate_session_ref(session: SessionRef, suite: SuiteKey) -> Session | str | int:
     """Return a session of a suite, or its ID, or its `relative_id`. An ID can be sent in a URL."""
+    if session == LATEST:
+        raise ConfigError(
+            f"{LATEST!r} is a commit, not one session: ask judge or tests, or pass a relative_id, id or URL"
+        )
     if isinstance(session, int):
         return validate_int("session", session)
     if not isinstance(session, str):
@@ -170,6 +178,13 @@ def validate_since(since: datetime | None, name: str = "since") -> datetime | No
     return since
 
 
+def validate_after(after: int | datetime | None) -> int | datetime | None:
+    """Return a `relative_id` or an aware time, after which sessions are meant; None for no limit."""
+    if after is None or isinstance(after, datetime):
+        return validate_since(after, "after")
+    return validate_int("after", after, minimum=0)
+
+
 def validate_age(name: str, age: timedelta) -> timedelta:
     """Return an age that can be subtracted from the current time."""
     if not isinstance(age, timedelta) or not timedelta() < age < timedelta(days=365_000):
@@ -198,3 +213,13 @@ def validate_share(name: str, value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise ConfigError(f"{name} must be a number from 0.0 to 1.0, not {value!r}")
+
+
+def import_extra(name: str, *, extra: str) -> ModuleType:
+    """Return the module of a library that `extra` installs. Raises ConfigError if it is not installed, or too old."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'"
+        ) from error

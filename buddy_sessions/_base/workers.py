@@ -1,6 +1,7 @@
 """A bounded number of tasks: `Channel` for a stream with one consumer, `map_concurrently` for a list.
 
-`Outage` says when to start no more of them, `LongBodies` which have to wait for memory.
+`CommonCause` says when to start no more of them, `LongBodies` which have to wait for memory. `AsyncContext` and
+`AsyncItems` are for what is used with `async with` and `async for`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..errors import AuthenticationError, BuddyError, StatusError, TransportError
 
@@ -88,7 +89,6 @@ class Channel(Generic[_T]):
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     async def put(self, item: _T) -> None:
-        """Append an item to the queue. Waits while the queue is full."""
         await self._free_slots.acquire()
         self._queue.put_nowait(item)
 
@@ -146,7 +146,33 @@ class Channel(Generic[_T]):
         self._queue.put_nowait(None)
 
 
-class Outage:
+class AsyncContext:
+    """An object for `async with`: `with` is a TypeError that says so. Type checkers report it, too."""
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async with` in place of `with`")
+
+        def __exit__(self, *_: object) -> None:
+            """Exist, because Python looks for it before it calls `__enter__`."""
+
+
+class AsyncItems:
+    """An object for `async for`: `for` and `await` are a TypeError that says so."""
+
+    _whole = "collect()"  # what to await for all items
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async for` in place of `for`, or `await ….{self._whole}`")
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async for`, or `await ….{self._whole}` for all of it")
+
+
+class CommonCause:
     """Notices that the cause of failures is outside of the suites that fail: a rejected token, an outage, a proxy."""
 
     def __init__(self) -> None:
@@ -154,7 +180,6 @@ class Outage:
         self._count = 0
 
     def on_success(self) -> None:
-        """Count anew."""
         self._count = 0
 
     def is_shown_by(self, error: BuddyError) -> bool:

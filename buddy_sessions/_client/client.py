@@ -10,8 +10,7 @@ from typing import Self, Unpack
 
 import attrs
 
-from .._api.api import Api
-from .._base.async_only import AsyncContext
+from .._api import Api
 from .._base.validate import (
     validate_branch,
     validate_case,
@@ -23,16 +22,16 @@ from .._base.validate import (
     validate_since,
     validate_status,
 )
+from .._base.workers import AsyncContext
 from .._http.credentials import Secret, hide_token
-from .._http.transport import Transport
 from .._paging.case_paginator import CasePaginator
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
-from .._paging.selection import ReadSpec
-from .._streams.changes import ChangePoller, Watch
+from .._paging.reconciler import ReadSpec
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main
 from ..models import (
     Cursor,
@@ -47,15 +46,12 @@ from ..models import (
     TestStatus,
 )
 from ..questions.questions import Questions
-from ..questions.source import ApiSource
+from ..questions.suite_reader import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
 from .options import (
     ClientOptions,
-    base_url_of,
-    max_concurrency_of,
-    new_transport,
+    new_api,
     options_from_environment,
-    reject_unknown_options,
     token_from_environment,
 )
 
@@ -90,18 +86,7 @@ class BuddyClient(AsyncContext, Questions):
     def __init__(self, token: str | Callable[[], Awaitable[str]], **options: Unpack[ClientOptions]) -> None:
         hidden = hide_token(token)
         del token  # a traceback that shows local variables must not show it
-        reject_unknown_options(options)
-        self._base_url = base_url_of(options)
-        max_concurrency = max_concurrency_of(options)
-        self._transport = new_transport(hidden, self._base_url, options, max_concurrency=max_concurrency)
-        # Internal: for other modules of this package, such as the store.
-        self.api = Api(
-            self._transport,
-            self._base_url,
-            per_page=validate_int("per_page", options.get("per_page", 100)),
-            read_ahead=validate_int("read_ahead", options.get("read_ahead", 4)),
-            max_concurrency=max_concurrency,
-        )
+        self.api = new_api(hidden, options)  # internal: for other modules of this package, such as the store
         super().__init__(ApiSource(self.api))
 
     @classmethod
@@ -122,28 +107,29 @@ class BuddyClient(AsyncContext, Questions):
 
     def __repr__(self) -> str:
         # A traceback also shows a client whose __init__ has failed.
-        return f"<BuddyClient {getattr(self, '_base_url', 'not initialised')}>"
+        api: Api | None = getattr(self, "api", None)
+        return f"<BuddyClient {api.base_url if api is not None else 'not initialised'}>"
 
     async def __aenter__(self) -> Self:
-        self._transport.check_event_loop()
+        self.api.transport.check_event_loop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        transport: Transport | None = getattr(self, "_transport", None)  # None if __init__ has failed
-        if transport is not None and transport.is_open:
+        api: Api | None = getattr(self, "api", None)  # None if __init__ has failed
+        if api is not None and api.transport.is_open:
             _warn(f"unclosed {self!r}: use `async with`, or await its close()", ResourceWarning, source=self)
 
     async def close(self) -> None:
         """Close the connections of this client. Your own aiohttp session stays open. You can call it more than once."""
-        await self._transport.close()
+        await self.api.transport.close()
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit as reported by the last response; None if no response has reported one."""
-        return self._transport.rate_limiter.rate_limit
+        return self.api.transport.rate_limiter.rate_limit
 
     @property
     def max_concurrency(self) -> int:
@@ -213,8 +199,7 @@ class BuddyClient(AsyncContext, Questions):
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
-        found = validate_session_ref(session, key)
-        return (await self.api.session(key, found.id if isinstance(found, Session) else found)).result()
+        return (await self.api.session(key, validate_session_ref(session, key))).result()
 
     async def wait(
         self,
@@ -293,8 +278,7 @@ class BuddyClient(AsyncContext, Questions):
         """Return a test case, as listed by `cases`, with its `data` and its `failure`, with one request."""
         key = validate_key(suite)
         group_id, case_id = validate_case(case)
-        found = await self.api.find(key, validate_session_ref(session, key))
-        return await self.api.case(key, found.id if isinstance(found, Session) else found, group_id, case_id)
+        return await self.api.case(key, validate_session_ref(session, key), group_id, case_id)
 
     def harvest(
         self,
@@ -321,15 +305,17 @@ class BuddyClient(AsyncContext, Questions):
             ConfigError: Also while iterating, if an element of `suites` is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
+        if not isinstance(after, Mapping):
+            spec = attrs.evolve(spec, after=validate_int("after", 0 if after is None else after, minimum=0))
 
-        def read(key: SuiteKey, after: int, slots: RequestSlots) -> PageReader:
-            return self.api.read(key, attrs.evolve(spec, after=after, slots=slots))
+        def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
+            own = validate_int("after", after.get(key, 0), minimum=0) if isinstance(after, Mapping) else spec.after
+            return self.api.read(key, attrs.evolve(spec, after=own, slots=slots))
 
         return Harvest(
             self.api,
             suites,
             read,
-            after=after,
             concurrency=self.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
         )

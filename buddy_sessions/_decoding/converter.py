@@ -24,8 +24,8 @@ from attrs import frozen
 
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
-from .hooks import MAX_INTEGER, MIN_INTEGER, fields_of, make_converter, wrong_type
-from .json_text import decode_json
+from .failures import read_failure
+from .hooks import MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -41,15 +41,13 @@ class DecodedPage:
     """The content of one page of sessions."""
 
     sessions: tuple[Session, ...]
-    url: str | None = None
-    html_url: str | None = None
 
 
 @frozen
 class FirstPage(DecodedPage):
     """The content of page 1, with the digest of its body."""
 
-    digest: bytes = b""
+    digest: bytes
 
 
 class NotModified:
@@ -57,15 +55,14 @@ class NotModified:
 
 
 def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
-    """Return the sessions and links in the body of a page, whose number is for errors."""
+    """Return the sessions in the body of a page, whose number is for errors."""
     decode_fast = fast_decoder()
     decoded = decode_fast(body) if decode_fast else None
     if decoded is not None:
         return decoded
     document = _load_object(body, page)
     sessions = _structure_items(_items(document, "sessions", page), Session, page)
-    url, html_url = document.get("url"), document.get("html_url")
-    return DecodedPage(tuple(sessions), _text_or_none(url), _text_or_none(html_url))
+    return DecodedPage(tuple(sessions))
 
 
 def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> DecodedPage | NotModified:
@@ -73,8 +70,7 @@ def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> Decode
     digest = blake2b(body, digest_size=16).digest()
     if digest == known_digest:
         return NotModified()
-    decoded = decode_page(body, page=page)
-    return FirstPage(decoded.sessions, decoded.url, decoded.html_url, digest)
+    return FirstPage(decode_page(body, page=page).sessions, digest)
 
 
 def decode_object(body: bytes, model: type[_M], **fields: object) -> _M:
@@ -143,11 +139,10 @@ def structure(value: Any, kind: type[_T]) -> _T:
 @cache
 def _converter(*, detailed_validation: bool = False) -> cattrs.Converter:
     """Return the converter of this package. It is created on first use, which keeps the import fast."""
-    return make_converter(detailed_validation=detailed_validation)
+    return make_converter(read_failure, detailed_validation=detailed_validation)
 
 
 def _load_object(body: bytes, page: int | None = None) -> dict[str, Any]:
-    """Return the JSON object in a body."""
     invalid = ""
     try:
         text = body.decode("utf-8-sig")
@@ -214,10 +209,6 @@ def _first_problem(error: cattrs.ClassValidationError) -> tuple[str, str]:
         field, reason = _first_problem(cause)
         return f"{note.name}.{field}", reason
     return note.name, "is missing" if isinstance(cause, KeyError) else str(cause)
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if type(value) is str else None
 
 
 @cache

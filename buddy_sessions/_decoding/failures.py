@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 
 from ..models import Failure
-from .json_text import decode_json
+from .hooks import decode_json
 
 _TYPE = re.compile(r"(?:[\w$]++[.\\])*+([A-Z]\w*+)(?: \[\w+\])?(?: ?: +(?=\S)| ?:?$)")
 _FRAMES = re.compile(r"^ +at ", re.MULTILINE)

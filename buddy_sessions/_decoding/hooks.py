@@ -1,4 +1,4 @@
-"""The rules for the fields of the API's objects: one hook for cattrs for each kind of field.
+"""The rules of decoding: how JSON is read, and one hook for cattrs for each kind of field of the API's objects.
 
 Strict where coercion would mislead: `"7"` is not a whole number, neither are `true` and `1.5`. Tolerant where Buddy may
 change: unknown fields are ignored, unknown enum values are kept, and each field except `id`, `relative_id` and `status`
@@ -10,25 +10,45 @@ Each hook handles null itself: a wrapper for optional fields would cost a second
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
-from .failures import read_failure
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+
+# One escape after the other, so that an escaped backslash begins none. The group is half a pair.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 def fields_of(model: type, *annotations: Any) -> tuple[str, ...]:
     """Return the names of the fields of a model that have one of these annotations."""
     return tuple(name for name, annotation in get_type_hints(model).items() if annotation in annotations)
 
+
+def decode_json(text: str) -> Any:
+    """Return the value of a JSON text. Raises ValueError or RecursionError if it is not valid, also for NaN.
+
+    Half of a surrogate pair, which JSON allows and UTF-8 does not, becomes U+FFFD, so that ids agree.
+    """
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):  # a search for one character costs nothing
+        text = _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], text)
+    return _JSON.decode(text)
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed")
+
+
+_JSON = json.JSONDecoder(parse_constant=_reject_constant)  # by default, it accepts NaN and Infinity
 
 _JSON_TYPES = {
     dict: "an object",
@@ -41,8 +61,15 @@ _JSON_TYPES = {
 }
 
 
-def make_converter(*, detailed_validation: bool) -> cattrs.Converter:
-    """Return a converter that follows the rules. Detailed validation takes longer; its errors name the field."""
+def make_converter(read_failure: Callable[[str], Failure | None], *, detailed_validation: bool) -> cattrs.Converter:
+    """Return a converter that follows the rules. Detailed validation takes longer; its errors name the field.
+
+    `read_failure` returns the failure in the `data` of a test case.
+    """
+
+    def structure_failure(data: Any, _: object) -> Failure | None:
+        return read_failure(data) if data and type(data) is str else None
+
     converter = cattrs.Converter(detailed_validation=detailed_validation)
     converter.register_structure_hook(str, _structure_text)
     converter.register_structure_hook(str | None, _structure_optional_text)
@@ -61,13 +88,13 @@ def make_converter(*, detailed_validation: bool) -> cattrs.Converter:
     identifier = override(struct_hook=_structure_identifier)
     relative_id = override(struct_hook=_structure_relative_id)
     session = make_dict_structure_fn(Session, converter, id=identifier, relative_id=relative_id)
-    suite = make_dict_structure_fn(Suite, converter, id=identifier, key=override(struct_hook=_keep))
+    suite = make_dict_structure_fn(Suite, converter, id=identifier, key=override(struct_hook=lambda key, _: key))
     case = make_dict_structure_fn(
         TestCase,
         converter,
         id=identifier,
         test_group_id=override(struct_hook=_structure_optional_identifier),
-        failure=override(rename="data", struct_hook=_structure_failure),
+        failure=override(rename="data", struct_hook=structure_failure),
     )
     converter.register_structure_hook(Session, session)
     converter.register_structure_hook(Suite, suite)
@@ -190,11 +217,3 @@ def _member_hook(structure: Callable[[dict[str, Any], Any], Member]) -> Callable
         raise wrong_type("an object", value)
 
     return structure_member
-
-
-def _structure_failure(data: Any, _: object) -> Failure | None:
-    return read_failure(data) if data and type(data) is str else None
-
-
-def _keep(value: Any, _: object) -> Any:
-    return value

@@ -7,7 +7,6 @@ of enumerations, if they look like such names and values. All others are counted
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -16,8 +15,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 import attrs
 
-from .._base.figures import format_count
-from ..models import Member, Project, Session, Suite, TestCase, TestStatus
+from ..models import Member, Project, Session, Suite, TestCase
 
 Kind: TypeAlias = frozenset[str] | str | None
 """What a field contains: values of an enumeration, an object of `OBJECTS`, a list of either, or anything else."""
@@ -30,7 +28,6 @@ CONSTANT = re.compile("[A-Z][A-Z_]{1,30}")
 """A value of an enumeration, for instance a scope."""
 _FIELD = re.compile("[a-z][a-z0-9_]{0,30}")
 _INTERNAL = {"key", "failure"}  # fields of the models that are not in responses
-_LARGEST = 10**18  # larger numbers have 19 digits, too
 
 
 def _fields(model: type) -> dict[str, Kind]:
@@ -52,7 +49,7 @@ _SCOPES = frozenset({"UNIT_TEST_READ", "UNIT_TEST_INFO", "WORKSPACE", "TOKEN_INF
 OBJECTS: dict[str, Mapping[str, Kind]] = {
     "session": _fields(Session),
     "member": _fields(Member),
-    "case": {**_fields(TestCase), "data": "upload"},
+    "case": _fields(TestCase),
     "suite": {**_fields(Suite), "token": None},
     "project": {**_fields(Project), "status": frozenset({"ACTIVE", "CLOSED"}), **_any("access", "create_date")},
     "workspace": _any("url", "html_url", "id", "name", "domain"),
@@ -68,13 +65,6 @@ OBJECTS: dict[str, Mapping[str, Kind]] = {
     },
     "errors": {"errors": "error"},
     "error": _any("message"),
-    "upload": {
-        "name": None,
-        "status": frozenset(TestStatus),
-        "failure": "cause",
-        **_any("classname", "test_group_name", "time"),
-    },
-    "cause": _any("message", "stackTrace"),
     "headers": {
         **_any("date", "content-type", "retry-after", "location", "link", "etag", "server", "x-total-count"),
         **_any("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"),
@@ -84,8 +74,8 @@ OBJECTS: dict[str, Mapping[str, Kind]] = {
     },
 }
 """The documented objects: their fields, and what each contains."""
-_OPEN = {"upload", "cause", "headers"}
-"""Objects to which anybody adds names of their own, as reporters do in `data`: these are counted only."""
+_OPEN = "headers"
+"""The object to which anybody adds names of their own: these are counted only."""
 
 _HOSTS = {
     "API": r"(?:https://api\.(?:(?:eu|asia)\.)?buddy\.works|https?://[^/]+/api)",
@@ -160,9 +150,8 @@ class Shape:
         if isinstance(value, list) and not path.endswith("[]"):
             for each in value:
                 self._add(found, f"{path}[]", each, kind, place)
-        content = load_json(value) if kind == "upload" and isinstance(value, str) else value
-        if isinstance(content, dict) and content:
-            self._add_object(found, path, content, str(kind))
+        if isinstance(value, dict) and value:
+            self._add_object(found, path, value, str(kind))
 
     def _add_object(self, found: dict[str, Counter[str]], path: str, value: dict[str, Any], kind: str) -> None:
         known = OBJECTS.get(kind, {})
@@ -172,10 +161,10 @@ class Shape:
             inner = f"{path}.{name}".removeprefix("body.")
             if name in value:
                 self._add(found, inner, value[name], of, f"{kind}.{name}")
-            elif kind not in _OPEN:
+            elif kind != _OPEN:
                 found.setdefault(inner, Counter())["missing"] += 1
         for name in (name for name in value if name not in known):
-            if known and kind not in _OPEN:
+            if known and kind != _OPEN:
                 self._add_unknown_field(kind, name, value[name])
             else:
                 found[path]["unknown name"] += 1
@@ -193,13 +182,11 @@ class Shape:
 
 
 def form_of(value: object) -> str:
-    """Return the type of a JSON value; of a text its form, of a number how many digits it has before the point."""
+    """Return the type of a JSON value; of a text its form."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int | float):
-        size = 0 if isinstance(value, float) and math.isnan(value) else min(abs(value), _LARGEST)
-        kind = f"{'negative ' if value < 0 else ''}{'whole' if isinstance(value, int) else 'decimal'} number"
-        return f"{kind}, {format_count(len(str(int(size))), 'digit')}"
+        return f"{'negative ' if value < 0 else ''}{'whole' if isinstance(value, int) else 'decimal'} number"
     if isinstance(value, dict | list):
         kind = "object" if isinstance(value, dict) else "list"
         return kind if value else f"empty {kind}"

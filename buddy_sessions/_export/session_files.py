@@ -13,7 +13,7 @@ from typing import Any, TextIO, get_args
 
 import attrs
 
-from .._base.extras import import_extra
+from .._base.validate import import_extra
 from ..errors import BuddyError, ConfigError
 from ..models import Session, TestCase
 from .session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter

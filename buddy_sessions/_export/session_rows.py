@@ -47,13 +47,13 @@ def flat_values(row: Row, columns: Sequence[str]) -> Iterator[Any]:
 
 
 @cache
-def find_msgspec() -> Any:
-    """Return the module msgspec, which converts values faster; None if it is not installed."""
+def _line_encoder() -> Callable[[list[Row]], bytes]:
+    """Return a function that encodes rows as JSON lines: that of msgspec is faster."""
     try:
         import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first row
     except ImportError:
-        return None
-    return msgspec
+        return lambda rows: "".join(f"{_dump_json(row)}\n" for row in rows).encode()
+    return msgspec.json.Encoder().encode_lines
 
 
 def _convert(value: Any) -> Any:
@@ -156,19 +156,13 @@ class JsonLines(RowWriter):
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write one line for each row, and flush."""
-        lines = self._encode(list(rows)).replace(b"##[", b"##\\u005b")  # what a log of GitHub takes for a command
+        lines = _line_encoder()(list(rows)).replace(b"##[", b"##\\u005b")  # what a log of GitHub takes for a command
         if self._escape is None and isinstance(self._stream, TextIOWrapper):
             self._stream.buffer.write(lines)  # not as text, which would be decoded, and encoded again
         else:
             escape = self._escape or str
             self._stream.writelines(f"{escape(line)}\n" for line in lines.decode().split("\n")[:-1])
         self._stream.flush()
-
-    def _encode(self, rows: list[Row]) -> bytes:
-        msgspec = find_msgspec()
-        if msgspec is not None:
-            return bytes(msgspec.json.Encoder().encode_lines(rows))
-        return "".join(f"{_dump_json(row)}\n" for row in rows).encode()
 
 
 class Csv(RowWriter):

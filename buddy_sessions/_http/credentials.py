@@ -37,7 +37,6 @@ class Secret:
         return "'***'"
 
     def reveal(self) -> str:
-        """Return the text."""
         return self._text
 
     @property
@@ -66,18 +65,14 @@ class Credentials:
     """The `Authorization` header, made from a token, or from an async callable that returns one within `timeout`."""
 
     def __init__(self, token: Secret | Callable[[], Awaitable[str]], timeout: float) -> None:
-        self._header = Secret("")  # empty until the callable was called
+        self._get_token = token if callable(token) else None
+        self._header = Secret("") if callable(token) else _make_header(token)  # empty until the callable was called
         self._is_rejected = False
-        self._get_token: Callable[[], Awaitable[str]] | None = None
         self._timeout = timeout
         self._call: asyncio.Task[Secret] | None = None  # shared by all tasks that need a token
         self._waiting = 0  # the number of these tasks
-        self._next_renewal = math.inf  # the time of the event loop before which the token is not renewed
-        if callable(token):
-            self._get_token = token
-            self._next_renewal = -math.inf
-        else:
-            self._header = _make_header(token)
+        # The time of the event loop before which the token is not renewed.
+        self._next_renewal = -math.inf if callable(token) else math.inf
 
     async def header(self) -> Secret:
         """Return the value of the header. A token that was rejected is replaced first, if that is due.
@@ -99,7 +94,6 @@ class Credentials:
         return header is not self._header or (self._is_rejected and is_due)
 
     def record(self, header: Secret, status: int) -> None:
-        """Record the status of the response to a request with a header."""
         if header is self._header and status in (200, 401):
             self._is_rejected = status == 401
             if self._get_token is not None and not self._is_rejected:

@@ -150,7 +150,6 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
 
 
 def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
-    """Return the error for a broken connection or response."""
     text = _clean(str(getattr(error, "message", "") or error) or type(error).__name__, header)
     text = _SSL_ARGUMENT.sub("", text)
     if isinstance(error, aiohttp.ClientHttpProxyError):

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from attrs import evolve
 from yarl import URL
 
-from .._base.stats import Fetched, Stats
+from .._base.figures import Fetched, Stats
 from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret

@@ -13,8 +13,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import attrs
 
-from .._base.async_only import AsyncItems
-from .._base.stats import Fetched, Stats
+from .._base.figures import Fetched, Stats
+from .._base.workers import AsyncItems
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus, case_ids
 from .pacing import PageLength, PageSize, ServerLimits, Window
@@ -38,18 +38,13 @@ class CasePaginator(AsyncItems):
 
     def __init__(
         self,
-        session: Session | str | int,
-        *,
         name: str,
-        fetch_from: Callable[[str], FetchPage[list[TestCase]]],
-        fetch_session: Callable[[], Awaitable[Fetched[Session]]] | None,
         new_plan: Callable[[], CasePlan],
+        open_list: Callable[[CasePlan], Awaitable[FetchPage[list[TestCase]]]],
     ) -> None:
-        self._session = session
         self._name = name
-        self._fetch_from = fetch_from
-        self._fetch_session = fetch_session
         self._new_plan = new_plan
+        self._open_list = open_list  # says what is expected, and how to fetch a page
         self._latest = new_plan()
 
     def __repr__(self) -> str:
@@ -58,14 +53,7 @@ class CasePaginator(AsyncItems):
     async def __aiter__(self) -> AsyncGenerator[TestCase, None]:
         """Iterate over the cases of a new read."""
         plan = self._latest = self._new_plan()
-        session = self._session
-        if self._fetch_session is not None and not isinstance(session, Session):
-            found = await self._fetch_session()
-            plan.stats += found.stats
-            session = found.result()
-        if isinstance(session, Session):
-            plan.expect(session)
-        fetch_page = self._fetch_from(session.id if isinstance(session, Session) else str(session))
+        fetch_page = await self._open_list(plan)
 
         async def fetch(window: Window) -> Fetched[list[TestCase]]:
             fetched = await fetch_page(window)
@@ -133,7 +121,6 @@ class CasePlan:
 
     @property
     def is_done(self) -> bool:
-        """Whether no more pages are needed."""
         return self.is_complete or self.count == self._max_cases
 
     @property

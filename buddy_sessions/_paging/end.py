@@ -106,7 +106,7 @@ class ListEnd:
             self.next_page = search.begin_comparison()
         elif self._is_followed:
             if self._has_rows:
-                limits.trust_short_pages(is_filtered=self._is_filtered)
+                limits.trusted_short_pages.add(self._is_filtered)
             return EndCheck.PROVED
         elif self._is_trusted() and not self._is_always_checked:
             return EndCheck.TRUSTED
@@ -116,8 +116,7 @@ class ListEnd:
         """Return whether the last accepted page is the end, as far as this client knows."""
         if not self._has_rows:
             return True
-        trusts = self._limits.trusts_short_pages(is_filtered=self._is_filtered)
-        return trusts and self._is_short and self._has_last
+        return self._is_filtered in self._limits.trusted_short_pages and self._is_short and self._has_last
 
 
 class _Search:

@@ -75,7 +75,6 @@ class Frontier:
 
     @property
     def recent_ids(self) -> set[str]:
-        """The ids of the recent rows."""
         return {session_id for _, session_id in self._recent}
 
     def mark_reread_above(self) -> None:

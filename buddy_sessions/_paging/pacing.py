@@ -81,15 +81,8 @@ class ServerLimits:
         self.longest_page = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
         self.max_size: int | None = None  # of a page, after a larger one was refused
         self.rows_follow_short_pages = False
-        self._has_checked = {False: False, True: False}  # a short end of a list without, and with a filter
-
-    def trusts_short_pages(self, *, is_filtered: bool) -> bool:
-        """Return whether a short page is the end of a list."""
-        return self._has_checked[is_filtered] and not self.rows_follow_short_pages
-
-    def trust_short_pages(self, *, is_filtered: bool) -> None:
-        """Trust short pages from now on: the page after one was empty."""
-        self._has_checked[is_filtered] = True
+        # Short pages are the end of lists without (False) or with a filter (True): the page after one was empty.
+        self.trusted_short_pages: set[bool] = set()
 
     def distrust_short_pages(self) -> None:
         """Trust short pages no more: rows have followed one."""
@@ -134,7 +127,6 @@ class PageSize:
         return PageLength.SHORT if rows < longest_page else PageLength.CUT
 
     def assume_cap(self, rows: int) -> None:
-        """Request no larger pages in this read."""
         self._cap = rows
 
     def refuse(self, window: Window) -> bool:
@@ -196,7 +188,6 @@ class Pacing:
         return self.offset + min(max_id * self._density, remaining)
 
     def on_accepted(self, window: Window, relative_ids: Sequence[int], known: int, *, is_full: bool) -> None:
-        """Go on after an accepted page."""
         count = len(relative_ids)
         self.go_on_after(window)
         self._frontier_offset = self.offset
@@ -212,7 +203,6 @@ class Pacing:
         self.page_size.confirm()
 
     def go_on_after(self, window: Window) -> None:
-        """Go on after a page that may have no rows."""
         self.offset = self.page_size.end_of(window)
 
     def restart(self) -> None:

@@ -10,14 +10,13 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from .._base.async_only import AsyncItems
-from .._base.stats import Fetched, Stats
+from .._base.figures import Fetched, Stats
+from .._base.workers import AsyncItems
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
 from .pacing import RequestSlots, Window
-from .reconciler import Reconciler
-from .selection import PageResult
+from .reconciler import PageResult, Reconciler
 
 _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
@@ -75,8 +74,6 @@ class SessionPage:
         suite: The suite that was read.
         number: The page number that was requested, from 1; 0 if a sync requested one session instead of a page.
         sessions: The sessions that are new in this read.
-        url: The API's URL of the list.
-        html_url: The URL of the suite in the browser.
         proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
             from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
             the last page, `low` is below the last session only if the end of the list was checked.
@@ -86,8 +83,6 @@ class SessionPage:
     suite: SuiteKey
     number: int
     sessions: tuple[Session, ...]
-    url: str | None = None
-    html_url: str | None = None
     proven_range: tuple[int, int] | None = None
     is_last: bool = False
 
@@ -160,8 +155,6 @@ class PageReader:
                         suite=self._suite,
                         number=windows[0].page,
                         sessions=result.sessions,
-                        url=page.url,
-                        html_url=page.html_url,
                         proven_range=result.proven_range,
                         is_last=reconciler.is_complete,
                     )
@@ -183,7 +176,6 @@ class PageReader:
                     yield session
 
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
-        """Fetch a page, and count its requests."""
         fetched = await (self._fetch if self._stats.requests else self._fetch_first)(window)
         self._stats += fetched.stats
         return fetched
@@ -201,7 +193,6 @@ class PageReader:
         self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)
 
     def _begin_page(self, result: PageResult) -> None:
-        """Make a page the current one."""
         self._start = self.cursor
         self._stats += Stats(sessions=self._consumed)
         self._result = result

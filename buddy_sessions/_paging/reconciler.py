@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from attrs import frozen
 
 from ..errors import UnstableListingError
-from ..models import Session
+from ..models import Cursor, RefType, Session, is_before
 from .end import EndCheck, ListEnd
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
-from .pacing import DOCUMENTED_SIZE, Pacing, PageLength, ServerLimits, Window
-from .selection import PageResult, ReadSpec, Selection
+from .pacing import DOCUMENTED_SIZE, Pacing, PageLength, RequestSlots, ServerLimits, Window
 
 MAX_STALLED_PAGES = 100
 """The number of pages in a row that may contain nothing new."""
@@ -28,6 +31,46 @@ MAX_ROWS_BY_ID = 1_000_000
 
 _MAX_SEARCH = 20
 """The same, if short pages are not trusted: hidden rows may make a gap that no page closes."""
+
+
+@frozen(kw_only=True)
+class ReadSpec:
+    """What to read of a suite, and how. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
+
+    Attributes:
+        min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
+            `after + 1`).
+        check_end: Whether to request one more page at every end above `relative_id` 1. By default, the client does so
+            until it trusts short pages.
+        slots: Those of a harvest: pages are requested in advance only while slots are idle.
+            Without, or with a `read_ahead` of 1, the read has slots of its own.
+        known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
+    """
+
+    branch: str | None = None
+    after: int = 0
+    since: datetime | None = None
+    cursor: Cursor | None = None
+    max_sessions: int | None = None
+    per_page: int | None = None
+    read_ahead: int | None = None
+    min_id: int | None = None
+    check_end: bool = False
+    slots: RequestSlots | None = None
+    known_digest: bytes | None = None
+
+
+class PageResult(NamedTuple):
+    """What one page has added to the read.
+
+    `proven_range` is `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
+    without a proof. `low` is below the last row only if the end of the list was checked.
+    """
+
+    sessions: tuple[Session, ...] = ()  # the new ones, newest first
+    offset: int = 0  # the number of rows above them
+    duplicates: int = 0  # sessions that were dropped because they had been read before
+    proven_range: tuple[int, int] | None = None
 
 
 class Reconciler:
@@ -43,7 +86,7 @@ class Reconciler:
         self.verified = True
         self.is_complete = False
         self._limits = limits
-        self._selection = Selection(spec)
+        self._selection = _Selection(spec)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
             per_page, limits, offset=spec.cursor.offset if spec.cursor else None, max_read_ahead=read_ahead
@@ -221,6 +264,54 @@ class Reconciler:
         self._planned.clear()
         self._rejected = None
         self._pacing.restart()
+
+
+class _Selection:
+    """The sessions that a read is asked for."""
+
+    def __init__(self, spec: ReadSpec) -> None:
+        self.after = spec.after
+        self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
+        self.is_exceeded = False  # more of them were read than `max_sessions`
+        self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
+        self._since = spec.since
+        self._branch = spec.branch
+
+    def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
+        """Return whether nothing below is selected: `lowest_id` is the lowest, or a page is entirely before `since`."""
+        if lowest_id is not None and lowest_id <= self.after + 1:
+            return True
+        return bool(sessions) and all(is_before(session, self._since) for session in sessions)
+
+    def select(
+        self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
+    ) -> PageResult:
+        """Return the selected ones of the new sessions, at most `remaining`, and the range without those left out.
+
+        The range is that of the branch, if there is one.
+        """
+        selected = [session for session in new if session.relative_id >= self._min_id]
+        if self._branch is not None:
+            selected = [session for session in selected if _may_be_of_branch(session, self._branch)]
+        lowest_proven = self._min_id
+        if self._since is not None:
+            old = [session.relative_id for session in selected if is_before(session, self._since)]
+            lowest_proven = max(lowest_proven, max(old, default=0) + 1)
+            selected = [session for session in selected if not is_before(session, self._since)]
+        if len(selected) > self.remaining:
+            self.is_exceeded = True
+            selected = selected[: int(self.remaining)]
+            lowest_proven = max(lowest_proven, selected[-1].relative_id)
+        self.remaining -= len(selected)
+        if proven_range:
+            low, high = max(proven_range[0], lowest_proven), proven_range[1]
+            proven_range = (low, high) if low <= high else None
+        return PageResult(tuple(selected), offset, duplicates, proven_range)
+
+
+def _may_be_of_branch(session: Session, branch: str) -> bool:
+    """Return whether a session has tested a branch, or does not say what it has tested. A server may ignore filters."""
+    return session.ref_name in {None, branch} and session.ref_type in {None, RefType.BRANCH}
 
 
 def check_stability(rows: str, *, stalled_pages: int, rows_by_id: int) -> None:

@@ -11,11 +11,10 @@ from typing import Literal, Protocol, Self, get_args
 
 import attrs
 
-from .._api.api import Api
-from .._base.async_only import AsyncContext, AsyncItems
-from .._base.stats import Stats
-from .._base.validate import validate_int, validate_names, validate_suite, validate_suites
-from .._base.workers import Channel, Outage, run_workers
+from .._api import Api
+from .._base.figures import Stats
+from .._base.validate import validate_names, validate_suite, validate_suites
+from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
@@ -24,8 +23,8 @@ from ..models import Session, SuiteKey, SuiteRef
 OnFailure = Literal["raise", "collect"]
 
 
-class SuiteRead(Protocol):
-    """Reads one suite: a `PageReader`, or the sync of a store."""
+class SuitePages(Protocol):
+    """The pages of one suite, while they are read: a `PageReader`, or the sync of a store."""
 
     @property
     def stats(self) -> Stats:
@@ -43,7 +42,8 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
     Use it as `async with`, so that leaving the block stops the requests at once, or await its `run`. Only one task can
-    iterate over it: another one gets `RuntimeError`, until the first has ended.
+    iterate over it: another one gets `RuntimeError`, until the first has ended. A loop after its end raises
+    `ConfigError`.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
     `on_failure` is "collect". If your iterable of suites raises an error, the harvest finishes the suites that it has
@@ -67,9 +67,8 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
-        read: Callable[[SuiteKey, int, RequestSlots], SuiteRead],
+        read: Callable[[SuiteKey, RequestSlots], SuitePages],
         *,
-        after: int | Mapping[SuiteKey, int] | None,
         concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
@@ -77,16 +76,13 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
-        if after is not None and not isinstance(after, Mapping):
-            validate_int("after", after, minimum=0)
         self._api = api
         self._source = _SuiteSource(suites, unique=unique)
-        self._read = read  # a suite, after a `relative_id`
-        self._after = after
+        self._read = read
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
-        self._outage = Outage()
-        self._reading: set[SuiteRead] = set()
+        self._common_cause = CommonCause()
+        self._reading: set[SuitePages] = set()
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
         self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")
@@ -115,6 +111,10 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """The `Stats` of the harvest so far."""
         total = sum((reader.stats for reader in self._reading), self._ended_reads)
         return attrs.evolve(total, verified=total.verified and not total.failed)
+
+    def __aiter__(self) -> Self:
+        self._raise_if_ended()
+        return self
 
     async def __anext__(self) -> tuple[SuiteKey, Session]:
         self._channel.claim()
@@ -148,11 +148,16 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
             BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
             RuntimeError: Another task is iterating over the harvest.
         """
+        self._raise_if_ended()
         while (page := await self._next_page()) is not None:
             yield page
 
+    def _raise_if_ended(self) -> None:
+        if self._channel.is_closed:
+            raise ConfigError("this harvest has ended: call harvest(), or sync(), again to read once more")
+
     async def _next_page(self) -> SessionPage | None:
-        self._api.check_event_loop()  # otherwise each suite would fail
+        self._api.transport.check_event_loop()  # otherwise each suite would fail
         page = await self._channel.get()
         if page is None and not self._is_ended and self._channel.failure is None:
             self._is_ended = True
@@ -172,9 +177,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            number = self._after.get(key) if isinstance(self._after, Mapping) else self._after
-            lowest = 0 if number is None else validate_int("after", number, minimum=0)
-            reader = self._read(validate_names(key), lowest, self._slots)
+            reader = self._read(validate_names(key), self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return
@@ -183,7 +186,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._outage.on_success()
+                    self._common_cause.on_success()
                     await self._channel.put(page)
             self._ended_reads += Stats(suites=1)
         except ClientClosedError:
@@ -199,52 +202,43 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """Add the failure of a suite. Raise it if it ends the harvest."""
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
-        if self._outage.is_shown_by(error):
+        if self._common_cause.is_shown_by(error):
             error.not_tried = self._source.stop()
             raise error
 
 
 class _SuiteSource:
-    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once.
-
-    Attributes:
-        error: The error of the iterable, or of an element that is no suite. No suite follows it.
-    """
+    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once."""
 
     def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:
-        self.error: Exception | None = None
+        self.error: Exception | None = None  # of the iterable, or of an element that is no suite: none follows it
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(validate_suites(suites))
         self._remaining = len(suites) if isinstance(suites, Sized) else None
         self._unique = unique
         self._returned: set[SuiteKey] = set()  # if each is to be returned once
-        self._is_stopped = False
         self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
 
     async def next(self) -> SuiteKey | None:
         """Return the next suite; None if there is none, after an error, and after `stop`."""
         async with self._lock:
-            while (key := await self._take()) in self._returned:
-                pass
-            if self._unique and key is not None:
-                self._returned.add(key)
-            return key
-
-    async def _take(self) -> SuiteKey | None:
-        if self._is_stopped or self.error is not None:
-            return None
-        try:
-            suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
-            if self._remaining is not None:
-                self._remaining -= 1
-            return validate_suite(suite)
-        except (StopIteration, StopAsyncIteration):
-            return None
-        except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
-            self.error = error
-            return None
+            while True:
+                try:
+                    suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
+                    key = validate_suite(suite)
+                except (StopIteration, StopAsyncIteration):
+                    return None
+                except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
+                    self.error = error
+                    self.stop()
+                    return None
+                if self._remaining is not None:
+                    self._remaining -= 1
+                if key not in self._returned:
+                    if self._unique:
+                        self._returned.add(key)
+                    return key
 
     def stop(self) -> int | None:
-        """Return no more suites. Return how many were left; None if that is unknown, or was returned before."""
-        self._is_stopped = True
-        remaining, self._remaining = self._remaining, None
-        return remaining
+        """Return no more suites. Return how many were left; None if that is unknown."""
+        self._suites = iter(())
+        return self._remaining

@@ -1,4 +1,4 @@
-"""`Poller`: polls suites, each in a task of its own, and passes their events to one stream."""
+"""`Poller`: polls suites, of a list or of a project or workspace, and passes their events to one stream."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import asyncio
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from asyncio import TimerHandle
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from attrs import evolve
+from attrs import define, evolve
 
-from .._api.api import Api
-from .._base.validate import validate_branch, validate_key, validate_seconds, validate_suites
+from .._api import Api
+from .._base.validate import validate_branch, validate_key, validate_name, validate_seconds, validate_suites
 from .._base.workers import Channel, run_workers
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
-from ..questions.source import list_of
+from ..questions.suite_reader import list_of
 from ..questions.wait import add_jitter
-from .polled import LOOK_UP, FollowedGroup, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
+LOOK_UP = timedelta(hours=1)
+"""The time between two look-ups of the suites of a group."""
+REMEMBERED_SESSIONS = 100
+"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
@@ -33,6 +37,96 @@ OnFirstFailure = Literal["raise", "retry"]
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
+
+
+@define(eq=False, kw_only=True)
+class Polled:
+    """What is polled again and again."""
+
+    key: SuiteKey
+    is_followed: bool = False  # whether it was found by a look-up, not named
+    timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
+    is_due: bool = False  # whether it is to be polled, or once more if it is being polled
+    is_running: bool = False  # whether it is being polled
+    polls: int = 0
+    failed_polls: int = 0  # since the last success
+
+    def stop(self) -> None:
+        """Do not poll it any more."""
+        self.is_due = False
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+
+@define(eq=False, kw_only=True)
+class FollowedGroup(Polled):
+    """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
+
+    looked_up: datetime | None = None  # when its suites were looked up last
+    listed: frozenset[SuiteKey] = frozenset()  # the suites that the last look-up has found
+
+    @classmethod
+    def parse(cls, text: str) -> FollowedGroup:
+        """Return the workspace or project that a text of one or two parts names."""
+        names = text.split("/")
+        if len(names) > 2:
+            raise ConfigError(
+                f"suites must be a list of suites, or the text 'workspace' or 'workspace/project', not {text!r}"
+            )
+        for what, name in zip(SuiteKey._fields, names, strict=False):
+            validate_name(what, name)
+        return cls(key=SuiteKey(*names, *[""] * (3 - len(names))))
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self.key))
+
+
+@define(eq=False, kw_only=True)
+class WatchedSuite(Polled, Generic[_S]):
+    """One suite, and what the kind of watch knows of it (`state`)."""
+
+    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
+    new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
+    is_missing: bool = False  # whether the suite was not found since the last success
+    highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
+    digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
+    is_held: bool = False  # whether the next poll must compare every page, because a change is held back
+    state: _S | None = None
+    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
+
+    def has_enough(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a poll needs no more sessions than these."""
+        is_enough = len(sessions) >= REMEMBERED_SESSIONS
+        return is_enough and (self.highest_id is None or min(map(relative_id_of, sessions)) <= self.highest_id + 1)
+
+    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
+        """Decide whether the next poll can skip an equal first page, which had so many sessions.
+
+        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
+        single response may be wrong.
+        """
+        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
+        watched = newest[:REMEMBERED_SESSIONS]
+        is_running_below = any(not each.is_finished for each in watched[first_page:])
+        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
+        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
+        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
+
+    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
+        """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
+        ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
+        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
+        # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
+        # sessions may have moved up, because the known ones were deleted.
+        low = [session for session in newest if session.relative_id <= highest_id]
+        is_later = any(latest and each.create_date and each.create_date > latest for each in low)
+        is_other = not any(session.id in ids for session in newest)
+        return is_other and (is_later or (self.is_missing and bool(low)))
+
+
+def relative_id_of(session: Session) -> int:
+    return session.relative_id
 
 
 class SavedStates(Protocol):
@@ -50,28 +144,17 @@ class SavedStates(Protocol):
 
 
 class Pending(NamedTuple, Generic[_T]):
-    """An event of a suite, or None.
-
-    Attributes:
-        event: The event.
-        acknowledge: What its acknowledgement changes in the saved state of the suite.
-        announce: What changes there before it is delivered; None for nothing.
-    """
+    """An event of a suite, or None."""
 
     event: _T | None
-    acknowledge: Callable[[Any], object]
-    announce: Callable[[Any], object] | None = None
+    acknowledge: Callable[[Any], object]  # what its acknowledgement changes in the saved state of the suite
+    announce: Callable[[Any], object] | None = None  # what changes there before it is delivered
 
 
 class Poller(ABC, Generic[_T, _S]):
     """Polls suites, each once per interval, and puts their events into a channel.
 
     It knows nothing of the stream that reads them, so that a stream that is left without `aclose` is collected.
-
-    Attributes:
-        suites: The watched suites.
-        failures: The error of each suite whose latest poll has failed.
-        channel: The events.
     """
 
     def __init__(
@@ -90,7 +173,7 @@ class Poller(ABC, Generic[_T, _S]):
         self._group = FollowedGroup.parse(suites) if isinstance(suites, str) else None
         keys = [] if self._group else [validate_key(suite) for suite in validate_suites(suites)]
         self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
-        self.failures: dict[SuiteKey, BuddyError] = {}
+        self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite whose latest poll has failed
         self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most polls need one page
         self._interval = validate_seconds("interval", interval)
@@ -114,13 +197,12 @@ class Poller(ABC, Generic[_T, _S]):
         """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
 
     def add(self, suite: WatchedSuite[_S]) -> None:
-        """Watch one more suite, unless it is watched already."""
+        """Watch a suite, unless it is watched already."""
         if suite.key not in self.suites:
             self.suites[suite.key] = suite
             self._make_due(suite)
 
     def remove(self, key: SuiteKey) -> None:
-        """Do not watch a suite any more."""
         self.failures.pop(key, None)
         suite = self.suites.pop(key, None)
         if suite is not None:
@@ -188,9 +270,12 @@ class Poller(ABC, Generic[_T, _S]):
             if group.looked_up is None and self._saved is not None:
                 saved = await self._saved.load(group.key)
                 group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-            since, new = group.new_since, group.find_new(listed, now)
+            # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
+            since = None if group.looked_up is None else group.looked_up - LOOK_UP
+            new = [key for key in dict.fromkeys(listed) if key not in group.listed]
+            group.looked_up, group.listed = now, frozenset(listed)
             for index, key in enumerate(new):
-                self.add(WatchedSuite[_S](key=key, phase=index / len(new), is_followed=True, new_since=since))
+                self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
             await self.save(group.key, lambda _: now.isoformat())
         except BuddyError as error:
             self._on_failed_poll(group, f"list the suites of {group}", error)
@@ -206,8 +291,9 @@ class Poller(ABC, Generic[_T, _S]):
             if self.is_watched(suite):
                 self._on_failed_poll(suite, f"read {suite.key}", error)
                 self.failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-                if isinstance(error, NotFoundError):
-                    self._on_missing(suite)
+                if isinstance(error, NotFoundError) and self._is_gone(suite):
+                    _log.info("%s is not listed, and was not found twice: it is not watched any more", suite.key)
+                    self.remove(suite.key)
         else:
             suite.failed_polls, suite.is_missing = 0, False
             self.failures.pop(suite.key, None)
@@ -217,12 +303,11 @@ class Poller(ABC, Generic[_T, _S]):
         # All suites start at once; spread their second polls over the interval.
         return pause - self._interval * suite.phase if suite.polls == 1 else pause
 
-    def _on_missing(self, suite: WatchedSuite[_S]) -> None:
-        is_listed = self._group is None or suite.key in self._group.listed
-        if suite.is_missing and suite.is_followed and not is_listed:
-            _log.info("%s is not listed any more, and was not found twice: it is not watched any more", suite.key)
-            self.remove(suite.key)
-        suite.is_missing = True
+    def _is_gone(self, suite: WatchedSuite[_S]) -> bool:
+        """Return whether a suite that a look-up found is gone: the last one lacks it, and this is the second 404."""
+        was_missing, suite.is_missing = suite.is_missing, True
+        is_listed = self._group is not None and suite.key in self._group.listed
+        return was_missing and suite.is_followed and not is_listed
 
     def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, what: str, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""

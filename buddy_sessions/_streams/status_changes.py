@@ -8,19 +8,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 
-from .._api.api import Api
+from .._api import Api
 from .._decoding.converter import structure, unstructure
 from ..analysis.branches import NEWEST, Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
-from ..questions.source import ApiSource
-from ..questions.suite_reader import SuiteReader, merge_lists
-from .polled import WatchedSuite
-from .poller import OnFirstFailure, Pending, Poller, SavedStates
+from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
+from .poller import OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _HOLD = timedelta(minutes=5)
@@ -95,17 +93,11 @@ class StatusWatch(SuiteWatch[StatusChange]):
 
 @frozen
 class KnownStatus:
-    """What a watch knows of the status of a suite.
+    """What a watch knows of the status of a suite."""
 
-    Attributes:
-        commit: The commit that decides it.
-        failing: Its failing tests.
-        carried: Tests that failed before, and may still fail in a session of the commit that has not finished.
-    """
-
-    commit: TestedCommit
-    failing: tuple[TestCase, ...] = ()
-    carried: tuple[TestCase, ...] = ()
+    commit: TestedCommit  # that decides it
+    failing: tuple[TestCase, ...] = ()  # its failing tests
+    carried: tuple[TestCase, ...] = ()  # those that failed before, and may still fail in a session that is running
 
 
 @frozen
@@ -114,14 +106,6 @@ class SavedStatus:
 
     known: KnownStatus
     event: StatusChange | None = None
-
-
-@define(eq=False)
-class WatchedStatus:
-    """The state of one suite: what is known, and how many polls could not read the tests of a session, by its ID."""
-
-    known: KnownStatus | None = None
-    unread: Counter[str] = field(factory=Counter)
 
 
 def next_status(
@@ -179,7 +163,7 @@ def _without(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[Tes
     return tuple(case for case in cases if case.key not in keys)
 
 
-class StatusPoller(Poller[StatusChange, WatchedStatus]):
+class StatusPoller(Poller[StatusChange, KnownStatus]):
     """The events are the changes of the status of each suite."""
 
     def __init__(
@@ -194,21 +178,22 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
+        # How many polls could not read the tests of a session, by its ID.
+        self._unread = Counter[tuple[SuiteKey, str]]()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
-    def restore(self, suite: WatchedSuite[WatchedStatus], saved: Any) -> Pending[StatusChange] | None:
+    def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
         """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
         status = structure(saved, SavedStatus)
-        suite.state = WatchedStatus(status.known)
+        suite.state = status.known
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
 
-    async def events(self, suite: WatchedSuite[WatchedStatus], newest: SessionList) -> list[Pending[StatusChange]]:
+    async def events(self, suite: WatchedSuite[KnownStatus], newest: SessionList) -> list[Pending[StatusChange]]:
         """Return the event of a poll, if the status has changed."""
-        suite.state = state = suite.state or WatchedStatus()
-        known = state.known
+        known = suite.state
         if known is not None and suite.is_recreated(newest.sessions, known.commit.sessions):
-            known = state.known = None
+            known = suite.state = None
         reader = await self._reader(suite.key, newest, known)
         status = await reader.status(self._branch)
         commit = status.commit
@@ -221,9 +206,9 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
         if commit is None or suite.is_held or is_older:
             return []
         is_known = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
-        failing = known.failing if known is not None and is_known else await self._read_tests(suite.key, state, commit)
-        state.known, event = next_status(known, status, commit, failing, may_grow=grows)
-        return [_pending(state.known, event)]
+        failing = known.failing if known is not None and is_known else await self._read_tests(suite.key, commit)
+        suite.state, event = next_status(known, status, commit, failing, may_grow=grows)
+        return [_pending(suite.state, event)]
 
     async def _reader(self, suite: SuiteKey, newest: SessionList, known: KnownStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.
@@ -240,22 +225,20 @@ class StatusPoller(Poller[StatusChange, WatchedStatus]):
         reader.know(newest)
         return reader
 
-    async def _read_tests(
-        self, suite: SuiteKey, state: WatchedStatus, commit: TestedCommit
-    ) -> tuple[TestCase, ...] | None:
+    async def _read_tests(self, suite: SuiteKey, commit: TestedCommit) -> tuple[TestCase, ...] | None:
         """Return the failing tests of a commit; None if they cannot be read. The first two times, fail the poll."""
         failing: dict[TestKey, TestCase] = {}
         for session in _red_sessions(commit):
             try:
                 cases = await self._source.failing_cases(suite, session)
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                state.unread[session.id] += 1
-                if state.unread[session.id] >= _MAX_UNREAD:
-                    del state.unread[session.id]
+                self._unread[suite, session.id] += 1
+                if self._unread[suite, session.id] >= _MAX_UNREAD:
+                    del self._unread[suite, session.id]
                     return None
                 message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
                 raise BuddyError(message, retryable=True) from None
-            state.unread.pop(session.id, None)
+            self._unread.pop((suite, session.id), None)
             failing = {case.key: case for case in cases} | failing
         return tuple(failing.values())
 

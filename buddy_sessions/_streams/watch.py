@@ -1,17 +1,30 @@
-"""`SuiteWatch`: the events of a poller as a stream."""
+"""`SuiteWatch`: the events of a poller as a stream; `Watch`: the changes in many suites.
+
+What has changed follows from the last and the newest state of each suite.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import json
+import logging
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
-from .._base.async_only import AsyncContext
+from attrs import frozen
+
 from .._base.validate import validate_key, validate_suite
+from .._base.workers import AsyncContext
+from .._decoding.converter import session_from_dict, to_dict
+from ..analysis.commits import SessionList
 from ..errors import BuddyError, ConfigError
-from ..models import SuiteKey, SuiteRef
-from .polled import WatchedSuite
-from .poller import Pending, Poller
+from ..models import Session, SuiteKey, SuiteRef, is_before
+from .poller import REMEMBERED_SESSIONS, Pending, Poller, WatchedSuite, relative_id_of
+
+_log = logging.getLogger("buddy_sessions")
 
 _POLL = 0.01
 """Seconds between two checks of `settled`."""
@@ -117,7 +130,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
     async def __anext__(self) -> _T:
         if self._channel.is_closed:
             raise StopAsyncIteration
-        self._poller.api.check_event_loop()  # otherwise each suite would fail, and be tried again
+        self._poller.api.transport.check_event_loop()  # otherwise each suite would fail, and be tried again
         self._channel.claim()
         while True:
             if self._current is None:
@@ -125,10 +138,12 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
                 if self._current is None:
                     raise StopAsyncIteration
             suite, pending = self._current
-            if self._is_delivered or (pending.event is None and self._poller.is_watched(suite)):
-                # The loop has handled it, since it asks for the next one.
+            if not self._is_delivered and not self._poller.is_watched(suite):
+                pass  # it was removed meanwhile
+            elif self._is_delivered or pending.event is None:
+                # The loop has handled it: it asks for the next one.
                 await self._poller.save(suite.key, pending.acknowledge)
-            elif pending.event is not None and self._poller.is_watched(suite):
+            else:
                 if pending.announce is not None:
                     await self._poller.save(suite.key, pending.announce)
                 self._is_delivered = True
@@ -138,3 +153,126 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
     def _raise_if_ended(self) -> None:
         if self._channel.is_closed or self._channel.failure is not None:
             raise RuntimeError("this watch has ended: create another one")
+
+
+class ChangeKind(StrEnum):
+    """The kind of a change."""
+
+    NEW = "NEW"
+    CHANGED = "CHANGED"
+    FINISHED = "FINISHED"
+
+
+@frozen(kw_only=True)
+class Change:
+    """A change of one session.
+
+    Attributes:
+        kind: NEW for a session that was not seen before, whether it is finished or not; FINISHED if it was unfinished
+            and is finished now; CHANGED for any other difference, such as a reopened session or other counts.
+        suite: The suite of the session.
+        session: The session as it is now.
+        previous: The session as it was when last seen; None for a new one.
+    """
+
+    kind: ChangeKind
+    suite: SuiteKey
+    session: Session
+    previous: Session | None = None
+
+
+class Watch(SuiteWatch[Change]):
+    """The changes in many suites, as one stream that ends when it is closed.
+
+    Created by `BuddyClient.watch` and `SessionStore.watch`. Use it as `async with`, so that leaving the block stops the
+    requests at once. Only one task can iterate over it: another one gets `RuntimeError`, until the first has ended.
+    After a `break`, the next loop continues with the next change.
+
+    Each suite is polled once per interval, with one request if nothing has changed. Sessions that exist in the first
+    poll are not reported; the unfinished ones among them are watched until they finish. Only the newest 100 sessions of
+    a suite are watched (about 15 kB of memory). A change of a finished session may go unnoticed.
+
+    The changes of a poll arrive oldest first, each once. They wait in a short queue, and a suite is not polled again
+    before its changes are in the queue, so a slow loop slows the watch down. A change is acknowledged when you ask for
+    the next one. With a store, a watch continues after the last acknowledged change: each is delivered at least once.
+
+    If the first poll of a suite that you have named gets a 401, 403 or 404, the watch ends with that error, unless
+    `on_failure` is "retry". Other failures do not stop the other suites: one warning is logged, `failures` lists the
+    suite, and it is polled again after 2, 4, 8, then 16 intervals, until it succeeds. A closed client ends the watch
+    with `ClientClosedError`, and any error that is not a `BuddyError` ends it, too.
+
+    A watch of a workspace or a project looks up its suites at the start, and then once an hour. The sessions of a suite
+    that it finds later are new, if they were created since the last look-up. A suite that is not listed any more is
+    watched until it is not found in two polls.
+
+    Example:
+        >>> async with buddy.watch(["acme/storefront/MNbyVedg"], interval=60) as watch:
+        ...     async for change in watch:
+        ...         print(change.kind, change.suite, change.session.status)
+    """
+
+
+class ChangePoller(Poller[Change, bytes]):
+    """Every change is an event. The newest sessions of each suite are saved, as they were acknowledged.
+
+    The state of a suite is these sessions as compressed JSON: objects take ten times the memory.
+    """
+
+    def restore(self, suite: WatchedSuite[bytes], saved: Any) -> None:
+        """As in `Poller`."""
+        sessions = list(map(session_from_dict, saved))
+        suite.highest_id = max(map(relative_id_of, sessions), default=0)
+        _keep(suite, {session.id: session for session in sessions})
+
+    async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
+        """As in `Poller`."""
+        # Deleted sessions are known, too, so that one that returns is not reported as new.
+        rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
+        known = {session.id: session for session in map(session_from_dict, rows)}
+        is_first = suite.highest_id is None
+        if is_first or suite.is_recreated(newest.sessions, known.values()):
+            since = suite.new_since
+            old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
+            known = {session.id: session for session in old}
+            await self.save(suite.key, lambda _: _newest(map(to_dict, old)))
+        changes = find_changes(suite.key, newest.sessions, known)
+        _keep(suite, known | {change.session.id: change.session for change in changes})
+        return [Pending(change, partial(_add_session, change.session)) for change in changes]
+
+
+def find_changes(suite: SuiteKey, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
+    """Return the changes from the known sessions of a suite to its newest ones, oldest first."""
+    changes: list[Change] = []
+    lowest_id = min(map(relative_id_of, known.values())) if len(known) >= REMEMBERED_SESSIONS else 1
+    for session in sorted(sessions, key=relative_id_of):
+        previous = known.get(session.id)
+        if session == previous or (previous is None and session.relative_id < lowest_id):
+            continue  # the same, or an old session that moved up because newer ones were deleted
+        if previous is None:
+            kind = ChangeKind.NEW
+        else:
+            is_now_finished = session.is_finished and not previous.is_finished
+            kind = ChangeKind.FINISHED if is_now_finished else ChangeKind.CHANGED
+        changes.append(Change(kind=kind, suite=suite, session=session, previous=previous))
+    return changes
+
+
+def _keep(suite: WatchedSuite[bytes], known: Mapping[str, Session]) -> None:
+    """Keep the newest of the sessions that were reported, or need not be."""
+    oldest_first = sorted(known.values(), key=relative_id_of)
+    for session in oldest_first[:-REMEMBERED_SESSIONS]:
+        if not session.is_finished:
+            _log.debug("%s: session %d is unfinished, but too old to be watched", suite.key, session.relative_id)
+    rows = json.dumps(list(map(to_dict, oldest_first[-REMEMBERED_SESSIONS:])))
+    suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
+
+
+def _add_session(session: Session, saved: Any) -> list[dict[str, Any]]:
+    """Return saved sessions with another one, or a newer version of one."""
+    return _newest([*(saved or ()), to_dict(session)])
+
+
+def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest of these sessions, each once: the last one with an ID counts."""
+    latest = {session["id"]: session for session in sessions}.values()
+    return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]

@@ -29,6 +29,7 @@ Example:
     ['0.25 s -> 1.5 s']
 """
 
+from ..models import TestedSession
 from .baseline import Baseline, Cause, FailingTest
 from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
@@ -55,6 +56,7 @@ __all__ = [
     "TestHistory",
     "TestOutcome",
     "TestedCommit",
+    "TestedSession",
     "compare_cases",
     "flaky_tests",
     "group_failures",

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
-from .quarantine import Excuses, QuarantinedTest, find_excuses
+from .quarantine import QuarantinedTest
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
@@ -88,16 +88,16 @@ def is_outage(session: Session) -> bool:
     return count >= _OUTAGE and 2 * (session.failing_count or 0) > count
 
 
+def older_commits(listed: SessionList, judged: Sequence[Session]) -> list[TestedCommit]:
+    """Return the commits with a result that are older than these sessions, newest first, without theirs."""
+    identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
+    older = [commit for commit in listed.commits if commit.has_result and commit.first.relative_id < lowest_id]
+    return [commit for commit in older if identify_commit(commit.first) not in identities]
+
+
 def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
     """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
-    identities, lowest_id = set(map(identify_commit, judged)), min(session.relative_id for session in judged)
-    older = [
-        commit
-        for commit in listed.commits
-        if commit.has_result
-        and commit.first.relative_id < lowest_id
-        and identify_commit(commit.first) not in identities
-    ]
+    older = older_commits(listed, judged)
     commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
     outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]
@@ -113,12 +113,12 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
     """Return the failing tests of the red sessions that count: of each test, the case of the newest session."""
     tests: dict[TestKey, FailingTest] = {}
     for session in commit.counted:
-        for case in failing_cases(session, cases):
+        for case in failing_in(session, cases):
             tests.setdefault(case.key, FailingTest(case=case, session=session))
     return sorted(tests.values(), key=lambda test: sort_key(test.case.key))
 
 
-def failing_cases(session: Session, cases: Cases) -> list[TestCase]:
+def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
     found = cases.get(session.id, ())
     return [] if isinstance(found, str) or not session.is_failing else [case for case in found if case.is_failing]
@@ -128,7 +128,7 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
     if not session.is_failing:
         return False
-    listed = set(map(case_ids, failing_cases(session, cases)))
+    listed = set(map(case_ids, failing_in(session, cases)))
     return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
 
 
@@ -136,18 +136,16 @@ def compare_with(
     tests: Iterable[FailingTest],
     baseline: Baseline | None,
     cases: Cases,
-    quarantine: Iterable[QuarantinedTest],
+    quarantine: Sequence[QuarantinedTest],
     today: date,
     *,
     retried: Collection[TestKey],
-) -> tuple[list[FailingTest], Excuses]:
+) -> list[FailingTest]:
     """Return the failing tests, new ones first, with what the baseline, the quarantine and retries say of them."""
-    found = list(tests)
-    excuses = find_excuses(quarantine, [test.case.key for test in found], today)
     commits = baseline.commits if baseline is not None else ()
     red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
     failed = [
-        {case.key for session in commit.sessions if session.id in red for case in failing_cases(session, cases)}
+        {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
         for commit in commits
     ]
 
@@ -158,11 +156,11 @@ def compare_with(
             streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
             novelty: Novelty = "known" if streak else "earlier" if count else "new"
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
-        if key in excuses.excused_by:
-            return evolve(test, novelty="quarantined", entry=excuses.excused_by[key])
+        if (entry := next((each for each in quarantine if each.excuses(key, today)), None)) is not None:
+            return evolve(test, novelty="quarantined", entry=entry)
         return evolve(test, novelty="retried") if key in retried and test.counts else test
 
-    return sorted(map(compare, found), key=lambda test: NOVELTIES.index(test.novelty or "new")), excuses
+    return sorted(map(compare, tests), key=lambda test: NOVELTIES.index(test.novelty or "new"))
 
 
 def known_crashes(baseline: Baseline | None) -> set[str | None]:

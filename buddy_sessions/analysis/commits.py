@@ -5,7 +5,6 @@ The rules are those of the guide's section "What is judged". All of them work on
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -23,6 +22,7 @@ MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
+UNKNOWN_COUNT = "the number of tests is not known: whether all ran was not checked"
 _QUIET = timedelta(hours=1)
 """So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)
@@ -57,11 +57,12 @@ class SessionList:
         for session in sorted(self.sessions, key=lambda each: each.relative_id):
             groups.setdefault(identify_commit(session), []).append(session)
         found: list[TestedCommit] = []  # oldest first
-        older = deque[TestedCommit](maxlen=LAST)  # newest first
+        older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
             rerun_above = None if older or self.end == "beginning" else len(sessions)
             found.append(make_commit(sessions, older, as_of=self.as_of, rerun_above=rerun_above))
-            older.extendleft(newest_judged(found[-1:]))
+            if found[-1].has_result:
+                older.insert(0, found[-1])
         return found[::-1]
 
 
@@ -245,7 +246,7 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
     sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
     count, fewest = count_tests(counted), min(sizes, default=None)
     if count is None:
-        return False, "the number of tests is not known: whether all ran was not checked"
+        return False, UNKNOWN_COUNT
     if lacks_tests(count, fewest):
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
         before = f", at least {fewest:,} in {of_which} before" if fewest else ""
@@ -261,10 +262,10 @@ def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Sessi
     counted: dict[str, Session] = {}
     red: dict[str, Session] = {}
     replaced: list[tuple[Session, Session]] = []
-    position = 0
+    number = 0
     for session in sessions:
-        position += session.status != SessionStatus.SKIPPED
-        if session.has_verdict and position > usual:
+        number += session.status != SessionStatus.SKIPPED
+        if session.has_verdict and number > usual:
             old = next((each for each in red.values() if _is_rerun(session, each)), None)
             if old is not None:
                 del counted[old.id], red[old.id]

@@ -18,11 +18,11 @@ from .baseline import (
     Cause,
     FailingTest,
     crash_text,
-    failing_cases,
+    failing_in,
     known_crashes,
     lists_too_few,
 )
-from .commits import TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
+from .commits import UNKNOWN_COUNT, TestedCommit, count_tests, killed_text, lacks_tests, name_sessions, run_url
 from .quarantine import QuarantinedTest
 
 Outcome = Literal["success", "failure"]
@@ -85,7 +85,7 @@ class Judgement:
 
 
 @frozen(kw_only=True)
-class Evidence:
+class Facts:
     """What a verdict rests on.
 
     Attributes:
@@ -114,53 +114,53 @@ Finding: TypeAlias = tuple[Literal[False] | None, Reason]
 """A verdict that follows, and why."""
 
 
-def give_verdict(evidence: Evidence) -> tuple[bool | None, list[Reason]]:
+def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason]]:
     """Return whether a gate passes, with all reasons: the first thing that is known decides."""
-    findings = list(_findings(evidence))
+    findings = list(_findings(facts))
     if not findings:
         return True, []
     passes = findings[0][0]
     return passes, [reason for verdict, reason in findings if verdict == passes]
 
 
-def _findings(evidence: Evidence) -> Iterator[Finding]:
+def _findings(facts: Facts) -> Iterator[Finding]:
     """Yield why a gate fails (False), or why that is not known (None), what decides first."""
-    commit, baseline = evidence.commit, evidence.baseline
+    commit, baseline = facts.commit, facts.baseline
     if not any(session.has_verdict for session in commit.counted):
-        yield from _without_verdict(commit, evidence.outcome)
+        yield from _without_verdict(commit, facts.outcome)
         return
-    new = [test for test in evidence.tests if test.counts]
-    if evidence.doubt:
-        yield None, Reason("incomplete list", evidence.doubt)
+    new = [test for test in facts.tests if test.counts]
+    if facts.doubt:
+        yield None, Reason("incomplete list", facts.doubt)
     elif baseline is not None:
-        yield from _lacks_baseline(evidence, baseline, has_new=bool(new))
+        yield from _lacks_baseline(facts, baseline, has_new=bool(new))
     if new:
         noun = "failing test" if new[0].novelty is None else "new failure"
         yield False, Reason("new failure", format_count(len(new), noun))
-    crashed = [session for session in commit.counted if _has_crashed(session, evidence.cases)]
-    if evidence.outcome != "success":
-        yield from _unexplained(evidence, crashed)
+    crashed = [session for session in commit.counted if _has_crashed(session, facts.cases)]
+    if facts.outcome != "success":
+        yield from _unexplained(facts, crashed)
     if commit.is_running:
         yield None, _unfinished(commit)
-    if evidence.outcome == "failure" and not evidence.tests and not crashed:
+    if facts.outcome == "failure" and not facts.tests and not crashed:
         yield False, Reason("outcome", "the tests failed, but no test did: a file or the configuration is broken")
-    yield from _lacks_tests(evidence)
+    yield from _lacks_tests(facts)
 
 
-def _unexplained(evidence: Evidence, crashed: Sequence[Session]) -> Iterator[Finding]:
+def _unexplained(facts: Facts, crashed: Sequence[Session]) -> Iterator[Finding]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
-    known = known_crashes(evidence.baseline)
+    known = known_crashes(facts.baseline)
     for session in crashed:
         if session.error_message not in known:
             yield False, Reason("no failing test", crash_text(session))
-    for session in evidence.commit.counted:
-        if lists_too_few(session, evidence.cases):
-            yield None, Reason("incomplete cases", _incomplete_text(session, evidence.cases))
+    for session in facts.commit.counted:
+        if lists_too_few(session, facts.cases):
+            yield None, Reason("incomplete cases", _incomplete_text(session, facts.cases))
 
 
 def _has_crashed(session: Session, cases: Cases) -> bool:
     """Return whether a session is red, and neither counts nor lists a failing test."""
-    return session.is_failing and not session.failing_count and not failing_cases(session, cases)
+    return session.is_failing and not session.failing_count and not failing_in(session, cases)
 
 
 def _unfinished(commit: TestedCommit) -> Reason:
@@ -179,28 +179,27 @@ def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Iterator[
         yield None, Reason("no session", f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
-def _lacks_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> Iterator[Finding]:
+def _lacks_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Finding]:
     """Yield why sessions cannot be compared with a baseline."""
-    if not baseline.commits and (baseline.older or not evidence.is_new_suite):
+    if not baseline.commits and (baseline.older or not facts.is_new_suite):
         found = "only outages" if baseline.older else "no session"
-        known = f"; {evidence.branches}" if evidence.branches else ""
+        known = f"; {facts.branches}" if facts.branches else ""
         yield None, Reason("no baseline", f"{baseline.branch} has {found} to compare with{known}")
     elif has_new:
         for session in baseline.red_sessions:
-            if lists_too_few(session, evidence.cases):
-                text = f"to compare with: {_incomplete_text(session, evidence.cases)}"
+            if lists_too_few(session, facts.cases):
+                text = f"to compare with: {_incomplete_text(session, facts.cases)}"
                 yield None, Reason("incomplete cases", text)
 
 
-def _lacks_tests(evidence: Evidence) -> Iterator[Finding]:
-    """Yield that too few tests ran."""
-    commit, count = evidence.commit, evidence.commit.tests_ran
+def _lacks_tests(facts: Facts) -> Iterator[Finding]:
+    commit, count = facts.commit, facts.commit.tests_ran
     if count == 0:
         yield False, Reason("no test ran", f"no test ran in {name_sessions(commit.counted)}")
-    elif evidence.outcome != "success" and evidence.named != "session" and evidence.baseline is not None:
-        fewest, unit = fewest_tests(evidence.baseline, evidence.named)
-        if lacks_tests(count, fewest, evidence.min_tests):
-            before = f"at least {fewest:,} in each {unit} of {evidence.baseline.branch} before"
+    elif facts.outcome != "success" and facts.named != "session" and facts.baseline is not None:
+        fewest, unit = fewest_tests(facts.baseline, facts.named)
+        if lacks_tests(count, fewest, facts.min_tests):
+            before = f"at least {fewest:,} in each {unit} of {facts.baseline.branch} before"
             yield False, Reason("few tests", f"{format_count(count or 0, 'test')} ran, {before}")
 
 
@@ -216,40 +215,40 @@ def fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
     return min(filter(None, map(count_tests, of_run.values())), default=None), "CI run"
 
 
-def remark_on(evidence: Evidence, *, knows_retries: bool) -> Iterator[str]:
+def remark_on(facts: Facts, *, knows_retries: bool) -> Iterator[str]:
     """Yield what was left out, excused, or could not be checked."""
-    commit, baseline, succeeded = evidence.commit, evidence.baseline, evidence.outcome == "success"
+    commit, baseline, succeeded = facts.commit, facts.baseline, facts.outcome == "success"
     for old, new in commit.reruns:
         yield f"#{new.relative_id} replaced #{old.relative_id}: it was run again"
     if killed := commit.killed:
         yield killed_text(killed)
-    yield from _remarks_on_sessions(evidence)
+    yield from _remarks_on_sessions(facts)
     if commit.tests_ran is None and any(session.has_verdict for session in commit.counted):
-        yield "the number of tests is not known: whether all ran was not checked"
-    elif evidence.named == "session" and evidence.outcome is None:
+        yield UNKNOWN_COUNT
+    elif facts.named == "session" and facts.outcome is None:
         yield "whether all tests ran was not checked: a single session was named"
-    if succeeded and not knows_retries and any(test.counts for test in evidence.tests):
+    if succeeded and not knows_retries and any(test.counts for test in facts.tests):
         yield "retries are not known: only failing tests were saved"
     if baseline is not None and baseline.outages:
         yield f"not compared with {name_sessions(baseline.outages)}, because most tests failed there"
-    if baseline is not None and not baseline.older and evidence.is_new_suite:
+    if baseline is not None and not baseline.older and facts.is_new_suite:
         yield "nothing to compare with yet: each failure counts"
 
 
-def _remarks_on_sessions(evidence: Evidence) -> Iterator[str]:
+def _remarks_on_sessions(facts: Facts) -> Iterator[str]:
     """Yield which red sessions are excused although the reason is not known."""
-    succeeded = evidence.outcome == "success"
-    for session in evidence.commit.counted:
-        if _has_crashed(session, evidence.cases):
-            if succeeded or session.error_message in known_crashes(evidence.baseline):
+    succeeded = facts.outcome == "success"
+    for session in facts.commit.counted:
+        if _has_crashed(session, facts.cases):
+            if succeeded or session.error_message in known_crashes(facts.baseline):
                 yield f"{crash_text(session)}, {'but the tests succeeded' if succeeded else 'as before'}"
-        elif succeeded and lists_too_few(session, evidence.cases):
-            yield _incomplete_text(session, evidence.cases)
+        elif succeeded and lists_too_few(session, facts.cases):
+            yield _incomplete_text(session, facts.cases)
 
 
 def _incomplete_text(session: Session, cases: Cases) -> str:
     why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
     if isinstance(why, str):
         return why
-    listed, counted = len(failing_cases(session, cases)), format_count(session.failing_count or 0, "failing test")
+    listed, counted = len(failing_in(session, cases)), format_count(session.failing_count or 0, "failing test")
     return f"#{session.relative_id} lists {listed:,} of its {counted}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from fnmatch import translate
+from fnmatch import fnmatchcase
 
 from attrs import frozen
 
@@ -36,16 +35,13 @@ class QuarantinedTest:
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
-        return self.find_in([str(key)]) != []
+        text = str(key)
+        # "[" stands for itself: names of parametrised tests have it.
+        return text == self.pattern if self.exact else fnmatchcase(text, self.pattern.replace("[", "[[]"))
 
-    def find_in(self, texts: Iterable[str]) -> list[str]:
-        """Return the keys of these tests, as texts, from those of many."""
-        if self.exact:
-            return [text for text in texts if text == self.pattern]
-        matches = re.compile(translate(self.pattern.replace("[", "[[]"))).match  # "[": names of parametrised tests
-        for literal in re.split(r"[*?]+", self.pattern):  # most texts lack one, which is faster to see
-            texts = [text for text in texts if literal in text]
-        return list(filter(matches, texts))
+    def excuses(self, key: TestKey, day: date) -> bool:
+        """Return whether a failure of the test with that key is excused on a day."""
+        return day <= self.until and self.matches(key)
 
 
 def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[QuarantinedTest]:
@@ -55,34 +51,13 @@ def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[Quaranti
     return entries
 
 
-@frozen(kw_only=True)
-class Excuses:
-    """What a quarantine says about failing tests.
-
-    Attributes:
-        excused_by: For each test that is excused, the first entry that excuses it.
-        expired: Entries that would excuse a failing test, but whose last day is over.
-        unused: Entries that no failing test matches.
-    """
-
-    excused_by: dict[TestKey, QuarantinedTest]
-    expired: list[QuarantinedTest]
-    unused: list[QuarantinedTest]
-
-
-def find_excuses(quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date) -> Excuses:
-    """Return which failing tests are excused on a day."""
-    entries = list(quarantine)
-    texts: dict[str, list[TestKey]] = {}
-    for key in failing:
-        texts.setdefault(str(key), []).append(key)
-    matching = {entry: [key for text in entry.find_in(texts) for key in texts[text]] for entry in entries}
-    valid = [entry for entry in matching if entry.until >= day]
-    return Excuses(
-        excused_by={key: entry for entry in reversed(valid) for key in matching[entry]},
-        expired=[entry for entry in entries if matching[entry] and entry.until < day],
-        unused=[entry for entry in entries if not matching[entry]],
-    )
+def unneeded_entries(
+    quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date
+) -> tuple[list[QuarantinedTest], list[QuarantinedTest]]:
+    """Return the entries that match a failing test, but whose last day is over; and those that match none."""
+    entries, keys = list(quarantine), list(failing)
+    matching = [entry for entry in entries if any(map(entry.matches, keys))]
+    return [each for each in matching if each.until < day], [each for each in entries if each not in matching]
 
 
 def parse_quarantine(text: str) -> list[QuarantinedTest]:

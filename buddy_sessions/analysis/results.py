@@ -232,12 +232,10 @@ def _group_by_test(cases: Iterable[TestCase]) -> dict[TestKey, list[TestCase]]:
 
 
 def _worst(cases: list[TestCase]) -> TestCase:
-    """Return the case with the worst status: ERROR, then FAILED, then any unknown one, then PASSED."""
     return _highest(cases, lambda case: (_SEVERITY.get(case.status, _UNKNOWN_SEVERITY), case.status, _time(case)))
 
 
 def _longest(cases: list[TestCase]) -> TestCase:
-    """Return the case that took longest."""
     return _highest(cases, _time)
 
 

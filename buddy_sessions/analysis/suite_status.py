@@ -82,11 +82,13 @@ def has_enough_commits(listed: SessionList) -> bool:
     return listed.end != "cut" or sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
 
 
-def status_of(suite: SuiteKey, branch: str, listed: SessionList) -> SuiteStatus:
-    """Return the status of a suite on a branch, whose newest sessions these are."""
+def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> SuiteStatus:
+    """Return the status of a suite on a branch, whose newest sessions these are; of all branches for None."""
     status = SuiteStatus(suite=suite, branch=branch)
     if listed.doubt:
         return evolve(status, reason="incomplete", remark=listed.doubt)
+    if branch is None:
+        return evolve(status, reason="no main branch" if listed.sessions else "no session")
     commits = listed.commits
     status = evolve(status, recent=[commit.is_failing for commit in commits[:_RECENT]])
     judged = [commit for commit in commits if commit.is_failing is not None]

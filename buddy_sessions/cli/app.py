@@ -6,60 +6,22 @@ Data goes to stdout, everything else to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from cyclopts import App, CycloptsError, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
-from .commands.cases import list_cases
-from .commands.compare import compare_sessions
-from .commands.demo import demo
-from .commands.doctor import doctor
-from .commands.export import export_sessions
-from .commands.failures import list_failures
-from .commands.flaky import list_flaky_tests
-from .commands.gate import gate
-from .commands.harvest import harvest_suites
-from .commands.history import show_history
-from .commands.info import show_info
-from .commands.list import list_sessions
-from .commands.mcp import serve_agents
-from .commands.prune import prune_database
-from .commands.report import report
-from .commands.serve import serve
-from .commands.slowest import list_slowest_tests
-from .commands.status import show_status
-from .commands.sync import sync_suites
-from .commands.wait import wait_for_sessions
-from .commands.watch import watch_suites
 from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
 from .render.text import one_line
 
-_COMMANDS: dict[str, Callable[..., object]] = {
-    "doctor": doctor,
-    "status": show_status,
-    "list": list_sessions,
-    "gate": gate,
-    "wait": wait_for_sessions,
-    "failures": list_failures,
-    "cases": list_cases,
-    "history": show_history,
-    "flaky": list_flaky_tests,
-    "slowest": list_slowest_tests,
-    "compare": compare_sessions,
-    "harvest": harvest_suites,
-    "sync": sync_suites,
-    "export": export_sessions,
-    "prune": prune_database,
-    "info": show_info,
-    "report": report,
-    "watch": watch_suites,
-    "mcp": serve_agents,
-    "serve": serve,
-    "demo": demo,
-}
+_COMMANDS = (
+    *("doctor", "status", "list", "gate", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
+    *("harvest", "sync", "export", "prune", "info", "report", "watch", "mcp", "serve", "demo"),
+)
+"""In the order of --help. Each is the function `command` of the module with its name."""
 
 app = App(
     name="buddy-sessions",
@@ -82,8 +44,8 @@ Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor foun
 suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
 130 interrupted. If several apply, it is the first of 4, 3, 1, 6, 5.""",
 )
-for _position, (_name, _command) in enumerate(_COMMANDS.items()):
-    app.command(_command, name=_name, sort_key=_position)
+for _position, _name in enumerate(_COMMANDS):
+    app.command(import_module(f".commands.{_name}", __package__).command, name=_name, sort_key=_position)
 
 
 app.register_install_completion_command(
@@ -99,16 +61,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:
-        _print_error(error)
+        messages, (text, *notes) = Output(stderr=True), describe_error(error)
+        messages.print_problem("error", text)
+        for note in notes:
+            messages.print_message(one_line(note))
         return exit_code_of(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return exit_code if isinstance(exit_code, ExitCode) else ExitCode.DONE
-
-
-def _print_error(error: Exception) -> None:
-    messages = Output(stderr=True)
-    text, *notes = describe_error(error)
-    messages.print_problem("error", text)
-    for note in notes:
-        messages.print_message(one_line(note))

@@ -26,8 +26,7 @@ _OPTIONS = {
     r"^branch selects the latest session": "--branch selects the latest session",
     r"has no main branch: name the branch": "has no main branch: name one with --branch",
     r"pass a revision, a run_url, a branch or after$": "pass --revision, --run-url, --branch or --after",
-    r"^(interval|timeout|name|revision|changes) must be": r"--\1 must be",
-    r"^(appear|run)_(timeout|url) must be": r"--\1-\2 must be",
+    r"^(interval|timeout|name|changes) must be": r"--\1 must be",
     r"or base_url for your own server$": "or --base-url for your own server",
     r'sync with cases="(failed|all)"': r"sync with --cases \1",
     r"\bafter=([0-9]+)": r"--after \1",
@@ -99,7 +98,6 @@ def name_options(text: str) -> str:
 
 
 def _usage_text(error: CycloptsError) -> str:
-    """Return what is wrong with the words of a command."""
     if isinstance(error, MissingArgumentError) and error.argument is not None and error.keyword is None:
         metavar = error.argument.parameter.metavar or ""
         return f"{error.argument.name} {metavar}".strip() + " is missing"

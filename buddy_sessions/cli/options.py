@@ -13,13 +13,14 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
+from buddy_sessions._base.validate import validate_revision, validate_run_url
 
 from .input.paths import FILE, read_text
 from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
 from .input.times import Duration
 from .render.console import Output
-from .render.markdown import DEFAULT_MAX_BYTES, MIN_BYTES
-from .render.rows import choose_format
+from .render.markdown import MIN_BYTES
+from .render.show import choose_format
 
 Key: TypeAlias = Annotated[
     str,
@@ -45,12 +46,16 @@ SavedKeys: TypeAlias = Annotated[str, Parameter(name="SUITE", help=f"{_MANY} (de
 
 Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 """An option without a value."""
+Quiet: TypeAlias = Annotated[
+    bool,
+    Parameter(name=("--quiet", "-q"), show_default=False, help="Print only warnings and errors to stderr."),
+]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
     """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
-    return SuiteFile(tokens[0].value, text=read_text(tokens[0].value))
+    return SuiteFile(tokens[0].value, read_text(tokens[0].value))
 
 
 Source: TypeAlias = Annotated[
@@ -59,6 +64,7 @@ Source: TypeAlias = Annotated[
         name="--from",
         converter=_read_keys,
         accepts_keys=False,
+        n_tokens=1,
         allow_leading_hyphen=True,  # the value - is stdin
         metavar="FILE",
         help="File with more suites, one per line; - for stdin. Lines that begin with # are ignored.",
@@ -66,34 +72,40 @@ Source: TypeAlias = Annotated[
 ]
 
 
-def _check_branch(_: Any, branch: str | Main | None) -> None:
+def _validate_branch(_: Any, branch: str | Main | None) -> None:
     if branch == "*":
         raise ConfigError("'*' is no branch: leave out --branch")
     if branch == "":
         raise ConfigError("the name of the branch is empty: leave out --branch")
 
 
-def _read_branch(_: Any, tokens: Sequence[Token]) -> str:
-    return tokens[0].value
-
-
-_BRANCH = Parameter(validator=_check_branch, metavar="BRANCH")
+_BRANCH = Parameter(validator=_validate_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,
     _BRANCH,
     Parameter(
-        converter=_read_branch,
+        converter=lambda _, tokens: tokens[0].value,
         show_choices=False,
         show_default=False,
         help="Branch to look at (default: the main branch).",
     ),
 ]
 Revision: TypeAlias = Annotated[
-    str | None, Parameter(metavar="COMMIT", help="The commit: 7 or more digits of its hash.")
+    str | None,
+    Parameter(
+        validator=lambda _, text: validate_revision(text),
+        metavar="COMMIT",
+        help="The commit: 7 or more digits of its hash.",
+    ),
 ]
 RunUrl: TypeAlias = Annotated[
-    str | None, Parameter(metavar="URL", help="The CI run: the ci_run_url of its sessions. A re-run has the same one.")
+    str | None,
+    Parameter(
+        validator=lambda _, text: validate_run_url(text),
+        metavar="URL",
+        help="The CI run: the ci_run_url of its sessions. A re-run has the same one.",
+    ),
 ]
 After: TypeAlias = Annotated[
     NonNegativeInt | None, Parameter(metavar="RELATIVE_ID", help="Only sessions with a higher relative_id.")
@@ -102,6 +114,9 @@ Jobs: TypeAlias = Annotated[
     Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
 ]
 Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two requests (default: 10s).")]
+Limit: TypeAlias = Annotated[
+    Count | None, Parameter(help="Maximum number of rows (default: 50 in formats for people, otherwise all).")
+]
 Last: TypeAlias = Annotated[
     Count, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
 ]
@@ -149,38 +164,11 @@ MaxBytes: TypeAlias = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Verbosity:
-    """What is printed to stderr."""
-
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), show_default=False)] = False
-    """Print only warnings and errors to stderr."""
-
-    def open(self) -> Output:
-        """Return the console for messages."""
-        return Output(stderr=True, quiet=self.quiet)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
 class Printing:
     """How data is printed."""
 
     format: Annotated[Literal["table", "jsonl", "csv"] | None, ROWS] = None
     json: Json = False
-
-    def choose(self) -> str:
-        """Return the format to print. Raises ConfigError if the two options contradict each other."""
-        return choose_format(self.format, json=self.json)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class TestPrinting:
-    """How tests are printed."""
-
-    format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None
-    json: Json = False
-    max_bytes: MaxBytes = DEFAULT_MAX_BYTES
 
     def choose(self) -> str:
         """Return the format to print. Raises ConfigError if the two options contradict each other."""
@@ -201,7 +189,7 @@ class Connection:
     attempts: Count = 4
     """Attempts for a request that fails, with the first one."""
     max_wait: Duration | None = None
-    """Longest wait of a request for the rate limit (default: 5m; of mcp: 30s)."""
+    """Longest wait of a request for the rate limit (default: 5m; of mcp 30s, of doctor 10s)."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 
@@ -225,9 +213,13 @@ class Connection:
 class Access:
     """The options of each command that reads from Buddy."""
 
-    verbosity: Verbosity = Verbosity()
+    quiet: Quiet = False
     defaults: KeyDefaults = KeyDefaults()
     connection: Connection = Connection()
+
+    def messages(self) -> Output:
+        """Return the console for messages."""
+        return Output(stderr=True, quiet=self.quiet)
 
 
 @Parameter(name="*")
@@ -236,7 +228,5 @@ class Question:
     """The options of each command that asks about the tests of a suite."""
 
     branch: JudgedBranch = MAIN
-    limit: Count | None = None
-    """Maximum number of tests or commits (default: 20 or 50 in a table and in markdown, otherwise all)."""
     db: ReadFile = None
     access: Access = Access()

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 from attrs import evolve, frozen
 
+from .._base.validate import LATEST
 from ..analysis.baseline import (
     Baseline,
     Cases,
     FailingTest,
     compare_with,
-    failing_cases,
+    failing_in,
     find_causes,
     find_failing_tests,
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit
-from ..analysis.judgement import Evidence, Judgement, Outcome, Reason, give_verdict, remark_on
-from ..analysis.quarantine import Excuses, QuarantinedTest
+from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict, remark_on
+from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
-from .named_sessions import LATEST, NamedSessions, find_sessions
+from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
 
@@ -54,37 +55,39 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     sessions = [each for each in named.sessions if _is_judged(each, spec.after)]
     if not sessions:
         return _without_sessions(reader.suite, named, spec.outcome)
-    baseline, listed = await _read_baseline(reader, sessions, spec)
-    newest = listed if spec.baseline is None and not reader.source.is_saved else await reader.newest()
+    newest = await reader.newest()
+    baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
-    tests, excuses, cases, knows_retries = await _compare(reader, commit, baseline, spec)
-    evidence = Evidence(
+    today = datetime.now(UTC).date()
+    tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
+    expired, unused = unneeded_entries(spec.quarantine, [test.case.key for test in tests], today)
+    facts = Facts(
         named=named.what,
         commit=commit,
         tests=tests,
         baseline=baseline,
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
-        doubt=named.doubt or listed.doubt,
+        doubt=named.doubt or doubt,
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
         outcome=spec.outcome,
         min_tests=spec.min_tests,
     )
-    passes, reasons = give_verdict(evidence)
-    details = await reader.with_details([(test.session, test.case) for test in tests[: spec.details]])
+    passes, reasons = give_verdict(facts)
+    details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
-        is_failing=commit.is_failing or (None if evidence.doubt else commit.is_failing),
+        is_failing=commit.is_failing or (None if facts.doubt else commit.is_failing),
         passes=passes,
         reasons=reasons,
-        remarks=list(remark_on(evidence, knows_retries=knows_retries)),
+        remarks=list(remark_on(facts, knows_retries=knows_retries)),
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
-        expired=excuses.expired,
-        unused=excuses.unused,
+        expired=expired,
+        unused=unused,
     )
 
 
@@ -104,18 +107,18 @@ def _judged_commit(
 
 
 async def _compare(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec
-) -> tuple[list[FailingTest], Excuses, Cases, bool]:
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec, today: date
+) -> tuple[list[FailingTest], Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
-    cases = await reader.failing_cases(commit.counted)
+    cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
-        cases |= await reader.failing_cases(baseline.red_sessions)
-    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, datetime.now(UTC).date())
-    counting = [test for test in compare(retried=())[0] if test.counts]
+        cases |= await reader.read_failing(baseline.red_sessions)
+    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, today)
+    counting = [test for test in compare(retried=()) if test.counts]
     is_asked = spec.outcome == "success" and counting
     retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
-    return *compare(retried=retried or ()), cases, retried is not None
+    return compare(retried=retried or ()), cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
@@ -128,7 +131,6 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
 
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
-    """Return the verdict if there is no session to judge."""
     if outcome == "failure":
         passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found")
     else:
@@ -138,13 +140,13 @@ def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | 
 
 async def _read_baseline(
     reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec
-) -> tuple[Baseline | None, SessionList]:
-    """Return what sessions are compared with, and the list that it was chosen from."""
+) -> tuple[Baseline | None, str]:
+    """Return what sessions are compared with, and why others may be missing in the list that it was chosen from."""
     if spec.baseline is None:
-        return None, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
+        return None, ""
     branch = await reader.find_branch(spec.baseline)
     if branch is None:
-        return Baseline(branch=MAIN_NAMES[0], commits=()), evolve(await reader.newest(), sessions=[])
+        return Baseline(branch=MAIN_NAMES[0], commits=()), (await reader.newest()).doubt
 
     def choose(listed: SessionList) -> Baseline:
         return select_baseline(branch.name, listed, judged, spec.last)
@@ -154,7 +156,7 @@ async def _read_baseline(
         return len(found.commits) == spec.last or len(found.older) >= 2 * spec.last
 
     listed = await reader.of_branch(branch, is_enough)
-    return choose(listed), listed
+    return choose(listed), listed.doubt
 
 
 async def _find_retried(
@@ -163,7 +165,7 @@ async def _find_retried(
     """Return which tests also passed in each session in which they failed; None if that was not saved."""
     retried = {test.case.key for test in tests}
     for session in commit.counted:
-        failed = [case for case in failing_cases(session, cases) if case.key in retried]
+        failed = [case for case in failing_in(session, cases) if case.key in retried]
         for group in {case.test_group_id for case in failed}:
             passed = None if group is None else await reader.source.passed_in_group(reader.suite, session, group)
             if passed is None and group is not None:

@@ -8,13 +8,13 @@ from attrs import evolve
 
 from .._base.figures import format_count
 from .._base.workers import map_concurrently
-from ..analysis.baseline import failing_cases, lists_too_few
+from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import TestedCommit, identify_commit
+from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
 from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus
+from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
@@ -99,8 +99,8 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     for number, commit in enumerate(commits, 1):
         if number > last and not (outcomes and outcomes[0].is_failing):
             break
-        cases = await reader.failing_cases(commit.counted)
-        found = [(each, case) for each in commit.counted for case in failing_cases(each, cases)]
+        cases = await reader.read_failing(commit.counted)
+        found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
         seen |= {case.key for _, case in found}
         if find_tests(seen, test):  # an error, if there are several
             key = find_test(seen, test, searched=searched)
@@ -139,32 +139,30 @@ async def compare_sessions(
 
 
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
-    """Return which of the named sessions count."""
     if named.commit is not None:
         return named.commit.counted
     if named.what == "session":
         return named.sessions
-    counted = {session.id for commit in await _commits_from(reader, named) for session in commit.counted}
+    commits = (await _list_from(reader, named)).commits
+    counted = {session.id for commit in commits for session in commit.counted}
     return [session for session in named.sessions if session.id in counted] or named.sessions
 
 
 async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     """Return the sessions that count of the commit before the named one."""
-    identities, lowest_id = set(map(identify_commit, named.sessions)), named.sessions[-1].relative_id
-    older = [each for each in await _commits_from(reader, named) if each.first.relative_id < lowest_id]
-    return next((each.counted for each in older if identify_commit(each.first) not in identities), ())
+    older = older_commits(await _list_from(reader, named), named.sessions)
+    return older[0].counted if older else ()
 
 
-async def _commits_from(reader: SuiteReader, named: NamedSessions) -> list[TestedCommit]:
-    """Return the commits of the branch of named sessions, down to the one before them."""
+async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
+    """Return the list of the branch of named sessions, down to the commit before them; empty without a branch."""
     first = named.sessions[-1]
     if first.ref_name is None:
-        return []
-    listed = await reader.of_branch(
+        return evolve(await reader.newest(), sessions=())
+    return await reader.of_branch(
         JudgedBranch(first.ref_name),
         lambda listed: any(each.first.relative_id < first.relative_id for each in listed.commits[:-1]),
     )
-    return [commit for commit in listed.commits if commit.has_result]
 
 
 async def find_cases(
@@ -175,13 +173,15 @@ async def find_cases(
     if not named.sessions:
         raise NoVerdictError(f"no tests of {reader.suite}: {named.doubt}")
     sessions = [session for session in named.sessions if session.is_finished] or named.sessions
-
-    async def read(session: Session) -> list[TestCase]:
-        return await reader.source.cases(reader.suite, session, status)
-
-    lists = await map_concurrently(read, sessions, limit=reader.source.concurrency)
+    source = reader.source
+    lists = await map_concurrently(
+        lambda session: source.cases(reader.suite, session, status), sessions, limit=source.concurrency
+    )
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
-    ids = [(session.id, case.id) for session, case in failing]
-    known = dict(zip(ids, await reader.with_details(failing), strict=True))
-    return [TestedSession(each, tuple(known.get((each.id, case.id), case) for case in cases)) for each, cases in found]
+    ids = [(session.id, case_ids(case)) for session, case in failing]
+    known = dict(zip(ids, await reader.read_details(failing), strict=True))
+    return [
+        TestedSession(each, tuple(known.get((each.id, case_ids(case)), case) for case in cases))
+        for each, cases in found
+    ]

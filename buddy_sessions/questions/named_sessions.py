@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
-from .._base.validate import REVISION, validate_int, validate_name
-from ..analysis.branches import MAIN, Main, suggest_branches
+from .._base.validate import LATEST, REVISION, validate_session_ref
+from ..analysis.branches import MAIN, Main
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
 from ..errors import ConfigError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
 from .suite_reader import SuiteReader, merge_lists
-
-LATEST = "latest"
-"""The name of the commit that says whether a branch is red."""
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
@@ -44,15 +41,9 @@ class NamedSessions:
 
 def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
     """Return the name of a session of a suite. Raises ConfigError for a session of another suite, or for no name."""
-    url = session.url or "" if isinstance(session, Session) else session
-    if isinstance(url, str) and "://" in url and not is_run_url(url):
-        key, session_id = parse_session_url(url)
-        if session_id is None or key != suite:
-            raise ConfigError(f"not a session of {suite}: {url!r}; pass its relative_id, id or URL")
-    elif isinstance(session, str) and "://" not in session:
-        validate_name("session", session)
-    elif not isinstance(session, str | Session):
-        validate_int("session", session)
+    name = session.url or session.id if isinstance(session, Session) else session
+    if name != LATEST and not (isinstance(name, str) and is_run_url(name)):
+        validate_session_ref(name, suite)
     return session
 
 
@@ -68,13 +59,8 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
         status = await reader.status(branch)
         if status.commit is not None:
             return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
-        newest = await reader.newest()
-        if not newest.sessions and not newest.doubt:
-            raise NoVerdictError(f"{reader.suite} has no session yet: check that its tests upload their results")
         if status.reason in {"no session", "no main branch"}:
-            await reader.require_branch(branch)
-            hint = suggest_branches(str(status.branch), reader.suite, newest.sessions)
-            raise NoVerdictError(hint or f"no session of branch {status.branch!r} in {reader.suite}")
+            raise await reader.no_session_of(status.branch)
         doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
@@ -105,7 +91,7 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
         found, listed = await _search(reader, lambda session: has_run_url(session, name))
         if found:
             matches[f"CI run {name}"] = NamedSessions(sessions=found, what="CI run", doubt=listed.doubt)
-    elif _is_revision(name):
+    elif REVISION.fullmatch(name):
         found, listed = await _search(reader, lambda session: has_revision(session, name))
         for revision in dict.fromkeys(session.revision for session in found):
             sessions = [session for session in found if session.revision == revision]
@@ -130,15 +116,15 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
 
     def end(sessions: Sequence[Session]) -> int:
         end = MAX_SEARCHED
-        for position, session in enumerate(sessions, 1):
-            if position <= end and where(session):
-                end = min(position + _MAX_BELOW, MAX_SEARCHED)
+        for number, session in enumerate(sessions, 1):
+            if number <= end and where(session):
+                end = min(number + _MAX_BELOW, MAX_SEARCHED)
         return end
 
     def is_enough(listed: SessionList) -> bool:
         return len(listed.sessions) >= end(listed.sessions)
 
-    listed = await reader.search(is_enough)
+    listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
         listed = merge_lists(listed, await reader.read(None, is_enough))
@@ -153,9 +139,10 @@ def _possible_ids(name: str) -> list[int | str]:
         return [parse_session_url(name)[1] or name]
     match = _RELATIVE_ID.fullmatch(name)
     number = int(match[1] or match[2]) if match else 0
-    relative_ids = [number] if number else []
-    is_id = not name.startswith("#") and not (_is_revision(name) and len(name) >= _HASH_LENGTH)
-    return [*relative_ids, *([name] if is_id else [])]
+    found: list[int | str] = [number] if number else []
+    if not name.startswith("#") and not (REVISION.fullmatch(name) and len(name) >= _HASH_LENGTH):
+        found.append(name)
+    return found
 
 
 def is_run_url(name: str) -> bool:
@@ -167,8 +154,3 @@ def is_run_url(name: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _is_revision(name: str) -> bool:
-    """Return whether a name can be the hash of a commit, or its beginning."""
-    return REVISION.fullmatch(name) is not None

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import get_args
 
-from .._api.api import NoSuchSessionError
 from .._base.validate import (
+    LATEST,
+    validate_after,
     validate_int,
     validate_key,
     validate_scope,
     validate_seconds,
     validate_session_ref,
     validate_share,
-    validate_since,
     validate_status,
     validate_suites,
 )
-from .._base.workers import Outage, map_concurrently
+from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
 from ..analysis.history import TestHistory
@@ -27,12 +27,11 @@ from ..analysis.quarantine import QuarantinedTest, validate_quarantine
 from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
-from ..models import CaseScope, Session, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
+from ..models import CaseScope, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
-from .named_sessions import LATEST, validate_session_name
-from .source import Source
-from .suite_reader import SuiteReader
+from .named_sessions import find_sessions, validate_session_name
+from .suite_reader import Source, SuiteReader
 
 
 class Questions:
@@ -46,14 +45,13 @@ class Questions:
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
     In place of `NoVerdictError`, `status` and `judge` give no verdict, `latest` returns None, and `failures` raises
-    `NotFoundError`.
+    `NotFoundError` for an `id`.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def reader(self, suite: SuiteRef) -> SuiteReader:
-        """Return a reader for one question. Internal."""
+    def _reader(self, suite: SuiteRef) -> SuiteReader:
         return SuiteReader(self._source, validate_key(suite))
 
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
@@ -77,18 +75,18 @@ class Questions:
             acme/storefront/65OmRb8v is red since #217
         """
         keys = [validate_key(suite) for suite in validate_suites(suites)]
-        selected, outage = validate_judged_branch(branch), Outage()
+        selected, common_cause = validate_judged_branch(branch), CommonCause()
 
         async def read(suite: SuiteKey) -> SuiteStatus:
             try:
-                status = await self.reader(suite).status(selected)
+                status = await self._reader(suite).status(selected)
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
-                if self._source.is_saved or outage.is_shown_by(error):
+                if self._source.is_saved or common_cause.is_shown_by(error):
                     raise
                 return SuiteStatus(suite=suite, error=error.with_traceback(None))
-            outage.on_success()
+            common_cause.on_success()
             return status
 
         return await map_concurrently(read, keys, limit=self._source.concurrency)
@@ -101,7 +99,7 @@ class Questions:
         Args:
             is_failing: Only a red commit (True), or a green one (False): the last one that was good.
         """
-        return await self.reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
+        return await self._reader(suite).latest(validate_judged_branch(branch), is_failing=is_failing)
 
     async def judge(
         self,
@@ -143,13 +141,9 @@ class Questions:
             >>> judgement.passes, [test.case.name for test in judgement.tests if test.novelty == "new"]
             (False, ['adds_discount'])
         """
-        reader = self.reader(suite)
+        reader = self._reader(suite)
         if outcome is not None and outcome not in get_args(Outcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
-        if isinstance(after, datetime):
-            validate_since(after, "after")
-        elif after is not None:
-            validate_int("after", after, minimum=0)
         spec = JudgeSpec(
             session=validate_session_name(session, reader.suite),
             branch=validate_judged_branch(branch),
@@ -158,7 +152,7 @@ class Questions:
             quarantine=validate_quarantine(quarantine),
             outcome=outcome,
             min_tests=validate_share("min_tests", min_tests),
-            after=after,
+            after=validate_after(after),
             details=_validate_details(details),
         )
         return await judge_sessions(reader, spec)
@@ -181,7 +175,7 @@ class Questions:
         selected = validate_judged_branch(branch)
         if not isinstance(test, str | TestKey):
             raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
-        return await find_history(self.reader(suite), selected, test, last=validate_int("last", last))
+        return await find_history(self._reader(suite), selected, test, last=validate_int("last", last))
 
     async def recent_tests(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, cases: CaseScope = "all"
@@ -194,7 +188,7 @@ class Questions:
         Args:
             cases: "all", or only those that "failed".
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         wanted = validate_scope(cases)
         _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
         return list(sessions.values())
@@ -210,7 +204,7 @@ class Questions:
         Args:
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         validate_int("changes", changes)
         return await find_flaky(reader, selected, last=validate_int("last", last), changes=changes)
 
@@ -241,7 +235,7 @@ class Questions:
             new: The new session or commit.
             branch: The branch of `"latest"`; an error with another session.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
         return await compare_sessions(reader, names[0], names[1] or LATEST, branch=selected)
 
@@ -265,7 +259,7 @@ class Questions:
             status: Only test cases with this status.
             details: How many failing cases to read with their messages, with one request each; True for all.
         """
-        reader, selected = self.reader(suite), validate_judged_branch(branch)
+        reader, selected = self._reader(suite), validate_judged_branch(branch)
         name, count = validate_session_name(session, reader.suite), _validate_details(details)
         return await find_cases(reader, name, branch=selected, status=validate_status(status), details=count)
 
@@ -277,26 +271,18 @@ class Questions:
         Args:
             session: A `Session`, its `relative_id`, its `id`, or its URL.
             details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
-                None for a case that was deleted or has changed its status meanwhile, or that no URL can name.
+                None for a case that was deleted or has changed its status meanwhile, or that no URL can name, or
+                if the response cannot be read.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
         """
-        key, count = validate_key(suite), _validate_details(details)
-        found: Session | str | int = validate_session_ref(session, key)
+        reader, count = self._reader(suite), _validate_details(details)
+        found = validate_session_ref(session, reader.suite)
         if isinstance(found, int):
-            numbered = await self._source.session(key, found)
-            if numbered is None:
-                newest = (await self.reader(key).newest()).sessions
-                known = f"the newest is #{newest[0].relative_id}" if newest else "the suite has none yet"
-                raise NoSuchSessionError(status=404, messages=[f"no session #{found}: {known}"])
-            found = numbered
-        cases = await self._source.failing_cases(key, found)
-
-        async def read(case: TestCase) -> TestCase:
-            return await self._source.with_details(key, found, case)
-
-        cases[:count] = await map_concurrently(read, cases[:count], limit=self._source.concurrency)
+            found = (await find_sessions(reader, found)).sessions[0]
+        cases = await self._source.failing_cases(reader.suite, found)
+        cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
 
 

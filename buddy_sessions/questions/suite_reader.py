@@ -1,16 +1,20 @@
-"""Reads the lists of sessions of one suite, as far down as a question needs them: its status, and its last commits."""
+"""What questions read: a `Source` is the API or a database, and a `SuiteReader` reads as much as a question needs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TypeAlias
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from attrs import evolve
 
+from .._api import Api, failing_statuses
+from .._base.validate import validate_session
 from .._base.workers import map_concurrently
+from .._paging.reconciler import ReadSpec
 from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
@@ -23,8 +27,7 @@ from ..analysis.branches import (
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
-from ..models import RefType, Session, SuiteKey, TestCase
-from .source import Source
+from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
@@ -34,32 +37,115 @@ _REREAD_AFTER = 10.0
 IsEnough: TypeAlias = Callable[[SessionList], bool]
 
 
+class Source(Protocol):
+    """Where the sessions of suites and their test cases are read from."""
+
+    concurrency: int
+    """How many sessions to read at once."""
+    is_saved: bool
+    """Whether another read returns the same, because it is one of a database."""
+
+    def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
+        """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
+        ...
+
+    async def session(self, suite: SuiteKey, name: int | str, /) -> Session | None:
+        """Return the session with this `relative_id` or ID; None if there is none."""
+        ...
+
+    async def failing_cases(self, suite: SuiteKey, session: Session | str, /) -> list[TestCase]:
+        """Return the failing cases of a session, perhaps without details. Raises ConfigError if they were not saved."""
+        ...
+
+    async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None, /) -> list[TestCase]:
+        """Return all cases of a session, or those with a status. Raises ConfigError if they were not saved."""
+        ...
+
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase, /) -> TestCase:
+        """Return a failing case with its `data` and `failure`, as far as they are known."""
+        ...
+
+    async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str, /) -> set[TestKey] | None:
+        """Return the tests that passed in a group of a session; None if that was not saved."""
+        ...
+
+
+class ApiSource:
+    """Lists are verified, and failing tests are read only where there are some. See `Source`."""
+
+    is_saved = False
+
+    def __init__(self, api: Api) -> None:
+        self.concurrency = api.max_concurrency
+        self._api = api
+
+    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+        """Yield the pages of the list: one request for each 100 sessions."""
+        reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
+        async with aclosing(reader.pages()) as pages:
+            async for page in pages:
+                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.stats.verified)
+
+    async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
+        """Return the session with this `relative_id` (usually two requests) or ID (one)."""
+        try:
+            return (await self._api.session(suite, name)).result()
+        except NotFoundError:
+            return None
+
+    async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
+        """Return the failing cases: two requests, or one if the session counts only one kind of failure."""
+        statuses = failing_statuses(session) if isinstance(session, Session) else FAILING
+        lists = await map_concurrently(partial(self.cases, suite, session), statuses, limit=len(FAILING))
+        # A case may have moved from one list to the other meanwhile.
+        return list({case_ids(case): case for cases in lists for case in cases}.values())
+
+    async def cases(self, suite: SuiteKey, session: Session | str, status: TestStatus | None = None) -> list[TestCase]:
+        """Return the cases of a session: one request for each 100 of them."""
+        validate_session(session)
+        return await self._api.cases(suite, session, status=status).collect()
+
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
+        """Return a case with its details: one request."""
+        return await self._api.with_details(suite, session, case)
+
+    async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey]:
+        """Return the tests that passed in a group of a session: one request for each 100 cases of the group."""
+        cases = await self._api.cases(suite, session.id, status=None, group_id=group_id).collect()
+        return {case.key for case in cases if case.status == TestStatus.PASSED}
+
+
+def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool) -> SessionList:
+    """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
+    return SessionList(
+        sessions=sessions,
+        end="beginning" if is_complete else "cut",
+        as_of=datetime.now(UTC),
+        doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
+    )
+
+
 class SuiteReader:
     """Reads one suite for one question, or for one poll of a watch. The newest sessions are read once."""
 
     def __init__(self, source: Source, suite: SuiteKey) -> None:
         self.source = source
         self.suite = suite
-        self._newest: SessionList | None = None  # 100 of them
-        self._longest: SessionList | None = None  # as many as were read
-        self._among_newest: dict[JudgedBranch, SessionList] = {}
-        self._own: dict[JudgedBranch, SessionList] = {}  # the newest of branches
+        self._lists: dict[JudgedBranch | None, SessionList] = {}  # as far as they were read; None: of all branches
 
     def know(self, newest: SessionList) -> None:
         """Take these for the newest sessions: at least 100, or all."""
-        self._longest, self._newest = newest, _cut(newest, NEWEST)
+        self._lists[None] = newest
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
-        if self._newest is None:
-            self._newest = _cut(await self.search(lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
-        return self._newest
+        return _cut(await self.search(None, lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
 
-    async def search(self, is_enough: IsEnough) -> SessionList:
-        """Return the newest sessions: as many as are enough."""
-        listed = self._longest
+    async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
+        """Return the newest sessions of a branch, or of all for None: as many as are enough."""
+        listed = self._lists.get(branch)
         if listed is None or (listed.end == "cut" and not is_enough(listed)):
-            self._longest = listed = await self.read(None, is_enough)
+            self._lists[branch] = listed = await self.read(branch, is_enough)
         return listed
 
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:
@@ -69,7 +155,7 @@ class SuiteReader:
         newest = await self.newest()
         name = main_branch(newest.sessions)
         for older in MAIN_NAMES if name is None and newest.end == "cut" else ():  # it was not tested for long
-            if main_branch((await self._own_newest(JudgedBranch(older, is_main=True))).sessions):
+            if main_branch((await self.search(JudgedBranch(older, is_main=True), _has_two_commits)).sessions):
                 return JudgedBranch(older, is_main=True)
         return None if name is None else JudgedBranch(name, is_main=True)
 
@@ -77,50 +163,41 @@ class SuiteReader:
         """Return the branch to judge. Raises NoVerdictError without a main branch."""
         found = await self.find_branch(branch)
         if found is None:
-            sessions = (await self.newest()).sessions
-            if not sessions and self.source.is_saved:
-                raise NoVerdictError(f"{self.suite} has no saved session: sync it first")
-            known = suggest_branches("main", self.suite, sessions)
-            raise NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
+            raise await self.no_session_of(None)
         return found
+
+    async def no_session_of(self, branch: str | None) -> NoVerdictError:
+        """Return the error for a branch without finished sessions, or for a suite without a main branch."""
+        newest = await self.newest()
+        if not newest.sessions and newest.doubt and self.source.is_saved:
+            return NoVerdictError(f"{self.suite} has no saved session: sync it first")
+        if not newest.sessions:
+            return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
+        known = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
+        if branch is None:
+            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
+        return NoVerdictError(known or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def newest_of(self, branch: JudgedBranch) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these say what is usual, or its own 100."""
-        own = await self._select(branch)
-        return own if has_enough_commits(own) else await self._own_newest(branch)
+        own = await self._among_newest(branch)
+        return own if has_enough_commits(own) else await self.search(branch, _has_two_commits)
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
-        own = await self._select(branch)
-        return own if own.end != "cut" or is_enough(own) else await self._read_own(branch, is_enough)
+        own = await self._among_newest(branch)
+        return own if own.end != "cut" or is_enough(own) else await self.search(branch, is_enough)
 
-    async def _own_newest(self, branch: JudgedBranch) -> SessionList:
-        """Return 100 sessions, or more until there are two commits: one says how many sessions the other has."""
-        if branch not in self._own:
-            self._own[branch] = await self._read_own(branch, lambda listed: len(listed.commits) > 1)
-        return self._own[branch]
-
-    async def _read_own(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
-        """Read the list of a branch. The server lists only sessions with the type BRANCH by name."""
-        is_listed = all(each.ref_type == RefType.BRANCH for each in (await self._select(branch)).sessions)
-        return await self.read(branch, is_enough, is_listed=is_listed)
-
-    async def _select(self, branch: JudgedBranch) -> SessionList:
-        """Return which of the newest 100 sessions are of a branch."""
-        if branch not in self._among_newest:
-            newest = await self.newest()
-            self._among_newest[branch] = evolve(newest, sessions=list(filter(branch.includes, newest.sessions)))
-        return self._among_newest[branch]
+    async def _among_newest(self, branch: JudgedBranch) -> SessionList:
+        newest = await self.newest()
+        return evolve(newest, sessions=list(filter(branch.includes, newest.sessions)))
 
     async def status(self, branch: str | Main) -> SuiteStatus:
         """Return the status of the suite: usually from its newest 100 sessions, or else from those of the branch."""
         chosen = await self.find_branch(branch)
-        if chosen is not None:
-            return status_of(self.suite, chosen.name, await self.newest_of(chosen))
-        newest = await self.newest()
-        if newest.doubt:
-            return SuiteStatus(suite=self.suite, reason="incomplete", remark=newest.doubt)
-        return SuiteStatus(suite=self.suite, reason="no main branch" if newest.sessions else "no session")
+        if chosen is None:
+            return status_of(self.suite, None, await self.newest())
+        return status_of(self.suite, chosen.name, await self.newest_of(chosen))
 
     async def latest(self, branch: str | Main, *, is_failing: bool | None) -> TestedCommit | None:
         """Return the newest commit of a branch with a verdict, or with this one; None if there is none."""
@@ -130,12 +207,14 @@ class SuiteReader:
         def find(listed: SessionList) -> TestedCommit | None:
             return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
 
-        listed = await self.newest() if chosen is None else await self.newest_of(chosen)
-        if chosen is not None and listed.end == "cut" and not find(listed):
+        if chosen is None:
+            self._check(await self.newest())
+            return None
+        listed = await self.newest_of(chosen)
+        if find(listed) is None:
             listed = await self.of_branch(chosen, lambda listed: find(listed) is not None)
-        if listed.doubt:
-            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
-        return None if chosen is None else find(listed)
+        self._check(listed)
+        return find(listed)
 
     async def last_commits(self, branch: JudgedBranch, last: int) -> tuple[list[TestedCommit], SessionList]:
         """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.
@@ -143,22 +222,23 @@ class SuiteReader:
         Also return the list that they are from. Raises NoVerdictError if there is none, or sessions may be missing.
         """
         listed = await self.of_branch(branch, lambda listed: sum(each.has_result for each in listed.commits) >= last)
-        if listed.doubt:
-            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        self._check(listed)
         if found := [commit for commit in listed.commits if commit.has_result]:
             return found, listed
-        hint = suggest_branches(branch.name, self.suite, (await self.newest()).sessions)
-        raise NoVerdictError(hint or f"{self.suite} has no finished session of branch {branch.name!r} yet")
+        raise await self.no_session_of(branch.name)
 
-    async def read(self, branch: JudgedBranch | None, is_enough: IsEnough, *, is_listed: bool = True) -> SessionList:
-        """Return the newest sessions of a branch, or all for None: as many hundreds as are enough, at most 1,000.
+    def _check(self, listed: SessionList) -> None:
+        if listed.doubt:
+            raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
 
-        `is_listed` is false for a branch that the server does not list by its name.
-        """
+    async def read(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
+        """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
         sessions: list[Session] = []
         listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
-        count, step, doubt = 0, _STEP, ""
-        name = branch.name if branch is not None and is_listed else None
+        count, step, doubt, name = 0, _STEP, "", None
+        # The server lists only sessions with the type BRANCH by name.
+        if branch and all(each.ref_type == RefType.BRANCH for each in (await self._among_newest(branch)).sessions):
+            name = branch.name
         async with aclosing(self.source.lists(self.suite, name)) as parts:
             async for part in parts:
                 sessions += [each for each in part.sessions if branch is None or branch.includes(each)]
@@ -174,20 +254,20 @@ class SuiteReader:
                     break
         return listed
 
-    async def failing_cases(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
+    async def read_failing(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
         A list that is shorter than the session counts is read once more after ten seconds.
         """
         red = [session for session in sessions if session.is_failing]
-        found = await self._read_failing(red)
+        found = await self._read_once(red)
         doubtful = [session for session in red if lists_too_few(session, found)]
         if doubtful and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
-            found |= await self._read_failing(doubtful)
+            found |= await self._read_once(doubtful)
         return found
 
-    async def _read_failing(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
         async def read(session: Session) -> list[TestCase] | str:
             try:
                 return await self.source.failing_cases(self.suite, session)
@@ -199,10 +279,10 @@ class SuiteReader:
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}
 
-    async def with_details(self, cases: Sequence[tuple[Session, TestCase]]) -> list[TestCase]:
+    async def read_details(self, cases: Sequence[tuple[Session | str, TestCase]]) -> list[TestCase]:
         """Return failing cases with their details, as far as these are known: no verdict needs them."""
 
-        async def read(found: tuple[Session, TestCase]) -> TestCase:
+        async def read(found: tuple[Session | str, TestCase]) -> TestCase:
             try:
                 return await self.source.with_details(self.suite, *found)
             except ResponseError:
@@ -211,8 +291,12 @@ class SuiteReader:
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 
 
+def _has_two_commits(listed: SessionList) -> bool:
+    """Return whether there are two commits: one says how many sessions the other has."""
+    return len(listed.commits) > 1
+
+
 def _cut(listed: SessionList, count: int) -> SessionList:
-    """Return the first `count` sessions of a list."""
     if count >= len(listed.sessions):
         return listed
     return evolve(listed, sessions=listed.sessions[:count], end="cut")

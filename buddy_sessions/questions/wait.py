@@ -7,27 +7,25 @@ import logging
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import attrs
 
-from .._api.api import Api
+from .._api import Api
 from .._base.figures import format_duration
 from .._base.validate import (
+    validate_after,
     validate_branch,
     validate_int,
     validate_revision,
     validate_run_url,
     validate_seconds,
-    validate_session,
-    validate_since,
 )
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
 from ..errors import (
     BuddyError,
     ConfigError,
-    NotFoundError,
     ResponseError,
     StatusError,
     TransportError,
@@ -43,10 +41,6 @@ _POLLED = 100
 """How many sessions each later poll searches, unless more were created since the poll before."""
 _JITTER = 0.1
 """The share of an interval by which a poll is earlier or later."""
-_CLOCK_DIFFERENCE = timedelta(minutes=1)
-"""The tolerated difference to the server's clock: a session counts as created before the wait if it is older."""
-_SHOWN = 10
-"""The maximum number of sessions that an error lists."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,10 +62,7 @@ class WaitSpec:
         validate_revision(self.revision)
         validate_run_url(self.run_url)
         validate_branch(self.branch)
-        if isinstance(self.after, datetime):
-            validate_since(self.after, "after")
-        elif self.after is not None:
-            validate_int("after", self.after, minimum=0)
+        validate_after(self.after)
         validate_int("count", self.count)
         if self.fail_fast is not None:
             validate_int("fail_fast", self.fail_fast)
@@ -153,47 +144,35 @@ class _Search:
             some = f"only {counts} ({name_sessions(found)})" if found else "no session"
             text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
         elif unfinished := [session for session in found if not session.is_finished]:
-            text, advice = f"{name_sessions(unfinished)} of {spec} did not finish", "wait longer"
-            started = datetime.now(UTC) - timedelta(seconds=seconds) - _CLOCK_DIFFERENCE
-            if before := [each for each in unfinished if each.create_date is not None and each.create_date < started]:
-                ages = [f"#{each.relative_id} was created {_age(each)} ago" for each in before[:_SHOWN]]
-                number = before[0].relative_id
-                advice += f"; {', '.join(ages)}: if an earlier run was killed, wait for what is after #{number}"
+            text = f"{name_sessions(unfinished)} of {spec} did not finish"
+            advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
             text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self, count: int) -> None:
-        """Read the newest sessions, and the awaited ones that are older and have not finished."""
-        reader = self._api.read(self._spec.suite, self._read_spec)
+        """Read the newest sessions, down to the last ones of the poll before and those that had not finished."""
+        spec = self._spec
+        unfinished = [session.relative_id for session in self.found if not session.is_finished]
+        lowest_id = min([self._newest, *unfinished])
+        reader = self._api.read(spec.suite, self._read_spec)
         listed: list[Session] = []
         is_complete = False
-        enough = count if self._spec.belong_together else self._spec.count
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 listed += page.sessions
                 is_complete = page.is_last
-                if len(listed) >= enough and (not self._spec.belong_together or listed[-1].relative_id <= self._newest):
+                is_known = len(listed) >= count and listed[-1].relative_id <= lowest_id
+                if is_known if spec.belong_together else len(listed) >= spec.count:
                     break
         self._newest = max([self._newest, *(session.relative_id for session in listed)])
         self._is_first = False
-        ids = {session.id for session in listed}
         lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
-        self.may_lack_sessions = self._spec.belong_together and may_lack_sessions(listed, lowest=lowest)
-        self._keep([session for session in self.found if session.id not in ids] + listed)
-        for session in self.found.copy():
-            if session.id not in ids and not session.is_finished:
-                await self._read_again(session)
-
-    async def _read_again(self, session: Session) -> None:
-        """Read one session that is not listed any more: many newer ones were created, or it was deleted."""
-        others = [each for each in self.found if each is not session]
-        try:
-            found = await self._api.session(self._spec.suite, validate_session(session))
-            self._keep([*others, found.result()])
-        except NotFoundError:
-            self._keep(others)
+        self.may_lack_sessions = spec.belong_together and may_lack_sessions(listed, lowest=lowest)
+        ids = {session.id for session in listed}
+        # One that has not finished, and is not listed any more, was deleted.
+        self._keep([each for each in self.found if each.is_finished and each.id not in ids] + listed)
 
     def _keep(self, sessions: Iterable[Session]) -> None:
         """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
@@ -235,12 +214,6 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
             raise
         error = search.too_late(loop.time() - started)
         raise error from search.failure
-
-
-def _age(session: Session) -> str:
-    """Return how long ago a session was created: `2h07m`."""
-    now = datetime.now(UTC)
-    return format_duration(round((now - (session.create_date or now)).total_seconds()))
 
 
 def add_jitter(interval: float) -> float:

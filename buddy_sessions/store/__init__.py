@@ -1,7 +1,7 @@
 """`SessionStore`: a SQLite database of sessions that is kept up to date."""
 
 from .copies import StoreChange
+from .saved_source import SavedSuite
 from .store import SessionStore
-from .suites import SavedSuite
 
 __all__ = ["SavedSuite", "SessionStore", "StoreChange"]

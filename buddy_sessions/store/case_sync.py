@@ -8,8 +8,8 @@ from functools import partial
 
 import attrs
 
-from .._api.api import failing_statuses
-from .._base.stats import Stats
+from .._api import failing_statuses
+from .._base.figures import Stats
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
@@ -106,7 +106,7 @@ class CaseSync:
     async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
         """Save the cases of a session, and count them, unless it has changed; then read and save their details."""
         # The API has no path for a case without a group.
-        failing = [position for position, case in enumerate(cases) if case.is_failing and case.test_group_id]
+        failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
         failing = failing[: self._details]
         if not await self._run.call(
             save_cases,
@@ -125,9 +125,9 @@ class CaseSync:
         elif failing and is_verified:
             await self._run.call(verify_cases, self._key, session, self._scope)
 
-    async def _read_details(self, session: Session, cases: Sequence[TestCase], position: int) -> bool:
+    async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
-        listed = found = cases[position]
+        listed = found = cases[ordinal]
         self.stats += Stats(requests=1)
         with self._run.long_bodies.hold() as on_size:
             try:
@@ -136,5 +136,5 @@ class CaseSync:
                 _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
             if found is listed:
                 return False
-            await self._run.call(save_details, self._key, session, position, found.data)
+            await self._run.call(save_details, self._key, session, ordinal, found.data)
             return True

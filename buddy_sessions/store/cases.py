@@ -8,16 +8,23 @@ the next sync that saves cases.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
-from .columns import Members, to_session_from
-from .exchange import SyncScope
 from .file import DatabaseFile
-from .schema import CASE_COLUMNS, CASES, IS_TEST, OF_BRANCH, OF_SUITE, SESSION_COLUMNS, SESSIONS, SUITE_NUMBER
-from .suites import MARK_INCOMPLETE
+from .schema import (
+    CASE_COLUMNS,
+    CASES,
+    IS_TEST,
+    OF_BRANCH,
+    OF_SUITE,
+    SESSION_COLUMNS,
+    SESSIONS,
+    SUITE_NUMBER,
+    to_sessions,
+)
+from .suites import MARK_INCOMPLETE, SyncScope
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
@@ -26,6 +33,13 @@ _IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
 _CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
 _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
+_KEEP_DATA = """
+    UPDATE case_rows SET data = (
+        SELECT data FROM case_rows AS old WHERE old.session = case_rows.session AND old.test = case_rows.test
+        AND old.ordinal < 0 AND old.id IS case_rows.id AND old.status IS case_rows.status
+    ) WHERE session = ? AND ordinal >= 0 AND data IS NULL
+"""
+"""Copies the `data` of cases that were set aside to the same ones with the same status."""
 _IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
@@ -42,7 +56,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
         ORDER BY relative_id DESC
     """
     rows = file.execute(sql, (*key, scope.cases_branch, full, scope.cases, scope.cases))
-    return [session for session in _to_sessions(rows) if session.is_finished and scope.includes(session)]
+    return [session for session in to_sessions(rows) if session.is_finished and scope.includes(session)]
 
 
 def save_cases(
@@ -66,26 +80,29 @@ def save_cases(
             FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, session.id)).fetchone()
-        if row is None or [*_to_sessions([row])] != [session]:
+        if row is None or to_sessions([row]) != [session]:
             return False
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
         before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
-        merged = _merge(before, cases, keep=is_narrower or not is_verified)
-        _insert_cases(file, row["suite"], row["number"], merged)
-        file.execute("DELETE FROM case_rows WHERE session = ? AND position < 0", (row["number"],))
+        keeps_others, listed = is_narrower or not is_verified, {case_ids(case) for case in cases}
+        others = [case for ids, case in before.items() if keeps_others and ids not in listed]
+        _insert_cases(file, row["suite"], row["number"], [*cases, *others])
+        if before:
+            file.execute(_KEEP_DATA, (row["number"],))
+            file.execute("DELETE FROM case_rows WHERE session = ? AND ordinal < 0", (row["number"],))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
     return True
 
 
-def save_details(file: DatabaseFile, key: SuiteKey, session: Session, position: int, data: str | None) -> None:
-    """Save the `data` of the case that `save_cases` has saved at a position."""
+def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, data: str | None) -> None:
+    """Save the `data` of the case that `save_cases` has saved with this ordinal."""
     with file.transaction():
         number = file.number(f"SELECT number {_SESSION}", (*key, session.id))
-        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND position = ?"
-        file.execute(sql, (data, number, position))
+        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND ordinal = ?"
+        file.execute(sql, (data, number, ordinal))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (number,))
 
 
@@ -110,42 +127,19 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         file.execute(f"UPDATE suite_rows SET {MARK_INCOMPLETE} WHERE number = ?", (row["suite"],))
 
 
-class _SavedCase(NamedTuple):
-    """A saved case without its `data`, which may be long, and the row that has it."""
-
-    case: TestCase
-    test: int | None = None
-    position: int | None = None
-
-
-def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], _SavedCase]:
-    """Move the rows of the saved cases of a session to positions below 0. Return the cases by their group and id."""
+def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], TestCase]:
+    """Move the saved cases of a session to ordinals below 0. Return them by their ids, without `data`: that is long."""
     columns = ", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items() if name != "data")
-    sql = f"SELECT {columns}, each.test, each.position FROM {CASES} WHERE each.session = ? ORDER BY each.position"
-    found: dict[tuple[str | None, str], _SavedCase] = {}
-    for row in file.execute(sql, (session,)):
-        case = case_from_dict({name: row[name] for name in CASE_COLUMNS if name != "data"})
-        found[case_ids(case)] = _SavedCase(case, row["test"], -1 - row["position"])
-    file.execute("UPDATE case_rows SET position = -1 - position WHERE session = ?", (session,))
+    sql = f"SELECT {columns} FROM {CASES} WHERE each.session = ? ORDER BY each.ordinal"
+    cases = [case_from_dict(dict(row)) for row in file.execute(sql, (session,))]
+    file.execute("UPDATE case_rows SET ordinal = -1 - ordinal WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
-    return found
+    return {case_ids(case): case for case in cases}
 
 
-def _merge(
-    before: Mapping[tuple[str | None, str], _SavedCase], cases: Sequence[TestCase], *, keep: bool
-) -> list[_SavedCase]:
-    """Return the cases of a new read, with the rows whose `data` stays; with `keep`, also the other saved cases."""
-    known, merged = dict(before), list[_SavedCase]()
-    for case in cases:
-        saved = known.pop(case_ids(case), None)
-        is_same = saved is not None and saved.case.status == case.status
-        merged.append(saved._replace(case=case) if saved is not None and is_same else _SavedCase(case))
-    return merged + list(known.values()) if keep else merged
-
-
-def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[_SavedCase]) -> None:
+def _insert_cases(file: DatabaseFile, suite: int, session: int, cases: Sequence[TestCase]) -> None:
     """Insert the cases of a session, and what is not saved yet of their tests and groups."""
-    groups = {group: number for number, group in enumerate({each.case.test_group_id: None for each in saved})}
+    groups = {group: number for number, group in enumerate({case.test_group_id: None for case in cases})}
     file.execute_many(
         "INSERT INTO case_groups VALUES (?, ?, ?)", [(session, number, group) for group, number in groups.items()]
     )
@@ -153,24 +147,22 @@ def _insert_cases(file: DatabaseFile, suite: int, session: int, saved: Sequence[
         """
         INSERT INTO tests (suite, name, classname, test_group_name, id) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
         """,
-        [(suite, case.name, case.classname, case.test_group_name, case.id) for case, *_ in saved],
+        [(suite, case.name, case.classname, case.test_group_name, case.id) for case in cases],
     )
     file.execute_many(
         f"""
-        INSERT INTO case_rows (session, position, status, time, id, test_group, url, html_url, data, test)
-        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?,
-            coalesce(?, (SELECT data FROM case_rows WHERE session = ? AND test = ? AND position = ?)), number
+        INSERT INTO case_rows (session, ordinal, status, time, id, test_group, url, html_url, data, test)
+        SELECT ?, ?, ?, ?, nullif(?, id), ?, ?, ?, ?, number
         FROM tests WHERE suite = ? AND {IS_TEST}
         """,
         [
             (
-                *(session, position, None if case.status == TestStatus.PASSED else case.status.value),
+                *(session, ordinal, None if case.status == TestStatus.PASSED else case.status.value),
                 *(case.time, case.id, groups[case.test_group_id]),
                 *((case.url, case.html_url) if case.is_failing else (None, None)),
-                *(case.data, session, test, old_position),
-                *(suite, case.name, case.classname, case.test_group_name),
+                *(case.data, suite, case.name, case.classname, case.test_group_name),
             )
-            for position, (case, test, old_position) in enumerate(saved)
+            for ordinal, case in enumerate(cases)
         ],
     )
 
@@ -192,13 +184,13 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    rows = file.execute(f"{_CASES} ORDER BY each.position", (*key, session_id))
+    rows = file.execute(f"{_CASES} ORDER BY each.ordinal", (*key, session_id))
     return [_to_case(row) for row in rows]
 
 
 def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     """Return the saved failing cases of a session, by the number of its row."""
-    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.position", (session,))
+    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.ordinal", (session,))
     return tuple(map(_to_case, rows))
 
 
@@ -207,11 +199,6 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
     row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
     found = row.fetchone()
     return found["scope"] if found is not None else None
-
-
-def _to_sessions(rows: Iterable[sqlite3.Row]) -> Iterator[Session]:
-    members: Members = {}
-    return (to_session_from(row, members) for row in rows)
 
 
 def _to_case(row: sqlite3.Row) -> TestCase:

@@ -16,9 +16,17 @@ from .._decoding.hooks import unstructure_time
 from ..errors import StoreError
 from ..models import Session, SuiteKey, TestCase
 from .cases import load_failures
-from .columns import Members, convert, time_to_prefix, to_session_from, to_time
 from .file import DatabaseFile, DatabaseThread
-from .schema import CREATED_BEFORE, NEWEST_POSITION, OF_SUITE, SESSION_COLUMNS, SESSIONS
+from .schema import (
+    CREATED_BEFORE,
+    NEWEST_POSITION,
+    OF_SUITE,
+    SESSION_COLUMNS,
+    SESSIONS,
+    time_to_prefix,
+    to_sessions,
+    to_time,
+)
 
 _PAGE_SIZE = 100
 """Sessions in memory at once, with the messages of their failing tests."""
@@ -74,23 +82,23 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
 
 def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
     sql = f"""
-        SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS}, sessions.missing_since,
+        SELECT {SESSION_COLUMNS}, suites.workspace, suites.project, suites.suite_id, sessions.missing_since,
             sessions.deleted_at, sessions.position, sessions.number, last_scope
         FROM {SESSIONS} WHERE sessions.number IN (
             SELECT number FROM session_rows WHERE position > ? ORDER BY position LIMIT {_PAGE_SIZE}
         ) ORDER BY sessions.position
     """
-    members: Members = {}
+    rows = file.execute(sql, (after,)).fetchall()
     return [
         StoreChange(
             position=row["position"],
-            suite=SuiteKey(*row[:3]),
-            session=to_session_from(row, members),
+            suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
+            session=session,
             failures=None if row["last_scope"] is None else load_failures(file, row["number"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),
         )
-        for row in file.execute(sql, (after,)).fetchall()
+        for row, session in zip(rows, to_sessions(rows), strict=True)
     ]
 
 
@@ -108,19 +116,14 @@ def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChan
 
 
 def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime) -> None:
-    """Record that a suite was pruned, in place of the last time. Called in the transaction that prunes it.
+    """Record up to when a suite was pruned. Called in the transaction that prunes it.
 
     A copy deletes all sessions from before that time. So those that are still saved change, too.
     """
-    sql = """
-        INSERT INTO suite_changes VALUES (next_position(), ?, ?, ?, 'prune', ?)
-        ON CONFLICT (workspace, project, suite_id, change) DO UPDATE
-        SET position = excluded.position, pruned_before = max(pruned_before, excluded.pruned_before)
-        RETURNING pruned_before
-    """
-    (latest,) = file.execute(sql, (*key, unstructure_time(before))).fetchone()
+    sql = "INSERT OR REPLACE INTO suite_changes VALUES (next_position(), ?, ?, ?, 'prune', ?)"
+    file.execute(sql, (*key, unstructure_time(before)))
     sql = f"UPDATE session_rows SET position = next_position() WHERE suite = :suite AND {CREATED_BEFORE}"
-    file.execute(sql, {"suite": suite, "before": time_to_prefix(convert(datetime.fromisoformat, latest))})
+    file.execute(sql, {"suite": suite, "before": time_to_prefix(before)})
 
 
 def record_forget(file: DatabaseFile, key: SuiteKey) -> None:

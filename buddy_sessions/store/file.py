@@ -41,10 +41,6 @@ _ADVICE = {
 }
 
 
-def _size_of(path: str) -> int:
-    return os.path.getsize(path) if os.path.isfile(path) else 0
-
-
 class OtherFileError(StoreError, ConfigError):
     """The file is no database of this package, or one of a newer version."""
 
@@ -97,7 +93,7 @@ class DatabaseFile:
 
     def _connect(self) -> None:
         """Connect to the file, and note which one it is."""
-        if 0 < _size_of(self.path) < _SMALLEST_DATABASE:  # SQLite would take it for an empty one
+        if os.path.isfile(self.path) and 0 < os.path.getsize(self.path) < _SMALLEST_DATABASE:  # to SQLite, it is empty
             raise OtherFileError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
         self._connection = sqlite3.connect(self.path, timeout=SQLITE_TIMEOUT, isolation_level=None)
         self._connection.row_factory = sqlite3.Row

@@ -1,7 +1,8 @@
-"""Locks next to the file of a store: one process at a time writes the file, and one watch uses a name.
+"""Locks of a store: one process at a time writes the file, one task a suite of it, and one watch uses a name.
 
-A lock is an exclusive transaction on another SQLite file, which stays empty. The system releases it when the process
-ends, also after kill -9. To take or release a lock takes a tenth of a millisecond, so the event loop does it.
+The lock of a file or a name is an exclusive transaction on another SQLite file, which stays empty. The system releases
+it when the process ends, also after kill -9. To take or release it takes a tenth of a millisecond, so the event loop
+does it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from attrs import define
 
 from ..errors import StoreError
 from ..models import SuiteKey
@@ -21,9 +24,17 @@ from .file import DatabaseFile
 _POLL = 0.02
 """Seconds between two attempts to take a lock."""
 
-# What this process holds. The keys begin with its id: a fork copies what its parent holds, but holds nothing.
-_held: dict[tuple[int, str], list[sqlite3.Connection]] = {}  # the connection to a lock file, once for each holder
-_suites: set[tuple[int, str, SuiteKey]] = set()
+
+@define
+class _Lock:
+    """A lock that this process holds."""
+
+    connection: sqlite3.Connection | None  # to its file, if other processes may hold it, too
+    holders: int = 0
+
+
+# The keys begin with the id of the process: a fork copies what its parent holds, but holds nothing.
+_held: dict[tuple[int, str], _Lock] = {}
 _mutex = threading.Lock()  # loops of several threads may share a file
 
 
@@ -37,7 +48,17 @@ def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[No
         f"another process is syncing or pruning {path}: try again when it has finished, or wait for it (wait=600, or "
         "--wait 10m)"
     )
-    return _hold(path, "-lock", message, wait=wait, is_shared=True)
+    return _hold(os.path.realpath(path) + "-lock", message, wait=wait, is_shared=True)
+
+
+def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
+    """Let no other task of this process sync or delete a suite of a file.
+
+    Raises:
+        StoreError: Another task does so, and has not ended within `wait` seconds.
+    """
+    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it (wait=600)"
+    return _hold(f"{os.path.realpath(path)}/{key}", message, wait=wait, has_file=False)
 
 
 def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[None]:
@@ -50,77 +71,49 @@ def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[N
         f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
         "--name)"
     )
-    return _hold(path, f"-lock-{kind}-{name}", message)
+    return _hold(f"{os.path.realpath(path)}-lock-{kind}-{name}", message)
 
 
 @asynccontextmanager
 async def _hold(
-    path: str, suffix: str, message: str, *, wait: float = 0.0, is_shared: bool = False
+    name: str, message: str, *, wait: float = 0.0, is_shared: bool = False, has_file: bool = True
 ) -> AsyncIterator[None]:
-    """Hold a lock. Raise StoreError if it is not free within `wait` seconds."""
-    key = os.getpid(), _real_path(path) + suffix
-    await _wait_for(lambda: _take(key, is_shared=is_shared), message, wait)
-    try:
-        yield
-    finally:
-        with _mutex:
-            connection = _held[key].pop()
-            if not _held[key]:
-                del _held[key]
-                connection.close()
-
-
-@asynccontextmanager
-async def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AsyncIterator[None]:
-    """Let no other task of this process sync or delete a suite of a file.
-
-    Raises:
-        StoreError: Another task does so, and has not ended within `wait` seconds.
-    """
-    suite = os.getpid(), _real_path(path), key
-    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it (wait=600)"
-    await _wait_for(lambda: _take_suite(suite), message, wait)
-    try:
-        yield
-    finally:
-        with _mutex:
-            _suites.remove(suite)
-
-
-def _real_path(path: str) -> str:
-    """Return the path of a file without symbolic links: what identifies it."""
-    return os.path.realpath(path)
-
-
-async def _wait_for(take: Callable[[], bool], message: str, wait: float) -> None:
+    """Hold a lock, whose name is the path of its file. Raise StoreError if it is not free within `wait` seconds."""
+    key = os.getpid(), name
     end = time.monotonic() + wait
-    while not take():
+    while not _take(key, is_shared=is_shared, has_file=has_file):
         remaining = end - time.monotonic()
         if remaining <= 0:
             raise StoreError(message, retryable=True)
         await asyncio.sleep(min(_POLL, remaining))
+    try:
+        yield
+    finally:
+        with _mutex:
+            lock = _held[key]
+            lock.holders -= 1
+            if not lock.holders:
+                del _held[key]
+                if lock.connection is not None:
+                    lock.connection.close()
 
 
-def _take_suite(suite: tuple[int, str, SuiteKey]) -> bool:
-    with _mutex:
-        is_free = suite not in _suites
-        _suites.add(suite)
-        return is_free
-
-
-def _take(key: tuple[int, str], *, is_shared: bool) -> bool:
+def _take(key: tuple[int, str], *, is_shared: bool, has_file: bool) -> bool:
     """Return whether a lock is held now, alone or, if it is shared, with others of this process."""
     with _mutex:
         for copied in [each for each in _held if each[0] != key[0]]:
-            _held.pop(copied)[0].close()  # else SQLite would take this process for the holder; the parent still is
-        if key in _held:
-            if is_shared:
-                _held[key].append(_held[key][0])
-            return is_shared
-        connection = _lock_file(key[1])
-        if connection is not None:
-            _held[key] = [connection]
-        return connection is not None
+            connection = _held.pop(copied).connection
+            if connection is not None:
+                connection.close()  # else SQLite would take this process for the holder; the parent still is
+        if key not in _held:
+            connection = _lock_file(key[1]) if has_file else None
+            if has_file and connection is None:
+                return False
+            _held[key] = _Lock(connection)
+        elif not is_shared:
+            return False
+        _held[key].holders += 1
+        return True
 
 
 def _lock_file(path: str) -> sqlite3.Connection | None:

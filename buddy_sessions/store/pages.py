@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from attrs import evolve
@@ -12,18 +12,36 @@ from attrs import evolve
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SessionStatus, SuiteKey
 from .cases import delete_cases
-from .columns import Row, to_rows, to_time
-from .evidence import Marks, PageChanges, SavedSession, find_changes, is_check_due, next_marks, state_after
-from .exchange import CompleteSync, PageToSave, SavedPage, SessionId, SuiteState
 from .file import DatabaseFile
-from .schema import FIELDS, SUITE_NUMBER
-from .suites import add_suite, load_state, mark_suite_found, save_state
+from .page_rules import (
+    PageChanges,
+    PageToSave,
+    SavedPage,
+    SavedSession,
+    SessionId,
+    find_changes,
+    is_check_due,
+    state_after,
+)
+from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, to_time, to_values
+from .suites import (
+    CompleteSync,
+    Marks,
+    SuiteState,
+    add_suite,
+    load_state,
+    mark_suite_found,
+    next_marks,
+    save_state,
+)
 
 _CHUNK = 10_000
 """The number of sessions that are marked at once: the memory is bounded, however many a page proves missing."""
 
 _COLUMNS = ", ".join(FIELDS)
 _VALUES = _COLUMNS.replace("created_by", "member")
+_MEMBER = "(SELECT number FROM members WHERE member = ?)"
+_PARAMETERS = ", ".join(_MEMBER if name == "created_by" else "?" for name in FIELDS)
 _LIVING = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL AND missing_since IS NULL"
 # The conditions are those of the index sessions_unfinished, so that SQLite uses it.
 _UNFINISHED = f"{_LIVING} AND status <> 'SUCCESSFUL' AND status <> 'ERROR' AND status <> 'SKIPPED'"
@@ -35,7 +53,7 @@ _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(M
 
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
-    VALUES (?, ?, next_position(){", ?" * len(FIELDS)})
+    VALUES (?, ?, next_position(), {_PARAMETERS})
     ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {", ".join(Marks._fields)}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, 0, NULL)
 """
@@ -87,10 +105,10 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
     """Save a page, and what it proves. `now` is the time of the sync: all its marks have it."""
     with file.transaction():
         number, before = add_suite(file, key), load_state(file, key)
-        rows: dict[str, Row] = {row[0]: row for row in to_rows(page.sessions)}
+        values: dict[str, SessionValues] = {each[0]: each for each in to_values(page.sessions)}
         saved = _load_saved(file, number, page)
         newest = 0 if page.top is None else file.number(f"SELECT max(relative_id) {_LIVING}", key)
-        changes = find_changes(page, rows, saved, before, newest=newest)
+        changes = find_changes(page, values, saved, before, newest=newest)
         # Absent sessions are marked before new ones are saved, because the new ones are not in `changes.present`.
         is_change = _mark_absent(file, number, changes, now) or bool(changes.changed or changes.restored)
         after = state_after(before, page, changes, now)
@@ -102,8 +120,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
             _unmark_below(file, number, after.end.number)
         mark_suite_found(file, key)
         unfinished = {session.id for session in page.sessions if not session.is_finished}
-        _save_sessions(file, number, [rows[id_] for id_ in changes.changed], unfinished, now)
-        _restore(file, changes.restored)
+        _save_sessions(file, number, [values[id_] for id_ in changes.changed], unfinished, now)
+        file.execute_many(f"{_SET_MARKS} WHERE number = ?", [(*Marks(), each) for each in changes.restored])
         if changed := set(changes.changed).difference(changes.new):
             delete_cases(file, _WITH_IDS, {"suite": number, "ids": json.dumps([*changed])})
         if page.checked is not None:
@@ -129,24 +147,23 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, before: SuiteState, now: 
         WHERE suite = {SUITE_NUMBER} AND marked_at = ? AND absences > 0
     """
     with file.transaction():
-        state = load_state(file, key)
-        if state.is_synced:
-            save_state(file, key, evolve(before, is_synced=True, complete=None))
-            file.execute(sql, (*key, unstructure_time(now)))
+        save_state(file, key, evolve(before, is_synced=load_state(file, key).is_synced, complete=None))
+        file.execute(sql, (*key, unstructure_time(now)))
 
 
 def finish_sync(
-    file: DatabaseFile, key: SuiteKey, complete: CompleteSync, *, top: int, unlisted: str | None = None
+    file: DatabaseFile, key: SuiteKey, now: datetime, complete: CompleteSync | None, *, top: int, unlisted: str | None
 ) -> None:
-    """Record that a sync is complete: unless something remains to be read, the same first page needs no comparison.
+    """Record that a sync has read to the end, and if it was complete, that the same first page needs no comparison.
 
     `top` is the highest `relative_id` on that page. Nothing above it is saved, unless this and the last sync could
     request the newest session, `unlisted`, which no page lists.
     """
     with file.transaction():
+        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
         state = load_state(file, key)
-        recorded = state.complete
-        if recorded and recorded.digest == complete.digest and complete.scope.is_within(recorded.scope):
+        known = state.complete
+        if not complete or (known and known.digest == complete.digest and complete.scope.is_within(known.scope)):
             return
         is_read = not top or (state.continues_at(complete.scope) is None)
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
@@ -168,7 +185,7 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedS
             number=row["number"],
             id=row["id"],
             relative_id=row["relative_id"],
-            row=tuple(row)[: len(FIELDS)],
+            values=tuple(row)[: len(FIELDS)],
             is_missing=row["missing_since"] is not None,
             is_deleted=row["deleted_at"] is not None,
         )
@@ -177,26 +194,15 @@ def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedS
 
 
 def _save_sessions(
-    file: DatabaseFile, suite: int, rows: Sequence[Row], unfinished: Collection[str], now: datetime
+    file: DatabaseFile, suite: int, sessions: Sequence[SessionValues], unfinished: Collection[str], now: datetime
 ) -> None:
     """Save sessions. An unfinished one counts as checked now: the page has just shown its state."""
-    members = _save_members(file, {row[_CREATED_BY] for row in rows})
+    members = {values[_CREATED_BY] for values in sessions} - {None}
+    sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
+    file.execute_many(sql, [(member,) for member in members])
     checked = unstructure_time(now)
-    file.execute_many(
-        _SAVE_SESSION,
-        [
-            (
-                *(suite, checked if row[0] in unfinished else None),
-                *(*row[:_CREATED_BY], members[row[_CREATED_BY]], *row[_CREATED_BY + 1 :]),
-            )
-            for row in rows
-        ],
-    )
-
-
-def _restore(file: DatabaseFile, numbers: Iterable[int]) -> None:
-    """Remove the marks of sessions that were found again."""
-    file.execute_many(f"{_SET_MARKS} WHERE number = ?", [(*Marks(), number) for number in numbers])
+    rows = [(suite, checked if values[0] in unfinished else None, *values) for values in sessions]
+    file.execute_many(_SAVE_SESSION, rows)
 
 
 def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: datetime) -> bool:
@@ -223,14 +229,3 @@ def _unmark_below(file: DatabaseFile, suite: int, number: int) -> None:
     """Remove the marks of missing sessions below the end of the list: Buddy has deleted what is older."""
     sql = f"{_SET_MARKS} WHERE suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
     file.execute(sql, (*Marks(), suite, number))
-
-
-def _save_members(file: DatabaseFile, texts: Iterable[str | None]) -> dict[str | None, int | None]:
-    """Save members that were not saved before. Return the numbers of all by their JSON."""
-    numbers: dict[str | None, int | None] = {None: None}
-    for text in texts:
-        if text is not None:
-            row = file.execute("SELECT number FROM members WHERE member = ?", (text,)).fetchone()
-            insert = "INSERT INTO members (member) VALUES (?)"
-            numbers[text] = file.execute(insert, (text,)).lastrowid if row is None else row["number"]
-    return numbers

@@ -11,13 +11,12 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from ..models import Session, SuiteKey
+from ..models import SuiteKey
 from .cases import delete_cases, forget_unused_tests
-from .columns import time_to_prefix, to_time
 from .copies import record_forget, record_prune
-from .file import SQLITE_TIMEOUT, DatabaseFile, DatabaseThread
+from .file import DatabaseFile, DatabaseThread
 from .saved_source import load_deciding_sessions
-from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER
+from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
 from .suites import load_state, save_state
 
 _COMMIT = timedelta(days=1)
@@ -28,7 +27,7 @@ _VACUUM_PAGES = 2_000
 
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
-    AND number NOT IN (SELECT value FROM json_each(:kept))
+    AND id NOT IN (SELECT value FROM json_each(:kept))
     AND NOT (create_date >= :day_before AND ifnull(revision, '') IN (
         SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
         AND {DAY} BETWEEN substr(:before, 1, 10) AND substr(:day_after, 1, 10)
@@ -68,19 +67,15 @@ def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
             old[name] = time_to_prefix(time)
         if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
             return 0
-        old["kept"] = json.dumps([_number_of(file, number, each) for each in load_deciding_sessions(file, key)])
+        old["kept"] = json.dumps([session.id for session in load_deciding_sessions(file, key)])
         delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
-            save_state(file, key, evolve(state, pruned_before=max(before, state.pruned_before or before)))
+            latest = max(before, state.pruned_before or before)
+            save_state(file, key, evolve(state, pruned_before=latest))
             forget_unused_tests(file, number)
-            record_prune(file, key, number, before)
+            record_prune(file, key, number, latest)
     return count
-
-
-def _number_of(file: DatabaseFile, suite: int, session: Session) -> int:
-    sql = "SELECT number FROM session_rows WHERE suite = ? AND id = ?"
-    return int(file.execute(sql, (suite, session.id)).fetchone()["number"])
 
 
 def return_space(file: DatabaseFile) -> bool:
@@ -95,23 +90,15 @@ def return_space(file: DatabaseFile) -> bool:
 
 
 async def shrink_file(thread: DatabaseThread) -> None:
-    """Give unused space back to the file system. Raise `StoreError` if the file was replaced meanwhile."""
+    """Give unused space back to the file system."""
     while await thread.run(return_space):
         pass
     await thread.run(_checkpoint)
-    await thread.run(DatabaseFile.check_same_file)
 
 
 def _checkpoint(file: DatabaseFile) -> None:
-    """Copy the write-ahead log into the file, and shorten both. Does not wait for a program that is reading.
-
-    Until that program has ended its transaction, SQLite keeps what it reads. A later commit shortens the file then.
-    """
-    file.execute("PRAGMA busy_timeout = 0")
-    try:
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        file.execute(f"PRAGMA busy_timeout = {SQLITE_TIMEOUT * 1000:.0f}")
+    """Copy the write-ahead log into the file, and shorten both; while a program is reading, a later commit does it."""
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:

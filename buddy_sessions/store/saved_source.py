@@ -6,19 +6,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
 from ..analysis.commits import MAX_SEARCHED, SessionList
 from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
-from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestKey, TestStatus
+from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from .cases import load_cases, load_scope
-from .columns import Members, to_session, to_time
-from .exchange import ALL_NUMBERS
 from .file import DatabaseFile, DatabaseThread
-from .schema import FIELDS, OF_BRANCH, OF_SUITE
-from .suites import to_state
+from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
+from .suites import ALL_NUMBERS, Bottom, Interval, to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
@@ -112,9 +110,7 @@ def load_sessions(
         WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
         AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
     """
-    members: Members = {}
-    rows = file.execute(sql, (*key, branch, up_to, limit))
-    return [to_session(row, members) for row in rows]
+    return to_sessions(file.execute(sql, (*key, branch, up_to, limit)))
 
 
 async def load_pages(
@@ -140,8 +136,7 @@ def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session 
         return None
     column = "relative_id" if isinstance(name, int) else "id"
     sql = f"SELECT {', '.join(FIELDS)} FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL AND {column} = ?"
-    row = file.execute(sql, (*key, name)).fetchone()
-    return None if row is None else to_session(row, {})
+    return next(iter(to_sessions(file.execute(sql, (*key, name)))), None)
 
 
 def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Session]:
@@ -163,3 +158,71 @@ def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Sessio
         own = next((each for each in lists if each.end != "cut" or len(each.commits) > 1), own)
     status = status_of(key, name, own)
     return status.commit.sessions if status.commit is not None else ()
+
+
+def load_suites(file: DatabaseFile) -> list[Suite]:
+    """Return the suites that were synced, except deleted ones, sorted by their keys."""
+    columns = "workspace, project, suite_id, name, identifier, html_url"
+    sql = f"SELECT {columns} FROM suite_rows WHERE state NOT NULL AND deleted_at IS NULL ORDER BY 1, 2, 3"
+    return [
+        Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
+        for *key, name, identifier, html_url in file.execute(sql)
+    ]
+
+
+@frozen(kw_only=True)
+class SavedSuite:
+    """What a database has of a suite.
+
+    Attributes:
+        suite: The suite.
+        name: Its name; None until its project was listed.
+        sessions: The number of saved sessions that are not deleted.
+        missing: How many of them the last sync did not find.
+        deleted: The number of saved sessions that are deleted.
+        known_range: The lowest and the highest `relative_id` between which every existing session is saved or pruned;
+            None if nothing is known, for example because the list of the suite is out of order.
+        bottom: What is below. "start": nothing, since it begins at 1. "retention": nothing that Buddy still has.
+            "prune", "since": older sessions, which were pruned, or left out by `since`. None: that is not known.
+        synced_at: When the last sync began that has read the suite to its end.
+        missing_since: When the first sync began that did not find the suite; None if the last one has found it.
+        deleted_at: The same time, once two syncs did not find it.
+    """
+
+    suite: SuiteKey
+    name: str | None
+    sessions: int
+    missing: int
+    deleted: int
+    known_range: Interval | None
+    bottom: Bottom | None
+    synced_at: datetime | None
+    missing_since: datetime | None
+    deleted_at: datetime | None
+
+
+def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
+    """Return the suites that were synced, sorted by their keys, with deleted ones."""
+    count = "SELECT count(*) FROM session_rows WHERE suite = suite_rows.number AND deleted_at"
+    sql = f"""
+        SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at, state,
+            ({count} IS NULL) AS sessions, ({count} IS NULL AND missing_since IS NOT NULL) AS missing,
+            ({count} IS NOT NULL) AS deleted
+        FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3
+    """
+    states = ((row, to_state(row["state"])) for row in file.execute(sql))
+    return [
+        SavedSuite(
+            suite=SuiteKey(*row[:3]),
+            name=row["name"],
+            sessions=row["sessions"],
+            missing=row["missing"],
+            deleted=row["deleted"],
+            known_range=state.known,
+            bottom=state.bottom,
+            synced_at=to_time(row["synced_at"]),
+            missing_since=to_time(row["missing_since"]),
+            deleted_at=to_time(row["deleted_at"]),
+        )
+        for row, state in states
+    ]

@@ -1,14 +1,24 @@
-"""The schema of the database."""
+"""The schema of the database; sessions, and other values, as they are stored."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import attrs
 
-from .._decoding.hooks import fields_of
+from .._decoding.converter import session_from_dict, to_dict
+from .._decoding.hooks import fields_of, unstructure_time
+from ..errors import DecodeError
 from ..models import Member, Session
+
+_T = TypeVar("_T")
 
 VERSION = 1
 
@@ -67,11 +77,11 @@ SESSION_COLUMNS = ", ".join(
 )
 """The fields of a session, as SQL for the tables of `SESSIONS`."""
 
-SESSIONS = """
+_SESSIONS = """
     suite_rows AS suites JOIN session_rows AS sessions ON sessions.suite = suites.number
     LEFT JOIN members ON members.number = sessions.created_by
-    LEFT JOIN case_reads ON case_reads.session = sessions.number
 """
+SESSIONS = f"{_SESSIONS} LEFT JOIN case_reads ON case_reads.session = sessions.number"
 """The tables of all sessions, with their suites, and what was read of their test cases."""
 
 _BRANCH = "iif(ref_type = 'BRANCH', ifnull(ref_name, ''), '')"
@@ -144,11 +154,9 @@ SCHEMA = (
     # Internal: the members in `created_by`, each once, as JSON.
     "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
     f"""
-    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id,
-        {", ".join("members.member AS created_by" if name == "created_by" else f"each.{name}" for name in FIELDS)},
-        each.missing_since, each.deleted_at
-    FROM suite_rows AS suites JOIN session_rows AS each ON each.suite = suites.number
-    LEFT JOIN members ON members.number = each.created_by
+    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS},
+        sessions.missing_since, sessions.deleted_at
+    FROM {_SESSIONS}
     """,
     # Internal: the rows of the view `suites`.
     """
@@ -181,14 +189,14 @@ SCHEMA = (
     """,
     # A number differs from every text; two nulls would not be equal.
     "CREATE UNIQUE INDEX tests_key ON tests (suite, name, ifnull(classname, 0), ifnull(test_group_name, 0))",
-    # Internal: the result of a test in a session. `position` is the place in the list of the session; `status` is null
+    # Internal: the result of a test in a session. `ordinal` is its index in the list of the session; `status` is null
     # for PASSED, `id` if it is the one in `tests`; the URLs are null unless the case fails. `time` has no type for the
     # same reason as `duration`.
     """
     CREATE TABLE case_rows (
-        session INTEGER, test INTEGER, position INTEGER, status TEXT, time, id TEXT, test_group INTEGER,
+        session INTEGER, test INTEGER, ordinal INTEGER, status TEXT, time, id TEXT, test_group INTEGER,
         url TEXT, html_url TEXT, data TEXT,
-        PRIMARY KEY (session, test, position)
+        PRIMARY KEY (session, test, ordinal)
     ) WITHOUT ROWID
     """,
     # Internal: the ids of the groups of a session, each once.
@@ -237,3 +245,67 @@ APPLICATION_ID = 0x42750000 | zlib.crc32("".join(SCHEMA).encode()) & 0xFFFF
 
 So a development version refuses the file of another one. The first release makes it a constant.
 """
+
+SessionValues = tuple[Any, ...]
+"""The values of a session as they are stored, in the order of `FIELDS`."""
+
+_get_fields = attrgetter(*FIELDS)
+
+
+def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
+    """Return sessions as they are stored, in the order of `FIELDS`. Few members create many: each is converted once."""
+    member_to_sql = cache(lambda member: json.dumps(to_dict(member)))
+    return [
+        tuple(
+            member_to_sql(value) if isinstance(value, Member) else _value_to_sql(value)
+            for value in _get_fields(session)
+        )
+        for session in sessions
+    ]
+
+
+def to_sessions(rows: Iterable[Sequence[Any]]) -> list[Session]:
+    """Return the sessions of rows that begin with their `FIELDS`. Raises `DecodeError` for an invalid value.
+
+    Few members create many sessions: each is converted once.
+    """
+    members: dict[str | None, Member | None] = {}
+    sessions: list[Session] = []
+    for row in rows:
+        fields = dict(zip(FIELDS, row, strict=False))
+        text = fields["created_by"]
+        if text is not None:
+            fields["created_by"] = members.get(text) or from_json(text)
+        sessions.append(session := session_from_dict(fields))
+        members[text] = session.created_by
+    return sessions
+
+
+def from_json(text: Any) -> Any:
+    """Return the value of a stored JSON text. Raises `DecodeError` if it is not valid."""
+    return convert(json.loads, text)
+
+
+def to_time(text: Any) -> datetime | None:
+    """Return a stored time in UTC; None for null. Raises `DecodeError` if it is not valid."""
+    return None if text is None else convert(datetime.fromisoformat, text).astimezone(UTC)
+
+
+def time_to_prefix(time: datetime) -> str:
+    """Return a time in whole seconds as a text that sorts before each stored time that is not earlier."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+
+
+def convert(function: Callable[[Any], _T], value: Any) -> _T:
+    """Convert a stored value, which another program may have changed."""
+    try:
+        return function(value)
+    except (TypeError, ValueError) as error:
+        raise DecodeError(f"{value!r}: {error}") from error
+
+
+def _value_to_sql(value: Any) -> Any:
+    """Return the value of a field as it is stored."""
+    if isinstance(value, str):
+        return str(value)
+    return unstructure_time(value) if isinstance(value, datetime) else value

@@ -13,7 +13,6 @@ from typing import Self
 
 from attrs import evolve
 
-from .._base.async_only import AsyncContext
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -25,29 +24,28 @@ from .._base.validate import (
     validate_since,
     validate_suites,
 )
+from .._base.workers import AsyncContext
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 from .._paging.pacing import RequestSlots
-from .._streams.changes import ChangePoller, Watch
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
+from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.suite_status import NoVerdict, SuiteStatus
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
 from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
-from .exchange import MAX_DETAILS, SyncScope
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
-from .saved_source import SavedSource, load_pages, load_sessions
-from .suites import SavedSuite, load_saved_suites, load_suites
+from .saved_source import SavedSource, SavedSuite, load_pages, load_saved_suites, load_sessions, load_suites
+from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync
 from .sync_run import SyncRun
-from .watches import WatchState
 
 
 class SessionStore(AsyncContext, Questions):
@@ -160,7 +158,7 @@ class SessionStore(AsyncContext, Questions):
         self._thread.check_open()
         run = SyncRun(buddy, self._thread, wait=wait)
 
-        def read(key: SuiteKey, _after: int, slots: RequestSlots) -> SuiteSync:
+        def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             scope = SyncScope(since=since, cases=cases, cases_branch=cases_branch, details=details)
             return SuiteSync(run, key, scope, full=full, keep=keep, slots=slots)
 
@@ -168,7 +166,6 @@ class SessionStore(AsyncContext, Questions):
             buddy.api,
             suites,
             read,
-            after=None,
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
@@ -189,9 +186,9 @@ class SessionStore(AsyncContext, Questions):
         count = 0
         async with hold_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
-            for suite in await self._thread.run(load_suites, with_deleted=True):
-                async with hold_suite(self._thread.path, suite.key, wait=wait):
-                    count += await self._thread.run(prune_suite, suite.key, before)
+            for saved in await self.info():
+                async with hold_suite(self._thread.path, saved.suite, wait=wait):
+                    count += await self._thread.run(prune_suite, saved.suite, before)
             await shrink_file(self._thread)
         return count
 
@@ -270,11 +267,9 @@ class SessionStore(AsyncContext, Questions):
     ) -> Watch:
         """Return the changes in many suites, as one stream of `Change`, from where the last watch of this name stopped.
 
-        Changes since then are reported first. A change is acknowledged, and saved in the database, when you ask for the
-        next one. After a crash, the change that was not acknowledged is reported again (at-least-once delivery). Two
-        bots with one file take two names: each gets every change. Each branch has its own state, and so has a watch of
-        all sessions. `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of
-        `BuddyClient.watch`.
+        What has changed since then is reported first, and what was not acknowledged once more. Two bots with one file
+        take two names: each gets every change. Each branch has its own state, and so has a watch of all sessions.
+        `name` consists of letters, digits, `.`, `_` and `-`. The other arguments are those of `BuddyClient.watch`.
 
         Raises:
             StoreError: While iterating: another watch of this name is running, or a change cannot be saved.
@@ -295,10 +290,9 @@ class SessionStore(AsyncContext, Questions):
     ) -> StatusWatch:
         """Return the status changes of many suites as one stream, from where the last one of this name stopped.
 
-        An event is acknowledged, and saved in the database, when you ask for the next one. After a crash, what was not
-        acknowledged is reported again, in one event with what has changed since; what has changed back is not. The
-        first event of a suite that was never watched is its current status. Each `branch` has its own state. `name` and
-        errors are those of `watch`. The other arguments are those of `BuddyClient.watch_status`.
+        What has changed since then is one event for each suite; what has changed back is none. The first event of a
+        suite that was never watched is its current status. Each `branch` has its own state. `name` and errors are those
+        of `watch`. The other arguments are those of `BuddyClient.watch_status`.
         """
         self._thread.check_open()
         saved = WatchState(self._thread, "status", name, validate_judged_branch(branch))

@@ -13,21 +13,26 @@ from datetime import timedelta
 
 import attrs
 
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
-from .._paging.selection import ReadSpec
+from .._paging.reconciler import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
-from .evidence import ReadRange
-from .exchange import ALL_NUMBERS, CompleteSync, Interval, PageToSave, SavedPage, SessionId, SuiteState, SyncScope
-from .file import DatabaseFile
 from .lock import hold_suite
+from .page_rules import PageToSave, ReadRange, SavedPage, SessionId
 from .pages import count_above, find_missing, finish_sync, load_newest, load_start, save_page, withdraw_claims
 from .prune import prune_suite, return_space
-from .suites import mark_suite_missing, mark_suite_synced
+from .suites import (
+    ALL_NUMBERS,
+    CompleteSync,
+    Interval,
+    SuiteState,
+    SyncScope,
+    mark_suite_missing,
+)
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -38,37 +43,23 @@ MAX_CHECKS = 10
 
 @attrs.define(kw_only=True)
 class _Progress:
-    """What a sync has found so far.
+    """What a sync has found so far."""
 
-    Attributes:
-        scope: What to save, with the limit of `keep`.
-        state: What the database knows now.
-        before: The state to restore if the list is out of order.
-        due: The unfinished sessions to check that no page has shown.
-        top: The highest `relative_id` on the first page.
-        is_stale: Whether the first page is older than what is saved.
-        is_unchanged: Whether the first page is that of the last complete sync.
-        is_verified: Whether the list was in order so far.
-        is_contradicted: Whether the known range was dropped: the list is read once more.
-        all_above: Above this `relative_id`, it is read completely then, whatever `since` is.
-        complete: What to save if nothing remains to be read, or is in doubt.
-    """
-
-    scope: SyncScope
-    state: SuiteState
-    before: SuiteState
-    due: dict[int, SessionId]
-    top: int = 0
-    is_stale: bool = False
-    is_unchanged: bool = False
-    is_verified: bool = True
-    is_contradicted: bool = False
-    all_above: int = ALL_NUMBERS[1]
-    complete: CompleteSync | None = None
+    scope: SyncScope  # what to save, with the limit of `keep`
+    state: SuiteState  # what the database knows now
+    before: SuiteState  # the state to restore if the list is out of order
+    due: dict[int, SessionId]  # the unfinished sessions to check that no page has shown
+    top: int = 0  # the highest `relative_id` on the first page
+    is_stale: bool = False  # whether the first page is older than what is saved
+    is_unchanged: bool = False  # whether the first page is that of the last complete sync
+    is_verified: bool = True  # whether the list was in order so far
+    is_contradicted: bool = False  # whether the known range was dropped: the list is read once more
+    all_above: int = ALL_NUMBERS[1]  # above this `relative_id`, it is read completely then, whatever `since` is
+    complete: CompleteSync | None = None  # what to save if nothing remains to be read, or is in doubt
 
 
 class SuiteSync:
-    """Reads what the database lacks of one suite, and saves it: the `SuiteRead` of a sync."""
+    """Reads what the database lacks of one suite, and saves it: the `SuitePages` of a sync."""
 
     def __init__(
         self,
@@ -115,16 +106,14 @@ class SuiteSync:
                         yield attrs.evolve(page, is_last=False)
             self._counts += await run.update_names(key)
             has_cases = progress.is_unchanged or await self._read_cases(progress.scope)
-            if has_cases and progress.complete is not None:
-                await run.call(finish_sync, key, progress.complete, top=progress.top, unlisted=before.unlisted)
+            complete = progress.complete if has_cases else None
+            await run.call(finish_sync, key, run.now, complete, top=progress.top, unlisted=before.unlisted)
             if self._full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self._keep is not None:
                 await run.call(prune_suite, key, await run.time_before(self._keep))
                 while await run.call(return_space):
                     pass
-            await run.call(mark_suite_synced, key, run.now)
-            await run.call(DatabaseFile.check_same_file)
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
     async def _limit_scope(self, sessions: Sequence[Session] = ()) -> SyncScope:
@@ -133,21 +122,22 @@ class SuiteSync:
 
     async def _read(self, progress: _Progress) -> AsyncGenerator[SessionPage, None]:
         """Read what the database lacks; once more from the top after a contradiction. Iterate over the pages."""
-        for is_repair in (False, True):
+        while True:
+            is_repair = progress.is_contradicted
             async with aclosing(self._parts(progress)) as parts:
                 async for part in parts:
                     if isinstance(part, ReadRange):
-                        reading = self._read_range(progress, part, is_repair=is_repair)
+                        reading = self._read_range(progress, part)
                     else:
-                        reading = self._request(progress, part, is_repair=is_repair)
+                        reading = self._request(progress, part)
                     async with aclosing(reading) as pages:
                         async for page in pages:
                             yield page
                     if progress.is_unchanged or not progress.is_verified:
                         return
-                    if progress.is_contradicted and not is_repair:
+                    if progress.is_contradicted != is_repair:
                         break
-            if not progress.is_contradicted:
+            if progress.is_contradicted == is_repair:
                 return
 
     async def _parts(self, progress: _Progress) -> AsyncGenerator[ReadRange | SessionId, None]:
@@ -175,9 +165,7 @@ class SuiteSync:
             if progress.due.pop(session.relative_id, None) is not None:  # not found: does the list go on below?
                 yield ReadRange(low=session.relative_id, high=session.relative_id, extends=False)
 
-    async def _read_range(
-        self, progress: _Progress, part: ReadRange, *, is_repair: bool
-    ) -> AsyncGenerator[SessionPage, None]:
+    async def _read_range(self, progress: _Progress, part: ReadRange) -> AsyncGenerator[SessionPage, None]:
         """Read and save a range. Iterate over its pages, each with the sessions that are new or have changed."""
         reader = self._reader = await self._new_reader(progress, part)
         failure: BuddyError | None = None
@@ -193,9 +181,8 @@ class SuiteSync:
                         progress.top = max((session.relative_id for session in reader.listed), default=0)
                     is_verified = progress.is_verified
                     to_save = part.take(page, reader.listed, progress.state, progress.scope, is_verified=is_verified)
-                    to_save = attrs.evolve(to_save, is_first=is_first and is_verified, is_repair=is_repair)
+                    saved = await self._save(progress, attrs.evolve(to_save, is_first=is_first and is_verified))
                     is_first = False
-                    saved = await self._save(progress, to_save)
                     yield attrs.evolve(page, sessions=saved.changed)
                     if part.is_done or saved.is_contradiction:
                         break
@@ -228,9 +215,7 @@ class SuiteSync:
         )
         return self._run.buddy.api.read(self._key, spec)
 
-    async def _request(
-        self, progress: _Progress, session: SessionId, *, is_repair: bool
-    ) -> AsyncGenerator[SessionPage, None]:
+    async def _request(self, progress: _Progress, session: SessionId) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page, with the session if it has changed.
 
         If the newest one, which the first page lacks, does not exist, that page was right.
@@ -254,7 +239,6 @@ class SuiteSync:
         to_save = PageToSave(
             sessions=found,
             proven=proven,
-            is_repair=is_repair,
             checked=session.relative_id,
             unlisted=session.id if is_newest and found else None,
         )
@@ -263,6 +247,7 @@ class SuiteSync:
 
     async def _save(self, progress: _Progress, page: PageToSave) -> SavedPage:
         """Save a page, in one transaction."""
+        page = attrs.evolve(page, is_repair=progress.is_contradicted)
         saved = await self._run.call(save_page, self._key, page, self._run.now)
         self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
         progress.state = saved.state

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
-from .._base.stats import Stats
+from .._base.figures import Stats
 from .._base.workers import LongBodies
 from .._client.client import BuddyClient
 from ..errors import BuddyError, NotFoundError, StoreError
@@ -69,7 +69,7 @@ class SyncRun:
             self._newest = await self.call(load_newest_date)
         dates = (self._newest, *(session.create_date for session in sessions))
         self._newest = max(filter(None, dates), default=None)
-        return time_before(age, self.now, self._newest, self.buddy.api.server_time)
+        return time_before(age, self.now, self._newest, self.buddy.api.transport.server_time)
 
     async def update_names(self, key: SuiteKey) -> Stats:
         """Save the names of the suites of a project, at most once per project and day. Return the cost.

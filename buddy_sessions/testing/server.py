@@ -13,11 +13,10 @@ import attrs
 from aiohttp import web
 from yarl import URL
 
-from .endpoints import Call, ErrorResponse, View
+from .endpoints import UPLOAD_PATH, Call, ErrorResponse, Upload, View
 from .faults import Fault
 from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
-from .uploads import UPLOAD_PATH, Upload
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, json_body
 
 _SCOPES = ("UNIT_TEST_READ", "UNIT_TEST_INFO")  # the newer and the older name of the same scope

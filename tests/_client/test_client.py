@@ -12,7 +12,6 @@ import pytest
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
-    DecodeError,
     ForbiddenError,
     NotFoundError,
     Project,
@@ -193,12 +192,6 @@ class TestProjects:
             assert caught.value.scopes == tuple(fake.scopes)
             assert caught.value.accepted_scopes == ("WORKSPACE",)
 
-    @pytest.mark.parametrize("body", [b"{}", b'{"projects": [{}]}', b'{"projects": [{"name": 7}]}'])
-    async def test_invalid_response(self, fake: FakeBuddy, buddy: BuddyClient, body: bytes) -> None:
-        fake.inject(Fault.body(body))
-        with pytest.raises(DecodeError):
-            await buddy.projects("acme")
-
 
 class TestSessionRef:
     @pytest.mark.parametrize(
@@ -228,6 +221,13 @@ class TestSessionRef:
         assert (await buddy.case(KEY, refer(session), failing)).name == "adds"
         assert await buddy.failures(KEY, refer(session), details=True) == [await buddy.case(KEY, session, failing)]
 
+    async def test_latest_is_no_session(self, buddy: BuddyClient) -> None:
+        for ask in (buddy.session, buddy.failures):
+            with pytest.raises(ConfigError, match="not one session: ask judge or tests"):
+                await ask(KEY, "latest")
+        with pytest.raises(ConfigError, match="not one session: ask judge or tests"):
+            buddy.cases(KEY, "latest")
+
     async def test_digits_are_an_id(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """So any `id` that a session has can be passed."""
         suite.populate(3)
@@ -248,9 +248,8 @@ class TestSessionRef:
         suite.populate(count)
         if number < count:
             suite.delete(suite.sessions[count - number])
-        for read in (buddy.session, buddy.failures):
-            with pytest.raises(NotFoundError, match=message):
-                await read(KEY, number)
+        with pytest.raises(NotFoundError, match=message):
+            await buddy.session(KEY, number)
         with pytest.raises(NotFoundError, match=message):
             await buddy.cases(KEY, number).collect()
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from buddy_sessions import Member, ResponseError, Session, to_dict
 from buddy_sessions._decoding import converter
 from buddy_sessions._decoding.converter import decode_page, fast_decoder
-from helpers.session_json import FULL_SESSION, MINIMAL_SESSION, session_body
+from helpers.session_json import FULL_SESSION, MINIMAL_SESSION
 from helpers.session_strategies import sessions, text
 
 SESSION_FIELDS, MEMBER_FIELDS = ([field.name for field in attrs.fields(model)] for model in (Session, Member))
@@ -133,15 +133,8 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 @given(bodies() | st.binary(max_size=30))
 def test_decoders_agree_on_any_page(body: bytes) -> None:
-    assume(not re.search(rb":\d\d\.\d{7}", body))  # see test_decoders_differ_below_a_microsecond
+    assume(not re.search(rb":\d\d\.\d{7}", body))  # msgspec rounds to microseconds, cattrs cuts
     assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)
-
-
-def test_decoders_differ_below_a_microsecond() -> None:
-    body = session_body("finish_date", '"2025-10-21T06:42:59.9999996Z"')
-    assert decode_page(body).sessions[0].finish_date == datetime(2025, 10, 21, 6, 43, tzinfo=UTC)
-    cut = datetime(2025, 10, 21, 6, 42, 59, 999999, tzinfo=UTC)
-    assert decode_by_cattrs(body).sessions[0].finish_date == cut
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader
 
 PATH = f"/workspaces/{KEY.workspace}/projects/{KEY.project}/unit-tests/suites/{KEY.suite_id}/sessions"
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeBuddy]:
-    async with FakeBuddy(token=TOKEN) as server:
-        server.add_suite(*KEY).populate(3)
-        yield server
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -41,7 +33,7 @@ async def test_request_identifies_the_client(reader: CheckedReader, fake: FakeBu
     }
 
 
-@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.virtual_time
 async def test_successful_retries_do_not_use_up_the_quota(fake: FakeBuddy) -> None:
     async with BuddyClient(TOKEN, base_url=fake.base_url) as buddy:
         for _ in range(150):
@@ -103,7 +95,7 @@ class TestSession:
             Fault.disconnect(),
             [
                 ("DEBUG", f"GET {PATH}?page=1&per_page=100 failed after ", "disconnected"),
-                ("WARNING", "Server disconnected", "; retry 1 of 2 in 0.0 s"),
+                ("WARNING", "Server disconnected", "; retry 1 of 2 in 0."),
                 ("DEBUG", f"GET {PATH}?page=1&per_page=100 200 ", " bytes"),
             ],
             id="retry",

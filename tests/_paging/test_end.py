@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from buddy_sessions._paging.pacing import ServerLimits
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
 from helpers.fake_list import FakeList, FaultyList, experienced, read_list
 from helpers.read_machine import ReadMachine, read_aheads
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -12,8 +13,17 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions import (
+    BadRequestError,
+    BuddyClient,
+    Cursor,
+    ServerError,
+    Session,
+    SuiteKey,
+    UnstableListingError,
+)
+from buddy_sessions._paging import reconciler
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.effort import repeats
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -48,18 +58,6 @@ class TestPages:
         assert len(fake.requests) == stats.requests == stats.pages == 50
         assert (stats.sessions, stats.duplicates, stats.rereads, stats.verified) == (1000, 0, 0, True)
         assert fake.max_in_flight <= read_ahead
-
-    async def test_pages_have_new_sessions_and_a_proven_range(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.populate(50)
-        pages = [page async for page in buddy.sessions(KEY).pages()]
-        assert [(page.number, len(page.sessions), page.proven_range, page.is_last) for page in pages] == [
-            (1, 20, (31, 50), False),
-            (2, 20, (11, 30), False),
-            (3, 10, (1, 10), True),
-        ]
-        assert {(page.suite, page.url, page.html_url) for page in pages} == {
-            (KEY, suite.url + "/sessions", suite.html_url)
-        }
 
     async def test_each_loop_is_a_new_read(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(3)
@@ -204,14 +202,38 @@ class TestMovingList:
         assert (paginator.stats.verified, paginator.cursor) == (False, None)
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
-    async def test_cursor_stays_before_a_page_that_is_out_of_order(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        order = [*range(100, 61, -1), 60, 61, *range(59, 0, -1)]  # the second page ends with 60
-        for relative_id in reversed(order):
-            suite.create(relative_id=relative_id)
-        paginator = buddy.sessions(KEY, per_page=40)
-        cursors = {session.relative_id: paginator.cursor async for session in paginator}
-        assert list(cursors) == order
-        assert cursors[60] == cursors[1] == Cursor(60, 40)
+
+class TestEndlessList:
+    async def test_sessions_in_no_order(
+        self, buddy: BuddyClient, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The read fails after a million sessions, of which this test reads the first 1,000."""
+        monkeypatch.setattr(reconciler, "MAX_ROWS_BY_ID", 1000)
+
+        def on_request(request: RecordedRequest) -> None:
+            end = request.page * request.per_page
+            numbers = range(end - request.per_page + 1, end + 1)
+            rows = [{"id": str(number), "relative_id": number, "status": "ERROR"} for number in numbers]
+            fake.inject(Fault.body(json.dumps({"sessions": rows}).encode()))
+
+        fake.on_request = on_request
+        with pytest.raises(UnstableListingError, match="more than 1,000 sessions, in no order"):
+            await buddy.sessions(KEY, per_page=100).collect()
+        assert len(fake.requests) < 20
+
+    @pytest.mark.parametrize("is_ordered", [True, False])
+    async def test_same_page_for_every_number(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, is_ordered: bool
+    ) -> None:
+        sessions = suite.populate(100).sessions[:20]
+        if not is_ordered:
+            sessions[2:4] = reversed(sessions[2:4])
+        body = json.dumps({"sessions": sessions}).encode()
+        fake.on_request = lambda _: fake.inject(Fault.body(body))
+        with pytest.raises(UnstableListingError) as caught:
+            await buddy.sessions(KEY).collect()
+        assert 100 < len(fake.requests) < 110
+        assert caught.value.cursor == (Cursor(81, 20) if is_ordered else None)
 
 
 class TestCursor:

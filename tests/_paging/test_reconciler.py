@@ -8,8 +8,7 @@ import pytest
 
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.pacing import ServerLimits
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
 from helpers.fake_list import FakeList, FaultyList, experienced, read_list, session
 
 

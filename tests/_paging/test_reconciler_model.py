@@ -17,8 +17,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerLimits
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
 from helpers.fake_list import FakeList, FaultyList, NaiveReader, experienced
 from helpers.read_machine import ReadMachine, read_aheads
 

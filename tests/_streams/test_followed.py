@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +23,6 @@ DONE: dict[str, Any] = {"status": "SUCCESSFUL"}
 Short = tuple[str, int]
 
 
-@pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
-
-
 def short(changes: Sequence[Change | StatusChange]) -> list[Short]:
     sessions = [each.commit.session if isinstance(each, StatusChange) else each.session for each in changes]
     return [(str(each.suite), session.relative_id) for each, session in zip(changes, sessions, strict=True)]
@@ -37,13 +30,6 @@ def short(changes: Sequence[Change | StatusChange]) -> list[Short]:
 
 def following(buddy: BuddyClient, group: str, **options: Any) -> AbstractAsyncContextManager[Collector[Change, Short]]:
     return collecting(buddy.watch(group, interval=INTERVAL, **options), short)
-
-
-def hide(fake: FakeBuddy, suite: FakeSuite) -> None:
-    """Leave a suite out of the lists of suites, as if its project had become private."""
-    listed = [each.summary() for each in fake.suites.values() if each is not suite]
-    body = Fault.body(json.dumps({"url": "", "html_url": "", "suites": listed}).encode())
-    fake.on_request = lambda request: fake.inject(body) if request.path.endswith("/suites") else None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +101,8 @@ async def test_suite_that_is_not_listed_any_more_is_polled_on(
 ) -> None:
     async with following(buddy, "acme/shop") as changes:
         await changes.settled()
-        hide(fake, suite)
+        none = Fault.body(b'{"suites": []}')
+        fake.on_request = lambda request: fake.inject(none) if request.path.endswith("/suites") else None
         await changes.after(LOOK_UP)
         fake.inject(Fault.status(404))  # one is not enough
         await changes.watch.refresh(suite.key)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,17 @@ from buddy_sessions import (
     SuiteRef,
     TransportError,
 )
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.virtual_time  # so a sleep returns when nothing more happens
 
 
-def add_suites(fake: FakeBuddy, count: int, sessions: int) -> list[FakeSuite]:
+def add_suites(fake: FakeBuddy, count: int, sessions: int) -> list[SuiteKey]:
     suites = [fake.add_suite("acme", "shop", f"s{number}") for number in range(count)]
     for suite in suites:
         for _ in range(sessions):
             suite.create()
-    return suites
-
-
-def keys(suites: list[FakeSuite]) -> list[SuiteKey]:
     return [suite.key for suite in suites]
 
 
@@ -44,22 +41,37 @@ class TestStream:
     async def test_sessions_of_a_suite_arrive_newest_first(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 30, 25)
         found: dict[SuiteKey, list[int]] = {}
-        async with buddy.harvest(keys(suites)) as harvest:
+        async with buddy.harvest(suites) as harvest:
             async for key, session in harvest:
                 found.setdefault(key, []).append(session.relative_id)
         assert list(found.values()) == [list(range(25, 0, -1))] * 30
-        assert set(found) == set(keys(suites))
+        assert set(found) == set(suites)
         assert harvest.failures == {}
         stats = harvest.stats
         assert (stats.suites, stats.failed, stats.sessions, stats.verified) == (30, 0, 750, True)
         assert stats.requests == stats.pages == len(fake.requests)
+
+    @pytest.mark.parametrize("end", ["last-session", "failure", "left"])
+    async def test_second_loop_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, end: str) -> None:
+        """Until the end, it continues."""
+        suites = add_suites(fake, 3, 2)
+        async with buddy.harvest([*suites, SuiteKey("a", "b", "c")] if end == "failure" else suites) as harvest:
+            async for _ in harvest:
+                break
+            with suppress(HarvestError):
+                assert end == "left" or len([pair async for pair in harvest]) == 5
+        message = r"this harvest has ended: call harvest\(\), or sync\(\), again"
+        with pytest.raises(ConfigError, match=message):
+            aiter(harvest)
+        with pytest.raises(ConfigError, match=message):
+            await harvest.run()
 
     async def test_suites_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 40, 3)
         taken: list[SuiteKey] = []
 
         async def source() -> AsyncIterator[SuiteKey]:
-            for key in keys(suites):
+            for key in suites:
                 taken.append(key)
                 await asyncio.sleep(0)  # while one worker waits for a suite, another asks for one
                 yield key
@@ -73,7 +85,7 @@ class TestStream:
     async def test_suite_listed_twice_is_read_twice_but_synced_once(
         self, fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path
     ) -> None:
-        suite, other = keys(add_suites(fake, 2, 5))
+        suite, other = add_suites(fake, 2, 5)
         listed: list[SuiteRef] = [suite, str(suite), other, str(suite)]
         stats = await buddy.harvest(listed).run()
         assert (stats.suites, stats.sessions) == (4, 20)
@@ -83,9 +95,9 @@ class TestStream:
 
     async def test_branch_and_after_limit_each_suite(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 2, 10)
-        for suite in suites:
-            suite.create(branch="develop")
-        first, second = keys(suites)
+        for key in suites:
+            fake.suites[key].create(branch="develop")
+        first, second = suites
         async with buddy.harvest([first, second], after={first: 8}) as harvest:
             found = [(key, session.relative_id) async for key, session in harvest]
         assert sorted(found) == [(first, number) for number in (9, 10, 11)] + [
@@ -101,7 +113,7 @@ class TestStream:
         suites = add_suites(fake, 20, 1)
         fake.latency = 0.01
         async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=3) as buddy:
-            await buddy.harvest(keys(suites), concurrency=concurrency).run()
+            await buddy.harvest(suites, concurrency=concurrency).run()
         assert fake.max_in_flight == expected
 
 
@@ -115,10 +127,9 @@ class TestFailures:
             async for _, session in harvest:
                 found.append(session)
 
-        async with buddy.harvest([missing[0], *keys(suites), missing[1]]) as harvest:
+        async with buddy.harvest([missing[0], *suites, missing[1]]) as harvest:
             with pytest.raises(HarvestError) as caught:
                 await read(harvest)
-            assert [pair async for pair in harvest] == []
         assert len(found) == 60
         assert {key: type(error) for key, error in caught.value.failures.items()} == {
             missing[0]: NotFoundError,
@@ -137,7 +148,7 @@ class TestFailures:
     async def test_invalid_suite_ends_the_harvest_after_the_suites_before_it(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: Any, kind: type[Exception], message: str
     ) -> None:
-        first, *others = keys(add_suites(fake, 100, 1))
+        first, *others = add_suites(fake, 100, 1)
 
         async def source() -> AsyncIterator[Any]:
             yield first
@@ -150,11 +161,10 @@ class TestFailures:
             assert (await anext(harvest))[0] == first
             with pytest.raises(kind, match=message):
                 await anext(harvest)
-            assert [pair async for pair in harvest] == []
         assert len(fake.requests) == 1
 
     async def test_closed_client_ends_the_harvest(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = keys(add_suites(fake, 100, 1))
+        suites = add_suites(fake, 100, 1)
         await buddy.close()
         async with buddy.harvest(suites) as harvest:
             with pytest.raises(ClientClosedError):
@@ -185,5 +195,5 @@ class TestEqualFailures:
     @pytest.mark.parametrize("sequence", [[*[503] * 19, 500], [404], [403]], ids=str)
     async def test_other_failures_do_not_end_it(self, fake: FakeBuddy, buddy: BuddyClient, sequence: list[int]) -> None:
         fake.inject(*map(Fault.status, sequence), times=60)
-        stats = await buddy.harvest(keys(add_suites(fake, 60, 1)), concurrency=1, on_failure="collect").run()
+        stats = await buddy.harvest(add_suites(fake, 60, 1), concurrency=1, on_failure="collect").run()
         assert stats.failed == 60

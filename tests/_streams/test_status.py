@@ -136,13 +136,6 @@ def matrix(suite: FakeSuite, commit: int, *jobs: str | None, **fields: Any) -> l
 
 
 STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
-    "red, then green": [
-        (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
-        (green, [(RECOVERED, 3, "", "a b")]),
-    ],
-    "red and green in one poll": [
-        (lambda suite: [red(suite, "a"), green(suite)], []),
-    ],
     "other tests fail": [
         (lambda suite: red(suite, "a b"), [(FAILING, 2, "a b", "")]),
         (lambda suite: red(suite, "b a"), []),
@@ -290,9 +283,8 @@ class TestStart:
                 assert await settled() == events
                 assert await settled() == []
 
-    @pytest.mark.parametrize("per_page", [100, 20])
     async def test_main_branch_is_determined_again(
-        self, suite: FakeSuite, fake: FakeBuddy, restarted: SessionStore | None, per_page: int
+        self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None
     ) -> None:
         """Without one among the newest 100, the status stays as it is; another one begins with CURRENT."""
         steps: list[tuple[str, int, list[Short]]] = [
@@ -305,29 +297,11 @@ class TestStart:
             ("main", 1, [(CURRENT, 213, "a", "")]),
             ("master", 1, []),
         ]
-        async with (
-            BuddyClient(fake.token, base_url=fake.base_url, per_page=per_page) as buddy,
-            checking(buddy, suite, restarted) as settled,
-        ):
+        async with checking(buddy, suite, restarted) as settled:
             for branch, count, expected in steps:
                 for _ in range(count):
                     red(suite, "a", branch=branch)
                 assert await settled() == expected, branch
-
-    @pytest.mark.parametrize("rows", [0, 2])
-    async def test_short_responses_after_a_404_do_not_begin_again(
-        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy, rows: int
-    ) -> None:
-        green(suite)
-        async with watching(buddy, suite) as events:
-            assert await events.settled() == [(CURRENT, 1, "", "")]
-            red(suite, "a")
-            green(suite)
-            fake.inject(Fault.status(404))
-            assert await events.settled() == []
-            fake.inject(Fault.short_page(rows), times=2 if rows else 1)
-            short_list = await events.settled()
-            assert short_list + await events.settled() == []
 
     async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
         self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy
@@ -371,21 +345,6 @@ class TestStart:
             assert await events.settled() == before
         async with watching(buddy, suite, store=store) as events:
             assert await events.settled() == []
-
-    async def test_repeated_event_is_the_same(self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore) -> None:
-        def facts(event: StatusChange) -> Any:
-            commits = [each and (list(each.sessions), list(each.counted)) for each in (event.since, event.previous)]
-            return short([event]), event.newly_failing, event.no_longer_failing, commits, numbers(event)
-
-        green(suite)
-        red(suite, "a")
-        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
-            await anext(watch)
-            red(suite, "b")
-            await watch.refresh()
-            first = await anext(watch)
-        async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
-            assert facts(await anext(watch)) == facts(first)
 
 
 class TestOutage:

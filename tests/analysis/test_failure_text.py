@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from buddy_sessions.analysis.failure_text import without_library_frames
+from buddy_sessions.analysis.causes import without_library_frames
 
 JAVASCRIPT = """\
 TypeError: Cannot read properties of undefined (reading 'reduce')

@@ -1,7 +1,8 @@
-"""Commands and the system: streams, signals, and names that do not exist."""
+"""Commands and the system: streams, signals, names that do not exist, and what is not allowed or not reachable."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
-from helpers.command_line import COMMAND, Call, Result, run_process, sync_database
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.command_line import COMMAND, Call, Result, interrupt_at_request, run_process, sync_database
 from helpers.stores import query
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("suites")]
@@ -73,6 +74,7 @@ sys.meta_path.insert(0, Interrupting())
         (f"cases {A} 9999", 5, f"no session 9999 in {A}: the newest is #250"),
         (f"cases {A} {'9' * 5000}", 5, f"in {A}: the newest is #250"),
         (f"failures {EMPTY}", 5, f"{EMPTY} has no session yet: check that its tests upload their results"),
+        (f"failures {EMPTY} --db saved.db", 5, f"{EMPTY} has no saved session: sync it first"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) and "mian" not in value[:10] else "",
 )
@@ -83,7 +85,7 @@ def test_branch_or_session_that_does_not_exist(
     monkeypatch.chdir(tmp_path)
     fake.add_suite(*EMPTY.split("/"))
     sync_database(fake, Path("saved.db"))
-    for source in ("", " --db saved.db") if code else ("",):
+    for source in ("", " --db saved.db") if A in line and code else ("",):
         result = call(*f"{line}{source} -q".split())
         assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
         assert message in result.err
@@ -115,3 +117,49 @@ def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypa
         assert query(tmp_path / "new.db", "SELECT count(*) FROM sessions") == [(100,)]
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("new.db")] == ["old.csv"]
     assert Path("old.csv").read_text() == "old"
+
+
+FAILURES = {
+    "unknown suite": (7, "Suite not found (404): check the workspace, the project and the IDs"),
+    "rejected token": (4, "(401)"),
+    "missing scope": (4, "UNIT_TEST_READ"),
+    "missing token": (2, "error: no token: set BUDDY_TOKEN"),
+    "interrupt": (130, ""),
+    "no connection": (7, "cannot connect to 127.0.0.1:1 (connection refused): check the base URL and the network\n"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("command", ["list", "cases", "wait", "harvest", "watch"])
+def test_failure_has_its_exit_code_and_one_line(
+    command: str, failure: str, call: Call, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match failure:
+        case "rejected token":
+            fake.token = "another"
+        case "missing scope":
+            fake.scopes = ()
+        case "missing token":
+            monkeypatch.delenv("BUDDY_TOKEN")
+        case "interrupt":
+            interrupt_at_request(fake, 1)
+        case "no connection" if command in {"watch", "wait"}:
+            return  # these wait until they can connect
+        case "no connection":
+            monkeypatch.setenv("BUDDY_API_URL", "http://127.0.0.1:1")
+    key = "acme/shop/none" if failure == "unknown suite" else A
+    options = ["--branch", "main"] if command == "wait" else []
+    code, out, err = call(command, key, *options, "--quiet", "--attempts", "2")
+    expected, message = FAILURES[failure]
+    assert (code, out, message in err, "GET " in err) == (expected, "", True, False)
+    if failure == "unknown suite" and command != "harvest":
+        assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
+    elif failure != "interrupt":
+        assert err.count("\n") == 1
+
+
+def test_url_of_a_session_lists_that_session(suites: dict[str, FakeSuite], call: Call) -> None:
+    url = suites[A].sessions[3]["html_url"]
+    code, out, err = call("list", url)
+    assert (code, json.loads(out)["relative_id"]) == (0, 247)
+    assert err == f"for its failing tests, run buddy-sessions failures {url}\n"

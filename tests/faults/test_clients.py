@@ -138,18 +138,11 @@ async def test_nested_read_with_one_connection(reader: CheckedReader, fake: Fake
     assert len(await reader.read(fake, requests=12, function=read_nested, max_concurrency=1)) == 9
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://api.asia.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/MNbyVedg/sessions",
-        "https://evil.example/acme/shop/unit-tests/MNbyVedg",
-    ],
-)
-async def test_only_the_names_of_a_url_are_used(reader: CheckedReader, fake: FakeBuddy, url: str) -> None:
+async def test_only_the_names_of_a_url_are_used(reader: CheckedReader, fake: FakeBuddy) -> None:
     """The client reads from its own server, which may reject the token of another region."""
 
     async def read(buddy: BuddyClient) -> list[Session]:
-        return await buddy.sessions(url).collect()
+        return await buddy.sessions("https://evil.example/acme/shop/unit-tests/MNbyVedg").collect()
 
     assert len(await reader.read(fake, requests=1, function=read)) == 3
     error = await reader.fail(fake, AuthenticationError, requests=1, function=read, token="t0ken-of-a-region")

@@ -114,7 +114,6 @@ def compressed(start: str, item: str, size: int, end: str = "]}") -> bytes:
 
 RESPONSES = {
     "gzip bomb": ("sessions", 200, gzip_bomb(), "ResponseError"),
-    "gzip bomb in an error": ("sessions", 403, gzip_bomb(), "ForbiddenError"),
     "page of 16 MiB": ("sessions", 200, compressed('{"sessions":[', "[],", 16 * MIB), "ResponseError"),
     "error of 16 MiB": ("sessions", 403, compressed('{"errors":[', "[],", 16 * MIB), "ForbiddenError"),
     "page of 4 MiB": ("sessions", 200, compressed('{"sessions":[', "[],", 4 * MIB), "ResponseError"),

@@ -146,13 +146,6 @@ def error(status: int, message: str, response: web.Response) -> web.Response:
     return changed
 
 
-def fails(status: int, message: str, path: str = "") -> Change:
-    """Return a change of all responses whose path has this pattern at its end: they are errors."""
-    return lambda request, response: (
-        error(status, message, response) if re.search(f"{path}$", request.path) and response.status != 401 else None
-    )
-
-
 def html(text: str, status: int = 200) -> Change:
     """Return a change of all responses: they are pages of something that is not Buddy."""
     return lambda _request, _response: web.Response(

@@ -74,22 +74,6 @@ def closed_pipe() -> Iterator[TextIO]:
             stream.close()
 
 
-@contextmanager
-def piped_stdin(content: bytes) -> Iterator[None]:
-    """Let the standard input of the process be a pipe with this content."""
-    reader, writer = os.pipe()
-    os.write(writer, content)
-    os.close(writer)
-    before = os.dup(0)
-    os.dup2(reader, 0)
-    os.close(reader)
-    try:
-        yield
-    finally:
-        os.dup2(before, 0)
-        os.close(before)
-
-
 def interrupt() -> None:
     """Interrupt the main thread, as Ctrl-C does."""
     main_thread = threading.main_thread().ident

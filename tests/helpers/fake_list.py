@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.pacing import ServerLimits, Window
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
 
 T = TypeVar("T")
 
@@ -21,8 +20,7 @@ def session(number: int, suffix: str = "") -> Session:
 def experienced() -> ServerLimits:
     """Return the limits of a client that trusts short pages, and knows that the server honours 100."""
     limits = ServerLimits()
-    limits.trust_short_pages(is_filtered=False)
-    limits.trust_short_pages(is_filtered=True)
+    limits.trusted_short_pages = {False, True}
     limits.longest_page = 100
     return limits
 

@@ -84,10 +84,6 @@ def _sizes(*counts: int) -> Iterator[Account]:
 HEALTHY_SERVERS = (
     *_sizes(1, 2, 19, 20, 21, 100, 101, 450),
     Account("a suite without sessions", prepare=lambda fake: fake.add_suite(*KEY)),
-    Account(
-        "one session without a revision",
-        prepare=lambda fake: fake.add_suite(*KEY).create("main", "SUCCESSFUL", revision=None),
-    ),
     Account("a new account without suites", target="acme", prepare=lambda fake: fake.add_project(*KEY[:2])),
     Account("running sessions only", prepare=_running),
     Account("pull requests only", prepare=_pull_requests),
@@ -97,7 +93,6 @@ HEALTHY_SERVERS = (
     Account("new sessions are deleted meanwhile", before=_deletes_green_ones),
     Account("recordings of Buddy's reporters", prepare=_recorded),
     Account("Jest uploads", prepare=lambda fake: add_suite(fake, runner="jest")),
-    Account("Playwright uploads", prepare=lambda fake: add_suite(fake, runner="playwright")),
     Account("a project", target=PROJECT),
     Account("a workspace with six suites and an empty project", target="acme", prepare=_all_suites_of_a_demo),
     Account("no argument", target=None),
@@ -111,5 +106,4 @@ HEALTHY_SERVERS = (
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
     Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),
-    Account("50 ms of latency", prepare=settings(latency=0.05)),
 )

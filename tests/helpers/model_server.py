@@ -14,14 +14,13 @@ from typing import Any, cast
 import attrs
 
 from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
-from buddy_sessions._base.stats import Fetched
+from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
-from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import ReadSpec
-from buddy_sessions.store.exchange import SyncScope
+from buddy_sessions._paging.reconciler import ReadSpec, Reconciler
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
+from buddy_sessions.store.suites import SyncScope
 from buddy_sessions.store.sync import SuiteSync
 from buddy_sessions.store.sync_run import SyncRun
 from helpers.stores import KEY
@@ -168,7 +167,7 @@ class ModelServer:
 
 
 class ModelClient:
-    """Reads a `ModelServer`. It has the methods of `BuddyClient` and its `api` that a sync calls.
+    """Reads a `ModelServer`. It has what a sync uses of `BuddyClient`, its `api` and its `transport`.
 
     `server_time` is the clock of the server; None if the responses have no `Date`.
     """
@@ -178,7 +177,7 @@ class ModelClient:
     def __init__(
         self, server: ModelServer, *, per_page: int, read_ahead: int = 1, server_time: datetime | None = None
     ) -> None:
-        self.api = self
+        self.api = self.transport = self
         self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead

@@ -14,18 +14,17 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.uploads import GIT
 
 PACKAGES = ["@buddy-works/unit-tests@0.20.0", "jest@30", "mocha@11", "vitest@4", "jasmine@5", "@playwright/test@1"]
-CI = Literal["github", "gitlab", "circleci", "none"]
+CI = Literal["github", "gitlab", "circleci"]
 
 
 class Runner(NamedTuple):
-    """A test runner: its file, what begins it, its functions, its command, and what joins the titles of a name."""
+    """A test runner: its file, what begins it, its functions, and its command."""
 
     file: str
     imports: str
     describe: str
     test: str
     command: tuple[str, ...]
-    separator: str
 
 
 RUNNERS = {
@@ -35,7 +34,6 @@ RUNNERS = {
         "describe",
         "test",
         ("jest", "--ci", "--rootDir=.", "--reporters=@buddy-works/unit-tests/jest"),
-        " > ",
     ),
     "vitest": Runner(
         "cart.spec.mjs",
@@ -43,7 +41,6 @@ RUNNERS = {
         "describe",
         "it",
         ("vitest", "run", "--root=.", "--reporter=@buddy-works/unit-tests/vitest", "cart.spec"),
-        " > ",
     ),
     "mocha": Runner(
         "cart.js",
@@ -52,7 +49,6 @@ RUNNERS = {
         "describe",
         "it",
         ("mocha", "--reporter", "@buddy-works/unit-tests/mocha", "cart.js"),
-        " ",
     ),
     "jasmine": Runner(
         "cart.jasmine.js",
@@ -60,7 +56,6 @@ RUNNERS = {
         "describe",
         "it",
         ("jasmine", "--random=false", "--reporter=@buddy-works/unit-tests/jasmine", "cart.jasmine.js"),
-        " ",
     ),
     "playwright": Runner(
         "cart.spec.js",
@@ -68,7 +63,6 @@ RUNNERS = {
         "test.describe",
         "test",
         ("playwright", "test", "--reporter=@buddy-works/unit-tests/playwright", "cart.spec.js"),
-        " > ",
     ),
 }
 
@@ -93,12 +87,10 @@ def ci_variables(ci: CI, number: int, branch: str, revision: str, *, pull_reques
     if ci == "gitlab":
         source = {"CI_PIPELINE_SOURCE": "push" if pull_request is None else "merge_request_event"}
         return {"GITLAB_CI": "true", "CI_COMMIT_SHA": revision, "CI_COMMIT_REF_NAME": branch, **source}
-    if ci == "circleci":
-        url = {"CIRCLE_BUILD_URL": f"https://circleci.com/gh/acme/web/{number}"}
-        if pull_request is not None:
-            url["CIRCLE_PULL_REQUEST"] = f"https://github.com/acme/web/pull/{pull_request}"
-        return {"CIRCLECI": "true", "CIRCLE_SHA1": revision, "CIRCLE_BRANCH": branch, **url}
-    return {}
+    url = {"CIRCLE_BUILD_URL": f"https://circleci.com/gh/acme/web/{number}"}
+    if pull_request is not None:
+        url["CIRCLE_PULL_REQUEST"] = f"https://github.com/acme/web/pull/{pull_request}"
+    return {"CIRCLECI": "true", "CIRCLE_SHA1": revision, "CIRCLE_BRANCH": branch, **url}
 
 
 class Repository:
@@ -130,9 +122,8 @@ class Repository:
         return done.stdout.strip()
 
     def switch(self, branch: str) -> None:
-        """Check out a branch, which begins at the commit that is checked out if it is new."""
-        known = self.git("branch", "--list", branch)
-        self.git("checkout", "-q", *(() if known else ("-b",)), branch)
+        """Check out a new branch, which begins at the commit that is checked out."""
+        self.git("checkout", "-q", "-b", branch)
         self.branch = branch
 
     def commit(self, tests: Mapping[str, str]) -> str:
@@ -140,25 +131,16 @@ class Repository:
         runner = self.runner
         lines = [f"  {runner.test}({json.dumps(title)}, () => {{ {body} }})" for title, body in tests.items()]
         text = "\n".join([runner.imports, f"{runner.describe}('Cart', () => {{", *lines, "})", ""])
-        return self.commit_files({runner.file: text})
-
-    def commit_files(self, files: Mapping[str, str]) -> str:
-        """Write and commit these files. Return the hash of the commit."""
-        for name, text in files.items():
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_text(text)
+        (self.folder / runner.file).write_text(text)
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", "change")
         return self.git("rev-parse", "HEAD")
 
-    async def test(
-        self, *arguments: str, pull_request: int | None = None, number: int | None = None, **variables: str
-    ) -> int:
+    async def test(self, *arguments: str, pull_request: int | None = None) -> int:
         """Run the tests of the commit that is checked out, as a job of the CI does; return the exit code."""
         self._number += 1
-        number = self._number if number is None else number
         revision = self.git("rev-parse", "HEAD")
-        environment = ci_variables(self.ci, number, self.branch, revision, pull_request=pull_request)
+        environment = ci_variables(self.ci, self._number, self.branch, revision, pull_request=pull_request)
         temporary = self.folder / "tmp" / str(self._number)
         temporary.mkdir(parents=True)
         if self.ci == "github" and pull_request is not None:
@@ -172,15 +154,9 @@ class Repository:
         process = await asyncio.create_subprocess_exec(
             *(str(self._bin / command), *options, *arguments),
             cwd=self.folder,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(temporary),
-                "TMPDIR": str(temporary),
-                "CI": "true",
-                **environment,
-                **self.upload,
-                **variables,
-            },
+            env={"PATH": os.environ["PATH"], "HOME": str(temporary), "TMPDIR": str(temporary), "CI": "true"}
+            | environment
+            | self.upload,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )

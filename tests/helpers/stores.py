@@ -6,8 +6,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from attrs import frozen
@@ -39,6 +39,13 @@ def create_finished(suite: FakeSuite, count: int) -> FakeSuite:
     return suite
 
 
+def create_daily(suite: FakeSuite, count: int, **fields: Any) -> None:
+    """Create one session a day, or a little less: the newest one a minute ago."""
+    for age in reversed(range(count)):
+        created = datetime.now(UTC) - timedelta(days=age, minutes=age + 1)
+        suite.create(**{"status": "SUCCESSFUL", "create_date": created.isoformat(), "branch": "main", **fields})
+
+
 def sessions_of(suite: FakeSuite) -> list[Session]:
     """Return the sessions that exist on the server, newest first."""
     return [session_from_dict(session) for session in suite.sessions]
@@ -68,36 +75,18 @@ class DatabaseCopy:
 
 
 def query(path: Path, sql: str) -> list[Any]:
-    """Return the rows of a query to a database file."""
-    with closing(sqlite3.connect(path)) as connection:
+    """Return the rows of a query to a database file, or change it, as another program would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchall()
 
 
-def execute(path: Path, sql: str) -> None:
-    """Change a database file, as another program would."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(sql)
+def pass_two_days(path: Path) -> None:
+    """Move what a database has noted about the syncs so far two days back: no public call moves their clock.
 
-
-NEGATIVE_COUNT = "INSERT ON session_rows WHEN NEW.tests_count < 0"
-
-
-@contextmanager
-def refused(path: Path, change: str) -> Iterator[None]:
-    """Let a database refuse a change."""
-    execute(path, f"CREATE TRIGGER refused BEFORE {change} BEGIN SELECT RAISE(ABORT, 'refused'); END")
-    yield
-    execute(path, "DROP TRIGGER refused")
-
-
-def set_listed_at(path: Path, time: str) -> None:
-    """Set the time at which the suites of all projects were last listed."""
-    execute(path, f"UPDATE projects SET listed_at = '{time}'")
-
-
-def make_due(path: Path) -> None:
-    """Move the last checks of all unfinished sessions two days back, so that all are due."""
-    execute(path, "UPDATE session_rows SET checked_at = strftime('%Y-%m-%dT%H:%M:%SZ', checked_at, '-2 days')")
+    So unfinished sessions are due for a check, and the suites of all projects for being listed.
+    """
+    for table, column in (("session_rows", "checked_at"), ("projects", "listed_at")):
+        query(path, f"UPDATE {table} SET {column} = strftime('%Y-%m-%dT%H:%M:%SZ', {column}, '-2 days')")
 
 
 def marked_numbers(path: Path, column: str = "deleted_at") -> list[int]:
@@ -128,15 +117,6 @@ def read_only(folder: Path) -> Iterator[None]:
         folder.chmod(0o755)
         for file in files:
             file.chmod(0o644)
-
-
-@contextmanager
-def public_folder() -> Iterator[Path]:
-    """Yield a new folder that every user can read."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 @frozen

@@ -194,21 +194,7 @@ async def test_bot_stops_if_the_chat_rejects_its_token(
     assert not any(token in finished.err for token in wrong.values())
 
 
-async def test_bot_goes_on_if_buddy_rejects_its_token(
-    fake: FakeBuddy, chat: FakeChat, name: str, tmp_path: Path
-) -> None:
-    """It is renewed on the server, for example."""
-    fake.add_suite("acme", "storefront", "MNbyVedg").create(cases=results("adds"))
-    right, fake.token = fake.token, "renewed"
-    async with bot(fake, tmp_path, chat, name, BUDDY_TOKEN=right):
-        while len(fake.requests) < 2:
-            await asyncio.sleep(0.01)
-        fake.token = right
-        assert "adds" in await chat.posts.get()
-
-
-@pytest.mark.parametrize("token", ["xoxb-fake", "xoxb-wrong"])
-async def test_red_suites_are_posted_each_morning(token: str, fake: FakeBuddy, chat: FakeChat, tmp_path: Path) -> None:
+async def test_red_suites_are_posted_each_morning(fake: FakeBuddy, chat: FakeChat, tmp_path: Path) -> None:
     pytest.importorskip("slack_sdk")
     fake.add_suite("acme", "storefront", "MNbyVedg").create(cases=results("adds"))
     app = web.Application()
@@ -217,10 +203,6 @@ async def test_red_suites_are_posted_each_morning(token: str, fake: FakeBuddy, c
         recipe = copy_recipe("morning_post", tmp_path, SLACK_API=str(server.make_url("/")))
         status = f"{sys.executable} -m buddy_sessions status acme --why --format markdown"
         command = ("-c", f"import os; raise SystemExit(os.system({f'{status} | {sys.executable} {recipe}'!r}) >> 8)")
-        finished = await run_program(fake, tmp_path, *command, SLACK_BOT_TOKEN=token)
-    if token == "xoxb-wrong":
-        assert (finished.code, chat.posts.empty()) == (1, True)
-        assert "cannot post: " in finished.err
-    else:
-        assert (finished.code, finished.err) == (0, "")
-        assert "MNbyVedg" in chat.posts.get_nowait()
+        finished = await run_program(fake, tmp_path, *command, SLACK_BOT_TOKEN="xoxb-fake")
+    assert (finished.code, finished.err) == (0, "")
+    assert "MNbyVedg" in chat.posts.get_nowait()

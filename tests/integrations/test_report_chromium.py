@@ -69,14 +69,6 @@ return low;
 ROWS = (
     'return [...document.querySelectorAll(".project .row")].filter(it => it.checkVisibility()).map(it => it.innerText)'
 )
-LINKS = """
-const found = [...document.querySelectorAll(".fresh a, .fresh summary")];
-return found.filter(it => it.checkVisibility()).map(it => it.outerHTML);
-"""
-FOCUSED = """
-const element = document.activeElement, style = getComputedStyle(element);
-return [element.outerHTML, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
-"""
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +88,11 @@ def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
             suite = fake.add_suite("w" * 40, "p" * 39 + str(number % 9), "s" * 59 + str(number), name="S" * 200)
             for hours in (50, 40, 5):
                 iso = f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
-                suite.create(
-                    "main",
-                    cases=[{**names, "status": "FAILED", "message": f"{number % 4}{'m' * 500}"}] if number % 3 else [],
-                    status="ERROR" if hours == 5 or number % 2 else "SUCCESSFUL",
-                    finish_date=iso,
-                    error_message="e" * 500,
-                    created_by={"name": "a" * 200},
-                    revision="r" * 40,
-                )
+                is_red = hours == 5 or number % 2
+                case = {**names, "status": "FAILED", "message": f"{number % 4}{'m' * 500}"}
+                fields: dict[str, Any] = {"created_by": {"name": "a" * 200}, "error_message": "e" * 500}
+                cases = [case] if number % 3 else []
+                suite.create("main", "ERROR" if is_red else "SUCCESSFUL", cases=cases, finish_date=iso, **fields)
         sync_database(fake, folder / "sessions.db", cases="failed")
     return write_page(folder)
 
@@ -154,14 +142,11 @@ def test_nothing_is_wider_than_the_window(browser: Any, page: str, long_page: st
 
 def test_filter_shows_the_suites_with_all_words(browser: Any, page: str) -> None:
     show(browser, page, PHONE)
-    assert len(browser.execute_script(ROWS)) == 50, "on a phone, those that are not red are folded"
+    assert len(browser.execute_script(ROWS)) == 42, "on a phone, those that are not red are folded"
     field = browser.find_element("id", "q")
     field.send_keys("shipping red")
     assert [row.split("\n")[0] for row in browser.execute_script(ROWS)] == ["Integration tests", "Migrations"]
     assert browser.find_element("css selector", "output").text == "2 of 300"
-    field.clear()
-    field.send_keys("stale")
-    assert len(browser.execute_script(ROWS)) == 3
     field.clear()
     field.send_keys("recovered acc")
     assert browser.execute_script(ROWS) == []
@@ -175,21 +160,6 @@ def test_without_script_everything_is_readable(browser: Any, page: str) -> None:
         assert len(browser.execute_script(ROWS)) == 300
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-
-
-def test_tab_key_reaches_every_link_visibly(browser: Any, page: str) -> None:
-    show(browser, page, DESKTOP)
-    expected = browser.execute_script(LINKS)
-    browser.execute_script("document.querySelector('.fresh').tabIndex = -1; document.querySelector('.fresh').focus()")
-    assert len(expected) > 10
-    reached: list[str] = []
-    keyboard = webdriver.ActionChains(browser)
-    for _ in expected:
-        keyboard.send_keys("\ue004").perform()  # Tab
-        html, outlined = browser.execute_script(FOCUSED)
-        assert outlined, html
-        reached.append(html)
-    assert reached == expected
 
 
 @pytest.mark.parametrize(

@@ -13,21 +13,14 @@ import pytest
 from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.unverified_list import serve_unverified_list
 
 FIX = "f1" * 20
-RUN = "https://ci.example/17"
 PAYS = [{"name": "pays", "status": "FAILED"}, {"name": "adds", "status": "PASSED"}]
 
 
 def fail(suite: FakeSuite, branch: str = "fix", **fields: Any) -> Any:
     """Add a session in which `pays` fails."""
     return suite.create(branch, cases=PAYS, **{"revision": FIX if branch == "fix" else None, **fields})
-
-
-def serve_for_cases(fake: FakeBuddy, fault: Fault) -> None:
-    """Answer each request for test cases like this."""
-    fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
 
 
 async def test_baseline_below_the_newest_100(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -84,7 +77,7 @@ async def test_list_that_is_too_short_is_read_again(
 async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
     fail(suite, "main")
     fail(suite)
-    serve_for_cases(fake, fault)
+    fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
     judgement = await buddy.judge(suite.key, FIX)
     assert (judgement.is_failing, judgement.passes) == (True, None)
     assert [str(reason) for reason in judgement.reasons] == ["the failing tests of #2 cannot be read"]
@@ -164,8 +157,9 @@ async def test_unverified_list_is_no_verdict(
     baseline: str | None, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
     """A red session of the commit may be missing, whatever it is compared with."""
-    suite.create("fix", "SUCCESSFUL", revision=FIX, relative_id=100, tests_count=2)
-    serve_unverified_list(fake, suite)
+    for revision in (FIX, "ab" * 20, "cd" * 20):
+        suite.create("fix", "SUCCESSFUL", revision=revision, tests_count=2)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
     judgement = await buddy.judge(suite.key, FIX, baseline=baseline)
     assert (judgement.is_failing, judgement.passes) == (None, None)
     assert [reason.kind for reason in judgement.reasons] == ["incomplete list"]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from buddy_sessions import MAIN, BuddyClient, NoVerdictError, Session, SessionStore, TestStatus
+from buddy_sessions import (
+    MAIN,
+    BuddyClient,
+    NoVerdictError,
+    Session,
+    SessionStatus,
+    TestCase,
+    TestStatus,
+)
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.list_source import SUITE, ask_about
 
 Ask = Callable[[], Awaitable[Questions]]
 all_cases = pytest.mark.parametrize("ask", ["api", "all"], indirect=True)
@@ -21,23 +29,16 @@ def numbers(sessions: Sequence[Session]) -> list[int]:
     return [session.relative_id for session in sessions]
 
 
-@pytest.mark.virtual_time
-async def test_sessions_are_read_at_once() -> None:
-    """The time is that of the requests, divided by their concurrency."""
-    fake = FakeBuddy(latency=0.1)
-    suite = fake.add_suite("acme", "shop", "a")
+async def test_sessions_are_read_at_once(fake: FakeBuddy, suite: FakeSuite) -> None:
     for _ in range(40):
         suite.create(status="SUCCESSFUL", tests_count=200)
-    loop = asyncio.get_running_loop()
-    async with fake, BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
-        started = loop.time()
+    fake.latency = 0.01
+    async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         runs = await buddy.recent_tests(suite.key, last=32)
-        seconds = loop.time() - started
     assert [len(run.cases) for run in runs] == [200] * 32
     assert numbers([run.session for run in runs]) == [*range(9, 41)]
     assert len(fake.requests) == 1 + 32 * 3  # the last request of each session shows that its list has ended
     assert fake.max_in_flight == 8
-    assert seconds <= 1.15 * len(fake.requests) * fake.latency / 8
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,6 @@ class TestFlaky:
             suite.create(cases=cases, **(fields if failing else {}))
         suite.create(status="ERROR", cases=[{"name": "broken"}])
         assert numbers((await buddy.flaky(suite.key)).wasted) == wasted
-
-    async def test_session_that_was_not_saved_is_named(
-        self, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
-    ) -> None:
-        async with SessionStore(tmp_path / "sessions.db") as store:
-            suite.create(cases=[{"name": "adds"}])
-            await store.sync(buddy, [suite.key], cases="all").run()
-            suite.create(cases=[{"name": "adds"}])
-            await store.sync(buddy, [suite.key]).run()
-            assert numbers((await store.flaky(suite.key)).unread) == [2]
 
 
 async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -216,6 +207,13 @@ class TestTests:
             first, *details_of = [request for request in fake.requests if "/cases" in request.path]
             assert (first.query.get("status"), len(details_of)) == (status, sum(has_message))
             assert [case.failure is not None for case in run.cases] == has_message
+
+    async def test_id_is_unique_only_in_its_group(self) -> None:
+        session = Session(id="a", relative_id=1, status=SessionStatus.ERROR)
+        statuses = {"a.py": TestStatus.PASSED, "b.py": TestStatus.FAILED}
+        cases = [TestCase(id="1", test_group_id=group, name="pays", status=statuses[group]) for group in statuses]
+        (run,) = await ask_about([session], lambda _: cases, as_of=datetime.now(UTC)).tests(SUITE, 1, details=True)
+        assert list(run.cases) == cases
 
     async def test_only_session_is_running(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create()

@@ -20,7 +20,6 @@ from buddy_sessions import (
 )
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.unverified_list import serve_unverified_list
 
 
 class Case(NamedTuple):
@@ -40,10 +39,6 @@ def create(*sessions: str) -> Callable[[FakeSuite], object]:
             suite.create(session[:-1], status=statuses[session[-1]])
 
     return make
-
-
-def create_tags(suite: FakeSuite) -> None:
-    suite.create(status="ERROR", ref_type="TAG", ref_name="main")
 
 
 def create_matrix(*statuses: str, others: int = 0, newer: int = 0, commits: int = 2) -> Callable[[FakeSuite], object]:
@@ -89,7 +84,9 @@ CASES = {
     "running": Case(create("maino", "main?"), "running"),
     "skipped": Case(create("maino"), "no verdict"),
     "no test ran": Case(lambda suite: suite.create("main", "SUCCESSFUL", tests_count=0), "few tests"),
-    "no main branch": Case(create_tags, "no main branch"),
+    "no main branch": Case(
+        lambda suite: suite.create(status="ERROR", ref_type="TAG", ref_name="main"), "no main branch"
+    ),
 }
 
 
@@ -181,6 +178,9 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
             assert (judgement.is_failing, judgement.passes) == (None, None)
             with pytest.raises(NoVerdictError, match=r": the last sync did not find the suite$"):
                 await store.latest(deleted.key)
+        fake.suites[deleted.key] = deleted
+        await store.sync(buddy, keys).run()
+        assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
         with pytest.raises(ConfigError):
             await store.status(branch="*")
@@ -196,10 +196,11 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
 async def test_no_verdict_from_a_list_that_may_lack_sessions(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
-    serve_unverified_list(fake, suite)
+    create(*["main+"] * 10)(suite)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
     (status,) = await buddy.status([suite.key])
     assert (status.is_failing, status.reason) == (None, "incomplete")
-    judgement = await buddy.judge(suite.key, 110)
+    judgement = await buddy.judge(suite.key, 10)
     assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete list"])
     with pytest.raises(NoVerdictError, match=r"the list cannot be verified"):
         await buddy.latest(suite.key)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from buddy_sessions import BuddyClient, SessionStore
+from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.stores import KEY, SyncedSuite
 
@@ -37,3 +39,11 @@ async def store(path: Path) -> AsyncIterator[SessionStore]:
 @pytest.fixture
 def db(fake: FakeBuddy, suite: FakeSuite, path: Path, buddy: BuddyClient, store: SessionStore) -> SyncedSuite:
     return SyncedSuite(fake, suite, path, buddy, store)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFile]:
+    """A database for the examples of a property: each uses a suite of its own."""
+    with closing(DatabaseFile(str(tmp_path_factory.mktemp("shared") / "sessions.db"))) as opened:
+        opened.open()
+        yield opened

@@ -7,10 +7,9 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Any, NamedTuple
 
 import attrs
@@ -26,23 +25,18 @@ from buddy_sessions import (
     SessionStatus,
     SuiteKey,
     TestCase,
-    TestedSession,
     TestStatus,
     to_dict,
 )
 from buddy_sessions._decoding.converter import case_from_dict
+from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases
-from buddy_sessions.store.exchange import PageToSave
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import PageToSave
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.stores import KEY, SyncedSuite, query
-
-GROUP = ("tests/cart/test_total.py", "CartTest")
-"""The default group and class of FakeBuddy's cases."""
-
-SUITE = "workspace = 'acme' AND project = 'shop' AND suite_id = 'x'"
+from helpers.stores import KEY, SyncedSuite
 
 Change = Callable[[SyncedSuite], object]
 
@@ -150,22 +144,11 @@ SYNCS = {
         Sync(nothing, "failed", ["cases?FAILED", *ONE_FAILED], 1, full=True),
         Sync(nothing, "failed", [], 1),
     ],
-    "session has no counts": [
-        Sync(created("FAILED", failed_count=None, error_count=None), "failed", ["cases?ERROR", *ONE_FAILED], 1),
-        *[Sync(nothing, "failed", ["cases?ERROR", *ONE_FAILED], 1)] * 3,
-        Sync(nothing, "failed", [], 1),
-    ],
     "all cases are not replaced by the failed ones": [
         Sync(created("PASSED", "FAILED", tests_count=3), "all", ["cases", "cases", "details"], 2),
         Sync(nothing, "failed", [], 2),
         Sync(nothing, "failed", ONE_FAILED, 2, full=True),
         *[Sync(nothing, "all", ["cases", "cases", "details"], 2)] * 3,
-        Sync(nothing, "all", [], 2),
-    ],
-    "a full sync reads everything again": [
-        Sync(created("PASSED", "FAILED"), "all", ["cases", "details"], 2),
-        Sync(nothing, "all", [], 2),
-        Sync(nothing, "all", ["cases", "details"], 2, full=True),
         Sync(nothing, "all", [], 2),
     ],
     "cases cannot be read: those from before are kept": [
@@ -342,38 +325,6 @@ async def test_suite_fails_if_its_cases_cannot_be_read(db: SyncedSuite, fault: F
     assert len(await db.store.recent_tests(KEY, cases="failed", last=100)) == 30
 
 
-async def test_no_cases_were_saved(db: SyncedSuite) -> None:
-    create(db.suite, "PASSED", "FAILED")
-    await db.sync()
-    for reading in (
-        db.store.recent_tests(KEY),
-        db.store.recent_tests(KEY, cases="failed"),
-        db.store.history(KEY, "test 0"),
-    ):
-        with pytest.raises(ConfigError, match=f"test cases of #1 of {KEY} were not saved: sync with cases="):
-            await reading
-
-
-async def test_duckdb_reads_the_same_cases(db: SyncedSuite) -> None:
-    """DuckDB executes the SQL of the view itself."""
-    duckdb = pytest.importorskip("duckdb")
-    extensions = pytest.importorskip("duckdb_extension_sqlite_scanner")
-    given: list[dict[str, Any]] = [
-        {"name": "x", "id": "a/b"},
-        {"name": "y", "id": "007"},
-        {"name": "z", "test_group_id": None},
-    ]
-    db.suite.create(cases=[*given, {"name": "é", "status": "FAILED", "message": "1 != 2", "id": "é"}])
-    await db.sync(cases="all")
-    columns = [field.name for field in attrs.fields(TestCase) if field.name not in {"time", "failure"}]
-    sql = f"SELECT {', '.join(columns)}, CAST(time AS DOUBLE) FROM cases ORDER BY name"
-    (extension,) = (resources.files(extensions) / "extensions" / f"v{duckdb.__version__}").iterdir()
-    with duckdb.connect(config={"extension_directory": str(db.path.parent)}) as connection:
-        connection.execute(f"INSTALL '{extension}'")
-        connection.execute(f"SET sqlite_all_varchar = true; ATTACH '{db.path}' AS buddy (TYPE sqlite); USE buddy")
-        assert connection.execute(sql).fetchall() == query(db.path, sql)
-
-
 _TEXTS = st.lists(st.sampled_from([*"ab1é/% \0~"]), max_size=5).map("".join)
 
 
@@ -408,14 +359,6 @@ def as_saved(session: Session, case: TestCase) -> TestCase:
 
 LARGE = Session(id="1", relative_id=1, status=SessionStatus.SUCCESSFUL)
 LARGE_CASE = TestCase(id="1", name="é" * 2**20, status=TestStatus.PASSED, classname="c" * 2**20)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFile]:
-    """A database for the examples of a property: each uses a suite of its own."""
-    with closing(DatabaseFile(str(tmp_path_factory.mktemp("shared") / "sessions.db"))) as opened:
-        opened.open()
-        yield opened
 
 
 numbers = itertools.count(1)

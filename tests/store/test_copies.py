@@ -7,16 +7,16 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey, TestCase
+from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.columns import to_session, to_time
-from buddy_sessions.store.schema import FIELDS
+from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
-from helpers.stores import KEY, OTHER_KEY, CopiedSessions, DatabaseCopy, SyncedSuite, create_finished, query
+from helpers.stores import KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
 
 FAILING = [{"name": "test", "status": "FAILED"}, {"name": "other"}]
 DAY = timedelta(days=1)
@@ -33,24 +33,25 @@ async def follow(copy: DatabaseCopy, store: SessionStore, limit: float = float("
     return count
 
 
-async def state_of(store: SessionStore, path: Path) -> CopiedSessions:
-    """Return the state of a database from its views."""
-    state: CopiedSessions = {}
-    read = {
-        number
-        for (number,) in query(
-            path, "SELECT id FROM session_rows JOIN case_reads ON case_reads.session = session_rows.number"
-        )
-    }
-    names = "workspace, project, suite_id"
-    sql = f"SELECT {names}, {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions"
-    for row in query(path, sql):
-        key, session = SuiteKey(*row[:3]), to_session(row[3:-2], {})
-        failures: tuple[TestCase, ...] | None = None
-        if session.id in read:
-            failures = tuple(case for case in await store.cases(key, session) if case.is_failing)
-        state[key, session.id] = (session, to_time(row[-2]), to_time(row[-1]), failures)
+State = dict[tuple[str, ...], tuple[Any, ...]]
+"""By the names of a suite and the ID: `relative_id`, status, both marks, and the names of the failing tests."""
+
+
+async def state_of(store: SessionStore, path: Path) -> State:
+    names = "workspace, project, suite_id, id, relative_id, status, missing_since, deleted_at"
+    state: State = {}
+    for *key, number, status, missing, deleted in query(path, f"SELECT {names} FROM sessions"):
+        failing = [case.name for case in await store.cases(SuiteKey(*key[:3]), key[3]) if case.is_failing]
+        marks = [time and datetime.fromisoformat(time) for time in (missing, deleted)]
+        state[*key] = (number, status, *marks, failing)
     return state
+
+
+def state_of_copy(copy: DatabaseCopy) -> State:
+    return {
+        (*suite, id_): (session.relative_id, session.status, *marks, [case.name for case in failures or ()])
+        for (suite, id_), (session, *marks, failures) in copy.sessions.items()
+    }
 
 
 def create(random: Random, suite: FakeSuite, count: int) -> None:
@@ -113,19 +114,21 @@ async def test_copy_follows_from_any_position(fake: FakeBuddy, buddy: BuddyClien
                 await follow(random.choice(copies), store, random.choice([0, 1, 5, 30]))
             copy = random.choice(copies)
             await follow(copy, store)
-            assert copy.sessions == await state_of(store, path)
+            assert state_of_copy(copy) == await state_of(store, path)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("VACUUM" if number % 2 else f"VACUUM INTO '{tmp_path / str(number)}.db'")
         path = path if number % 2 else tmp_path / f"{number}.db"
     async with SessionStore(path) as store:
         for copy in copies:
             await follow(copy, store)
-            assert copy.sessions == await state_of(store, path)
+            assert state_of_copy(copy) == await state_of(store, path)
             assert await follow(copy, store) == 0
 
 
 async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> None:
     create_finished(db.suite, 2)
+    await db.sync()
+    assert [change.failures async for change in db.store.changes()] == [None, None]
     db.suite.create(cases=FAILING)
     await db.sync(cases="failed")
     changes = [change async for change in db.store.changes()]
@@ -135,13 +138,13 @@ async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> No
     assert [change async for change in db.store.changes(newest)] == []
 
     db.suite.delete(db.suite.sessions[-2]["id"])
-    for marks in (1, 2):
+    for marks in range(1, ABSENCES + 1):
         await db.sync(full=True)
         (change,) = [change async for change in db.store.changes(newest)]
         assert change.position > newest
         assert change.session is not None
         assert (change.session.relative_id, change.missing_since is not None) == (2, True)
-        assert change.deleted_at == (change.missing_since if marks == 2 else None)
+        assert change.deleted_at == (change.missing_since if marks == ABSENCES else None)
         newest = change.position
 
 

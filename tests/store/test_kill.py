@@ -20,17 +20,17 @@ import pytest
 from attrs import define
 
 from buddy_sessions import SessionStore
+from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.effort import repeats
 from helpers.stores import (
     KEY,
     SyncedSuite,
     create_finished,
-    make_due,
     marked_numbers,
+    pass_two_days,
     query,
     sessions_of,
-    set_listed_at,
     sync,
 )
 
@@ -180,7 +180,7 @@ async def test_sync_command_killed_many_times_leaves_a_complete_database(
     assert exit_codes.count(-signal.SIGKILL) > COMMAND_KILLS / 2
     fake.on_request = None
     for _ in range(5):
-        make_due(path)
+        pass_two_days(path)
         assert await sync() == 0
     assert query(path, "PRAGMA integrity_check") == [("ok",)]
     saved = query(
@@ -198,15 +198,15 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     await db.sync(since=since)
     suite.delete(suite.sessions[10]["id"])  # number 50
     suite.reopen(suite.sessions[29]["id"])  # number 30
-    await db.sync(since=since, full=True)
+    for _ in range(1, ABSENCES):
+        await db.sync(since=since, full=True)
     create_finished(suite, 80)
     suite.create(cases=[{"name": "a", "status": "FAILED"}])
     async with db.store.sync(db.buddy, [KEY], concurrency=1) as harvest:
         async for _ in harvest.pages():
             break
     await db.store.close()
-    make_due(db.path)
-    set_listed_at(db.path, "2025-01-01T00:00:00Z")
+    pass_two_days(db.path)
     suite.finish(suite.sessions[-30]["id"])
     requests = 0
     while True:

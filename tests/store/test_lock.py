@@ -212,10 +212,8 @@ async def use(store):
     await report("sync", start(store.sync))
     await report("watch", start(store.watch))
     await report("close", store.close())
-
-async def prune(name, path, **options):
-    async with SessionStore(path) as store:
-        await report(name, store.prune(older_than=DAY, **options))
+    async with SessionStore(path) as own:
+        await report("own", own.prune(older_than=DAY))
 
 path = sys.argv[1]
 store, loop, lock = SessionStore(path), asyncio.new_event_loop(), hold_file(path)
@@ -223,21 +221,9 @@ loop.run_until_complete(store.open())
 loop.run_until_complete(lock.__aenter__())
 if os.fork() == 0:
     asyncio.run(use(store))
-    asyncio.run(prune("own", path))
     sys.stdout.flush()
     os._exit(0)
 os.wait()
-released = os.pipe()
-if os.fork() == 0:
-    asyncio.run(prune("own", path))
-    os.read(released[0], 1)
-    asyncio.run(prune("released", path))
-    sys.stdout.flush()
-    os._exit(0)
-loop.run_until_complete(lock.__aexit__(None, None, None))
-os.write(released[1], b"x")
-os.wait()
-loop.run_until_complete(prune("parent", path))
 loop.run_until_complete(store.close())
 """
 
@@ -250,4 +236,4 @@ def test_fork_can_use_neither_store_nor_lock_of_its_parent(path: Path) -> None:
     methods = "open", "sessions", "prune", "sync", "watch", "close"
     message = f"this process was forked after the store {path} was opened: open a store in each process"
     assert lines[:6] == [f"{method} {message}" for method in methods]
-    assert all(line.startswith(f"own another process is syncing or pruning {path}") for line in lines[6:])
+    assert lines[6].startswith(f"own another process is syncing or pruning {path}")

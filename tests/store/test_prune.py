@@ -12,18 +12,10 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.testing import FakeSuite
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_daily
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
-
-
-def create_daily(suite: FakeSuite, count: int, **fields: Any) -> None:
-    """Create one session a day, or a little less: the newest one a minute ago."""
-    for age in reversed(range(count)):
-        created = datetime.now(UTC) - timedelta(days=age, minutes=age + 1)
-        suite.create(**{"status": "SUCCESSFUL", "create_date": created.isoformat(), "branch": "main", **fields})
 
 
 def size_of(path: Path) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,26 +11,19 @@ import pytest
 from hypothesis import given
 
 from buddy_sessions import BuddyClient, RefType, Session, SessionStatus, SessionStore, StoreError, SuiteKey
-from buddy_sessions.store.exchange import PageToSave, SavedPage, SuiteState
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import PageToSave, SavedPage
 from buddy_sessions.store.pages import load_start, save_page
 from buddy_sessions.store.saved_source import load_sessions
+from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.testing import FakeSuite
 from helpers import session_strategies
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, execute, query, sync
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query, sync
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 numbers = itertools.count(1)
 """Of suites."""
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFile]:
-    """A database for the examples of a property: each uses a suite of its own."""
-    with closing(DatabaseFile(str(tmp_path_factory.mktemp("shared") / "sessions.db"))) as opened:
-        opened.open()
-        yield opened
 
 
 @given(session=session_strategies.sessions)
@@ -77,7 +68,7 @@ async def test_saved_value_that_was_changed_is_reported(
 ) -> None:
     suite.create(created_by={"name": "Ada"})
     await sync(store, buddy)
-    execute(path, f"UPDATE {change}")
+    query(path, f"UPDATE {change}")
     with pytest.raises(StoreError, match="a saved value was changed, and is not valid any more"):
         await store.sessions(KEY)
 

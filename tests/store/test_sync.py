@@ -9,92 +9,44 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    ConfigError,
-    HarvestError,
-    ResponseError,
-    SuiteKey,
-)
-from buddy_sessions.testing import FakeSuite, Fault, RecordedRequest
+from buddy_sessions.store.suites import ABSENCES
+from buddy_sessions.testing import FakeSuite, Fault
 from helpers.stores import (
     KEY,
     OTHER_KEY,
     SyncedSuite,
     collect_numbers,
+    create_daily,
     create_finished,
     list_requests,
-    make_due,
+    pass_two_days,
     query,
-    set_listed_at,
 )
 
 
-def create_daily(suite: FakeSuite, count: int) -> None:
-    """One session a day: the last one has just been created."""
-    now = datetime.now(UTC)
-    for age in range(count - 1, -1, -1):
-        suite.create(status="SUCCESSFUL", create_date=(now - timedelta(days=age)).isoformat())
+@pytest.mark.parametrize("count", [19, 20, 55])
+async def test_only_new_sessions_are_read(db: SyncedSuite, count: int) -> None:
+    create_finished(db.suite, 100)
+    await db.sync()
+    create_finished(db.suite, count)
+    db.fake.requests.clear()
+    assert await db.sync() == list(range(100 + count, 100, -1))
+    assert len(list_requests(db.fake)) == -(-(count + 1) // 20)  # down to a living session
+    assert await db.is_complete()
+    assert await db.known_range() == (1, 100 + count)
 
 
-class TestFirstSync:
-    async def test_unreadable_names_are_reported(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-        db.suite.create(relative_id=1)
-        for status in (503, 403, 500):
-            db.fake.inject(Fault.stall(0), Fault.status(status))
-            await db.sync()
-            db.fake.faults.clear()
-            assert [each.name for each in await db.store.suites()] == [None]
-        assert caplog.text.count("cannot read the names of the suites of acme/shop") == 2, "not again after the 403"
-
-    async def test_suite_can_be_referenced_in_every_way(self, db: SyncedSuite) -> None:
-        """It is read once even if it is listed several times."""
-        create_finished(db.suite, 3)
-        references = (KEY, "acme/shop/MNbyVedg", "https://app.buddy.works/acme/shop/unit-tests/MNbyVedg")
-        assert await db.sync(*references) == [3, 2, 1]
-        for reference in references:
-            assert len(await db.store.sessions(reference)) == 3
-
-
-class TestNextSync:
-    @pytest.mark.parametrize("count", [19, 20, 55])
-    async def test_only_new_sessions_are_read(self, db: SyncedSuite, count: int) -> None:
-        create_finished(db.suite, 100)
-        await db.sync()
-        create_finished(db.suite, count)
-        db.fake.requests.clear()
-        assert await db.sync() == list(range(100 + count, 100, -1))
-        assert len(list_requests(db.fake)) == -(-(count + 1) // 20)  # down to a living session
-        assert await db.is_complete()
-        assert await db.known_range() == (1, 100 + count)
-
-
-class TestUnfinishedSessions:
-    async def test_unfinished_session_is_checked_until_it_finishes(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 100)
-        db.suite.reopen(db.suite.sessions[50]["id"])
-        requests = [await db.count_requests() for _ in range(2)]
-        make_due(db.path)
-        assert (requests[1], await db.count_requests()) == (1, 2), "it was saved less than a minute ago"
-        db.suite.finish(db.suite.sessions[50]["id"])
-        make_due(db.path)
-        assert await db.sync() == [50]
-        make_due(db.path)
-        assert await db.count_requests() == 1
-
-    async def test_response_with_another_session_is_an_error(self, db: SyncedSuite) -> None:
-        """Of a confused cache: it is not saved."""
-        create_finished(db.suite, 100)
-        other = create_finished(db.fake.add_suite(*OTHER_KEY), 1).sessions[0]
-        db.suite.reopen(db.suite.sessions[50]["id"])
-        await db.sync()
-        make_due(db.path)
-        db.fake.inject(Fault.stall(0), Fault.body(json.dumps(other).encode()))
-        with pytest.raises(HarvestError) as caught:
-            await db.sync()
-        assert isinstance(caught.value.failures[KEY], ResponseError)
-        assert f"the response is another session, '{other['id']}'" in str(caught.value.failures[KEY])
-        assert await db.sync() == []
-        assert await db.is_complete()
+async def test_unfinished_session_is_checked_until_it_finishes(db: SyncedSuite) -> None:
+    create_finished(db.suite, 100)
+    db.suite.reopen(db.suite.sessions[50]["id"])
+    requests = [await db.count_requests() for _ in range(2)]
+    pass_two_days(db.path)
+    assert (requests[1], await db.count_requests()) == (1, 2), "it was saved less than a minute ago"
+    db.suite.finish(db.suite.sessions[50]["id"])
+    pass_two_days(db.path)
+    assert await db.sync() == [50]
+    pass_two_days(db.path)
+    assert await db.count_requests() == 1
 
 
 Action = Callable[[SyncedSuite], Any]
@@ -109,7 +61,7 @@ def delete(number: int) -> Action:
 
 
 def delete_unfinished(db: SyncedSuite) -> None:
-    make_due(db.path)
+    pass_two_days(db.path)
     delete(3)(db)
 
 
@@ -125,23 +77,25 @@ Sync = tuple[Action, list[int], list[int], tuple[int, int] | None, bool]
 """What happens before a sync; then the missing and deleted sessions, the known range, and if page 1 was compared."""
 
 ALL = (1, 50)
-LACKS_47: Sync = (respond(Fault.missing_row(3)), [47], [], ALL, True)
+lose_47 = respond(Fault.missing_row(3))
+LACKS_47: Sync = (lose_47, [47], [], ALL, True)
 UNCHANGED: Sync = (nothing, [], [], ALL, False)
 COMPARED: Sync = (nothing, [], [], ALL, True)
+
+
+def deleted(number: int, first: Action, again: Action = nothing) -> list[Sync]:
+    """Return the syncs that do not find a session: the last one deletes it."""
+    actions = [first, *[again] * (ABSENCES - 1)]
+    return [(action, [number], [number] * (count == ABSENCES), ALL, True) for count, action in enumerate(actions, 1)]
+
+
 SYNCS: dict[str, list[Sync]] = {
     "nothing": [UNCHANGED],
-    "deletion": [
-        (delete(45), [45], [], ALL, True),
-        (nothing, [45], [45], ALL, True),
-        (nothing, [45], [45], ALL, False),
-    ],
+    "deletion": [*deleted(45, delete(45)), (nothing, [45], [45], ALL, False)],
     "deletion-on-a-page-that-is-not-read": [(delete(20), [], [], ALL, False)],
-    "deletion-of-an-unfinished-session": [
-        (delete_unfinished, [3], [], ALL, True),
-        (nothing, [3], [3], ALL, True),
-    ],
+    "deletion-of-an-unfinished-session": deleted(3, delete_unfinished),
     "row-not-listed-once": [LACKS_47, COMPARED, UNCHANGED, LACKS_47, COMPARED],
-    "row-not-listed-twice": [LACKS_47, (respond(Fault.missing_row(3)), [47], [47], ALL, True), COMPARED, UNCHANGED],
+    "row-not-listed-twice": [*deleted(47, lose_47, lose_47), COMPARED, UNCHANGED],
     "outdated-list": [(respond_with_older_list, [], [], (1, 40), True), COMPARED, UNCHANGED],
     "empty-list": [*[(respond(*[Fault.short_page(0)] * 2), [], [], ALL, True)] * 3, UNCHANGED],
     "list-out-of-order": [(respond(Fault.swapped(5)), [], [], ALL, True), COMPARED, UNCHANGED],
@@ -166,53 +120,22 @@ class TestMissingSessions:
             assert ("does not contain the newest saved session" in caplog.text) is is_outdated
             caplog.clear()
 
-    async def test_newest_session_that_no_list_shows(self, db: SyncedSuite, caplog: pytest.LogCaptureFixture) -> None:
-        """It exists, so nothing is marked. The second sync leaves it out of the range, the third costs one request."""
-        create_finished(db.suite, 50)
-        await db.sync()
-
-        def hide(request: RecordedRequest) -> None:
-            if request.path.endswith("/sessions"):
-                db.fake.inject(Fault.stale(db.suite.snapshot()[1:]))
-
-        db.fake.on_request = hide
-        for requests in (2, 2, 1):
-            assert await db.count_requests() == requests
-        assert (db.marked("missing_since"), await db.known_range()) == ([], (1, 49))
-        assert caplog.text.count("the list is outdated: it does not contain the newest saved session, 50") == 1
-        db.fake.on_request = None
-        await db.sync()
-        assert await db.known_range() == ALL
-
-    async def test_suite_is_missing_then_deleted_then_found(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 3)
-        await db.sync()
-        del db.fake.suites[KEY]
-        sql = "SELECT missing_since IS NOT NULL, deleted_at IS NOT NULL FROM suites"
-        for marks in ((True, False), (True, True), (True, True)):
-            with pytest.raises(HarvestError):
-                await db.sync()
-            assert query(db.path, sql) == [marks]
-        assert len(await db.store.sessions(KEY)) == 3
-        db.fake.suites[KEY] = db.suite
-        assert await db.sync() == []
-        assert query(db.path, sql) == [(False, False)]
-
 
 NOT_LISTED = Fault.body(json.dumps({"suites": []}).encode())
 Day = tuple[Fault | None, Fault | None, tuple[bool, bool], int]
 """The responses for the list of suites, and for the suite; then its marks, and the number of requests for them."""
 
+GONE: Day = (NOT_LISTED, Fault.status(404), (True, False), 2)
+DELETED: list[Day] = [*[GONE] * (ABSENCES - 1), (NOT_LISTED, Fault.status(404), (True, True), 2)]
 DAYS: dict[str, list[Day]] = {
-    "deleted": [(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, Fault.status(404), (True, True), 2)],
+    "deleted": DELETED,
     "narrower-token": [(NOT_LISTED, None, (False, False), 2)] * 2,
-    "found-by-itself": [(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, None, (False, False), 2)],
+    "found-by-itself": [GONE, (NOT_LISTED, None, (False, False), 2)],
     "not-readable": [(NOT_LISTED, Fault.status(500), (False, False), 2)],
     "project-not-found": [(Fault.status(404), Fault.status(404), (True, False), 3)],  # of both suites
     "project-not-readable": [(Fault.status(403), None, (False, False), 1)],
     "listed-again": [
-        *[(NOT_LISTED, Fault.status(404), (True, False), 2), (None, None, (False, False), 1)],
-        *[(NOT_LISTED, Fault.status(404), (True, False), 2), (NOT_LISTED, Fault.status(404), (True, True), 2)],
+        *[GONE, (None, None, (False, False), 1), *DELETED],
         *[(NOT_LISTED, None, (True, True), 1), (None, None, (False, False), 1)],
     ],
 }
@@ -228,7 +151,7 @@ class TestSuiteThatIsNotListed:
         await db.sync(KEY, OTHER_KEY)
         sql = "SELECT missing_since IS NOT NULL, deleted_at IS NOT NULL FROM suites WHERE suite_id = 'other'"
         for listing, response, marks, requests in days:
-            set_listed_at(db.path, "2025-01-01T00:00:00Z")
+            pass_two_days(db.path)
             known = [{"id": suite.key[2]} for suite in (db.suite, other)]
             given = Fault.body(json.dumps({"suites": known[:1]}).encode()) if listing is NOT_LISTED else listing
             db.fake.inject(*(fault or Fault.stall(0) for fault in (None, given, response, response)))
@@ -250,51 +173,21 @@ def retain(suite: FakeSuite, count: int) -> None:
 class TestRetention:
     """Buddy deletes old sessions."""
 
-    async def test_session_that_was_missing_before_is_not_deleted(self, db: SyncedSuite) -> None:
-        """The list does not reach so far down any more: nothing is read there, and the mark is removed."""
+    @pytest.mark.parametrize("syncs", [1, ABSENCES], ids=["missing", "deleted"])
+    async def test_marks_below_the_end_of_the_list(self, db: SyncedSuite, syncs: int) -> None:
+        """The list does not reach so far down any more: nothing is read there. A missing session is not deleted."""
         create_finished(db.suite, 100)
         await db.sync()
         delete(20)(db)
-        await db.sync(full=True)
+        for _ in range(syncs):
+            await db.sync(full=True)
         assert db.marked("missing_since") == [20]
         retain(db.suite, 70)
         requests = [await db.count_requests(full=full) for full in (True, True, False)]
         assert requests == [5, 5, 1], "four pages, and below the end"
-        assert db.marked("missing_since") == []
-
-    async def test_deleted_session_does_not_come_back_when_the_list_is_shorter(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 100)
-        await db.sync()
-        delete(20)(db)
-        for _ in range(2):
-            await db.sync(full=True)
-        retain(db.suite, 70)
-        await db.sync(full=True)
-        assert (db.marked(), len(await db.store.sessions(KEY))) == ([20], 99)
-
-    async def test_end_of_a_list_is_asked_for_twice(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 100)
-        retain(db.suite, 70)
-        requests = [await db.count_requests() for _ in range(3)]
-        assert requests[1:] == [1 + 2, 1], "page 1, and below the end"
-        assert await db.known_range() == (31, 100)
-        (saved,) = await db.store.info()
-        assert saved.bottom == "retention"
-
-    async def test_unfinished_session_that_is_gone(self, db: SyncedSuite) -> None:
-        """It is missing only if a lower one is still listed."""
-        create_finished(db.suite, 100)
-        for index in (50, 95):
-            db.suite.reopen(db.suite.sessions[index]["id"])
-        await db.sync()
-        retain(db.suite, 70)
-        db.suite.delete(db.suite.sessions[50]["id"])
-        for deleted in ([], [50]):
-            make_due(db.path)
-            await db.sync()
-            assert (db.marked("missing_since"), db.marked()) == ([50], deleted)
-        make_due(db.path)
-        assert await db.count_requests() == 1
+        deleted = [20] if syncs == ABSENCES else []
+        assert db.marked("missing_since") == db.marked() == deleted
+        assert len(await db.store.sessions(KEY)) == 100 - len(deleted)
 
 
 class TestRecreatedSuite:
@@ -308,7 +201,8 @@ class TestRecreatedSuite:
         db.recreate(count)
         assert sorted(await db.sync()) == list(range(1, count + 1))
         assert db.marked("missing_since") == list(range(1, 131))
-        assert await db.sync() == []
+        for _ in range(1, ABSENCES):
+            assert await db.sync() == []
         assert db.marked() == list(range(1, 131))
         assert await db.is_complete()
         assert await db.known_range() == (1, count)
@@ -331,19 +225,6 @@ class TestRecreatedSuite:
         found = await db.store.sessions(KEY)
         assert [session for session in found if session in saved] == saved
         assert {session.id for session in found if session.relative_id > 90} == {each.id for each in saved[:40]}
-
-
-async def test_page_is_compared_after_a_failure(db: SyncedSuite) -> None:
-    create_finished(db.suite, 130)
-    db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.status(500))
-    await db.sync(on_failure="collect")
-    assert len(await db.sync()) == 90
-    db.fake.inject(Fault.status(404))
-    await db.sync(on_failure="collect")
-    db.fake.requests.clear()
-    assert await db.sync() == []
-    assert query(db.path, "SELECT missing_since FROM suites") == [(None,)]
-    assert len(db.fake.requests) == 1
 
 
 async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
@@ -375,22 +256,3 @@ class TestListOutOfOrder:
             db.fake.inject(Fault.status(500))
         await db.sync(on_failure="collect")
         assert await db.known_range() is None
-
-    async def test_marks_of_earlier_syncs_stay(self, db: SyncedSuite) -> None:
-        create_finished(db.suite, 100)
-        await db.sync()
-        delete(75)(db)
-        await db.sync(full=True)
-        db.fake.inject(Fault.stall(0), Fault.stall(0), Fault.swapped(45))
-        for deleted in ([], [75]):
-            await db.sync(full=True)
-            assert (db.marked("missing_since"), db.marked()) == ([75], deleted)
-
-
-async def test_invalid_name_fails_that_suite(db: SyncedSuite) -> None:
-    create_finished(db.suite, 3)
-    invalid = SuiteKey("acme", "..", "x")
-    async with db.store.sync(db.buddy, [invalid, KEY], on_failure="collect") as harvest:
-        assert len(await collect_numbers(harvest)) == 3
-    assert isinstance(harvest.failures[invalid], ConfigError)
-    assert len(list_requests(db.fake)) == 1

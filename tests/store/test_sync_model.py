@@ -1,10 +1,12 @@
-"""Syncs of a suite whose server sometimes responds wrongly, tested as a state machine: the database recovers."""
+"""Syncs of a suite with a server and a database whose time is an argument.
+
+A state machine whose server sometimes responds wrongly: the database recovers. And a year of daily syncs.
+"""
 
 from __future__ import annotations
 
-import sqlite3
+import random
 import tempfile
-from contextlib import closing
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -17,16 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from buddy_sessions import Session
 from buddy_sessions.models import is_before
-from buddy_sessions.store.columns import to_session, to_time
 from buddy_sessions.store.copies import load_changes
-from buddy_sessions.store.exchange import SyncScope
 from buddy_sessions.store.prune import prune_suite
-from buddy_sessions.store.saved_source import load_deciding_sessions, load_sessions
-from buddy_sessions.store.schema import FIELDS
-from buddy_sessions.store.suites import load_state
+from buddy_sessions.store.saved_source import load_deciding_sessions, load_saved_suites, load_sessions
+from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
+from buddy_sessions.store.suites import ABSENCES, SyncScope, load_state
 from helpers.effort import repeats
 from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
-from helpers.stores import KEY, DatabaseCopy
+from helpers.stores import KEY, DatabaseCopy, query
 
 PER_PAGE = 20
 
@@ -34,21 +34,21 @@ PER_PAGE = 20
 @lru_cache(maxsize=50_000)
 def parse(row: tuple[Any, ...]) -> Session:
     """Return the session of a row. The same rows are read after each step."""
-    return to_session(row, {})
+    return to_sessions([row])[0]
 
 
 class SyncMachine(RuleBasedStateMachine):
     """Normal changes, wrong responses and crashes."""
 
-    @initialize(random=st.randoms(use_true_random=False), count=st.sampled_from([0, 1, 19, 20, 70, 130]))
-    def begin(self, random: Any, count: int) -> None:
+    @initialize(chance=st.randoms(use_true_random=False), count=st.sampled_from([0, 1, 19, 20, 70, 130]))
+    def begin(self, chance: Any, count: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "sessions.db"
         self.store = ModelStore(self.path)
         self.now = FIRST_DATE
-        self.server = ModelServer(random)
+        self.server = ModelServer(chance)
         self.server.create(count)
-        self.random = random
+        self.random = chance
         self.copy = DatabaseCopy()
         self.store.on_page = self.copy_is_equal  # marks may be withdrawn later in a sync
         self.bad_syncs = 0
@@ -105,7 +105,7 @@ class SyncMachine(RuleBasedStateMachine):
         while changes := load_changes(self.store.database, self.copy.position):
             for change in changes:
                 self.copy.apply(change)
-        rows = self.query(f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
+        rows = query(self.path, f"SELECT {', '.join(FIELDS)}, missing_since, deleted_at FROM sessions")
         saved = [(parse(row[:-2]), to_time(row[-2]), to_time(row[-1]), None) for row in rows]
         assert self.copy.sessions == {(KEY, values[0].id): values for values in saved}
 
@@ -245,24 +245,20 @@ class SyncMachine(RuleBasedStateMachine):
             assert not lost, f"living sessions are not saved: {lost}"
 
     def rows(self) -> set[Session]:
-        return {parse(row) for row in self.query(f"SELECT {', '.join(FIELDS)} FROM sessions")}
+        return {parse(row) for row in query(self.path, f"SELECT {', '.join(FIELDS)} FROM sessions")}
 
     def marked(self, column: str) -> set[str]:
-        return {id_ for (id_,) in self.query(f"SELECT id FROM sessions WHERE {column} IS NOT NULL")}
-
-    def query(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(sql).fetchall()
+        return {id_ for (id_,) in query(self.path, f"SELECT id FROM sessions WHERE {column} IS NOT NULL")}
 
     def teardown(self) -> None:
-        """Two full syncs of a list that does not change make the database equal to it, down to the end of the list.
+        """Full syncs of a list that does not change make the database equal to it, down to the end of the list.
 
         What Buddy has deleted because it was old stays as it was saved.
         """
         if not hasattr(self, "server"):
             return
         try:
-            for _ in range(2):
+            for _ in range(ABSENCES):
                 self.run_sync(full=True, changes=0.0)
             end = self.server.rows[-1].relative_id if self.server.rows else 2**63
             saved = list(filter(self.is_kept, load_sessions(self.store.database, KEY)))
@@ -279,3 +275,32 @@ class SyncMachine(RuleBasedStateMachine):
 def test_database_recovers_from_wrong_responses() -> None:
     examples, steps = repeats(quick=20, thorough=100, long=2000), repeats(quick=8, thorough=15)
     run_state_machine_as_test(SyncMachine, settings=settings(max_examples=examples, stateful_step_count=steps))
+
+
+def test_daily_syncs_of_a_day_save_all_days(path: Path) -> None:
+    """Some days have none. What is older than the first day is not read."""
+    chance, server, store = random.Random(2), ModelServer(random.Random(1)), ModelStore(path)
+
+    def create(count: int) -> None:
+        """Create sessions at the end of the next day."""
+        server.created = (server.created // 1440 + 1) * 1440 - count
+        server.create(count)
+
+    def count() -> int:
+        return sum(suite.sessions for suite in load_saved_suites(store.database))
+
+    for _ in range(10):
+        create(20)
+    for day in range(11, 11 + repeats(quick=60, thorough=365)):
+        create(chance.choice([0, 1, 19, 20, 40]))
+        if chance.random() < 0.3:
+            continue
+        requests, unsaved = server.requests, len(server.rows) - 200 - count()
+        now = FIRST_DATE + timedelta(days=day)
+        scope = SyncScope(since=now - timedelta(days=1) + timedelta(minutes=1))
+        store.sync(ModelClient(server, per_page=PER_PAGE), now=now, scope=scope)
+        assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
+        assert count() == len(server.rows) - 200
+    (saved,) = load_saved_suites(store.database)
+    assert saved.known_range == (201, len(server.rows))
+    store.database.close()

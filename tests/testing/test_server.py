@@ -70,19 +70,19 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 @pytest.fixture
-async def reader(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Reader]:
+async def raw(fake: FakeBuddy, suite: FakeSuite) -> AsyncIterator[Reader]:
     assert fake.suites[suite.key] is suite
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
         yield Reader(fake, http)
 
 
 @pytest.mark.parametrize("row_id", ["/ . .. % ü <&>", "..", "a?b#c;d+e", 7])
-async def test_urls_lead_to_the_object(suite: FakeSuite, reader: Reader, row_id: str | int) -> None:
+async def test_urls_lead_to_the_object(suite: FakeSuite, raw: Reader, row_id: str | int) -> None:
     session = suite.create(id=row_id, cases=[{"name": "t", "id": row_id, "test_group_id": row_id}])
-    assert await reader.get(urlsplit(session["url"]).path) == (200, session)
-    _, content = await reader.get(urlsplit(session["url"]).path + "/cases")
+    assert await raw.get(urlsplit(session["url"]).path) == (200, session)
+    _, content = await raw.get(urlsplit(session["url"]).path + "/cases")
     (case,) = content["cases"]
-    assert await reader.get(urlsplit(case["url"]).path) == (200, suite.case(session, row_id))
+    assert await raw.get(urlsplit(case["url"]).path) == (200, suite.case(session, row_id))
 
 
 ERRORS: list[tuple[str, dict[str, str], int, str]] = [
@@ -99,37 +99,37 @@ ERRORS: list[tuple[str, dict[str, str], int, str]] = [
 
 
 @pytest.mark.parametrize(("path", "query", "status", "message"), ERRORS, ids=range(len(ERRORS)))
-async def test_wrong_request(reader: Reader, path: str, query: dict[str, str], status: int, message: str) -> None:
-    assert await reader.get(path, **query) == (status, message)
+async def test_wrong_request(raw: Reader, path: str, query: dict[str, str], status: int, message: str) -> None:
+    assert await raw.get(path, **query) == (status, message)
 
 
 @pytest.mark.parametrize("path", [SUITES, CASE])
-async def test_every_request_is_checked(fake: FakeBuddy, reader: Reader, path: str) -> None:
-    assert await reader.status(path, token="wrong") == 401
+async def test_every_request_is_checked(fake: FakeBuddy, raw: Reader, path: str) -> None:
+    assert await raw.status(path, token="wrong") == 401
     for method in ("POST", "PUT", "DELETE"):
-        assert await reader.status(path, method=method) == 405
+        assert await raw.status(path, method=method) == 405
     fake.scopes = {"WORKSPACE"}
-    assert await reader.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_READ")
+    assert await raw.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_READ")
     fake.scopes, fake.token = {"UNIT_TEST_INFO"}, "renewed"
-    assert await reader.status(path) == 200
+    assert await raw.status(path) == 200
 
 
-async def test_compress(fake: FakeBuddy, reader: Reader) -> None:
+async def test_compress(fake: FakeBuddy, raw: Reader) -> None:
     fake.compress = True
     for accepted, sent in (("gzip", "gzip"), ("identity", None)):
-        reader.http.headers["Accept-Encoding"] = accepted
-        async with reader.request(SESSIONS) as response:
+        raw.http.headers["Accept-Encoding"] = accepted
+        async with raw.request(SESSIONS) as response:
             assert response.headers.get("Content-Encoding") == sent
             assert len((await response.json())["sessions"]) == 10
 
 
-async def test_rate_limit(fake: FakeBuddy, reader: Reader) -> None:
+async def test_rate_limit(fake: FakeBuddy, raw: Reader) -> None:
     fake.rate_limit = 2
-    assert await reader.status(token="wrong") == 401  # does not count
+    assert await raw.status(token="wrong") == 401  # does not count
     remaining: list[tuple[int, str]] = []
     wait = 0.0
     for _ in range(3):
-        async with reader.request(SESSIONS) as response:
+        async with raw.request(SESSIONS) as response:
             remaining.append((response.status, response.headers["X-Rate-Limit-Remaining"]))
             wait = int(response.headers["X-Rate-Limit-Reset"]) - time.time()
     assert remaining == [(200, "1"), (200, "0"), (429, "0")]
@@ -154,35 +154,35 @@ def is_recent(session: dict[str, Any]) -> bool:
     ],
     ids=str,
 )
-async def test_rows_on_a_page(reader: Reader, faults: list[Fault], query: dict[str, Any], numbers: list[int]) -> None:
-    assert await reader.page(*faults, **query) == list(numbers)
+async def test_rows_on_a_page(raw: Reader, faults: list[Fault], query: dict[str, Any], numbers: list[int]) -> None:
+    assert await raw.page(*faults, **query) == list(numbers)
 
 
-async def test_stale_suite_is_that_of_the_snapshot(suite: FakeSuite, reader: Reader) -> None:
+async def test_stale_suite_is_that_of_the_snapshot(suite: FakeSuite, raw: Reader) -> None:
     stale = Fault.stale(suite.snapshot())
     suite.add_cases("id10", [{"name": "11"}])
     suite.finish("id9")
     suite.delete("id8")
     suite.create(branch="dev", id="id11")
-    assert await reader.page(stale, branch="dev") == [10, 8, 6, 4]
-    assert await reader.page(stale, path=CASES, per_page=20) == list(range(10, 0, -1))
-    (_, changed), (_, deleted) = [await reader.get(f"{SESSIONS}/{each}", stale) for each in ("id9", "id8")]
+    assert await raw.page(stale, branch="dev") == [10, 8, 6, 4]
+    assert await raw.page(stale, path=CASES, per_page=20) == list(range(10, 0, -1))
+    (_, changed), (_, deleted) = [await raw.get(f"{SESSIONS}/{each}", stale) for each in ("id9", "id8")]
     assert (changed["status"], deleted["status"]) == ("IN_PROGRESS", "IN_PROGRESS")
-    assert await reader.get(f"{SESSIONS}/id11/cases", stale) == (404, "Session not found")
-    assert await reader.page() == [11, 10, 9, 7]
+    assert await raw.get(f"{SESSIONS}/id11/cases", stale) == (404, "Session not found")
+    assert await raw.page() == [11, 10, 9, 7]
 
 
 @pytest.mark.parametrize("path", [f"{SESSIONS}/id9", f"{SESSIONS}/id9/cases"])
-async def test_hidden_session_is_not_found(reader: Reader, path: str) -> None:
-    assert await reader.get(path, Fault.filtered(is_recent)) == (404, "Session not found")
+async def test_hidden_session_is_not_found(raw: Reader, path: str) -> None:
+    assert await raw.get(path, Fault.filtered(is_recent)) == (404, "Session not found")
 
 
 @pytest.mark.virtual_time
-async def test_close_cancels_requests_in_flight(reader: Reader, fake: FakeBuddy) -> None:
+async def test_close_cancels_requests_in_flight(raw: Reader, fake: FakeBuddy) -> None:
     fake.inject(Fault.hang(), Fault.stall(60))
     arrived = asyncio.Semaphore(0)
     fake.on_request = lambda _: arrived.release()
-    requests = [asyncio.create_task(reader.status()) for _ in range(2)]
+    requests = [asyncio.create_task(raw.status()) for _ in range(2)]
     for _ in requests:
         await arrived.acquire()
     assert fake.in_flight == 2
@@ -194,7 +194,7 @@ async def test_close_cancels_requests_in_flight(reader: Reader, fake: FakeBuddy)
     assert all(isinstance(result, aiohttp.ClientError) for result in results)
 
 
-async def test_start_and_close_again(fake: FakeBuddy, reader: Reader) -> None:
+async def test_start_and_close_again(fake: FakeBuddy, raw: Reader) -> None:
     with pytest.raises(RuntimeError, match="already running"):
         await fake.start()
     with pytest.raises(OSError, match="in use"):
@@ -202,10 +202,10 @@ async def test_start_and_close_again(fake: FakeBuddy, reader: Reader) -> None:
     await fake.close()
     await fake.close()
     with pytest.raises(aiohttp.ClientConnectionError):
-        await reader.status()
+        await raw.status()
     fake.port = fake.base_url.port or 0
     await fake.start()
-    assert await reader.status() == 200
+    assert await raw.status() == 200
 
 
 def test_suites_are_added_outside_an_event_loop() -> None:

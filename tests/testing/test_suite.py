@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from buddy_sessions import Session
 from buddy_sessions.testing import FakeSuite
 from buddy_sessions.testing.random_history import Runner
 
@@ -102,6 +103,11 @@ def test_wrong_status_is_rejected(suite: FakeSuite, fields: dict[str, Any], mess
         with pytest.raises(ValueError, match=re.escape(message)):
             change(**fields)
     assert suite.sessions == [session]
+
+
+def test_create_takes_every_field_of_a_session(suite: FakeSuite) -> None:
+    fields: dict[str, Any] = dict.fromkeys(Session.__annotations__)
+    assert suite.create(**fields).keys() == fields.keys()
 
 
 def test_finish_sets_date_duration_and_counts(suite: FakeSuite) -> None:

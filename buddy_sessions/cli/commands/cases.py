@@ -8,26 +8,25 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from buddy_sessions import SuiteKey, TestedSession, TestStatus
+from buddy_sessions import SuiteKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
+from buddy_sessions.analysis import TestedSession
 
 from ..input.sources import ask, parse_session
-from ..options import ROWS, Json, Key, Question, SessionName
-from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
-from ..render.styled import outcome_text
-
-_TABLE_LIMIT = 50
+from ..options import ROWS, Json, Key, Limit, Question, SessionName
+from ..render.result import READER_LIMIT, Column, Item, Result, Section
+from ..render.show import choose_format, show
+from ..render.text import outcome_text
 
 
-async def list_cases(
+async def command(
     key: Key,
     session: SessionName = None,
     /,
     *,
     status: Annotated[Literal["passed", "failed", "error", "skipped"] | None, Parameter(metavar="STATUS")] = None,
+    limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "junit"] | None, ROWS] = None,
     json: Json = False,
@@ -47,11 +46,10 @@ async def list_cases(
     """
     _, name = parse_session(question.access.defaults, key, session)
     chosen, wanted = choose_format(output_format, json=json), None if status is None else TestStatus(status.upper())
-    count = _TABLE_LIMIT if question.limit is None and chosen == "table" else question.limit
-    details = chosen != "table" and (True if count is None else count)
+    details = chosen != "table" and (True if limit is None else limit)
     async with ask(key, question) as (source, suite, messages):
         found = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    show(cases_result(suite, found, status=wanted), chosen, messages, limit=count)
+    show(cases_result(suite, found, status=wanted), chosen, messages, limit=limit)
 
 
 def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: TestStatus | None) -> Result:
@@ -78,6 +76,7 @@ def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: Tes
         sessions=sessions,
         title=title,
         columns=(Column("STATUS", "", is_number=False), Column("TIME", "")),
+        reader_limit=READER_LIMIT,
         sections=[Section("Tests", items)],
         crashed=[each for each in sessions if status is None and each.is_failing and each.id not in failed],
         fields=SESSION_CASE_COLUMNS,

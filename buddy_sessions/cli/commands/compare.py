@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,15 +15,16 @@ from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
 from ..input.sources import ask, parse_session, parse_session_of
-from ..options import Flag, Key, Question, SessionName, TestPrinting
-from ..render.result import Column, Item, Result, Section
-from ..render.show import show
-from ..render.styled import outcome_text
+from ..options import ROWS, Flag, Json, Key, Limit, MaxBytes, Question, SessionName
+from ..render.markdown import DEFAULT_MAX_BYTES
+from ..render.result import READER_LIMIT, Column, Item, Result, Section
+from ..render.show import choose_format, show
+from ..render.text import outcome_text
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
 
-async def compare_sessions(
+async def command(
     key: Key,
     old: Annotated[
         SessionName,
@@ -33,8 +34,11 @@ async def compare_sessions(
     /,
     *,
     exit_code: Flag = False,
+    limit: Limit = None,
     question: Question = Question(),
-    printing: TestPrinting = TestPrinting(),
+    output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
+    json: Json = False,
+    max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
 ) -> ExitCode:
     """Print how the tests of two commits differ: newly failing, fixed, still failing, added, removed, slower.
 
@@ -50,21 +54,14 @@ async def compare_sessions(
     Args:
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
-    output_format = printing.choose()
+    chosen = choose_format(output_format, json=json)
     target, in_key = parse_session(question.access.defaults, key)
     names = [parse_session_of(target, text) for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (source, suite, messages):
         found = await source.compare(suite, old_name, new_name, branch=question.branch)
     result = compare_result(suite, found)
-    show(
-        result,
-        output_format,
-        messages,
-        limit=question.limit,
-        max_bytes=printing.max_bytes,
-        says_verdict=exit_code,
-    )
+    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 
@@ -97,6 +94,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
         is_red=None if running and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
+        reader_limit=READER_LIMIT,
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()

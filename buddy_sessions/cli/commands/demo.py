@@ -33,8 +33,8 @@ Or let Buddy's reporters upload your own tests to a fake Buddy:
   buddy-sessions serve --empty"""
 
 
-async def demo() -> None:
-    """Read a fake Buddy into a temporary SQLite file while sessions are created. Needs no account.
+async def command() -> None:
+    """Sync a temporary database with a fake Buddy while sessions are created. This needs no account.
 
     For example:
 
@@ -67,5 +67,5 @@ async def demo() -> None:
         f'Query the SQLite file with any tool:\n\n  sqlite3 {path} "{_QUERY}"\n\n'
         "The failing tests of the latest failed session:\n"
     )
-    print_result(output, failures_result(keys[0], judgement))
+    print_result(output, failures_result(judgement))
     output.print_line(_NEXT)

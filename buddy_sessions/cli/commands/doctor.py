@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import ConfigError, SuiteKey
+from buddy_sessions import ConfigError, __version__
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.validate import validate_names
 from buddy_sessions._export.session_files import replace_file
 
-from ..doctor.checks import examine
-from ..doctor.findings import Finding
-from ..doctor.probe import Probe
-from ..doctor.report import make_report, to_json, to_markdown
+from ..doctor.checks import Finding, examine
+from ..doctor.probe import Probe, Record
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
 from ..options import FORMAT, Access
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
+from ..render.show import choose_format, show
 from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
+_ABOUT = (
+    "The shape of what buddy-sessions doctor has received. Only the words in unknown_fields and unknown_values are "
+    "from outside: read them before you send this file. All others are words of this package."
+)
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "unchecked": "dim"}
 _FIELDS = "check", "level", "found", "meaning", "advice"
-_WRITERS = {".json": to_json, ".md": to_markdown}
 
 
-async def doctor(
+async def command(
     target: Annotated[str, Parameter(show_default=False)] = "",
     /,
     *,
@@ -41,7 +41,7 @@ async def doctor(
     format: Annotated[Literal["table", "jsonl"] | None, FORMAT] = None,  # noqa: A002 - the name of the option
     access: Access = Access(),
 ) -> ExitCode:
-    """Check whether Buddy's API is as this package expects. Run this first; it only reads, with at most 15 requests.
+    """Check whether your account behaves as this package expects. Run this first: it sends at most 15 GET requests.
 
     Each check says what was found, what that means for this package, and what to do. The exit code is 1 if there is a
     problem.
@@ -58,9 +58,8 @@ async def doctor(
             it quotes only names of fields and constants that this package does not know, at its top.
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
-    output_format, messages = choose_format(format, json=False), access.verbosity.open()
+    output_format, messages = choose_format(format, json=False), access.messages()
     names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
-    validate_names(SuiteKey(*names, *["any"] * (3 - len(names))))
     if report is not None:
         if report.suffix not in _WRITERS:
             raise ConfigError(f"--report {report.name} is no file of a known format: end its name in .json or .md")
@@ -80,11 +79,13 @@ async def doctor(
 
 
 def _result(findings: Mapping[str, Finding], requests: int) -> Result:
-    """Return the checks as a table, and a row for each."""
-    items = [
-        Item(None, _cells(name, each), row={"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}})
-        for name, each in findings.items()
-    ]
+    items: list[Item] = []
+    for name, each in findings.items():
+        mark, found = "-" if each.level == "unchecked" else each.level, Text(one_line(each.found))
+        if each.level in ("note", "problem"):
+            found.append(f"\n{one_line(each.meaning)}; {one_line(each.advice)}", "dim")
+        row = {"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}}
+        items.append(Item(None, (Text(mark, _STYLES[each.level]), name, found), row=row))
     problems = [name for name, each in findings.items() if each.level == "problem"]
     verdict = f"{format_count(len(problems), 'problem')}: {', '.join(problems)}" if problems else "no problem"
     return Result(
@@ -97,10 +98,37 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
     )
 
 
-def _cells(name: str, finding: Finding) -> tuple[Text | str, ...]:
-    """Return the level and the name of a check, what it has found, and what this means unless all is well."""
-    mark = "-" if finding.level == "unchecked" else finding.level
-    found = Text(one_line(finding.found))
-    if finding.level in ("note", "problem"):
-        found.append(f"\n{one_line(finding.meaning)}; {one_line(finding.advice)}", "dim")
-    return Text(mark, _STYLES[finding.level]), name, found
+def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, Any]:
+    """Return the report as JSON values. The words from outside are at its top."""
+    return {
+        "about": f"{_ABOUT} Version {__version__}, region {record.region or 'unknown'}.",
+        "unknown_fields": record.shape.unknown_fields,
+        "unknown_values": record.shape.unknown_values,
+        "checks": {name: {each.level: each.public + " …" * bool(each.private)} for name, each in findings.items()},
+        "requests": {
+            each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.rows)}
+            for each in record.values()
+        },
+        "responses": record.shape.fields,
+    }
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Return the report as JSON."""
+    return f"{json.dumps(value, ensure_ascii=False, indent=1)}\n"
+
+
+def to_markdown(value: Mapping[str, Any], level: str = "#") -> str:
+    """Return the report as Markdown: a heading for each object, and a line for each innermost one."""
+    text = ""
+    for name, each in value.items():
+        if not isinstance(each, dict):
+            text += f"{each}\n"
+        elif any(isinstance(inner, dict) for inner in each.values()):
+            text += f"\n{level} {name}\n\n{to_markdown(each, level + '#')}"
+        else:
+            text += f"- `{name}`: {', '.join(f'{form} {count}' for form, count in each.items()) or 'none'}\n"
+    return text
+
+
+_WRITERS = {".json": to_json, ".md": to_markdown}

@@ -15,13 +15,11 @@ from buddy_sessions.analysis.baseline import crash_text
 
 from ..errors import ExitCode, name_options
 from ..input.sources import ask, parse_session
-from ..options import ROWS, Flag, Json, Key, MaxBytes, Question, SessionName
+from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
+from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
+from ..render.show import choose_format, show
 from ..render.text import cause_text
-from ..render.verdict import CASE_COLUMNS, failing_item
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
 """How many messages are read for a format, with one request each; all for others."""
@@ -29,7 +27,7 @@ _CAUSE_FIELDS = ("workspace", "project", "suite_id", "relative_ids", "type", "te
 """What `--group` prints of a cause."""
 
 
-async def list_failures(
+async def command(
     key: Key,
     session: SessionName = None,
     /,
@@ -45,12 +43,18 @@ async def list_failures(
     ] = None,
     json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
+    limit: Annotated[
+        Count | None,
+        Parameter(
+            help="Maximum number of tests (default: 50 in a table and of github, otherwise all). In markdown and with "
+            "--group, all tests are printed, with the messages of so many (default: 200)."
+        ),
+    ] = None,
     question: Question = Question(),
 ) -> ExitCode:
     r"""Print the failing tests of a session, a commit or a CI run, with their messages.
 
-    Without --db, the message of each failing test costs a request. In markdown and with --group, all tests are printed,
-    and --limit is the number of these messages (default: 200). "gate" says which failures are new.
+    Without --db, the message of each failing test costs a request. "gate" says which failures are new.
 
     For example:
 
@@ -67,34 +71,31 @@ async def list_failures(
     chosen = choose_format(output_format, json=json)
     if group and chosen in {"junit", "github", "pytest", "files"}:
         raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
-    count = question.limit or DETAILS.get("markdown" if group else chosen)
+    count = limit or DETAILS.get("markdown" if group else chosen)
     details: bool | int = chosen not in {"pytest", "files"} and (True if count is None else count)
     async with ask(key, question) as (source, suite, messages):
         judgement = await source.judge(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
-    result = failures_result(suite, judgement, by_cause=group and chosen != "markdown")
+    result = failures_result(judgement, by_cause=group and chosen != "markdown")
     shown = judgement.tests[:count] if details else []
     if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     for crashed in result.crashed if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(crash_text(crashed))
-    limit = None if group or chosen == "markdown" else count
-    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
+    most = None if group or chosen == "markdown" else count
+    show(result, chosen, messages, limit=most, max_bytes=max_bytes)
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 
-def failures_result(suite: SuiteKey, judgement: Judgement, *, by_cause: bool = False) -> Result:
+def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
     """Return the failing tests of sessions that were compared with nothing, by test or by cause."""
-    tests, sessions = judgement.tests, judgement.sessions
-    listed = {test.session.id for test in tests}
-    crashed = [each for each in sessions if each.is_failing and not each.failing_count and each.id not in listed]
+    suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
+    crashed = crashed_sessions(judgement)
     if by_cause:
         sections = [_cause_section(suite, sessions, cause) for cause in judgement.causes]
     else:
-        sections = [
-            Section(f"Failing tests ({len(tests):,})", [failing_item(suite, judgement, test) for test in tests])
-        ]
+        sections = [Section(f"Failing tests ({len(tests):,})", [failing_item(judgement, test) for test in tests])]
     return Result(
         command="failures",
         suite=suite,
@@ -131,7 +132,6 @@ def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -
 
 
 def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: Sequence[Session]) -> str:
-    """Return how many tests failed: `3 of 412 tests failed`."""
     if not sessions:
         return "No session to look at"
     if crashed and not tests:

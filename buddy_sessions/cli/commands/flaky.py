@@ -15,25 +15,24 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..input.sources import ask
 from ..input.times import Age
-from ..options import ROWS, Count, Json, Key, Last, MaxBytes, Question
+from ..options import ROWS, Count, Json, Key, Last, Limit, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.rows import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, write_text
-from ..render.show import show
-from ..render.styled import recent_marks
-from ..render.text import SHORT_HASH, count_sessions, unread_text
+from ..render.show import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, show, write_text
+from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
 _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
 
-async def list_flaky_tests(
+async def command(
     key: Key,
     /,
     *,
     changes: Count = 3,
     last: Last = LAST,
+    limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[
         Literal["table", "jsonl", "csv", "markdown", "quarantine"] | None,
@@ -67,14 +66,13 @@ async def list_flaky_tests(
         found = await source.flaky(suite, branch=question.branch, last=last, changes=changes)
     if chosen == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
-        write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[: question.limit]]))
+        write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
     else:
         result = flaky_result(suite, found)
-        show(result, chosen, messages, limit=question.limit, max_bytes=max_bytes)
+        show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
-    """Return an entry of a quarantine."""
     name = str(test.key)
     reason = f"failed in {test.failed} of {test.commits} commits of branch {branch}"
     reason = ", ".join(filter(None, [reason, _describe_reruns(test)]))

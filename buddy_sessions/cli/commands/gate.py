@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from attrs import evolve, frozen
+from attrs import evolve
 from cyclopts import Group, Parameter, Token
 
 from buddy_sessions import (
@@ -26,12 +26,12 @@ from buddy_sessions import (
     parse_quarantine,
 )
 from buddy_sessions._base.figures import format_duration
+from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement, Reason
-from buddy_sessions.questions.named_sessions import LATEST
 
 from ..errors import ExitCode, error_text, exit_code_of
 from ..input.paths import FILE, read_text
-from ..input.sources import Answers, ask, parse_session
+from ..input.sources import ask, parse_session
 from ..input.times import Duration, parse_since
 from ..options import (
     FORMAT,
@@ -47,16 +47,15 @@ from ..options import (
     RunUrl,
     SessionName,
 )
+from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Result
+from ..render.result import gate_result, no_verdict_result
 from ..render.show import Destination, show
-from ..render.verdict import gate_result, no_verdict_result
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
 _AFTER_TESTS = 60.0  # seconds in which sessions must exist and have finished if the tests have ended
 _ATTEMPTS = 3  # to judge sessions that were awaited
-_TABLE_LIMIT = 50
 _SHORTEST = 1.0  # seconds that a wait after a known failure has at least
 
 
@@ -90,17 +89,13 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     return int(text) if text.isdecimal() and len(text) < 8 else parse_since(text, datetime.now(UTC))
 
 
-def _convert_write(_: Any, tokens: Sequence[Token]) -> tuple[Destination, ...]:
-    return tuple(Destination.parse(token.value) for token in tokens)
-
-
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
 class Rules:
     """What fails."""
 
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
-    """How the tests ended, of all jobs together: an exit code, or a word of your CI, such as success or failed. A
+    """How the tests ended, in all jobs together: an exit code, or a word of your CI, such as success or failed. A
     cancelled or skipped run has no verdict."""
     baseline: Annotated[
         JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
@@ -111,8 +106,8 @@ class Rules:
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
-    """Share of the fewest tests of these commits that must have run; 0 switches it off. With --outcome success, it is
-    not checked."""
+    """How many tests must have run, as a share of the fewest in these commits; 0 for any number. Not checked with
+    --outcome success."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
@@ -142,24 +137,11 @@ class Waiting:
 
     count: Jobs = 1
     timeout: Duration | None = None
-    """Time until all must have finished (default: 30m, or a minute with --outcome). With --outcome, they must exist
-    within a minute."""
+    """Time until all must have finished (default: 30m, with --outcome 1m). With --outcome, they must exist within 1m,
+    however long this is."""
     interval: Interval = 10.0
     no_fail_fast: Flag = False
     """Wait for all sessions, also if a new failure in one of them has decided."""
-
-    def longest(self, outcome: object) -> float:
-        """Return the seconds until all must have finished, if the tests ended like this."""
-        return self.timeout or (_TIMEOUT if outcome is None else _AFTER_TESTS)
-
-
-@frozen
-class _Judged:
-    """What is judged: the session that is named, or the sessions of a CI run or a commit that are awaited."""
-
-    suite: SuiteKey
-    name: str
-    awaited: dict[str, str]
 
 
 _Format = Annotated[
@@ -169,11 +151,17 @@ _Format = Annotated[
 ]
 _Write = Annotated[
     tuple[Destination, ...],
-    Parameter(converter=_convert_write, accepts_keys=False, n_tokens=1, metavar="FORMAT=FILE", show_default=False),
+    Parameter(
+        converter=lambda _, tokens: tuple(Destination.parse(token.value) for token in tokens),
+        accepts_keys=False,
+        n_tokens=1,
+        metavar="FORMAT=FILE",
+        show_default=False,
+    ),
 ]
 
 
-async def gate(
+async def command(
     key: Key,
     session: SessionName = None,
     /,
@@ -184,13 +172,14 @@ async def gate(
     waiting: Waiting = Waiting(),
     output_format: _Format = "table",
     write: _Write = (),
+    limit: Annotated[Count, Parameter(help="Maximum number of failing tests in the table.")] = 50,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     question: Question = Question(),
 ) -> ExitCode:
-    """Judge the tests of a change: may it be merged? Exit with 0 if no failure is new, and with 1 if one is.
+    """Judge the tests of a change. Exit with 0 if it may be merged, and with 1 if it breaks tests.
 
-    It waits for the sessions of a CI run or a commit, and compares their failures with those of the main branch. As
-    soon as one of them has a new failure, it ends. If you name a SESSION, it does not wait.
+    It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
+    sessions of a CI run or a commit, and ends with the first new failure. If you name a SESSION, it does not wait.
 
     Exit codes: 0 passes, 1 fails, 5 no verdict, 6 not finished in time.
 
@@ -207,28 +196,32 @@ async def gate(
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
     if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    name, options = next(iter(awaited.values()), name), rules.read()
+    name, formats = next(iter(awaited.values()), name), {output_format, *(each.format for each in write)}
+    details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
+    options = {**rules.read(), "branch": question.branch, "details": details}
+    failure: BuddyError | None = None
     if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
-        messages = question.access.verbosity.open()
-        suite = target if isinstance(target, SuiteKey) else None
-        result = no_verdict_result(suite, f"the tests were {outcome}", about=name)
-        code, failure = ExitCode.NO_VERDICT, None
+        messages = question.access.messages()
+        named = target if isinstance(target, SuiteKey) else None
+        result, code = no_verdict_result(named, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
     else:
-        formats = {output_format, *(each.format for each in write)}
-        options |= {
-            "branch": question.branch,
-            "details": max(DETAILS.get(each, DETAILS["markdown"]) for each in formats),
-        }
         async with ask(key, question) as (source, suite, messages):
-            judged = _Judged(suite, name, awaited if isinstance(source, BuddyClient) else {})
-            if judged.awaited and not messages.is_terminal:
-                messages.print_note(f"waiting up to {format_duration(waiting.longest(outcome))} for {name} in {suite}")
-            result, code, failure = await _decide(source, judged, options, waiting)
-    if output_format != "table":  # which says it, too
-        for text in (result.title, *result.problems):
-            messages.print_note(text)
-    limit = (question.limit or _TABLE_LIMIT) if output_format == "table" else None
-    show(result, output_format, messages, limit=limit, max_bytes=max_bytes)
+            try:
+                if awaited and isinstance(source, BuddyClient):
+                    judgement = await _judge_awaited(
+                        source, suite, awaited=awaited, options=options, waiting=waiting, messages=messages
+                    )
+                else:
+                    judgement = await source.judge(suite, name, **options)
+                result, code = gate_result(judgement, about=name), _exit_code(judgement)
+            except ConfigError:
+                raise
+            except BuddyError as error:
+                failure, code = error, exit_code_of(error)
+                result = no_verdict_result(suite, error_text(error), about=name)
+    for text in (result.title, *result.problems) if output_format != "table" else ():  # which says it, too
+        messages.print_note(text)
+    show(result, output_format, messages, limit=limit if output_format == "table" else None, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
@@ -236,38 +229,48 @@ async def gate(
     return code
 
 
-async def _decide(
-    source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting
-) -> tuple[Result, ExitCode, BuddyError | None]:
-    """Return what to print, the exit code, and the error because of which there is no verdict."""
-    try:
-        judgement = await _judge(source, judged, options, waiting)
-    except ConfigError:
-        raise
-    except BuddyError as error:
-        return no_verdict_result(judged.suite, error_text(error), about=judged.name), exit_code_of(error), error
-    result = gate_result(judgement, about=judged.name)
+def _exit_code(judgement: Judgement) -> ExitCode:
     if judgement.passes is not None:
-        return result, ExitCode.DONE if judgement.passes else ExitCode.RED, None
+        return ExitCode.DONE if judgement.passes else ExitCode.RED
     is_unfinished = any(reason.kind == "unfinished" for reason in judgement.reasons)
-    return result, ExitCode.NOT_FINISHED if is_unfinished else ExitCode.NO_VERDICT, None
+    return ExitCode.NOT_FINISHED if is_unfinished else ExitCode.NO_VERDICT
 
 
-async def _judge(source: Answers, judged: _Judged, options: dict[str, Any], waiting: Waiting) -> Judgement:
-    """Return the verdict once the sessions have finished or one of them has decided."""
-    if not judged.awaited or not isinstance(source, BuddyClient):
-        return await source.judge(judged.suite, judged.name, **options)
-    loop = asyncio.get_running_loop()
-    end, red, attempts = loop.time() + waiting.longest(options["outcome"]), 0, _ATTEMPTS
+async def _judge_awaited(
+    buddy: BuddyClient,
+    suite: SuiteKey,
+    *,
+    awaited: dict[str, str],
+    options: dict[str, Any],
+    waiting: Waiting,
+    messages: Output,
+) -> Judgement:
+    """Return the verdict once all sessions have finished, one of them has decided, or the time is over."""
+    (name,), outcome = awaited.values(), options["outcome"]
+    seconds = waiting.timeout or (_TIMEOUT if outcome is None else _AFTER_TESTS)
+    end, red, attempts, late = asyncio.get_running_loop().time() + seconds, 0, _ATTEMPTS, ""
+    if not messages.is_terminal:
+        messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
     while True:
-        remaining = max(_SHORTEST, end - loop.time())
-        sessions, late = await _wait(source, judged, options, waiting, seconds=remaining, red=red)
         try:
-            judgement = await source.judge(judged.suite, judged.name, **options)
-        except NoVerdictError:
-            if late:
-                raise NoVerdictError(late) from None
-            raise
+            sessions: Sequence[Session] = await buddy.wait(
+                suite,
+                **awaited,
+                after=options["after"],
+                count=waiting.count,
+                interval=waiting.interval,
+                timeout=max(_SHORTEST, end - asyncio.get_running_loop().time()),
+                appear_timeout=None if outcome is None else _AFTER_TESTS,
+                fail_fast=None if waiting.no_fail_fast else red + 1,
+            )
+        except WaitTimeoutError as error:
+            if error.__cause__ is not None:  # the last request failed
+                raise
+            sessions, late = error.sessions, str(error)
+        try:
+            judgement = await buddy.judge(suite, name, **options)
+        except NoVerdictError as error:
+            raise NoVerdictError(late) if late else error from None
         except StatusError:  # the token and the suite are right, because the wait could read them
             attempts -= 1
             if late or not attempts:
@@ -281,25 +284,3 @@ async def _judge(source: Answers, judged: _Judged, options: dict[str, Any], wait
         if late or is_complete or judgement.passes is False:
             return judgement
         red = sum(session.is_failing for session in sessions)
-
-
-async def _wait(
-    buddy: BuddyClient, judged: _Judged, options: dict[str, Any], waiting: Waiting, *, seconds: float, red: int
-) -> tuple[Sequence[Session], str]:
-    """Return the awaited sessions once all have finished, or more than `red` are red; and why it was too late."""
-    try:
-        sessions = await buddy.wait(
-            judged.suite,
-            **judged.awaited,
-            after=options["after"],
-            count=waiting.count,
-            interval=waiting.interval,
-            timeout=seconds,
-            appear_timeout=None if options["outcome"] is None else _AFTER_TESTS,
-            fail_fast=None if waiting.no_fail_fast else red + 1,
-        )
-    except WaitTimeoutError as error:
-        if error.__cause__ is not None:  # the last request failed
-            raise
-        return error.sessions, str(error)
-    return sessions, ""

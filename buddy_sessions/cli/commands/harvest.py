@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from buddy_sessions import SuiteKey
 from buddy_sessions._base.figures import format_count
@@ -14,13 +13,12 @@ from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
 from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
-from ..render.console import Output
-from ..render.progress import HarvestProgress
-from ..render.rows import choose_file_format, open_output
+from ..render.console import HarvestProgress
+from ..render.show import choose_format, open_output
 from ..render.text import one_line
 
 
-async def harvest_suites(
+async def command(
     *key: Keys,
     source: Source = None,
     branch: Branch = None,
@@ -30,7 +28,7 @@ async def harvest_suites(
     json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:
-    """Write the sessions of many suites, each suite's newest first. For a database, use sync.
+    """Write the sessions of many suites to stdout or a file, each suite's newest first. For a database, use sync.
 
     Each row begins with the workspace, the project and the ID of the suite; in jsonl, with "key", which joins them. A
     suite that fails does not stop the others.
@@ -40,9 +38,10 @@ async def harvest_suites(
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
-    chosen, messages = choose_file_format(output_format, json=json, out=out) or "jsonl", access.verbosity.open()
+    chosen, messages = choose_format(output_format, json=json, default="jsonl", out=out), access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     first: SuiteKey | None = None
+    unchanged = f"{out} was not written" if out is not None else ""
     with open_output(chosen, out, source=source and source.name) as writer:
         async with (
             access.connection.open_client(messages) as buddy,
@@ -55,7 +54,7 @@ async def harvest_suites(
         ):
             progress = HarvestProgress(buddy, selection, harvest)
             is_data_on_terminal = out is None and sys.stdout.isatty()
-            with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=_not_written(out)):
+            with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=unchanged):
                 async for page in harvest.pages():
                     first = first or page.suite
                     writer.write(keyed_rows(page.suite, page.sessions))
@@ -66,23 +65,11 @@ async def harvest_suites(
         if is_written:
             writer.finish()
     messages.print_note(progress.summary())
-    if out is not None:
-        _print_outcome(messages, out, progress, is_written=is_written)
+    if out is not None and is_written:
+        rest = "without the rest of the failed suites" if progress.is_partial else ""
+        messages.print_written(out, format_count(progress.stats.sessions, "session"), rest)
+    elif out is not None:
+        hint = "; for the sessions of the other suites, name a new file" if progress.is_partial else ""
+        messages.print_message((one_line(f"{unchanged}: what was read is discarded{hint}"), "dim"))
     progress.print_failures(messages)
     return progress.exit_code
-
-
-def _print_outcome(messages: Output, out: Path, progress: HarvestProgress, *, is_written: bool) -> None:
-    """Print what the file contains, or why it was not written."""
-    if is_written:
-        count = format_count(progress.stats.sessions, "session")
-        messages.print_written(out, count, "without the rest of the failed suites" if progress.is_partial else "")
-    else:
-        hint = "; for the sessions of the other suites, name a new file" if progress.is_partial else ""
-        messages.print_message((one_line(f"{_not_written(out)}: what was read is discarded{hint}"), "dim"))
-
-
-def _not_written(out: Path | None) -> str:
-    if out is None:
-        return ""
-    return f"{out} is unchanged" if out.exists() else f"{out} was not written"

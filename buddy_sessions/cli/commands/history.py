@@ -14,11 +14,10 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..options import Key, Last, Question, TestPrinting
+from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
-from ..render.styled import author_text, number_text, outcome_text, revision_text
-from ..render.text import HASH, format_age, origin, unread_text
+from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
 
 _COLUMNS = (
     Column("SESSION"),
@@ -31,22 +30,22 @@ _COLUMNS = (
 _VALUES = ("test_group_name", "classname", "name", "branch", "session_id", "relative_id", "status", "time")
 _OF_SESSION = ("create_date", "revision", "created_by_name", "ci_run_url", "html_url")
 _FIELDS = (*SuiteKey._fields, *_VALUES, *_OF_SESSION)
-_NO_OLDER = "There is no older commit"
 
 
-async def show_history(
+async def command(
     key: Key,
     test: str,
     /,
     *,
     last: Last = LAST,
+    limit: Limit = None,
     question: Question = Question(),
-    printing: TestPrinting = TestPrinting(),
+    printing: Printing = Printing(),
 ) -> None:
     """Print in which commits a test failed, since when it fails, and which commits may have broken it.
 
-    Without --db, a red session costs one or two requests. They are read back to where the test began or ceased to fail,
-    even beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
+    Without --db, each red session costs one or two requests, back to where the test began or ceased to fail, even
+    beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
 
     For example:
 
@@ -60,7 +59,7 @@ async def show_history(
     async with ask(key, question) as (source, suite, messages):
         history = await source.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)
-    show(result, output_format, messages, limit=question.limit, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=limit)
 
 
 def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str = "--last N reads more") -> Result:
@@ -83,7 +82,6 @@ def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str =
 
 
 def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now: datetime) -> Item:
-    """Return what a test did in a commit."""
     session, case = outcome.session, outcome.case
     status, time = (None, None) if case is None else (case.status, case.time)
     cells = (
@@ -106,16 +104,13 @@ def _since(history: TestHistory, to_read_more: str) -> list[str]:
     if not streak:
         return ["No commit says whether it fails"]
     is_failing, first, commits = history.is_failing, streak[-1].session, format_count(len(streak), "commit")
-    since = f"#{first.relative_id}"
-    end = f"No older commit was read: {to_read_more}" if history.may_have_older else _NO_OLDER
+    or_earlier = " or earlier" if before is None and history.may_have_older else ""
+    lines = [
+        f"{'Failing' if is_failing else 'Not failing'} since #{first.relative_id}{or_earlier}, in {commits}",
+        f"#{first.relative_id}: {origin(first)}",
+    ]
     if before is None:
-        since += " or earlier" if history.may_have_older else ""
-        if not is_failing:
-            return [f"Did not fail in {commits}, since {since}", end]
-    in_a_row = " in a row" if len(streak) > 1 else ""
-    lines = [f"{'Failing' if is_failing else 'Not failing'} since {since}, {commits}{in_a_row}"]
-    lines.append(f"#{first.relative_id}: {origin(first)}")
-    if before is None:
+        end = f"No older commit was read: {to_read_more}" if history.may_have_older else "There is no older commit"
         return [*lines, end]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")

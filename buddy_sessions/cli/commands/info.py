@@ -13,11 +13,11 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import suite_names
 
 from ..input.paths import find_database
-from ..options import Printing, SavedFile, Verbosity
+from ..options import Printing, Quiet, SavedFile
+from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
-from ..render.styled import plain
-from ..render.text import UNKNOWN, format_age
+from ..render.text import UNKNOWN, format_age, plain
 
 _COLUMNS = (
     Column("SUITE", is_number=False),
@@ -31,11 +31,11 @@ _VALUES = tuple(field.name for field in attrs.fields(SavedSuite) if field.name !
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity: Verbosity = Verbosity()) -> None:
+async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
     """Print which suites a database has, up to which session, when they were last synced, and how large it is.
 
-    In the known range of a suite, no session is missing: each is saved, or was pruned. NOT FOUND are the suites and
-    sessions that the last syncs did not find.
+    All sessions in the known range of a suite are saved, or were pruned. NOT FOUND are suites and sessions that the
+    last syncs did not find.
 
     For example:
 
@@ -54,16 +54,14 @@ async def show_info(*, db: SavedFile, printing: Printing = Printing(), verbosity
         fields=_FIELDS,
         noun="suite",
     )
-    show(result, output_format, verbosity.open())
+    show(result, output_format, Output(stderr=True, quiet=quiet))
 
 
 def _size(db: Path) -> int:
-    """Return the bytes of a database, with those of its write-ahead log."""
     return sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
 
 
 def _item(saved: SavedSuite, now: datetime) -> Item:
-    """Return a suite as a row of a table, and as one for programs."""
     if saved.missing_since is not None:
         state = f"{'missing' if saved.deleted_at is None else 'deleted'} since {format_age(saved.missing_since, now)}"
     else:

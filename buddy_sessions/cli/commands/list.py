@@ -11,20 +11,18 @@ from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.questions.named_sessions import LATEST
+from buddy_sessions._base.validate import LATEST
 
 from ..input.sources import check_branch, find_suite, parse_session
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
-from ..render.styled import RECENT_LEGEND
 from ..render.text import format_requests
 
-_TABLE_LIMIT = 50
-"""The default number of rows of a table, which one request can return."""
+_TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
 
-async def list_sessions(
+async def command(
     key: Key,
     /,
     *,
@@ -51,7 +49,7 @@ async def list_sessions(
     target, name = parse_session(access.defaults, key)
     if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
         raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
-    messages, output_format = access.verbosity.open(), printing.choose()
+    messages, output_format = access.messages(), printing.choose()
     is_limited = output_format == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)
@@ -69,13 +67,12 @@ async def list_sessions(
             max_sessions=most if status is None else None,
         )
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            count, is_complete = await _write_pages(paginator, write, show, status=status, most=most)
+            count = await _write_pages(paginator, write, show, status=status, most=most)
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if output_format == "table":
-        more = "; for older sessions add --limit N" if is_limited and not is_complete else ""
-        legend = f". {RECENT_LEGEND}" if count else ""
-        messages.print_note(f"{_summary(paginator, count)}{more}{legend}")
+        more = "; for older sessions add --limit N" if is_limited and count == most else ""
+        messages.print_note(f"{_summary(paginator, count)}{more}")
 
 
 async def _write_pages(
@@ -85,25 +82,23 @@ async def _write_pages(
     *,
     status: SessionStatus | None,
     most: int | None,
-) -> tuple[int, bool]:
-    """Print the sessions with a status, at most `most`. Return how many, and whether the list was read to its end."""
-    is_complete, count = True, 0
+) -> int:
+    """Print the sessions with a status, at most `most`, and return how many there are."""
+    count = 0
     async with aclosing(paginator.pages()) as pages:
         async for page in pages:
             found = [session for session in page.sessions if status in {None, session.status}]
             found = found if most is None else found[: most - count]
-            is_complete = page.is_last
-            if found or (is_complete and not count):
+            if found or page.is_last:
                 write(found)
             count += len(found)
             show(_summary(paginator, count))
             if count == most:
                 break
-    return count, is_complete
+    return count
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:
-    """Return how many sessions were printed, and of how many that were read."""
     stats = paginator.stats
     chosen = f"{count:,} of " if count != stats.sessions else ""
     return f"{chosen}{format_count(stats.sessions, 'session')}, {format_requests(stats)}"

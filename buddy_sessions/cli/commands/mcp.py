@@ -6,21 +6,20 @@ import logging
 import os
 import signal
 
-from buddy_sessions._base.extras import import_extra
+from buddy_sessions._base.validate import import_extra
 
 from ..errors import ExitCode
 from ..input.sources import open_source
 from ..options import Access, ReadFile
 
-MAX_WAIT = 30.0
-"""Seconds that a request may wait for the rate limit, because an agent waits for the result."""
+MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because an agent waits for the result
 
 
-async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> None:
-    """Serve agents that ask about tests, over the Model Context Protocol (MCP) on stdin and stdout.
+async def command(*, db: ReadFile = None, access: Access = Access()) -> None:
+    """Let agents ask about your tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
-    Add this command to the configuration of your agent, which starts it. Nothing can be changed with its tools. Needs
-    the extra [mcp].
+    Add this command to the configuration of your agent, which starts it. Its tools can change nothing. It needs the
+    extra [mcp].
 
     For example:
 
@@ -31,7 +30,7 @@ async def serve_agents(*, db: ReadFile = None, access: Access = Access()) -> Non
     handler = logging.StreamHandler()
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
-    messages = access.verbosity.open()
+    messages = access.messages()
     async with open_source(db, access, messages, max_wait=MAX_WAIT) as source:
         import_extra("mcp.server.mcpserver", extra="mcp")
         from .mcp_server import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second

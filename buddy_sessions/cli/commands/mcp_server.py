@@ -39,11 +39,10 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
-from ..input.suite_selection import KeyDefaults, choose_suite, describe_suite
+from ..input.suite_selection import KeyDefaults, choose_suite, label_suite
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import Column, Item, Result, Section
-from ..render.text import count_marks, cut, format_age, format_moment
-from ..render.verdict import ADVICE, failing_item, gate_result
+from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
+from ..render.text import count_marks, cut, format_age, format_moment, share
 from .compare import compare_result
 from .failures import failures_result
 from .flaky import flaky_result
@@ -65,8 +64,7 @@ the rest."""
 
 MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
-MAX_CAUSES = 100
-"""Of how many red suites the first cause is read; from a database, of all."""
+MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
 _ADVICE = {
     **ADVICE,
@@ -86,12 +84,7 @@ _MAX_MARKS = 3
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 
 
-def _to_text(value: object) -> str:
-    """Return an argument as text: agents also send numbers and null."""
-    return "" if value is None else str(value).strip()
-
-
-_Text = BeforeValidator(_to_text)
+_Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
 _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
 ]
@@ -170,7 +163,7 @@ class Tools:
         judgement = await self._source.judge(
             key, name, branch=branch or MAIN, baseline=baseline or MAIN, details=details
         )
-        failures = failures_result(key, judgement)
+        failures = failures_result(judgement)
         if test:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
@@ -243,7 +236,7 @@ class Tools:
                 await self._list("")
             found = self._find(suite)
         if len(found) > 1:
-            names = ", ".join(map(describe_suite, found[:_MAX_NAMED]))
+            names = ", ".join(map(label_suite, found[:_MAX_NAMED]))
             raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
         key = str(found[0].key) if found else suite
         target, name = parse_session(self._defaults, key, session or None)
@@ -263,9 +256,8 @@ class Tools:
         return [suite for suite in self._suites.values() if is_named(suite)]
 
     async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
-        """Return the first cause of red suites, cut so that many fit into a result."""
         red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
-        width = min(_LONGEST_CAUSE, max(_SHORTEST_CAUSE, _ALL_CAUSES // max(1, len(red))))
+        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._source, red)
         return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 
@@ -278,7 +270,7 @@ class Tools:
             with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
                 case = await self._source.case(judgement.suite, test.session, test.case)
                 test = evolve(test, case=case)
-        return failing_item(judgement.suite, judgement, test)
+        return failing_item(judgement, test)
 
     async def _render(
         self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "", complete: bool = False
@@ -308,18 +300,12 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
             return await tool(**arguments)
         except BuddyError as error:
             about = arguments.get("suite") or arguments.get("project", "")
-            raise ToolError(_explain(error, about, tool.__name__)) from None
+            message = without_request(str(error))
+            message = _for_agents(message if about in message else f"{cut(about)}: {message}")
+            texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
+            raise ToolError("\n".join(filter(None, texts))) from None
 
     return call
-
-
-def _explain(error: BuddyError, about: str, tool: str) -> str:
-    """Return an error as text: its message with what it is about, and what the agent or the user can do."""
-    message = without_request(str(error))
-    if about not in message:
-        message = f"{cut(about)}: {message}"
-    notes = getattr(error, "__notes__", ())
-    return "\n".join(filter(None, [enclose("\n".join([_for_agents(message), *notes])), _advise(error, tool)]))
 
 
 def _advise(error: BuddyError, tool: str) -> str:

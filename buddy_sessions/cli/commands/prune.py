@@ -7,10 +7,11 @@ from buddy_sessions._base.figures import format_count
 
 from ..input.paths import find_database
 from ..input.times import Age
-from ..options import SavedFile, Verbosity, Wait
+from ..options import Quiet, SavedFile, Wait
+from ..render.console import Output
 
 
-async def prune_database(*, db: SavedFile, keep: Age, wait: Wait = 0.0, verbosity: Verbosity = Verbosity()) -> None:
+async def command(*, db: SavedFile, keep: Age, wait: Wait = 0.0, quiet: Quiet = False) -> None:
     """Delete the old sessions of a database with their test cases, and make the file smaller.
 
     No later sync reads them again. To do this with each sync, use sync --keep. Readers are not blocked, but no sync
@@ -25,5 +26,6 @@ async def prune_database(*, db: SavedFile, keep: Age, wait: Wait = 0.0, verbosit
     """
     async with SessionStore(find_database(db)) as store:
         count = await store.prune(older_than=keep, wait=wait)
-    deleted = format_count(count, "old session")
-    verbosity.open().print_note(f"Deleted {deleted} from {db}, which has {db.stat().st_size / 1e6:,.1f} MB now")
+    size = f"{db.stat().st_size / 1e6:,.1f} MB"
+    messages = Output(stderr=True, quiet=quiet)
+    messages.print_note(f"Deleted {format_count(count, 'old session')} from {db}, which has {size} now")

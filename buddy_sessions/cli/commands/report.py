@@ -15,18 +15,16 @@ from cyclopts.validators import Number
 from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
-from buddy_sessions.analysis import FlakyTests, SuiteStatus
-from buddy_sessions.analysis.branches import suggest_branches
+from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.suite_status import is_stale
 
-from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors, find_database
 from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
-from ..options import FORMAT, Flag, JudgedBranch, SavedFile, SavedKeys, Verbosity
-from ..render.digest import digest_rows
-from ..render.html import MIN_BYTES, Report, load_template, render_page
+from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys
+from ..render.console import Output
+from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.result import Item, Result, Section
 from ..render.show import show
@@ -37,7 +35,7 @@ _STALE = "stale"
 _FEW_TESTS = re.compile(r"#\d+: [\d,]+ tests? ran[^;]*")
 
 
-async def report(
+async def command(
     *key: SavedKeys,
     db: SavedFile,
     out: Annotated[Path | None, FILE, Parameter(name=("--out", "-o"))] = None,
@@ -46,12 +44,11 @@ async def report(
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,
     max_age: Age | None = None,
-    exit_code: Flag = False,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES), metavar="BYTES")] = None,
     output_format: Annotated[Literal["jsonl"] | None, FORMAT] = None,
-    verbosity: Verbosity = Verbosity(),
+    quiet: Quiet = False,
     defaults: KeyDefaults = KeyDefaults(),
-) -> ExitCode:
+) -> None:
     """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
@@ -61,19 +58,18 @@ async def report(
 
     - buddy-sessions report --db sessions.db -o report.html
     - buddy-sessions report acme/storefront --db sessions.db --new-since 3d -o report.html
-    - buddy-sessions report --db sessions.db -o report.html --max-bytes 100000 --exit-code
+    - buddy-sessions report --db sessions.db -o report.html --max-bytes 100000
     - buddy-sessions report --db sessions.db --format jsonl | jq -r .text
 
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
         max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
-        exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
             left out, and the page says so.
         output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
             has recovered, and for what is not judged.
     """
-    messages, now = verbosity.open(), datetime.now(UTC)
+    messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:
         raise ConfigError("nothing to write: add -o FILE.html, or --format jsonl for a digest")
     targets, template = [defaults.parse_group(text) for text in key], load_template() if out else None
@@ -83,10 +79,7 @@ async def report(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         with messages.progress() as progress:
             found = await _read_report(store, chosen, period, branch, progress)
-        is_unknown = lacks_branch(branch, chosen)
-        if isinstance(branch, str) and is_unknown:
-            first = chosen[0].suite
-            messages.print_warning(suggest_branches(branch, first, await store.sessions(first)))
+        await lacks_branch(store, branch, chosen, messages)
     if out is not None:
         page = render_page(template, found, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
@@ -95,9 +88,6 @@ async def report(
     if output_format is not None:
         lines = [Item(None, row=row) for row in digest_rows(found)]
         show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
-    needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in chosen)
-    found_code = ExitCode.RED if needs_attention else ExitCode.NO_VERDICT if is_unknown else ExitCode.DONE
-    return found_code if exit_code else ExitCode.DONE
 
 
 async def _read_report(
@@ -120,7 +110,8 @@ async def _read_report(
             with suppress(NoVerdictError):  # deleted meanwhile
                 if status.is_failing:
                     judgement = await store.judge(status.suite, branch=branch, baseline=branch)
-                flaky = await _find_flaky(store, status, branch)
+                with suppress(ConfigError):  # the tests that passed were not saved
+                    flaky = await store.flaky(status.suite, branch=branch)
             unknown += flaky is None
             suite = describe_suite(suite, period, judgement, flaky)
         suites.append(suite)
@@ -134,14 +125,6 @@ async def _read_report(
         synced_at=synced_at,
         flaky_note=f"Not known of {format_count(unknown, 'suite')}: {missing}." if unknown else "",
     )
-
-
-async def _find_flaky(store: SessionStore, status: SuiteStatus, branch: str | Main) -> FlakyTests | None:
-    """Return the flaky tests of a suite; None if the tests that passed were not saved."""
-    try:
-        return await store.flaky(status.suite, branch=branch)
-    except ConfigError:
-        return None
 
 
 def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tuple[str, str]:

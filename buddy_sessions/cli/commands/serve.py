@@ -23,7 +23,7 @@ from ..render.console import Output
 _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
 
 
-async def serve(
+async def command(
     *,
     port: Port = 0,
     empty: Flag = False,

@@ -7,20 +7,20 @@ from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.sources import ask
-from ..options import Key, Last, Question, TestPrinting
+from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.rows import KEYED_TEST_COLUMNS, keyed_test_row
-from ..render.show import show
+from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
 from ..render.text import count_sessions
 
 
-async def list_slowest_tests(
+async def command(
     key: Key,
     /,
     *,
     last: Last = LAST,
+    limit: Limit = None,
     question: Question = Question(),
-    printing: TestPrinting = TestPrinting(),
+    printing: Printing = Printing(),
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last commits of a branch.
 
@@ -47,9 +47,9 @@ async def list_slowest_tests(
         suite=suite,
         about=f"branch {branch}",
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",
-        columns=(Column("MEDIAN"), Column("SLOWEST", "at most {}"), Column("SESSIONS", "")),
+        columns=(Column("MEDIAN"), Column("SLOWEST"), Column("SESSIONS")),
         reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, tests)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
     )
-    show(result, output_format, messages, limit=question.limit, max_bytes=printing.max_bytes)
+    show(result, output_format, messages, limit=limit)

@@ -20,17 +20,24 @@ from buddy_sessions.analysis import SuiteStatus, TestedCommit
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
-from ..input.paths import find_database
-from ..input.sources import Answers, check_branch, lacks_branch
+from ..input.sources import Answers, lacks_branch, open_source
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, Json, JudgedBranch, Keys, ReadFile, Source
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
-from ..render.rows import choose_format
-from ..render.show import show
-from ..render.styled import author_text, link, number_text, plain, revision_text
-from ..render.text import UNKNOWN, author_name, cause_text, format_age
+from ..render.show import choose_format, show
+from ..render.text import (
+    UNKNOWN,
+    author_name,
+    author_text,
+    cause_text,
+    format_age,
+    link,
+    number_text,
+    plain,
+    revision_text,
+)
 
 _BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20
@@ -54,7 +61,7 @@ _VALUES = (
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def show_status(
+async def command(
     *key: Keys,
     source: Source = None,
     db: ReadFile = None,
@@ -86,45 +93,36 @@ async def show_status(
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
     """
-    chosen, messages, now = choose_format(output_format, json=json), access.verbosity.open(), datetime.now(UTC)
-    causes: Mapping[SuiteKey, str] = {}
-    failures: Mapping[str, BuddyError] = {}
-    if db is not None:
-        groups = SuiteSelection(key, source, defaults=access.defaults).groups if key or source is not None else []
-        async with SessionStore(find_database(db)) as store:
-            suites = select_keys([suite.suite for suite in await store.info()], groups, db)
-            statuses = await store.status(suites, branch=branch)
-            causes = await read_causes(store, statuses) if why else {}
-    else:
-        selection = SuiteSelection(key, source, defaults=access.defaults)
-        async with access.connection.open_client(messages) as buddy:
-            statuses = await _read_statuses(buddy, selection, branch, messages)
-            causes = await read_causes(buddy, statuses) if why else {}
-        failures = selection.failures
+    chosen, messages, now = choose_format(output_format, json=json), access.messages(), datetime.now(UTC)
+    selection = SuiteSelection(key, source, defaults=access.defaults, may_be_empty=db is not None)
+    async with open_source(db, access, messages) as answers:
+        if isinstance(answers, SessionStore):
+            suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
+            statuses = await answers.status(suites, branch=branch)
+        else:
+            statuses = await _read_statuses(answers, selection, branch, messages)
+        is_unknown = await lacks_branch(answers, branch, statuses, messages)
+        causes = await read_causes(answers, statuses) if why else {}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, chosen, messages, max_bytes=max_bytes)
-    for name, error in failures.items():
+    for name, error in selection.failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
-    errors = [*failures.values(), *(status.error for status in statuses if status.error is not None)]
+    errors = [*selection.failures.values(), *(status.error for status in statuses if status.error is not None)]
     is_any_read = any(status.error is None for status in statuses)
     code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
-    is_unknown = exit_code and code is ExitCode.DONE and lacks_branch(branch, statuses)
-    return ExitCode.NO_VERDICT if is_unknown else code
+    return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code
 
 
 async def _read_statuses(
     buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
 ) -> list[SuiteStatus]:
-    """Return the statuses of the selected suites, with the names that are known. Warn if no suite has the branch."""
     statuses: list[SuiteStatus] = []
     with messages.progress() as show_progress:
         suites = [suite async for suite in selection.suites(buddy)]
         for start in range(0, len(suites), _BATCH):
             show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
             statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
-    if isinstance(branch, str) and statuses and statuses[0].reason == "no session":
-        messages.print_warning(await check_branch(buddy, suites[0], branch))
     return [evolve(status, name=selection.name_of(status.suite)) for status in statuses]
 
 
@@ -242,7 +240,6 @@ def status_item(
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:
-    """Return how many tests failed in the red session that counts: of several, the highest number, as a text."""
     counts = [session.failing_count for session in commit.counted if session.is_failing]
     known = [count for count in counts if count is not None]
     if not known:

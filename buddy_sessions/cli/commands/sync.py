@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import BuddyError, NotFoundError, SessionStore
+from buddy_sessions import NotFoundError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions.models import CaseScope
@@ -18,11 +18,10 @@ from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Since
 from ..options import Access, Flag, Keys, Source, Wait
-from ..render.console import Output
-from ..render.progress import HarvestProgress
+from ..render.console import HarvestProgress, Output
 
 
-async def sync_suites(
+async def command(
     *key: Keys,
     db: Annotated[Path, FILE],
     source: Source = None,
@@ -54,7 +53,7 @@ async def sync_suites(
         full: Read every page again, except what was pruned, and report what was wrong.
     """
     path = resolve_file(db, source=source and source.name)
-    messages = access.verbosity.open()
+    messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with (
         access.connection.open_client(messages) as buddy,
@@ -71,7 +70,7 @@ async def sync_suites(
             on_failure="collect",
         ) as sync,
     ):
-        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session", reads_cases=cases is not None)
+        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session")
         with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
             await sync.run()
     _print_outcome(messages, db, progress, full=full)
@@ -79,20 +78,15 @@ async def sync_suites(
 
 
 def _print_outcome(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
-    """Print what a sync has saved, what failed, and whether one with --full has found nothing wrong."""
     messages.print_note(progress.summary())
     stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     if stats.suites or stats.sessions or stats.cases:
-        has_rest = progress.error or any(not _is_unknown(error) for error in progress.failures.values())
+        unknown = [each for each in progress.failures.values() if isinstance(each, NotFoundError) and not each.cursor]
+        has_rest = progress.error or len(unknown) < len(progress.failures)  # the unknown ones cannot be read
         remaining = "the next sync reads the rest" if has_rest else ""
         messages.print_written(db, format_count(stats.sessions, progress.noun), progress.cases(), remaining)
     else:
         messages.print_note(f"Nothing was saved in {db}: no suite was read")
     progress.print_failures(messages)
-
-
-def _is_unknown(error: BuddyError) -> bool:
-    """Return whether there is nothing to read: the suite or project does not exist, or is invisible."""
-    return isinstance(error, NotFoundError) and error.cursor is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -13,8 +14,7 @@ from ..errors import ExitCode
 from ..input.sources import check_branch, find_suite
 from ..input.times import Duration
 from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
-from ..render.rows import named_format
-from ..render.show import show_sessions
+from ..render.show import choose_format, show_sessions
 
 _Format = Annotated[
     Literal["table", "jsonl", "csv"] | None,
@@ -23,7 +23,7 @@ _Format = Annotated[
 ]
 
 
-async def wait_for_sessions(
+async def command(
     key: Key,
     /,
     *,
@@ -42,8 +42,8 @@ async def wait_for_sessions(
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
 
-    With only --branch or --after, it waits for the newest session, or the newest --count sessions. A
-    failed request does not end the wait, unless it is the first one and another attempt would fail, too.
+    With only --branch or --after, it waits for the newest --count sessions. A failed request is tried again. Only the
+    first one ends the wait, if another attempt would fail, too.
 
     Exit codes: 5 if fewer than --count sessions appeared in time, 6 if one has not finished in time.
 
@@ -57,7 +57,8 @@ async def wait_for_sessions(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, chosen = access.verbosity.open(), named_format(output_format, json=json)
+    messages, is_terminal = access.messages(), sys.stdout.isatty()
+    chosen = choose_format(output_format, json=json, default="table" if is_terminal else "lines")
     target = access.defaults.parse_target(key)
     async with access.connection.open_client(messages) as buddy:
         suite = await find_suite(buddy, target)

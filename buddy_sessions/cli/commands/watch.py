@@ -16,6 +16,7 @@ from rich.text import Text
 
 from buddy_sessions import (
     MAIN,
+    BuddyClient,
     Change,
     ConfigError,
     Main,
@@ -23,6 +24,7 @@ from buddy_sessions import (
     SessionStore,
     StatusChange,
     StatusWatch,
+    SuiteKey,
     TestCase,
     Watch,
     to_dict,
@@ -33,13 +35,23 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row,
 
 from ..errors import error_text
 from ..input.paths import FILE
+from ..input.sources import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
 from ..render.console import Output
-from ..render.rows import make_writer
-from ..render.styled import author_text, name_text, number_text, outcome_text, revision_text, status_text
-from ..render.text import UNKNOWN, one_line, session_duration
+from ..render.show import make_writer
+from ..render.text import (
+    UNKNOWN,
+    author_text,
+    name_text,
+    number_text,
+    one_line,
+    outcome_text,
+    revision_text,
+    session_duration,
+    status_text,
+)
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")
@@ -47,7 +59,7 @@ _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
 
-async def watch_suites(
+async def command(
     *key: Keys,
     status: Flag = False,
     branch: JudgedBranch = MAIN,
@@ -61,10 +73,10 @@ async def watch_suites(
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    A rejected token or an unknown suite ends the command, unless --on-failure is retry. A suite that fails later is
-    reported once, and retried at longer intervals. It does not stop the others. A suite that is added to a project
-    later is not watched. Without --status, sessions of all branches are printed, unless --branch names one. JSON lines
-    also contain the session before the change.
+    A rejected token or an unknown suite ends the command, unless --on-failure is retry. If a suite fails later, this is
+    reported once, and it is polled at longer intervals. Suites that are added to a project later are not watched.
+    Without --status, sessions of all branches are printed, unless --branch names one. JSON lines also contain the
+    session before the change.
 
     For example:
 
@@ -82,7 +94,7 @@ async def watch_suites(
     path = resolve_file(db, source=source and source.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
-    messages = access.verbosity.open()
+    messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
@@ -92,6 +104,8 @@ async def watch_suites(
             if on_failure == "raise" or not suites:
                 raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
+        if isinstance(branch, str):
+            await _warn_of_branch(buddy, suites, branch, messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
@@ -116,8 +130,16 @@ async def watch_suites(
             raise
 
 
+async def _warn_of_branch(buddy: BuddyClient, suites: Sequence[SuiteKey], branch: str, messages: Output) -> None:
+    """Warn if no suite has a session of a branch. Usually, the first one has."""
+    for suite in suites:
+        (status,) = await buddy.status([suite], branch=branch)
+        if status.reason != "no session":
+            return
+    messages.print_warning(await check_branch(buddy, suites[0], branch))
+
+
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
-    """Return a function that prints a change: of sessions, or with `status` of the status of suites."""
     if output_format == "table":
         return partial(_print_line, Output())
     fields = ("since", "since_date", "newly_failing", "no_longer_failing") if status else ()
@@ -146,7 +168,6 @@ def _parts(change: Change | StatusChange) -> tuple[Session, Session | None, dict
 
 
 def _print_line(output: Output, change: Change | StatusChange) -> None:
-    """Print a change, and below it its commit and author if a status has changed, and the tests."""
     session, previous, tests = _parts(change)
     is_status = isinstance(change, StatusChange)
     status = status_text(session)

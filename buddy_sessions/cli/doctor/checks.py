@@ -1,14 +1,291 @@
-"""The checks of `doctor`: one table of what is checked, what is fine, what it means if it is not, and what to do."""
+"""The checks of `doctor`: what each looks for, what is fine, what it means if it is not, and what to do. No I/O."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from itertools import pairwise
+from statistics import median
+from typing import Literal
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from . import findings as find
-from .findings import REPORT_IT, Finding
-from .probe import Record
+from buddy_sessions import DecodeError, Region, ResponseError, Session
+from buddy_sessions._decoding.failures import read_failure
+from buddy_sessions._decoding.hooks import fields_of
+from buddy_sessions._decoding.shapes import CONSTANT
+
+from .probe import SESSION_LISTS, JsonRow, Record, decode, number_in, parse_time, repeats, seconds_of
+
+
+@frozen
+class Finding:
+    """What a check has found, what that means, and what to do; if empty, as in the table of checks."""
+
+    level: Literal["ok", "note", "problem", "unchecked"]
+    public: str
+    """What was found, in words and numbers of this package."""
+    private: str = ""
+    """What follows it for people who know the account."""
+    meaning: str = field(default="", kw_only=True)
+    advice: str = field(default="", kw_only=True)
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        return f"{self.public} {self.private}".rstrip()
+
+
+REPORT_IT = "send the file of --report FILE with an issue"
+_LEVELS = "unchecked", "ok", "note", "problem"
+_DAY = 86_400
+_PAGE = 100
+_SLOW = 2000  # milliseconds
+_OPTIONAL = "token", "workspaces"  # requests that a token need not be allowed
+_LIMIT_HEADERS = "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"
+_COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
+_DATES = fields_of(Session, datetime | None)
+_USED = *_COUNTS, "start_date", "duration", "revision", "ref_type", "ref_name"
+_problem, _note, _fact = partial(Finding, "problem"), partial(Finding, "note"), partial(Finding, "ok")
+
+
+def _connection(record: Record) -> Iterator[Finding]:
+    for each in record.values():
+        if not each.status:
+            advice = "for the certificate of your company, set SSL_CERT_FILE to a file with its authority"
+            yield _problem("no response:", each.error, advice=advice if "TLS" in each.error else "")
+        elif not isinstance(each.json, dict) and (each.status < HTTPStatus.BAD_REQUEST or each.body.strip()):
+            advice = "is it the page of a proxy? Is the base URL …/api?"
+            yield _problem(f"{each.purpose}: status {each.status} without JSON", advice=advice)
+
+
+def _token(record: Record) -> Iterator[Finding]:
+    others = " or ".join(f"--region {region}" for region in Region if region != record.region)
+    for each in record.values():
+        if each.status == HTTPStatus.UNAUTHORIZED:
+            advice = "set BUDDY_TOKEN to a personal access token, not the BUDDY_UT_TOKEN of a suite"
+            advice += f"; if it is one of another region, add {others}" if record.region else ""
+            yield _problem("the token is rejected (401)", advice=advice)
+        elif each.status == HTTPStatus.FORBIDDEN and not each.is_disabled and each.purpose not in _OPTIONAL:
+            has, needs = (", ".join(filter(CONSTANT.fullmatch, each.scopes(kind))) for kind in ("", "accepted-"))
+            scopes = f"the token has {has or 'unknown scopes'}; this needs {needs or 'unknown ones'}"
+            if each.purpose == "projects":
+                yield _note("the token may not list projects (403):", scopes, meaning="only a WORKSPACE needs it")
+            else:
+                yield _problem(f"the token may not read the {each.name} (403):", scopes)
+    own = record["token"]
+    expiry, listed = parse_time(own.document.get("expires_at")), own.document.get("scopes")
+    if expiry is not None and (days := (expiry - record.now) / _DAY) < 14:
+        yield _note(f"the token expires in {days:.0f} days", advice="create another one")
+    if own.status:
+        names = ", ".join(map(str, listed) if isinstance(listed, list) else own.scopes(""))
+        yield _fact("accepted, scopes:", names or "unknown")
+
+
+def _api(record: Record) -> Iterator[Finding]:
+    for each in record.values():
+        is_after_end = each.purpose in ("page-2", "window") and each.status == record["beyond"].status
+        is_missing = each.purpose in ("projects", "suites", "page-1") and each.status == HTTPStatus.NOT_FOUND
+        is_optional = each.purpose in _OPTIONAL and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        if each.is_disabled:
+            advice = "let an administrator enable the API in the settings of the workspace"
+            yield _problem("the API is disabled in the workspace", advice=advice)
+        elif each.status not in (0, 200, 401, 403, 429) and not (is_after_end or is_missing or is_optional):
+            meaning = f"{each.name} cannot be read completely"
+            yield _problem(f"{each.purpose}: status {each.status}", meaning=meaning)
+
+
+def _clock(record: Record) -> Iterator[Finding]:
+    skews = [moment - each.at + each.seconds / 2 for each in record.answered if (moment := each.server_time)]
+    skew = median(skews or [0])
+    if not skews and record.answered:
+        yield _note("no valid Date header", meaning="the clock of this machine counts for the rate limit")
+    elif abs(skew) > 60:
+        yield _problem(f"the server is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} this machine")
+
+
+def _suites(record: Record) -> Iterator[Finding]:
+    asked, listed = record.asked, record["suites"].rows
+    if asked.status == HTTPStatus.NOT_FOUND:
+        yield _problem(f"{asked.purpose}: not found (404)")
+    if repeats(listed, "id"):
+        yield _problem("a suite is listed twice", meaning="its sessions are read twice", advice=REPORT_IT)
+    if asked.document and not asked.rows:
+        yield _note(f"no {asked.name} to read", meaning="there is nothing to check")
+
+
+def _page_size(record: Record) -> Iterator[Finding]:
+    first = record["page-1"]
+    for each in (first, record["window"]):
+        if len(each.rows) > each.size:
+            yield _problem(f"asked for {each.size} sessions, received {len(each.rows)}")
+    if first.rows and first.size < _PAGE:
+        yield _note(f"per_page=100 is refused, {first.size} is honoured")
+    if 0 < len(record["page-2"].rows) <= len(first.rows) < first.size:
+        yield _note(f"asked for {first.size} sessions, received {len(first.rows)}")
+
+
+def _order(record: Record) -> Iterator[Finding]:
+    for numbers in (record[name].numbers for name in SESSION_LISTS):
+        if broken := sum(upper <= lower for upper, lower in pairwise(numbers)):
+            yield _problem(f"{broken} of {len(numbers)} sessions are not newest first, by relative_id")
+
+
+def _paging(record: Record) -> Iterator[Finding]:
+    first, again = record["page-1"].numbers, record["again"].numbers
+    for each in (record["page-2"], record["window"]):
+        shift = record.shift_of(each)
+        if shift and not -len(record.deleted) <= shift <= max(again, default=first[0]) - first[0]:
+            place, side = f"page {each.query['page']} of {each.size}", "early" if shift > 0 else "late"
+            yield _problem(f"{place} begins {abs(shift)} sessions too {side}")
+
+
+def _branch(record: Record) -> Iterator[Finding]:
+    listed = record["branch"]
+    if record["no-branch"].rows:
+        yield _problem("a branch that does not exist has sessions: the filter is ignored")
+    if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
+        yield _problem(f"{len(others)} of {len(listed.rows)} sessions of a branch are of another one")
+    missing = record.missing_of_branch - record.deleted
+    if missing and listed.status == HTTPStatus.OK:
+        found = f"sessions of a branch that are not listed for it: {len(missing)}"
+        yield _problem(found, meaning="a verdict may be outdated")
+
+
+def _end(record: Record) -> Iterator[Finding]:
+    beyond = record["beyond"]
+    if beyond.status == HTTPStatus.OK and beyond.document.get("sessions") != []:
+        yield _problem("a page after the end is no empty list")
+
+
+def _rate_limit(record: Record) -> Iterator[Finding]:
+    for index, each in enumerate(record.values()):
+        if each.status == HTTPStatus.TOO_MANY_REQUESTS:
+            meaning, advice = "the quota is used up, also by other tools", "wait, and try again"
+            yield _problem(f"no requests remain, after {index} requests", meaning=meaning, advice=advice)
+    found = [{name: each.headers[name] for name in _LIMIT_HEADERS if name in each.headers} for each in record.answered]
+    headers = next(filter(None, reversed(found)), {})
+    if not {*_LIMIT_HEADERS[1:]} <= headers.keys():
+        if record.answered:
+            yield _note(f"{len(headers)} of 3 headers: X-Rate-Limit-Remaining or -Reset is missing")
+    elif not all(re.fullmatch(r"\s*[0-9]{1,18}\s*", value) for value in headers.values()):
+        yield _problem("a header is not a whole number")
+    else:
+        yield _quota(record, *(int(headers.get(name, "0")) for name in _LIMIT_HEADERS))
+
+
+def _quota(record: Record, limit: int, remaining: int, reset: int) -> Finding:
+    last, polled = record.answered[-1], max(1, len(record["suites"].rows))
+    seconds = reset - (last.server_time or last.at)
+    if seconds > _DAY:
+        return _problem("the reset is more than a day away: is it in milliseconds?", meaning="a wait is far too long")
+    if seconds < -5:
+        return _problem("the reset is in the past, or not a Unix time")
+    find = _note if remaining * 60 < polled * max(seconds, 60) else _fact
+    meaning = f"requests to poll the suites of the project each minute: {polled}"
+    advice = "poll less often, or ask Buddy for a higher limit"
+    found = f"{max(limit, remaining):,} requests, {remaining:,} remain, {seconds:,.0f} s until the reset"
+    return find(found, meaning=meaning, advice=advice)
+
+
+def _fields(record: Record) -> Iterator[Finding]:
+    for each in record.values():
+        try:
+            decode(each)
+        except DecodeError as error:
+            yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
+        except ResponseError:  # the check of the connection reports it
+            continue
+    missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
+    if len(record.finished) > 1 and missing:
+        yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")
+    if unknown := sorted(record.shape.unknown_fields):
+        yield _note(f"unknown: {len(unknown)}", f"({', '.join(unknown[:6])})")
+
+
+def _values(record: Record) -> Iterator[Finding]:
+    for name, unknown in record.shape.unknown_values.items():
+        found = ", ".join(unknown)
+        if name in ("session.status", "case.status"):
+            yield _problem(f"unknown {name}:", found, meaning="it counts as neither red nor green")
+        elif name.startswith("session."):
+            yield _note(f"unknown {name}:", found, meaning="it is kept")
+    counts = [[each for name in _COUNTS if type(each := row.get(name)) is int] for row in record.finished]
+    if wrong := [each for each in counts if len(each) == len(_COUNTS) and (min(each) < 0 or each[0] < sum(each[1:]))]:
+        yield _problem(f"the counts of {len(wrong)} sessions do not add up")
+    failing = [row for row in record.finished if row.get("failed_count") or row.get("error_count")]
+    green = [row for row in failing if row.get("status") == "SUCCESSFUL"]
+    if len(green) * 2 > len(failing):
+        yield _problem(f"{len(green)} of {len(failing)} sessions with failed tests are SUCCESSFUL")
+
+
+def _dates(record: Record) -> Iterator[Finding]:
+    rows = record.sessions
+    ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - record.now
+    if ahead > 120:
+        yield _problem(f"the newest session is created {ahead:,.0f} s in the future: times may be local ones")
+    lengths = [(length, number_in(row.get("duration"))) for row in rows if (length := seconds_of(row)) is not None]
+    if early := [length for length, _ in lengths if length < -1]:
+        yield _note(f"{len(early)} sessions finish before they start", advice="do not rely on these dates")
+    ratios = [duration / length for length, duration in lengths if duration is not None and length >= 2]
+    if ratios and median(ratios) > 200:  # a ratio above it is no rounding, and no parallel run
+        yield _problem("durations are in milliseconds")
+    seconds = [time for row in record["cases"].rows if (time := number_in(row.get("time"))) is not None]
+    duration = number_in(record["session"].document.get("duration"))
+    if seconds and duration is not None and median(seconds) > max(duration, 1):
+        yield _problem("most tests take longer than their session: their times may be in milliseconds")
+    times = [str(row[name]) for row in rows for name in _DATES if parse_time(row.get(name)) is not None]
+    if others := [time for time in times if not time.upper().endswith(("Z", "+00:00"))]:
+        meaning = "this package converts them; without a zone, they count as UTC"
+        yield _note(f"{len(others)} times have another zone than UTC, or none", meaning=meaning)
+
+
+def _case_ids(record: Record) -> Iterator[Finding]:
+    case, all_cases, failed = record["case"], record["cases"], record["failed"]
+    for each, name in ((all_cases, "tests_count"), (failed, "failed_count")):
+        listed, expected = len(each.rows), record["session"].document.get(name)
+        is_cut = listed >= 20 and listed % 10 == 0  # a page may have fewer than 100: the documented size is 20
+        if each.document and type(expected) is int and not is_cut and listed != min(expected, _PAGE):
+            yield _problem(f"{listed} test cases are listed, {name} is {expected}")
+        if repeats(each.rows, "test_group_id", "id"):
+            yield _problem("several test cases have the same id")
+        if lost := [row for row in each.rows if row.get("test_group_id") is None]:
+            yield _problem(f"{len(lost)} test cases have no test_group_id")
+    ids = {_key(row): row.get("id") for row in all_cases.rows}
+    if any(row.get("id") != ids.get(_key(row), row.get("id")) for row in failed.rows):
+        yield _problem("the id of a test case differs from response to response")
+    if case.document and str(case.document.get("id")) != case.path[-1]:
+        yield _problem("a single test case is another one", meaning="failures are those of other tests")
+
+
+def _key(row: JsonRow) -> tuple[str, ...]:
+    return tuple(str(row.get(name)) for name in ("test_group_name", "classname", "name"))
+
+
+def _data(record: Record) -> Iterator[Finding]:
+    case = record["case"].document
+    text = case["data"].strip() if isinstance(case.get("data"), str) else ""
+    form, failure = {"{": "JSON", "<": "XML"}.get(text[:1], "another format"), read_failure(text)
+    is_failing = case.get("status") in ("FAILED", "ERROR")
+    if is_failing and not text:
+        yield _problem("data of a failing test is missing")
+    elif text and failure is None and (is_failing or form == "another format"):
+        yield _problem(f"data of a test is {form}, without a known failure")
+    elif failure is not None and not failure.message and not failure.text:
+        yield _note(f"{form} without a message")
+
+
+def _latency(record: Record) -> Iterator[Finding]:
+    times = [1000 * each.seconds for each in record.answered]
+    if times:
+        typical = median(times)
+        meaning = f"1,000 suites take {typical / 8 / 60:.0f} minutes"
+        find = _note if typical > _SLOW else _fact
+        yield find(f"{typical:,.0f} ms, at most {max(times):,.0f} ms", meaning=meaning)
+
 
 _NEEDS: dict[str, Callable[[Record], object]] = {
     "no response": lambda record: record.answered,
@@ -41,41 +318,33 @@ _SCOPES = "create a token with the scopes UNIT_TEST_READ (or UNIT_TEST_INFO) and
 _NAMES = "check the names, and that the owner of the token can see them"
 
 CHECKS = {
-    "connection": Check(find.connection, _RESPONSE, "all responses are JSON", _NETWORK, _URL),
-    "token": Check(find.token, _RESPONSE, "accepted", _NOTHING, _SCOPES),
-    "api": Check(find.api, _TARGET, "enabled", _NOTHING, "try again later; if it stays, " + REPORT_IT),
-    "clock": Check(find.clock, _RESPONSE, "the clocks agree", "ages and --since are wrong", "set the clock"),
-    "suites": Check(find.suites, _TARGET, "visible", _NOTHING, _NAMES),
-    "page-size": Check(find.page_size, _LIST, "as requested", "reads take more requests, or miss sessions"),
-    "order": Check(find.order, _LIST, "newest first, by relative_id", _LOSES),
-    "paging": Check(find.paging, _LIST, "pages continue each other", _LOSES),
-    "branch": Check(find.branch, _LIST, "a branch has its own sessions only", "all sessions are read for a branch"),
-    "end": Check(find.end, _LIST, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
-    "unfinished": Check(
-        find.unfinished,
-        _SESSION,
-        "each session ends within a day",
-        "their CI jobs were cut off, and will not close them",
-        "close or delete them in Buddy, and set the timeout of the suite",
-    ),
-    "rate-limit": Check(find.rate_limit, _RESPONSE, "", "the quota is not respected until a 429"),
-    "fields": Check(find.fields, _SESSION, "as documented", "this package ignores them, or cannot read the response"),
-    "values": Check(find.values, _SESSION, "as documented", "statuses, pass rates and gates are wrong"),
-    "dates": Check(find.dates, _SESSION, "times in UTC, durations in seconds", "ages, --since and durations are wrong"),
-    "case-ids": Check(find.case_ids, _CASES, "each test case has an id, and is listed once", "failures cannot be read"),
-    "data": Check(find.data, _CASE, "in a known format", "messages and causes of failures are missing"),
-    "latency": Check(find.latency, _RESPONSE, "", "a read of many suites takes long", "is a proxy slow?"),
+    "connection": Check(_connection, _RESPONSE, "all responses are JSON", _NETWORK, _URL),
+    "token": Check(_token, _RESPONSE, "accepted", _NOTHING, _SCOPES),
+    "api": Check(_api, _TARGET, "enabled", _NOTHING, "try again later; if it stays, " + REPORT_IT),
+    "clock": Check(_clock, _RESPONSE, "the clocks agree", "ages and --since are wrong", "set the clock"),
+    "suites": Check(_suites, _TARGET, "visible", _NOTHING, _NAMES),
+    "page-size": Check(_page_size, _LIST, "as requested", "reads take more requests, or miss sessions"),
+    "order": Check(_order, _LIST, "newest first, by relative_id", _LOSES),
+    "paging": Check(_paging, _LIST, "pages continue each other", _LOSES),
+    "branch": Check(_branch, _LIST, "a branch has its own sessions only", "all sessions are read for a branch"),
+    "end": Check(_end, _LIST, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
+    "rate-limit": Check(_rate_limit, _RESPONSE, "", "the quota is not respected until a 429"),
+    "fields": Check(_fields, _SESSION, "as documented", "this package ignores them, or cannot read the response"),
+    "values": Check(_values, _SESSION, "as documented", "statuses, pass rates and gates are wrong"),
+    "dates": Check(_dates, _SESSION, "times in UTC, durations in seconds", "ages, --since and durations are wrong"),
+    "case-ids": Check(_case_ids, _CASES, "each test case has an id, and is listed once", "failures cannot be read"),
+    "data": Check(_data, _CASE, "in a known format", "messages and causes of failures are missing"),
+    "latency": Check(_latency, _RESPONSE, "", "a read of many suites takes long", "is a proxy slow?"),
 }
 
 
 def examine(record: Record) -> dict[str, Finding]:
     """Return what each check has found: its worst finding, or the first of equally bad ones."""
-    return {name: _examine(check, record) for name, check in CHECKS.items()}
-
-
-def _examine(check: Check, record: Record) -> Finding:
-    fine = Finding("ok", check.fine) if _NEEDS[check.needs](record) else Finding("unchecked", check.needs)
-    worst = max([*check.find(record), fine], key=lambda each: ("unchecked", "ok", "note", "problem").index(each.level))
-    if worst.level in ("ok", "unchecked"):
-        return worst
-    return evolve(worst, meaning=worst.meaning or check.meaning, advice=worst.advice or check.advice)
+    worst: dict[str, Finding] = {}
+    for name, check in CHECKS.items():
+        fine = Finding("ok", check.fine) if _NEEDS[check.needs](record) else Finding("unchecked", check.needs)
+        found = max([*check.find(record), fine], key=lambda each: _LEVELS.index(each.level))
+        if found.level in ("note", "problem"):
+            found = evolve(found, meaning=found.meaning or check.meaning, advice=found.advice or check.advice)
+        worst[name] = found
+    return worst

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from buddy_sessions import BuddyError, RateLimitError, Region
-from buddy_sessions._api.api import Api
-from buddy_sessions._base.regions import API_HOSTS
+from buddy_sessions import BuddyError, Project, RateLimitError, Region, Session, TestCase
+from buddy_sessions._api import Api
+from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
 from buddy_sessions._decoding.shapes import Shape, load_json
 
 JsonRow: TypeAlias = dict[str, Any]
@@ -25,10 +25,19 @@ _SIZE, _DOCUMENTED_SIZE = 100, 20  # of a page
 _FINAL = 0, HTTPStatus.TOO_MANY_REQUESTS
 _MAX_GROUPS = 3  # projects, or suites, in which to look for a session
 
-SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"
-"""The purposes of requests for sessions of a suite."""
+SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes of requests for sessions of a suite
 FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
+
+
+_DECODERS: dict[str, Callable[[bytes], object]] = {
+    "projects": partial(decode_list, name="projects", model=Project),
+    "suites": partial(decode_suites, workspace="", project=""),
+    "sessions": decode_page,
+    "session": partial(decode_object, model=Session),
+    "cases": partial(decode_list, name="cases", model=TestCase),
+    "case": partial(decode_object, model=TestCase),
+}
 
 
 @frozen(kw_only=True, slots=False)
@@ -181,12 +190,34 @@ def parse_time(value: object) -> float | None:
         return None
 
 
+def number_in(value: object) -> float | None:
+    """Return a number of a size with which one can calculate."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
+
+
+def seconds_of(row: JsonRow) -> float | None:
+    """Return the seconds from the start of a session to its end; None if a date is missing."""
+    start, finish = parse_time(row.get("start_date") or row.get("create_date")), parse_time(row.get("finish_date"))
+    return None if start is None or finish is None else finish - start
+
+
+def repeats(rows: list[JsonRow], *names: str) -> bool:
+    """Return whether two rows have the same values in these fields."""
+    return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
+
+
+def decode(exchange: Exchange) -> None:
+    """Decode the body of a success as the client does. Raises ResponseError, for example DecodeError."""
+    if exchange.status == HTTPStatus.OK and exchange.name in _DECODERS:
+        _DECODERS[exchange.name](exchange.body)
+
+
 class Probe:
     """Sends requests, and keeps what was received."""
 
     def __init__(self, api: Api) -> None:
         self.record = Record()
-        self.record.region = next((region for region, host in API_HOSTS.items() if host == api.host), None)
+        self.record.region = next((region for region in Region if region.host == api.base_url.host), None)
         self.count = 0
         self._api = api
 
@@ -211,7 +242,6 @@ class Probe:
                     return
 
     async def _read_suite(self, sessions: tuple[str, ...], first: Exchange) -> None:
-        """Send the requests for the sessions of a suite, whose first page was received."""
         rows, size, record = first.rows, first.size, self.record
         second = await self._ask("page-2", *sessions, page=2, per_page=size)
         if len(rows) > 1:  # the second half of page 1, or a page across its end
@@ -254,22 +284,20 @@ class Probe:
             return Exchange()
         self.count += 1
         started = time.perf_counter()
-        response, status, error = None, 0, ""
+        received: dict[str, Any]
         try:
             response = await self._api.receive(*path, **query)
-        except RateLimitError as failure:  # the request was not sent
-            status, error = HTTPStatus.TOO_MANY_REQUESTS, str(failure)
-        except (BuddyError, UnicodeEncodeError) as failure:  # a name that the server has sent
-            error = str(failure)
+            received = {"status": response.status, "headers": response.headers, "body": response.body}
+        except RateLimitError as error:  # the request was not sent
+            received = {"status": HTTPStatus.TOO_MANY_REQUESTS, "error": str(error)}
+        except (BuddyError, UnicodeEncodeError) as error:  # a name that the server has sent
+            received = {"error": str(error)}
         exchange = self.record[purpose] = Exchange(
             purpose=purpose,
             path=path,
             query=query,
-            status=status if response is None else response.status,
-            headers={} if response is None else response.headers,
-            body=b"" if response is None else response.body,
             seconds=time.perf_counter() - started,
             at=datetime.now(UTC).timestamp(),
-            error=error,
+            **received,
         )
         return exchange

@@ -16,8 +16,7 @@ from ..errors import describe_os_error
 
 _T = TypeVar("_T")
 
-FILE = Parameter(metavar="FILE")
-"""What help calls the value of an option."""
+FILE = Parameter(metavar="FILE")  # what help calls the value of an option
 
 
 def find_database(path: Path) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,11 +13,12 @@ from buddy_sessions import (
     Main,
     SessionStore,
     SuiteKey,
-    parse_session_url,
 )
+from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
-from buddy_sessions.questions.named_sessions import LATEST, validate_session_name
+from buddy_sessions.models import parse_session_url
+from buddy_sessions.questions.named_sessions import validate_session_name
 
 from ..options import Access, Question
 from ..render.console import Output
@@ -27,23 +28,19 @@ from .suite_selection import KeyDefaults, Target, choose_suite, select_keys
 Answers: TypeAlias = BuddyClient | SessionStore
 
 
-@asynccontextmanager
-async def open_source(
+def open_source(
     db: Path | None, access: Access, messages: Output, *, max_wait: float = 300.0
-) -> AsyncIterator[Answers]:
+) -> AbstractAsyncContextManager[Answers]:
     """Open the database `db`, or a client if it is None."""
     if db is not None:
-        async with SessionStore(find_database(db)) as store:
-            yield store
-    else:
-        async with access.connection.open_client(messages, max_wait=max_wait) as buddy:
-            yield buddy
+        return SessionStore(find_database(db))
+    return access.connection.open_client(messages, max_wait=max_wait)
 
 
 @asynccontextmanager
 async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
     """Open what answers a question about the suite that `key` names, and the console for messages."""
-    messages = question.access.verbosity.open()
+    messages = question.access.messages()
     target = question.access.defaults.parse_target(key)
     with messages.progress(enabled=question.db is None):
         async with open_source(question.db, question.access, messages) as source:
@@ -75,11 +72,17 @@ def parse_session_of(suite: Target, text: str) -> str:
     return str(validate_session_name(text, suite)) if isinstance(suite, SuiteKey) else text
 
 
-async def check_branch(buddy: BuddyClient, suite: SuiteKey, branch: str) -> str:
-    """Return what `suggest_branches` does for the newest sessions of a suite: one request."""
-    return suggest_branches(branch, suite, await buddy.sessions(suite, max_sessions=100).collect())
+async def check_branch(source: Answers, suite: SuiteKey, branch: str) -> str:
+    """Return that a suite has no session of a branch, and which ones it has; empty if it has one: one request."""
+    if isinstance(source, SessionStore):
+        return suggest_branches(branch, suite, await source.sessions(suite))
+    return suggest_branches(branch, suite, await source.sessions(suite, max_sessions=100).collect())
 
 
-def lacks_branch(branch: str | Main, statuses: Iterable[SuiteStatus]) -> bool:
-    """Return whether a branch was named, and no suite has a session of it."""
-    return isinstance(branch, str) and all(status.reason == "no session" for status in statuses)
+async def lacks_branch(source: Answers, branch: str | Main, statuses: Sequence[SuiteStatus], messages: Output) -> bool:
+    """Return whether a branch was named, and no suite has a session of it. This is a warning."""
+    if not isinstance(branch, str) or any(status.reason != "no session" for status in statuses):
+        return False
+    for status in statuses[:1]:
+        messages.print_warning(await check_branch(source, status.suite, branch))
+    return True

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias, final
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Project, Stats, Suite, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, Suite, SuiteKey
+from buddy_sessions._base.validate import validate_names
+
+_T = TypeVar("_T")
 
 Target: TypeAlias = SuiteKey | tuple[str, str]
 """A suite; or a workspace and a project, for all suites of the project."""
@@ -59,15 +61,21 @@ class KeyDefaults:
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
 
     def parse_group(self, text: str) -> Group:
-        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project."""
+        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project.
+
+        Raises ConfigError also for names that no URL can have.
+        """
+        group: Group
         if not text and self.workspace and not self.project:
-            return (self.workspace,)
-        is_workspace = text and "/" not in text and not (self.workspace or self.project)
-        return (text,) if is_workspace else self.parse_target(text)
+            group = (self.workspace,)
+        else:
+            is_workspace = text and "/" not in text and not (self.workspace or self.project)
+            group = (text,) if is_workspace else self.parse_target(text)
+        validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
+        return group
 
 
 def _advise(text: str) -> str:
-    """Return how to write what a text means."""
     if "\\" in text:
         return f"write / in place of the backslash: {text.replace(chr(92), '/')}"
     if "." in text.partition("/")[0]:
@@ -85,11 +93,11 @@ def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
     error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
     for suite in suites:
         if suite.key[:2] == target:
-            error.add_note(describe_suite(suite))
+            error.add_note(label_suite(suite))
     raise error
 
 
-def describe_suite(suite: Suite) -> str:
+def label_suite(suite: Suite) -> str:
     """Return the key of a suite, and its name if it is known."""
     return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
@@ -112,7 +120,6 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
 
 
 def _groups(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
-    """Return the key of a suite, and those of its project and workspace."""
     return suite, suite[:2], suite[:1]
 
 
@@ -123,13 +130,11 @@ def _project_in_url(text: str) -> tuple[str, str] | None:
     return None if match is None else (unquote(match[1]), unquote(match[2]))
 
 
-@final
-class SuiteFile:
+class SuiteFile(NamedTuple):
     """A file with one key on each line. Blank lines and those that begin with # are ignored."""
 
-    def __init__(self, name: str, *, text: str = "") -> None:  # cyclopts takes as many words as have no default
-        self.name = name
-        self.text = text
+    name: str
+    text: str
 
     def keys(self) -> Iterator[tuple[str, str]]:
         """Yield each key, and where it is."""
@@ -145,28 +150,31 @@ class SuiteSelection:
     """
 
     def __init__(
-        self, arguments: Sequence[str], file: SuiteFile | None = None, *, defaults: KeyDefaults = KeyDefaults()
+        self,
+        arguments: Sequence[str],
+        file: SuiteFile | None = None,
+        *,
+        defaults: KeyDefaults = KeyDefaults(),
+        may_be_empty: bool = False,
     ) -> None:
-        if not arguments and file is None:
+        if not arguments and file is None and not may_be_empty:
             if not defaults.workspace:
                 raise ConfigError("no suite given: name suites, projects or a workspace, or pass a file with --from")
             arguments = [""]  # the project of the defaults, or their workspace
-        self._places: dict[Group, str] = {}  # where each is named
+        groups: dict[Group, None] = {}
         for key, place in [*((key, "") for key in arguments), *(file.keys() if file is not None else ())]:
-            with _located(place):
-                self._places.setdefault(defaults.parse_group(key), place)
-        if file is not None and not self._places:
+            try:
+                groups[defaults.parse_group(key)] = None
+            except ConfigError as error:
+                raise ConfigError(f"{place}{error}") from None
+        if file is not None and not groups:
             raise ConfigError(f"no suite in {'stdin' if file.name == '-' else file.name}: write one on each line")
-        self._known = {target: "" for target in self._places if isinstance(target, SuiteKey)}
-        self._unlisted = len(self._places) - len(self._known)
+        self.groups = list(groups)
+        self._known = {target: "" for target in groups if isinstance(target, SuiteKey)}
+        self._unlisted = len(groups) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
         self.stats = Stats()
         self.started = 0
-
-    @property
-    def groups(self) -> list[Group]:
-        """The suites, projects and workspaces."""
-        return list(self._places)
 
     @property
     def count(self) -> int:
@@ -185,58 +193,36 @@ class SuiteSelection:
     async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
         """Iterate over the suites, then over those of projects, then of workspaces.
 
-        Raises ConfigError for names that no URL can have, and at the end if there is no suite, and no error says why.
+        Raises ConfigError at the end if there is no suite, and no error says why.
         """
-        for target, place in self._places.items():
-            with _located(place):
-                buddy.sessions(SuiteKey(*target, *["any"] * (3 - len(target))))
-        for target in sorted(self._places, key=len, reverse=True):
+        for target in sorted(self.groups, key=len, reverse=True):
             if isinstance(target, SuiteKey):
                 self.started += 1
                 yield target
                 continue
-            for project in [target] if len(target) == 2 else await self._projects(buddy, *target):
-                for suite in await self._list(buddy, *project):
+            projects: list[tuple[str, str]] = [(target[0], name) for name in target[1:]]
+            if not projects:
+                found = await self._request(target[0], buddy.projects(target[0]))
+                projects = [(target[0], project.name) for project in found]
+            for project in projects:
+                listed = await self._request("/".join(project), buddy.suites(*project))
+                new = [suite.key for suite in listed if suite.key not in self._known]
+                self._known |= {suite.key: suite.name or "" for suite in listed}
+                for suite in new:
                     self.started += 1
                     yield suite
             self._unlisted -= 1
         if not self.started and not self.failures:
-            names = ", ".join(map("/".join, self._places))
+            names = ", ".join(map("/".join, self.groups))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
 
-    async def _projects(self, buddy: BuddyClient, workspace: str) -> list[tuple[str, str]]:
-        """Return the projects of a workspace."""
-        found: list[Project] = []
-        with self._collect_failures(workspace):
-            found = await buddy.projects(workspace)
-        return [(workspace, project.name) for project in found]
-
-    async def _list(self, buddy: BuddyClient, workspace: str, project: str) -> list[SuiteKey]:
-        """Return the suites of a project, without those that are already returned or named."""
-        found: list[Suite] = []
-        with self._collect_failures(f"{workspace}/{project}"):
-            found = await buddy.suites(workspace, project)
-        names = {suite.key: suite.name or "" for suite in found}
-        new = [suite for suite in names if suite not in self._known]
-        self._known |= names
-        return new
-
-    @contextmanager
-    def _collect_failures(self, name: str) -> Iterator[None]:
-        """Count a request; keep its error, unless nothing else can be read either."""
+    async def _request(self, name: str, request: Awaitable[Sequence[_T]]) -> Sequence[_T]:
+        """Count a request, and return its response; keep its error, unless nothing else can be read either."""
         self.stats += Stats(requests=1)
         try:
-            yield
+            return await request
         except AuthenticationError:
             raise
         except BuddyError as error:
             self.failures[name] = error
-
-
-@contextmanager
-def _located(place: str) -> Iterator[None]:
-    """Begin the message of a ConfigError with the place in a file."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{place}{error}") from None
+            return []

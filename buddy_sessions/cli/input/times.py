@@ -42,14 +42,6 @@ def parse_since(text: str, now: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def _convert_since(_: Any, tokens: Sequence[Token]) -> datetime:
-    return parse_since(tokens[0].value, datetime.now(UTC))
-
-
-def _convert_duration(_: Any, tokens: Sequence[Token]) -> float:
-    return parse_duration(tokens[0].value)
-
-
 def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
     text = tokens[0].value
     seconds = parse_duration(text)
@@ -61,14 +53,17 @@ def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
 Since: TypeAlias = Annotated[
     datetime | None,
     Parameter(
-        converter=_convert_since,
+        converter=lambda _, tokens: parse_since(tokens[0].value, datetime.now(UTC)),
         metavar="TIME",
         help="Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).",
     ),
 ]
 """The type of the option --since."""
 
-Duration: TypeAlias = Annotated[float, Parameter(converter=_convert_duration, metavar=_METAVAR, show_default=False)]
+Duration: TypeAlias = Annotated[
+    float,
+    Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
+]
 """The type of an option such as --timeout 30m, in seconds."""
 
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]

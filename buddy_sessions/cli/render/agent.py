@@ -13,7 +13,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from attrs import evolve
 
@@ -21,12 +20,10 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
-from .result import Item, Result, Section
+from .result import Item, Result, Section, failing_item
 from .text import cause_text, cut, escape, one_line, share, trace_of, web_url
-from .verdict import failing_item
 
-MAX_RESULT = 24_000
-"""The maximum number of characters of a result."""
+MAX_RESULT = 24_000  # the maximum number of characters of a result
 
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
@@ -38,13 +35,6 @@ _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
 _LONGEST_LINE = 2_000
 _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
-
-
-class _Line(NamedTuple):
-    """A line of a result. Consecutive lines with the same heading share it."""
-
-    text: str
-    heading: str = ""
 
 
 def enclose(text: str) -> str:
@@ -65,15 +55,15 @@ def render_for_agent(result: Result, *, offset: int = 0, hint: str = "", complet
     head = verdict(result)
     facts = [] if offset else _facts(result)
     lines, count, heading = facts, 0, ""
-    room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(line) + 1 for line in lines)
-    for each in islice(_complete_lines(result) if complete else _lines(result), offset, None):
-        new = [each.text] if each.heading in {"", heading} else ["", each.heading, each.text]
-        room -= sum(len(line) + 1 for line in new)
+    room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
+    for title, line in islice(_complete_lines(result) if complete else _lines(result), offset, None):
+        new = [line] if title in {"", heading} else ["", title, line]
+        room -= sum(len(each) + 1 for each in new)
         if room < 0:
             hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new
-        heading, count = each.heading, count + 1
+        heading, count = title, count + 1
     if offset and not count:
         hint = f"There is nothing at offset={offset}. {hint}"
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
@@ -89,7 +79,6 @@ _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url
 
 
 def _facts(result: Result) -> list[str]:
-    """Return what a result rests on, the pages of its sessions, and one line for each cause."""
     lines = fact_lines(result, _STYLE)
     lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
     causes = result.causes
@@ -104,8 +93,8 @@ def _facts(result: Result) -> list[str]:
     return lines
 
 
-def _lines(result: Result) -> Iterator[_Line]:
-    """Yield a line for each item. Below the title of a section is the trace of its first failure."""
+def _lines(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
@@ -113,17 +102,16 @@ def _lines(result: Result) -> Iterator[_Line]:
         if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
             heading += f"\n{trace}"
         for item in section.items:
-            yield _Line(f"- {item_line(item, result.columns, _STYLE)}", heading)
+            yield heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
-def _complete_lines(result: Result) -> Iterator[_Line]:
-    """Yield each item with its complete trace, line by line."""
+def _complete_lines(result: Result) -> Iterator[tuple[str, str]]:
     for item in result.items:
         lines = [item_line(item, result.columns, _STYLE)]
         if item.case is not None and item.case.failure is not None:
             lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
         for line in lines:
-            yield from (_Line(line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
+            yield from (("", line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
 
 
 def group_by_cause(items: Sequence[Item]) -> list[Section]:
@@ -135,11 +123,13 @@ def group_by_cause(items: Sequence[Item]) -> list[Section]:
         if item not in others
     ]
     counts = Counter(item.remark for item in red if item.remark)
-    shared = {cause: count for cause, count in counts.most_common() if count > 1}
-    sections = [Section("Red suites", [item for item in red if item.remark not in shared])]
-    sections.append(Section("Other suites", others))
-    by_cause = {cause: [evolve(item, remark="") for item in red if item.remark == cause] for cause in shared}
-    return [*(Section(f"{shared[cause]:,} red suites: {cause}", same) for cause, same in by_cause.items()), *sections]
+    shared = [cause for cause, count in counts.most_common() if count > 1]
+    sections: list[Section] = []
+    for cause in shared:
+        same = [evolve(item, remark="") for item in red if item.remark == cause]
+        sections.append(Section(f"{len(same):,} red suites: {cause}", same))
+    sections.append(Section("Red suites", [item for item in red if item.remark not in shared]))
+    return [*sections, Section("Other suites", others)]
 
 
 def list_causes(judgement: Judgement) -> list[Section]:
@@ -148,7 +138,7 @@ def list_causes(judgement: Judgement) -> list[Section]:
     groups.append(("messages that were not read", [test for test in judgement.tests if not test.case.has_details]))
 
     def describe(test: FailingTest) -> Item:
-        item = failing_item(judgement.suite, judgement, test)
+        item = failing_item(judgement, test)
         return evolve(item, remark=item.remark or test.novelty or "")
 
     return [

@@ -6,22 +6,19 @@ JUnit XML names modules and classes, and a stack trace paths of another machine:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from buddy_sessions import Failure, TestCase
 from buddy_sessions.analysis.baseline import crash_text
-from buddy_sessions.analysis.failure_text import find_place
+from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
 from .result import Item, Result
 from .text import cut, trace_of
 
-_MAX_COMMANDS = 10
-"""GitHub shows no more of a step."""
+_MAX_COMMANDS = 10  # GitHub shows no more of a step
 _MAX_TRACE = 4_000  # characters
-_IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"
-"""The characters that are encoded."""
+_IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 
 
 def render_github(result: Result) -> str:
@@ -64,24 +61,17 @@ def _encode(text: str, characters: str) -> str:
     return "".join(f"%{ord(each):02X}" if each in characters else each for each in text)
 
 
-def render_files(result: Result, messages: Output) -> str:
-    """Return each failing file on one line, once. A warning names each test that has none here."""
-    return _render_arguments(result, messages, _find_file, kind="", runner="the tests")
+def render_arguments(result: Result, messages: Output, *, for_pytest: bool) -> str:
+    """Return each failing file, or with `for_pytest` the node ID of each failing test, on one line, once.
 
-
-def render_node_ids(result: Result, messages: Output) -> str:
-    """Return the node ID of pytest of each test on one line, once. A warning names each failure that has none."""
-    return _render_arguments(result, messages, _find_node_id, kind=" of pytest", runner="pytest")
-
-
-def _render_arguments(
-    result: Result, messages: Output, find: Callable[[TestCase], str | None], *, kind: str, runner: str
-) -> str:
+    A warning names each test that has none here.
+    """
+    find = _find_node_id if for_pytest else _find_file
     arguments: dict[str, None] = {}
     for item in result.items:
         argument = None if item.case is None else find(item.case)
         if argument is None:
-            messages.print_warning(f"no file{kind} in this folder for {item.key}: run this where {runner} ran")
+            messages.print_warning(f"no file in this folder for {item.key}: run this where the tests ran")
         else:
             arguments[argument] = None
     for session in result.crashed:

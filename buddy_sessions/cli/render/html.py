@@ -1,4 +1,4 @@
-"""The HTML page of a report, rendered by Jinja (the extra `[report]`).
+"""A report: its HTML page, rendered by Jinja (the extra `[report]`), and its digest for a chat, JSON lines with a text.
 
 Templates escape HTML in every text, and `_escape_text` escapes invisible characters. A URL becomes a link only through
 `web_url`.
@@ -17,16 +17,16 @@ from typing import Any, get_args
 
 from attrs import frozen
 
-from buddy_sessions import Session, SuiteKey, __version__
-from buddy_sessions._base.extras import import_extra
+from buddy_sessions import Session, __version__
 from buddy_sessions._base.figures import format_count
+from buddy_sessions._base.validate import import_extra
 
 from .news import Period, SharedCause, State, SuiteNews, time_of
-from .text import author_name, cut, one_line, web_url
+from .text import SHORT_HASH, author_name, cut, one_line, web_url
 
-MIN_BYTES = 32_000
-"""What a page may need that says only how many suites are red."""
+MIN_BYTES = 32_000  # what a page may need that says only how many suites are red
 
+_MAX_PLACES = 6  # that a line of the digest names
 _SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
 _MAX_NAMED, _MAX_LENGTH = 12, 160  # suites and characters of the names of a new cause; of more, their numbers are shown
 _GITHUB_RUN = re.compile(r"(https://github\.com/[\w.-]+/[\w.-]+)/actions/runs/[0-9]+(?:/.*)?", re.ASCII)
@@ -67,17 +67,6 @@ class Report:
     def new(self) -> list[SharedCause]:
         """The causes that are new."""
         return [cause for cause in self.causes if cause.is_new]
-
-    @property
-    def old(self) -> list[SharedCause]:
-        """The causes that are not new."""
-        return [cause for cause in self.causes if not cause.is_new]
-
-    @property
-    def main_causes(self) -> dict[SuiteKey, SharedCause]:
-        """The first cause of each suite; one that it had before comes before a new one."""
-        also = {suite.key: cause for cause in reversed(self.causes) for suite in cause.also}
-        return also | {suite.key: cause for cause in reversed(self.causes) for suite in cause.suites}
 
     @property
     def worse(self) -> int:
@@ -140,7 +129,6 @@ class Report:
 
 
 def _attention(suite: SuiteNews) -> tuple[object, ...]:
-    """Return what the suites of a project are sorted by."""
     states = {"new": 0, "old": 0, "recovered": 1, "unknown": 2, "green": 3}
     since = -suite.since.timestamp() if suite.is_red and suite.since is not None else 0.0
     return states[suite.state], since, suite.flaky is None, suite.name
@@ -175,13 +163,14 @@ def load_template() -> Any:
 
 def render_page(template: Any, report: Report, *, max_bytes: int | None) -> bytes:
     """Return the page in UTF-8. If it has more than `max_bytes`, as much as necessary is left out, and it says what."""
-    projects = report.projects
+    projects, causes = report.projects, report.causes[::-1]
+    also = {suite.key: cause for cause in causes for suite in cause.also}  # less important than what it has itself
     values = {
         "report": report,
         "period": report.period,
         "projects": projects,
         "anchors": {name: f"p{number}" for number, (name, _) in enumerate(projects)},
-        "cause_of": report.main_causes,
+        "cause_of": also | {suite.key: cause for cause in causes for suite in cause.suites},
         "can_name": partial(_can_name, report),
         "is_small": len(report.suites) <= _SMALL,
         "is_large": len(report.suites) > _LARGE,
@@ -198,7 +187,6 @@ def render_page(template: Any, report: Report, *, max_bytes: int | None) -> byte
 
 
 def _can_name(report: Report, suites: Sequence[SuiteNews]) -> bool:
-    """Return whether there is space for the names of suites."""
     length = sum(len(suite.name) for suite in suites) + sum(len(name) for name, _ in report.by_project(suites))
     return len(suites) <= _MAX_NAMED and length <= _MAX_LENGTH
 
@@ -223,16 +211,11 @@ def _github_page(session: Session) -> str:
     return f"{match[1]}/commit/{session.revision}" if match and _HASH.fullmatch(session.revision or "") else ""
 
 
-@frozen
-class _Marks:
-    """The marks of the last commits of a suite, as paths of SVG: those that passed, failed, and others."""
+def _marks(suite: SuiteNews) -> tuple[dict[bool | None, str], str] | None:
+    """Return the last commits of a suite as paths of SVG, by `is_failing`, and what they show; None without any.
 
-    paths: dict[bool | None, str]
-    label: str
-
-
-def _marks(suite: SuiteNews) -> _Marks | None:
-    """Return the marks of a suite; equal ones are one line, which the style cuts into marks. None without any."""
+    Equal marks are one line, which the style cuts into marks.
+    """
     recent = suite.status.recent
     if not any(mark is not None for mark in recent):
         return None
@@ -243,9 +226,88 @@ def _marks(suite: SuiteNews) -> _Marks | None:
         paths[mark] = f"{paths.get(mark, '')}M{x} 6h{width - 1}"
         x += width
     passed, judged = recent.count(False), len(recent) - recent.count(None)
-    return _Marks(paths, f"{passed} of {judged} passed")
+    return paths, f"{passed} of {judged} passed"
 
 
 def _escape_text(value: object) -> object:
     """Escape invisible characters in a text. Markup that a template has marked as safe is returned unchanged."""
     return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield what is posted to a chat: the whole, each cause, what has recovered, and what is not judged."""
+    count = {state: len(report.by_state(state)) for state in ("new", "recovered", "unknown")}
+    yield {
+        "kind": "summary",
+        "text": report.title,
+        "written": report.period.now,
+        "new_since": report.period.new_since,
+        "synced_at": report.synced_at,
+        "suites": len(report.suites),
+        "newly_red": count["new"],
+        "red": len(report.red),
+        "recovered": count["recovered"],
+        "not_judged": count["unknown"],
+    }
+    for cause in report.causes:
+        yield _cause_row(report, cause)
+    if recovered := report.by_state("recovered"):
+        moments = [suite.since for suite in recovered if suite.since is not None]
+        yield {
+            "kind": "recovered",
+            "text": f"{format_count(len(recovered), 'suite')} recovered: {_places(report, recovered)}",
+            "suites": [str(suite.key) for suite in recovered],
+            "since": min(moments, default=None),
+        }
+    for reason, suites in report.notes:
+        if suites[0].state == "unknown":
+            yield {
+                "kind": "not judged",
+                "text": f"{format_count(len(suites), 'suite')} not judged, {reason}: {_places(report, suites)}",
+                "suites": [str(suite.key) for suite in suites],
+                "reason": reason,
+            }
+
+
+def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
+    messages = [": ".join(filter(None, text)) for text in cause.texts]
+    began, (_, first) = time_of(cause.first.began), cause.commits[0]
+    facts = [
+        messages[0],
+        f"{format_count(len(cause.hits), 'suite')}, {format_count(cause.tests, 'test') if cause.tests else 'no test'}",
+        _places(report, cause.suites),
+    ]
+    age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"
+    author = f" by {cut(name)}" if (name := author_name(first)) else ""
+    commit = f"{cut(first.revision[:SHORT_HASH])}{author}" if first.revision else ""
+    facts.append(", ".join(filter(None, (age, commit))))
+    return {
+        "kind": "newly red" if cause.is_new else "red",
+        "text": " · ".join(filter(None, facts)),
+        "messages": messages,
+        "suites": [str(suite.key) for suite in cause.suites],
+        "also_in": [str(suite.key) for suite in cause.also],
+        "tests": cause.tests,
+        "is_flaky": cause.is_flaky,
+        "since": began,
+        "is_since_exact": cause.first.is_exact,
+        "commits": [
+            {
+                "project": report.place(suite),
+                "revision": session.revision,
+                "author": author_name(session) or None,
+                "html_url": session.html_url,
+                "ci_run_url": session.ci_run_url,
+            }
+            for suite, session in cause.named_commits
+        ],
+    }
+
+
+def _places(report: Report, suites: Sequence[SuiteNews]) -> str:
+    names = [
+        f"{project} {members[0].name}" if len(members) == 1 else f"{project} ({len(members)} suites)"
+        for project, members in report.by_project(suites)
+    ]
+    more = f" and {len(names) - _MAX_PLACES} more projects" if len(names) > _MAX_PLACES else ""
+    return f"{', '.join(names[:_MAX_PLACES])}{more}"

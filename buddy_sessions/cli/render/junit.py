@@ -49,7 +49,6 @@ def render_junit(result: Result) -> str:
 
 
 def _set_totals(element: ET.Element) -> None:
-    """Set how many test cases an element contains, how many of them failed, and how long they took."""
     cases = list(element.iter("testcase"))
     kinds = Counter(child.tag for case in cases for child in case)
     element.set("tests", str(len(cases)))

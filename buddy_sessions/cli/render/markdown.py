@@ -31,10 +31,8 @@ from .text import (
     without_commands,
 )
 
-DEFAULT_MAX_BYTES = 65_000
-"""Fits in a comment of GitHub, which has at most 65,536 characters."""
-MIN_BYTES = 16_000
-"""What a headline may need if all its texts are long."""
+DEFAULT_MAX_BYTES = 65_000  # fits in a comment of GitHub, which has at most 65,536 characters
+MIN_BYTES = 16_000  # what a headline may need if all its texts are long
 
 _MAX_TEXT = 300  # characters of a name or a message
 _MAX_BRANCH = 80
@@ -88,13 +86,13 @@ def _escape(text: str) -> str:
     return _MARKUP.sub(_entity, cut(text, _MAX_TEXT))
 
 
-def link(text: str, url: str | None) -> str:
+def html_link(text: str, url: str | None) -> str:
     """Return a link to a page of the web; only the text if the URL is another one. `text` is not escaped."""
     target = escape_html(web_url(url))
     return f'<a href="{target}">{text}</a>' if 0 < len(target) <= _MAX_URL else text
 
 
-GITHUB = Style(code, escape_markup, link)
+GITHUB = Style(code, escape_markup, html_link)
 
 
 def fact_lines(result: Result, style: Style) -> list[str]:
@@ -180,7 +178,6 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
 
 
 def _headline(result: Result) -> str:
-    """Return the verdict, and links to the sessions that it is about: `main #384, #383`."""
     text = _MARKS[result.is_red] + _REFERENCE.sub(r"<code>\g<0></code>", result.title)
     if not result.sessions:
         return text
@@ -191,9 +188,8 @@ def _headline(result: Result) -> str:
 
 
 def _number_link(session: Session) -> str:
-    """Return the number of a session as a link to its page, or else as code."""
     number = f"#{session.relative_id}"
-    linked = link(number, session.html_url)
+    linked = html_link(number, session.html_url)
     return code(number) if linked == number else linked
 
 
@@ -210,7 +206,6 @@ def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> 
 
 
 def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
-    """Return the first texts that fit as items of a list, and the bytes that remain."""
     taken: list[str] = []
     for text in texts:
         cost = _size(_item(text))
@@ -222,7 +217,6 @@ def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
 
 
 def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
-    """Return the title, the tests with a trace, and a list of the others."""
     if not section.items:
         return ""
     blocks = [_block(name, trace) for name, trace in shown if trace]

@@ -14,9 +14,9 @@ from attrs import evolve, frozen
 
 from buddy_sessions import Session, SuiteKey, TestKey
 from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, Judgement, SuiteStatus, TestedCommit
-from buddy_sessions.analysis.causes import normalise
-from buddy_sessions.analysis.failure_text import read_message
+from buddy_sessions.analysis.causes import normalise, read_message
 
+from .result import crashed_sessions
 from .text import cut, format_age
 
 State = Literal["new", "old", "unknown", "recovered", "green"]
@@ -253,10 +253,10 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
 
 
 def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
-    """Return why sessions failed in which no test did."""
-    crashed = [session for session in judgement.sessions if session.is_failing and not session.failing_count]
-    crashed = [each for each in crashed if not any(test.session.id == each.id for test in judgement.tests)]
-    messages = {normalise(text[:_MAX_MESSAGE]): text for text in (each.error_message or _NO_REASON for each in crashed)}
+    messages = {
+        normalise(text[:_MAX_MESSAGE]): text
+        for text in (each.error_message or _NO_REASON for each in crashed_sessions(judgement))
+    }
     return [
         evolve(
             _unknown_cause(suite, first),
@@ -279,38 +279,32 @@ def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
     for suite in suites:
         for cause in [each for each in suite.causes if each.is_steady] or suite.causes:
             hits.setdefault(cause.key, []).append((suite, cause))
-    same: dict[object, list[SharedCause]] = {}
-    for shared in map(_share, hits.values()):
-        keys = frozenset(suite.key for suite in [*shared.suites, *shared.also])
-        same.setdefault((shared.is_new, keys), []).append(shared)
-    found = sorted(map(_join, same.values()), key=lambda cause: cause.rank)
-    return [evolve(cause, label=_label(index)) for index, cause in enumerate(found)]
+    same: dict[tuple[bool, frozenset[SuiteKey]], list[list[tuple[SuiteNews, SuiteCause]]]] = {}
+    for found in hits.values():
+        is_new = any(cause.is_new for _, cause in found)
+        same.setdefault((is_new, frozenset(suite.key for suite, _ in found)), []).append(found)
+    causes = sorted((_join(group, is_new=key[0]) for key, group in same.items()), key=lambda cause: cause.rank)
+    return [evolve(cause, label=_label(index)) for index, cause in enumerate(causes)]
 
 
-def _share(hits: Sequence[tuple[SuiteNews, SuiteCause]]) -> SharedCause:
-    """Return what suites have in common that have the same cause."""
-    newly_red = [hit for hit in hits if hit[0].state == "new"]
-    chosen = newly_red or [hit for hit in hits if hit[1].is_new] or hits
-    names = [suite.key for suite, _ in chosen]
+def _join(same: Sequence[Sequence[tuple[SuiteNews, SuiteCause]]], *, is_new: bool) -> SharedCause:
+    """Return the causes of the same suites as one: in the newly red suites, or those for which one is new, or all."""
+    chosen = [
+        [hit for hit in hits if hit[0].state == "new"] or [hit for hit in hits if hit[1].is_new] or hits
+        for hits in same
+    ]
+    chosen.sort(key=lambda hits: (-sum(cause.count for _, cause in hits), hits[0][1].prefix, hits[0][1].message))
+    by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
+    for suite, cause in chain.from_iterable(chosen):
+        by_suite.setdefault(suite.key, (suite, []))[1].append(cause)
+    also = {suite.key: suite for suite, _ in chain.from_iterable(same) if suite.key not in by_suite}
     return SharedCause(
-        texts=[(chosen[0][1].prefix, chosen[0][1].message)],
-        hits=[(suite, [cause]) for suite, cause in chosen],
-        also=[suite for suite, _ in hits if suite.key not in names],
-        is_new=any(cause.is_new for _, cause in hits),
+        texts=[(hits[0][1].prefix, hits[0][1].message) for hits in chosen],
+        hits=list(by_suite.values()),
+        also=list(also.values()),
+        is_new=is_new,
     )
 
 
-def _join(causes: Sequence[SharedCause]) -> SharedCause:
-    """Return the causes of the same suites as one."""
-    ranked = sorted(causes, key=lambda cause: (-cause.tests, cause.texts[0]))
-    by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
-    for suite, members in chain.from_iterable(cause.hits for cause in ranked):
-        by_suite.setdefault(suite.key, (suite, []))[1].extend(members)
-    also = {suite.key: suite for cause in ranked for suite in cause.also if suite.key not in by_suite}
-    texts = [text for cause in ranked for text in cause.texts]
-    return evolve(ranked[0], texts=texts, hits=list(by_suite.values()), also=list(also.values()))
-
-
 def _label(index: int) -> str:
-    """Return a letter, or more: A, B, …, Z, AA, AB."""
     return (_label(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)

@@ -1,21 +1,24 @@
-"""What a command has found, for all formats: a title, facts, sections of tests, and rows for programs."""
+"""What a command has found, for all formats: a title, facts, sections of tests, rows for programs; and of a gate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from attrs import evolve, frozen
 from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
-from buddy_sessions._export.session_rows import Row
-from buddy_sessions.analysis.baseline import Cause
+from buddy_sessions._base.figures import format_count, format_duration
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row
+from buddy_sessions.analysis import FailingTest, Judgement
+from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 
-MAX_SESSIONS = 5
-"""How many sessions a text lists."""
-READER_LIMIT = 20
-"""How many tests a long list has by default, in formats that people read."""
+from ..errors import name_options
+from .text import excuse_text, origin, outcome_text
+
+MAX_SESSIONS = 5  # how many sessions a text lists
+READER_LIMIT = 50  # how many tests a long list has by default, in formats that people read
 
 
 @frozen
@@ -111,3 +114,121 @@ class Result:
         items = islice(self.items, count)
         sections = [evolve(section, items=list(islice(items, len(section.items)))) for section in self.sections]
         return evolve(self, sections=sections)
+
+
+CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
+
+_TITLES = {
+    "no failing test": "failed without a failing test",
+    "outcome": "the tests failed, but no test did",
+    "no test ran": "no test ran",
+    "few tests": "tests did not run",
+}
+"""What fails if no new failure does, by `Reason.kind`."""
+
+ADVICE = {
+    "new failure": "",
+    "no failing test": "see the log of the tests: they ended before all had run",
+    "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "no test ran": "check which tests the job selects",
+    "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing. If tests were removed, pass "
+    "--outcome success if they ended well, or a lower --min-tests",
+    "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
+    "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
+    "incomplete list": "run the gate again, because the list has changed; a database needs another sync",
+    "incomplete cases": "run the gate again in a minute; if that does not help, run the tests again",
+    "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
+}
+"""What to do, by `Reason.kind`."""
+
+
+def failing_item(judgement: Judgement, test: FailingTest) -> Item:
+    """Return a failing test. Its remark says why it does not count."""
+    case, row = test.case, session_case_row(judgement.suite, test.session, test.case)
+    cells = (outcome_text(case.status), format_duration(case.time))
+    return Item(case.key, cells, excuse_text(test, judgement.baseline), case, row)
+
+
+def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
+    item = failing_item(judgement, test)
+    since = test.since.first.relative_id if test.since is not None else None
+    return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
+
+
+def crashed_sessions(judgement: Judgement) -> list[Session]:
+    """Return the sessions that failed without a failing test."""
+    failing = {test.session.id for test in judgement.tests}
+    crashed = [each for each in judgement.sessions if each.is_failing and not each.failing_count]
+    return [session for session in crashed if session.id not in failing]
+
+
+def gate_result(
+    judgement: Judgement,
+    *,
+    about: str,
+    advice: Mapping[str, str] = ADVICE,
+    translate: Callable[[str], str] = name_options,
+) -> Result:
+    """Return the verdict with what it rests on. `about` names what was judged, if there is no session."""
+    suite, tests = judgement.suite, judgement.tests
+    of_kind = {kind: [test for test in tests if test.novelty == kind] for kind in (None, *NOVELTIES)}
+    sections = [
+        Section(
+            f"{(kind or 'failing tests').capitalize()} ({len(members):,})",
+            [_judged_item(judgement, test) for test in members],
+        )
+        for kind, members in of_kind.items()
+    ]
+    problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
+    to_do = dict.fromkeys(advice[reason.kind] for reason in judgement.reasons)
+    return Result(
+        command="gate",
+        suite=suite,
+        about=about,
+        sessions=judgement.sessions,
+        title=_title(judgement),
+        is_red=None if judgement.passes is None else not judgement.passes,
+        facts=[*problems, *filter(None, to_do), *judgement.remarks, *_facts(judgement)],
+        causes=judgement.causes,
+        columns=CASE_COLUMNS,
+        sections=sections,
+        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "since"),
+        problems=problems,
+        warnings=[
+            f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
+            for entry in judgement.expired
+        ],
+        notes=[
+            f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
+            for entry in judgement.unused
+        ],
+    )
+
+
+def no_verdict_result(suite: SuiteKey | None, problem: str, *, about: str) -> Result:
+    """Return that there is no verdict, because nothing could be judged."""
+    return Result(command="gate", suite=suite, about=about, title="No verdict", facts=[problem], problems=[problem])
+
+
+def _title(judgement: Judgement) -> str:
+    counts = {kind: sum(test.novelty == kind for test in judgement.tests) for kind in NOVELTIES}
+    new = sum(test.counts for test in judgement.tests)
+    others = [f"{count:,} {kind}" for kind, count in counts.items() if count and kind != "new"]
+    text = ", ".join([format_count(new, "new failure" if judgement.baseline else "failure"), *others])
+    if judgement.passes is None:
+        return f"No verdict: {text}" if judgement.tests else "No verdict"
+    if judgement.passes:
+        return f"Passes: {text}"
+    titles = [_TITLES[reason.kind] for reason in judgement.reasons if reason.kind in _TITLES]
+    return f"Fails: {text if new else ', '.join([*dict.fromkeys(titles), *others])}"
+
+
+def _facts(judgement: Judgement) -> Iterator[str]:
+    """Yield since when the known failures fail, and what they were compared with."""
+    first = {test.since.first for test in judgement.tests if test.since is not None}
+    for session in sorted(first, key=lambda each: each.relative_id)[-MAX_SESSIONS:]:
+        yield f"Failing since #{session.relative_id}: {origin(session)}"
+    if (baseline := judgement.baseline) is not None and baseline.commits:
+        commits = baseline.commits
+        ends = dict.fromkeys(f"#{commit.first.relative_id}" for commit in (commits[-1], commits[0]))
+        yield f"Compared with {baseline.branch}: {format_count(len(commits), 'commit')}, {' to '.join(ends)}"

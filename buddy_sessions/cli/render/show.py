@@ -1,32 +1,104 @@
-"""Prints the result of a command, or sessions page by page, and writes results to files: `--write FORMAT=FILE`."""
+"""Prints results and rows in each format, or writes them to files: `--out FILE`, `--write FORMAT=FILE`."""
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
 from attrs import frozen
 
-from buddy_sessions import ConfigError, Session, SuiteKey
+from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export.session_files import format_of, open_file
+from buddy_sessions._export.session_rows import (
+    KEYED_SESSION_COLUMNS,
+    Csv,
+    JsonLines,
+    RowWriter,
+    keyed_rows,
+    suite_names,
+    use_utf8,
+)
 
 from ..errors import describe_os_error, name_options
-from .checkout import render_files, render_github, render_node_ids
+from ..input.paths import explain_errors
+from .checkout import render_arguments, render_github
 from .console import Output
 from .junit import render_junit
 from .markdown import render_markdown
 from .result import Result
-from .rows import make_writer, write_text
 from .table import SessionTable, print_result
-from .text import one_line, session_facts, web_url
+from .text import escape, one_line, session_facts, web_url
+
+KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
+"""What names a test across sessions, and the sessions that were looked at."""
 
 _WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
+
+
+def write_text(text: str) -> None:
+    """Write a text to stdout, in the same bytes on every system. On a terminal, control characters are escaped."""
+    use_utf8(sys.stdout)
+    escape_line = escape if sys.stdout.isatty() else str
+    sys.stdout.writelines(f"{escape_line(line)}\n" for line in text.split("\n")[:-1])
+    sys.stdout.flush()
+
+
+def choose_format(requested: str | None, *, json: bool, default: str = "", out: Path | None = None) -> str:
+    """Return the format that --format, --json or a file name; without a default, table on a terminal, otherwise jsonl.
+
+    Raises ConfigError if they contradict each other.
+    """
+    if json and requested not in {None, "jsonl"}:
+        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
+    named = "jsonl" if json else requested
+    if out is None:
+        return named or default or ("table" if sys.stdout.isatty() else "jsonl")
+    file_format = format_of(out)
+    if named not in {None, file_format}:
+        raise ConfigError(f"the format {named} contradicts --out {out.name}: leave out one of them")
+    return file_format
+
+
+@contextmanager
+def open_output(
+    text_format: str,
+    out: Path | None,
+    columns: Sequence[str] = KEYED_SESSION_COLUMNS,
+    *,
+    source: str | None = None,
+) -> Iterator[RowWriter]:
+    """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
+    if out is None:
+        yield make_writer(text_format, sys.stdout, columns)
+    else:
+        with explain_errors(out, open_file(out, columns, source=source)) as writer:
+            yield writer
+
+
+def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> RowWriter:
+    """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
+    escape_text = escape if stream.isatty() else None
+    return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
+
+
+def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:
+    """Return what names a test, and the sessions that were looked at: of a branch, or of all."""
+    return {
+        **suite_names(suite),
+        "test_group_name": test.group,
+        "classname": test.classname,
+        "name": test.name,
+        "branch": branch,
+        "oldest": sessions[0].relative_id,
+        "newest": sessions[-1].relative_id,
+    }
 
 
 def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
@@ -37,13 +109,11 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
-def show_sessions(
-    sessions: Sequence[Session], output_format: str | None, suite: SuiteKey, *, branch: str | None
-) -> None:
-    """Print sessions of a suite (default: a table on a terminal, otherwise one line each)."""
+def show_sessions(sessions: Sequence[Session], output_format: str, suite: SuiteKey, *, branch: str | None) -> None:
+    """Print sessions of a suite; in the format `lines`, one line each."""
     with _CLOSED_PIPE:
-        if output_format is not None or sys.stdout.isatty():
-            session_printer(output_format or "table", suite, branch=branch)(sessions)
+        if output_format != "lines":
+            session_printer(output_format, suite, branch=branch)(sessions)
             return
         for session in sessions:
             facts = [*session_facts(session), web_url(session.html_url)]
@@ -57,12 +127,8 @@ def show(
     *,
     limit: int | None = None,
     max_bytes: int = 0,
-    says_verdict: bool = False,
 ) -> None:
-    """Print a result to stdout with at most `limit` items, then what `messages` says about it.
-
-    The Markdown of a gate goes to a file, so its verdict is among the messages.
-    """
+    """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
     for warning in result.warnings:
@@ -78,9 +144,6 @@ def show(
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
     for note in result.notes:
         messages.print_note(name_options(note))
-    if says_verdict and output_format == "markdown":
-        verdict = {True: "red", False: "green", None: "no verdict"}[result.is_red]
-        messages.print_note(f"{verdict}: {result.title}")
 
 
 @frozen
@@ -117,17 +180,14 @@ class Destination:
 
 
 def _render(result: Result, output_format: str, messages: Output, *, max_bytes: int) -> str:
-    """Return a result as text; `messages` gets what the format leaves out."""
     if output_format == "markdown":
         return render_markdown(result, max_bytes=max_bytes)
     if output_format == "junit":
         return render_junit(result)
     if output_format == "github":
         return render_github(result)
-    if output_format == "pytest":
-        return render_node_ids(result, messages)
-    if output_format == "files":
-        return render_files(result, messages)
+    if output_format in {"pytest", "files"}:
+        return render_arguments(result, messages, for_pytest=output_format == "pytest")
     stream = io.StringIO()
     make_writer("jsonl", stream, result.fields).write(result.rows)
     return stream.getvalue()

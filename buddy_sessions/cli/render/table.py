@@ -13,21 +13,23 @@ from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
 from .result import MAX_SESSIONS, Column, Item, Result
-from .styled import (
-    RECENT_LEGEND,
+from .text import (
+    UNKNOWN,
     author_text,
+    format_age,
     link,
+    message_of,
     name_text,
     number_text,
+    one_line,
     plain,
+    ref_name,
     revision_text,
-    sparkline,
+    session_duration,
     status_text,
 )
-from .text import UNKNOWN, format_age, message_of, one_line, ref_name, session_duration
 
 _GAP = 2  # characters between two columns
-_TITLE_MARKS = 30  # length of a sparkline next to a title
 _MAX_WIDTH = 120  # of the table of sessions
 _MIN_CUT = 12  # to which a column is cut
 
@@ -62,7 +64,6 @@ def _print_head(output: Output, result: Result) -> None:
 
 
 def _session_line(suite: SuiteKey | None, session: Session) -> Text:
-    """Return a session as text: its suite, `relative_id`, status, age, duration, and its branch, which may be long."""
     age = format_age(session.create_date, datetime.now(UTC))
     text = Text.assemble(f"{one_line(str(suite))} ", number_text(session), "  ", status_text(session), f"  {age}")
     if duration := session_duration(session):
@@ -96,7 +97,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         for line in others:
             output.print_line(" " * start, line)
     if any(column.title == "RECENT" for column in columns):
-        output.print_line((f"RECENT: {RECENT_LEGEND}", "dim"))
+        output.print_line(("RECENT: ▂ passed, █ failed; the newest is on the right", "dim"))
 
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
@@ -117,7 +118,6 @@ def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Ite
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:
-    """Return the width that each column needs. A row may have fewer cells."""
     return [
         max(cell_len(str(cell)) for cell in [column.title, *(cell for row in rows for cell in row[index:][:1])])
         for index, column in enumerate(columns)
@@ -192,7 +192,7 @@ class SessionTable:
 
     def __init__(self, output: Output, *, title: str) -> None:
         self._output = output
-        self._title = Text(one_line(title), "bold")
+        self._title = one_line(title)
         self._widths: list[int] | None = None
 
     def write(self, sessions: Sequence[Session]) -> None:
@@ -200,9 +200,7 @@ class SessionTable:
         if self._widths is None:
             numbers = len(str(sessions[0].relative_id)) if sessions else 1
             self._widths = _fit(_SESSION_COLUMNS, (numbers, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
-            marks = min(self._output.width - self._title.cell_len - _GAP, _TITLE_MARKS)
-            recent = sparkline(sessions[:marks]) if marks > 0 else Text()
-            self._output.print_line(self._title, " " * _GAP if recent else "", recent)
+            self._output.print_line((self._title, "bold"))
             if sessions:
                 _print_header(self._output, _SESSION_COLUMNS, self._widths)
         now = datetime.now(UTC)

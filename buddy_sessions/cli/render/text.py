@@ -1,4 +1,4 @@
-"""Text for people: numbers, ages and durations, sessions and failures, and escaped text of the server.
+"""Text for people: numbers, ages, sessions and failures; with colours and links for terminals. A pipe gets it plain.
 
 A server can send any text, including escape sequences. It must reach a terminal only through `escape`.
 """
@@ -6,18 +6,22 @@ A server can send any text, including escape sequences. It must reach a terminal
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from buddy_sessions import Failure, RefType, Session, Stats
+from rich.style import Style
+from rich.text import Text
+
+from buddy_sessions import Failure, RefType, Session, SessionStatus, Stats, TestKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
-from buddy_sessions.analysis.failure_text import without_library_frames
+from buddy_sessions.analysis.causes import without_library_frames
+from buddy_sessions.models import FAILING
 
-UNKNOWN = "-"
-"""The text of an unknown value."""
+UNKNOWN = "-"  # the text of an unknown value
 
 HASH, SHORT_HASH = 12, 7
 """How many digits of the hash of a commit name it, and how many are shown where there is little space."""
@@ -40,6 +44,16 @@ _AGE_UNITS = (
     (730 * _DAY, "mo", _MONTH),
 )
 """Each unit of an age: the seconds up to which it is used, its name, and its length in seconds."""
+
+_STATUSES = {
+    "SUCCESSFUL": ("✔", "passed", "green"),
+    "PASSED": ("✔", "passed", "green"),
+    "FAILED": ("✘", "failed", "bold red"),
+    "ERROR": ("✘", "error", "bold red"),
+    "SKIPPED": ("○", "skipped", "yellow"),
+    "IN_PROGRESS": ("◌", "running", "cyan"),
+}
+_PASSED_MARK, _FAILED_MARK = ("▂", "green"), ("█", "bold red")
 
 
 def escape(text: str) -> str:
@@ -204,3 +218,52 @@ def count_sessions(sessions: Sequence[Session]) -> str:
 def unread_text(sessions: Sequence[Session], reason: str) -> str:
     """Return that sessions are left out; empty if there are none."""
     return f"left out {count_sessions(sessions)}: {reason}" if sessions else ""
+
+
+def status_text(session: Session) -> Text:
+    """Return the status of a session as a symbol and a word, in its colour."""
+    return outcome_text("FAILED" if session.status == SessionStatus.ERROR else session.status)
+
+
+def outcome_text(status: str) -> Text:
+    """Return the status of a test or a session as a symbol and a word, in its colour."""
+    symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
+    return Text(f"{symbol} {word}", style)
+
+
+def number_text(session: Session) -> Text:
+    """Return the `relative_id` of a session, which links to the session in Buddy: `#7`."""
+    return link(Text(f"#{session.relative_id}", "bold"), session.html_url)
+
+
+def revision_text(session: Session) -> Text:
+    """Return the first digits of the commit."""
+    return plain((session.revision or UNKNOWN)[:SHORT_HASH])
+
+
+def author_text(session: Session) -> Text:
+    """Return who started the CI run."""
+    return plain(author_name(session) or UNKNOWN)
+
+
+def name_text(key: TestKey) -> Text:
+    """Return the name of a test, its last part in bold."""
+    before, separator, name = one_line(str(key)).rpartition(" > ")
+    return Text.assemble(before, separator, (name, "bold"))
+
+
+def recent_marks(statuses: Iterable[TestStatus]) -> Text:
+    """Return one mark for each of the last statuses of a test, the newest on the right."""
+    return Text.assemble(*(_FAILED_MARK if status in FAILING else _PASSED_MARK for status in statuses))
+
+
+def plain(text: str | None) -> Text:
+    """Return uploaded text on one line, without colour."""
+    return Text(one_line(text or UNKNOWN))
+
+
+def link(text: Text, url: str | None) -> Text:
+    """Return the text as a link (OSC 8), except with NO_COLOR, or if the URL is not one of the web in plain ASCII."""
+    if web_url(url) and not os.environ.get("NO_COLOR"):
+        text.stylize(Style(link=url))
+    return text

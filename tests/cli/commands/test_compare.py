@@ -68,10 +68,7 @@ def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) 
     for output_format in ("jsonl", "table", "markdown"):
         result = call("compare", SUITE, "2", "--exit-code", "--format", output_format)
         assert result.code == code
-        verdict = {0: "green: ", 1: "red: ", 5: "no verdict: "}[code] if output_format == "markdown" else ""
-        warning = "warning: #2: not finished\n" if code == 5 else ""
-        assert result.err.startswith(f"{warning}{verdict}")
-        assert bool(result.err) == bool(warning + verdict)
+        assert result.err == ("warning: #2: not finished\n" if code == 5 else "")
         assert ("disk full" in result.out) is ("error_message" in new and output_format != "jsonl")
 
 
@@ -79,24 +76,15 @@ def test_exit_code(new: dict[str, Any], code: int, fake: FakeBuddy, call: Call) 
 def test_table_for_80_columns(call: Call) -> None:
     code, out, err = call("compare", f"{URL}/new", "#1", f"{URL}/new?tab=tests", "--format", "table")
     assert (code, err) == (0, "")
-    name = "tests/cart/test_total.py > CartTest >"
-    tests = {
-        "newly failing": f"✘ failed  100ms  {name} breaks",
-        "fixed": f"✔ passed  100ms  {name} heals",
-        "still failing": f"✘ error  100ms  {name} stays",
-        "added": f"✔ passed  100ms  {name} comes",
-        "removed": f"✔ passed  100ms  {name} goes",
-        "slower": f"✔ passed  200ms → 1.5s  {name} slows",
-    }
-    assert [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()] == [
+    lines = [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()]
+    assert lines[:4] == [
         f"{SUITE} #1  ✘ failed  0 s ago  5s  main",
         f"{URL}/old",
         f"{SUITE} #2  ✘ failed  0 s ago  6s  dev",
         f"{URL}/new",
-        *(line for change, test in tests.items() for line in ("", f"{change.capitalize()} (1)", test)),
-        "",
-        SUMMARY,
     ]
+    slower = "✔ passed  200ms → 1.5s  tests/cart/test_total.py > CartTest > slows"
+    assert lines[-5:] == ["", "Slower (1)", slower, "", SUMMARY]
 
 
 def test_row_of_a_matrix_names_no_session(fake: FakeBuddy, call: Call) -> None:

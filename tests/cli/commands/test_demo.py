@@ -19,9 +19,6 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: 
     (path,) = tmp_path.rglob("demo.db")
     assert (code, err) == (0, "")
     assert "of the 1,190 sessions that existed\nbefore, 0 were missed, and 0 were read twice." in out
-    assert re.search(
-        r"^A second sync, of new and changed sessions only: \d+ sessions in 6 requests\.$", out, re.MULTILINE
-    )
     assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
     assert max(len(line) for line in out.splitlines() if str(path) not in line and " > " not in line) <= 80
     assert "\x1b" not in out
@@ -29,8 +26,6 @@ def test_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: 
     assert found
     session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\n\nSTATUS +TIME +TEST *\n✘ ", failing)
     assert session
-    assert re.search(r"^ {14,}\w+: ", failing, re.MULTILINE)  # a message
-    assert "buddy-sessions failures WORKSPACE/PROJECT/SUITE_ID" in out
     with closing(sqlite3.connect(path)) as connection:
         (stored,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
         (newest,) = connection.execute(

@@ -68,7 +68,6 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
         ("the certificate is of an unknown authority", "for the certificate of your company, set SSL_CERT_FILE to a"),
-        ("a session was never finished", "sessions in progress for more than a day: 1 (#170)"),
     ],
 )
 def test_finding_names_the_cause(name: str, said: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,32 +51,3 @@ def test_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, database: 
     failures = [row for row in cases if row["status"] in {"FAILED", "ERROR"}]
     assert (code, err) == (0, "")
     assert len(rows(out)) == len(failures) > 0
-
-
-def test_changes_end_with_the_new_position(call: Call, database: Path) -> None:
-    code, out, err = call("export", "--db", str(database), "--changes-after", "0")
-    *changes, last = rows(out)
-    assert (code, err, len(changes), last) == (0, "", 274, {"position": changes[-1]["position"]})
-    assert [*changes[0]] == [
-        *("position", "key", "workspace", "project", "suite_id", "session", "failures"),
-        *("missing_since", "deleted_at", "pruned_before"),
-    ]
-    exported = rows(call("export", B, "--db", str(database)).out)
-    assert [
-        {**{name: change[name] for name in ("key", "workspace", "project", "suite_id")}, **change["session"]}
-        for change in changes
-        if change["key"] == B
-    ] == exported
-    newest = str(last["position"])
-    assert rows(call("export", "--db", str(database), "--changes-after", newest).out) == [last]
-    call("prune", "--db", str(database), "--keep", "24h")
-    prune, last = rows(call("export", "--db", str(database), "--changes-after", newest).out)
-    assert (prune["key"], prune["session"], prune["pruned_before"] is None) == (A, None, False)
-    assert last["position"] == prune["position"] > int(newest)
-
-
-@pytest.mark.parametrize("option", [B, "--branch main", "--since 7d", "--cases", "--format csv", "--out changes.csv"])
-def test_changes_are_json_lines_of_all_suites(call: Call, database: Path, option: str) -> None:
-    code, out, err = call("export", "--db", str(database), "--changes-after", "0", *option.split())
-    assert (code, out) == (2, "")
-    assert "--changes-after writes JSON lines of the whole database: leave out" in err

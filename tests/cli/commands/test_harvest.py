@@ -53,7 +53,7 @@ class TestFile:
         path.write_text("old")
         code, _, err = call("harvest", B, C, "--out", str(path))
         assert (code, path.read_text(), [*tmp_path.iterdir()]) == (3, "old", [path])
-        assert f"{path} is unchanged: what was read is discarded; for the sessions of the other suites, name a" in err
+        assert f"{path} was not written: what was read is discarded; for the sessions of the other suites" in err
         path.unlink()
         code, _, err = call("harvest", B, C, "--out", str(path))
         assert (code, path.exists(), f"Wrote {path} (3 sessions, without" in err) == (3, True, True)

@@ -108,16 +108,7 @@ def fill(suite: FakeSuite) -> FakeSuite:
 
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "suites": (
-        "list_suites",
-        {"project": "acme/shop"},
-        [
-            "❌ 1 suite: 1 red",
-            "Red suites\n- acme/shop/a, Unit tests, main, 3 failing, since #5, ",
-            "commit 5555555, by Ada Novak, KeyError: 'id'",
-        ],
-    ),
-    "green suites": ("list_suites", {"project": "acme/shop", "status": "green"}, ["❌ 1 suite: 1 red"]),
+    "suites": ("list_suites", {"project": "acme/shop"}, ["❌ 1 suite: 1 red", "Red suites\n- acme/shop/a, Unit tests"]),
     "failures": (
         "get_failures",
         {},
@@ -125,13 +116,10 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
             "❌ 3 of 4 tests failed: 1 new, 1 failing since #5, 1 earlier: acme/shop/a #7",
             "Failing since #5: commit 555555555555, by Ada Novak, ",
             "Compared with main: 5 commits, #1 to #5",
-            "- 1 test (new): KeyError: 'id'",
             "- 2 tests (1 earlier, 1 failing since #5): AssertionError: order <number> is lost",
             "- tests/cart/test_total.py > CartTest > adds: new",
-            "- tests/cart/test_total.py > CartTest > flaky: earlier: failed in 2 of the last 5 commits of main",
         ],
     ),
-    "of a green branch": ("get_failures", {"branch": "feature"}, ["✅ 0 of 3 tests failed: acme/shop/a #6", "666666"]),
     "may a branch be merged": (
         "get_failures",
         {"branch": "feature", "baseline": "main"},
@@ -146,28 +134,12 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "history": (
         "get_test_history",
         {"test": "pays"},
-        [
-            "Failing since #5, 2 commits in a row: acme/shop/a",
-            "branch main: ",
-            "#5: commit 555555555555, by ",
-            "git log --oneline 444444444444..555555555555",
-            "- #7, ✘ failed",
-        ],
-    ),
-    "history that goes on": (
-        "get_test_history",
-        {"test": "sells", "last": 2},
-        ["Did not fail in 2 commits, since #5 or earlier", "No older commit was read: a higher last reads more"],
+        ["Failing since #5, in 2 commits: acme/shop/a", "#5: commit 555555555555, by ", "- #7, ✘ failed"],
     ),
     "comparison": (
         "compare_sessions",
         {},
         ["❌ 2 newly failing, 0 fixed, 1 still failing", "acme/shop/a #7", "Compared with #5", "Newly failing (2)"],
-    ),
-    "two sessions": (
-        "compare_sessions",
-        {"old": 5, "new": "#6"},
-        ["✅ 0 newly failing", "acme/shop/a #6", "Compared with #5", "Fixed (1)"],
     ),
 }
 
@@ -184,42 +156,25 @@ async def test_tool_says(tool: str, arguments: dict[str, Any], expected: list[st
     assert without_times(other.text) == without_times(answer.text)
 
 
-async def test_suite_without_a_branch(fake: FakeBuddy) -> None:
-    suite = fake.add_suite("acme", "shop", "a")
-    case = {**failing("pays")[0], "test_group_id": None}  # no URL can name it
-    suite.create("v2", ref_type="TAG", cases=[case], revision="2" * 40)
-    none, named = await ask_new(("get_failures", {}), ("get_failures", {"branch": "v2", "test": "pays"}))
-    assert f"{SUITE} has no main branch: name the branch" in none.inside
-    assert "v2" in named.inside
-    assert "> pays: ✘ failed, 100ms" in named.inside
-
-
-@pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])
-async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy, tmp_path: Path, *, saved: bool) -> None:
+async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy) -> None:
     """In one call: 50 of 60 suites are red, for 20 causes."""
     words = [f"q{chr(97 + number)}" for number in range(20)]
     for number in range(60):
-        name = f"End-to-end tests {number}"
-        suite = fake.add_suite("acme", ("storefront", "payments")[number % 2], f"MNbyVe{number:02}", name=name)
-        suite.create("main", cases=[{"name": "pays"}], revision=f"{number:040x}")
+        suite = fake.add_suite("acme", ("storefront", "payments")[number % 2], f"MNbyVe{number:02}", name="End-to-end")
+        suite.create("main", cases=[{"name": "pays"}])
         if number < 50:
             message = f"no response from the service {words[min(number // 2, 19)]} in the test environment " + "x" * 300
-            suite.create("main", cases=failing("pays", message=message), revision=f"{number + 100:040x}")
-    path = tmp_path / "x.db"
-    await asyncio.to_thread(sync_database, fake, path, cases="failed")
-    fake.requests.clear()
-    questions: list[Question] = [("list_suites", {"project": "acme", "status": each}) for each in ("", "green", "red")]
-    shown, green, red = await ask_new(*questions, db=path if saved else None)
+            suite.create("main", cases=failing("pays", message=message))
+    questions: list[Question] = [("list_suites", {"project": "acme", "status": each}) for each in ("", "green")]
+    shown, green = await ask_new(*questions)
     assert shown.outside.startswith("❌ 60 suites: 50 red, 10 green")
     assert len(shown.text) < 10_000
     of_cause = r"(?m)^(\d+) red suites: AssertionError: no response from the service (q\w) "
     largest, *others = re.findall(of_cause, shown.inside)
     assert (largest, sorted(others)) == (("12", "qt"), [("2", word) for word in words[:19]])
-    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end .*, main, 1 failing, since #2, .*, commit \w{7}, by \w+"
+    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, main, 1 failing, since #2, "
     assert sorted(map(int, re.findall(of_suite, shown.inside))) == list(range(50))
-    assert without_times(red.inside) == without_times(shown.inside)
     assert len(re.findall("main is green, since #1", green.inside)) == 10
-    assert bool(fake.requests) != saved
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])
@@ -234,34 +189,18 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
     options: dict[str, Any] = {"db": path} if saved else {"workspace": "acme"}
     by_name, by_id, two, none = await ask_new(*questions, **options)
     assert "acme/shop/a #7" in by_name.outside
-    assert (
-        bool(re.search(r"\nRead from a database\. Last synced: [-\d]+ [:\d]+ UTC, \d+ s ago\.$", by_name.text)) == saved
-    )
+    assert ("\nRead from a database. Last synced: " in by_name.text) == saved
     assert without_times(by_id.text) == without_times(by_name.text)
     assert "'End-to-end' is the name of 2 suites: use the key of one" in two.inside
-    assert "acme/pay/bpay (End-to-end)" in two.inside
     assert (two.is_error, none.is_error) == (True, True)
 
 
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize("tool", ["list_suites", "get_failures", "find_flaky_tests", "compare_sessions"])
-async def test_offset_beyond_the_end(tool: str) -> None:
-    (answer,) = await ask_new((tool, {"offset": 2**63}), workspace="acme")
-    assert "There is nothing at offset=100000" in answer.outside
-
-
-async def test_long_error_is_cut_and_names_the_suite(fake: FakeBuddy) -> None:
+async def test_long_error_is_cut(fake: FakeBuddy) -> None:
     for number in range(300):
         fake.add_suite("acme", "shop", f"s{number}", name="long \u202e " * 20)
-    project, long, test = await ask_new(
-        ("get_failures", {"suite": "acme/shop"}),
-        ("get_failures", {"suite": "x y" * 9_000}),
-        ("get_failures", {"suite": "acme/shop/s1", "session": "#1"}),
-    )
-    assert all(answer.is_error for answer in (project, long, test))
-    assert "acme/shop is a project: name one of its suites" in project.inside
-    assert re.search(r"… and [\d,]+ more characters$", project.inside)
-    assert "no session #1 in acme/shop/s1" in test.inside
+    (answer,) = await ask_new(("get_failures", {"suite": "acme/shop"}))
+    assert (answer.is_error, "acme/shop is a project: name one of its suites" in answer.inside) == (True, True)
+    assert re.search(r"… and [\d,]+ more characters$", answer.inside)
 
 
 @pytest.mark.parametrize("tool", ["get_failures", "get_test_history"])
@@ -281,20 +220,11 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "Suite not found (404)",
         "To see the suites of a project, call list_suites.",
     ),
-    "a project": ("get_failures", {"suite": "acme/shop"}, "acme/shop/a (Unit tests)", ""),
-    "unknown project": (
-        "list_suites",
-        {"project": "acme/shpo"},
-        "Project not found (404)",
-        "Ask the user for the name.",
-    ),
     "no name": ("get_failures", {"suite": "Unit tests"}, "write workspace/project/suite_id or", ""),
-    "two sessions": ("get_failures", {"session": "5", "branch": "main"}, "branch selects the latest session", ""),
     "unknown status": ("list_suites", {"project": "acme/shop", "status": "blue"}, "", "status"),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main, feature", ""),
     "unknown test": ("get_failures", {"test": "x"}, "no test is named 'x'", ""),
-    "two tests": ("get_failures", {"test": "a"}, "CartTest > flaky", ""),
     "wrong type": ("get_failures", {"offset": "x"}, "", "offset"),
     "401": ("get_failures", {}, "(401): check the token", "You cannot fix this: the user must"),
     "403": ("get_failures", {}, "(403): give the token", "You cannot fix this: the user must"),
@@ -323,13 +253,7 @@ async def test_error_says_what_to_do(name: str, fake: FakeBuddy) -> None:
 
 @pytest.mark.usefixtures("suite")
 @pytest.mark.parametrize(
-    ("cases", "tool", "is_error"),
-    [
-        ("failed", "compare_sessions", True),
-        ("failed", "find_flaky_tests", True),
-        (None, "get_failures", False),
-        (None, "list_suites", False),
-    ],
+    ("cases", "tool", "is_error"), [("failed", "compare_sessions", True), (None, "get_failures", False)]
 )
 async def test_database_that_lacks_test_cases(
     cases: Literal["failed"] | None, tool: str, is_error: bool, fake: FakeBuddy, tmp_path: Path
@@ -338,8 +262,7 @@ async def test_database_that_lacks_test_cases(
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases=cases)
     (answer,) = await ask_new((tool, {}), db=path)
-    assert answer.is_error == is_error
-    assert "were not saved" in answer.inside
+    assert (answer.is_error, "were not saved" in answer.inside) == (is_error, True)
     assert "sync" not in answer.inside.replace("synced", "")
     assert ("the user must sync the database" in answer.outside) == is_error
 
@@ -371,25 +294,20 @@ async def test_texts_of_others_stay_between_the_tags(db: bool, fake: FakeBuddy, 
     assert len({TAGS.search(answer.text)[1] for answer in answers}) == len(answers)  # type: ignore[index] # all have tags
 
 
-def fail(suite: FakeSuite, *, failures: int, causes: int) -> None:
-    """Add a session with this number of failures, with long names, messages and traces."""
+@pytest.mark.parametrize(("failures", "causes", "saved"), [(120, 37, False), (200, 200, True)], ids=["api", "db"])
+async def test_large_results_are_cut_and_all_can_be_read(
+    failures: int, causes: int, fake: FakeBuddy, tmp_path: Path, *, saved: bool
+) -> None:
+    """With the causes of the first 50 tests; from a database, of the 100 whose messages were saved."""
     trace = "\n".join(f"  File 'tests/test_{line}.py', line {line}, in call" for line in range(1000))
     words = [f"q{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(causes)]
     failed = [
         failing(f"fails_{number}_{'x' * 100}", message=f"no {words[number % causes]} " * 30, text=trace)[0]
         for number in range(failures)
     ]
-    passing = [{"name": f"passes_{number}"} for number in range(300)]
-    suite.create(cases=passing)
-    suite.create(cases=[*passing, *failed])
-
-
-@pytest.mark.parametrize(("failures", "causes", "saved"), [(120, 37, False), (200, 200, True)], ids=["api", "db"])
-async def test_large_results_are_cut_and_all_can_be_read(
-    failures: int, causes: int, fake: FakeBuddy, tmp_path: Path, *, saved: bool
-) -> None:
-    """With the causes of the first 50 tests; from a database, of the 100 whose messages were saved."""
-    fail(fake.add_suite("acme", "shop", "a"), failures=failures, causes=causes)
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create(cases=[{"name": "passes"}])
+    suite.create(cases=[*({"name": f"passes_{number}"} for number in range(300)), *failed])
     path = tmp_path / "x.db"
     if saved:
         await asyncio.to_thread(sync_database, fake, path, cases="failed")

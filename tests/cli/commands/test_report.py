@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -110,12 +108,8 @@ class TestCauses:
         ("cases", "fields", "text"),
         [
             (None, {}, "A The failing tests are not in the database: save them with sync --cases failed shop Backend"),
-            (
-                "failed",
-                {"status": "ERROR", "cases": [], "error_message": "exit 137"},
-                "A No test failed: exit 137 shop",
-            ),
-            ("failed", {"status": "ERROR", "cases": []}, "A No test failed: Buddy gives no reason shop Backend 1 h"),
+            ("failed", {"cases": [], "error_message": "exit 137"}, "A No test failed: exit 137 shop"),
+            ("failed", {"cases": []}, "A No test failed: Buddy gives no reason shop Backend 1 h"),
         ],
         ids=["cases were not saved", "session without tests", "and without a reason"],
     )
@@ -123,7 +117,7 @@ class TestCauses:
         self, render: Render, suite: FakeSuite, cases: str | None, fields: dict[str, Any], text: str
     ) -> None:
         finish(suite, None, hours=3)
-        finish(suite, "lost", hours=1, **fields)
+        finish(suite, "lost", hours=1, status="ERROR", **fields)
         assert text in section(render(cases=cases), "Broke since")
 
     def test_place_is_one_of_its_project(self, render: Render, fake: FakeBuddy) -> None:
@@ -144,12 +138,6 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         [(["lost"], hours, {}) for hours in (90, 80)],
         "Red for longer",
         "shop Backend >3 d by Ann 0000000",
-    ),
-    "age is that of the first red session of a commit": (
-        [([None], 200, {"revision": "a" * 40}), *(([None], hours, {"revision": "b" * 40}) for hours in (100, 76))]
-        + [(["lost"], hours, {"revision": "b" * 40}) for hours in (40, 16)],
-        "Red for longer",
-        "shop Backend 40 h by Ann",
     ),
     "recovered": (
         [([None], 90, {}), (["lost"], 60, {}), ([None], 1, {})],
@@ -185,13 +173,10 @@ class TestSections:
             "Flaky 1, each with its worst test of 10 commits shop Backend test_0 4\u00d7"
         )
 
-    def test_suites_that_are_not_judged(
-        self, render: Render, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
-    ) -> None:
+    def test_suites_that_are_not_judged(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
         """They are neither red nor green. Those of which only the newest commit is unusual are judged by another."""
-        gone, lost, old, other, few, unread = (
-            fake.add_suite("acme", "shop", name, name=name)
-            for name in ("gone", "lost", "old", "other", "few", "unread")
+        gone, lost, old, other, few = (
+            fake.add_suite("acme", "shop", name, name=name) for name in ("gone", "lost", "old", "other", "few")
         )
         for each in (gone, lost):
             finish(each, "lost", hours=72)
@@ -200,35 +185,23 @@ class TestSections:
         for hours in range(12, 1, -1):
             finish(few, *[None] * 20, hours=hours)
         finish(few, None, hours=1)
-        for each in (suite, unread):
-            finish(each, None, hours=1)
         db = tmp_path / "sessions.db"
         sync_database(fake, db)
         for each in (gone, gone, lost):
             fake.suites.pop(each.key, None)
             call("sync", f"acme/shop/{each.key[2]}", "--db", str(db))
-        del fake.suites[unread.key]
-        with closing(sqlite3.connect(db)) as connection, connection:
-            synced_at = f"{NOW - timedelta(days=40):%Y-%m-%dT%H:%M:%SZ}"
-            connection.execute("UPDATE suite_rows SET synced_at = ? WHERE suite_id = 'unread'", (synced_at,))
         page = render("--max-age", "300h", cases=None)
-        assert page.text.startswith("No suite red, 5 not judged No suite is red On their main branch. Synced")
+        assert page.text.startswith("No suite red, 4 not judged No suite is red On their main branch. Synced")
         found = section(page, "Not judged")
         for text in (
-            "Not judged 5, and 1 judged with a remark",
+            "Not judged 4, and 1 judged with a remark",
             "deleted 1 shop gone 1 min",
             "missing 1 shop lost 1 min",
-            "stale 2 shop old 16 d , shop unread 40 d",
+            "stale 1 shop old 16 d",
             "no main branch 1 shop other",
             "few tests 1 shop few #12: 1 test ran, at least 20 in each of the 10 commits before",
         ):
             assert text in found
-        assert "not read by later syncs 1 shop unread" in section(render(), "Not judged")
-
-    def test_workspaces_are_named_if_there_are_several(self, render: Render, fake: FakeBuddy) -> None:
-        for workspace in ("acme", "initech"):
-            finish(fake.add_suite(workspace, "shop", "a", name="a"), "lost", hours=1)
-        assert "acme/shop a initech/shop a" in section(render(), "Broke since")
 
 
 @pytest.mark.parametrize(
@@ -292,26 +265,10 @@ class TestPage:
         assert '"><img src=x>' in page.text
 
 
-def test_exit_code(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """It says whether a suite is red or stale."""
-    finish(suite, "lost", hours=2)
-    finish(suite, None, hours=1.5, branch="feature")
-    sync_database(fake, tmp_path / "x.db")
-    codes = {
-        "--exit-code": 1,
-        "": 0,
-        "--exit-code --branch feature": 0,
-        "--exit-code --branch feature --max-age 2h": 0,
-        "--exit-code --branch feature --max-age 1h": 1,
-    }
-    command = ("report", "--db", str(tmp_path / "x.db"), "-o", str(tmp_path / "x.html"))
-    assert {options: call(*command, *options.split()).code for options in codes} == codes
-
-
 def test_database_without_a_suite_is_an_error(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
     """No page says that all is green."""
     sync_database(fake, tmp_path / "x.db")
-    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "-o", str(tmp_path / "x.html"), "--exit-code")
+    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "-o", str(tmp_path / "x.html"))
     assert (code, out) == (2, "")
     assert err.startswith("error: no suite in ")
     assert not (tmp_path / "x.html").exists()
@@ -326,19 +283,17 @@ def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_pa
     finish(fixed, "lost", hours=3)
     finish(fixed, None, hours=2)
     sync_database(fake, tmp_path / "x.db", cases="failed")
-    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl", "--exit-code")
-    assert (code, err) == (1, "")
+    code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl")
+    assert (code, err) == (0, "")
     summary, cause, recovered, unknown = rows(out)
     counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
-    assert {**summary, **counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"} == summary
-    assert [name for name in summary if name not in counts] == ["kind", "text", "written", "new_since", "synced_at"]
+    assert summary.items() >= {**counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"}.items()
     assert cause["kind"] == "newly red"
     assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
     assert cause["messages"] == ["ValueError: order 7 is lost"]
     assert cause["suites"] == ["acme/shop/MNbyVedg"]
     assert (cause["also_in"], cause["tests"], cause["is_flaky"], cause["is_since_exact"]) == ([], 1, False, True)
     (commit,) = cause["commits"]
-    assert commit["author"] == "Ann"
-    assert commit["revision"] == f"0000001{'c' * 33}"
+    assert (commit["author"], commit["revision"]) == ("Ann", f"0000001{'c' * 33}")
     assert recovered["text"] == "1 suite recovered: shop Fixed"
     assert (unknown["text"], unknown["reason"]) == ("1 suite not judged, no session: mail Empty", "no session")

@@ -41,10 +41,6 @@ def test_since_selects_sessions(call: Call, suites: dict[str, FakeSuite], path: 
     since = suites["acme/shop/a"].sessions[9]["create_date"]
     assert call("sync", A, "--db", str(path), "--since", since).code == 0
     assert query(path, COUNTS) == [("a", 10)]
-    suites[B].create(cases=[{"name": "breaks", "status": "FAILED"}])
-    assert call("sync", B, "--db", str(path), "--cases", "failed").code == 0
-    assert query(path, "SELECT count(*) FROM cases WHERE name = 'breaks'") == [(1,)]
-    assert query(path, COUNTS) == [("a", 10), ("b", 4)]
 
 
 @pytest.mark.parametrize(

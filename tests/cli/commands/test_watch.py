@@ -74,6 +74,16 @@ def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pyte
     assert stderr.getvalue() == "watching 1 suite every 10ms, until Ctrl-C\ninterrupted: 3 changes\n"
 
 
+@pytest.mark.parametrize("options", [(), ("--status",)], ids=["sessions", "status"])
+def test_unknown_branch_is_a_warning(options: tuple[str, ...], fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    suite.populate(3)
+    run_events(fake, *READING)
+    code, out, err = call("watch", A, *OFTEN, *options, "--branch", "mian")
+    assert (code, out) == (130, "")
+    assert err.startswith(f"warning: no session of branch 'mian' in {A}: its latest sessions are of ")
+    assert err.count("warning") == 1
+
+
 class TestStatus:
     @pytest.fixture(autouse=True)
     def green(self, suite: FakeSuite) -> None:

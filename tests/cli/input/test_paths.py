@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from contextlib import closing
@@ -26,14 +25,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class TestNewFile:
-    def test_mode_follows_the_umask(self, call: Call, tmp_path: Path) -> None:
-        before = os.umask(0o027)
-        try:
-            assert call("harvest", B, "--out", str(tmp_path / "new.csv")).code == 0
-        finally:
-            os.umask(before)
-        assert (tmp_path / "new.csv").stat().st_mode & 0o777 == 0o640
-
     @pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.parquet"])
     def test_full_disk_leaves_no_file(self, call: Call, tmp_path: Path, name: str) -> None:
         resource = pytest.importorskip("resource")

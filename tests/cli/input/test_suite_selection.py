@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from buddy_sessions.testing import FakeBuddy
-from helpers.command_line import Call, down_from, numbers_by_suite, piped_stdin
+from helpers.command_line import Call, down_from, numbers_by_suite, run_process
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
 
@@ -21,16 +22,12 @@ pytestmark = pytest.mark.usefixtures("suites")
         "https://app.buddy.works/acme/shop/unit-tests/b/4hPx",
         "https://api.buddy.works/workspaces/acme/projects/shop/unit-tests/suites/b",
         "b -w acme -p shop",
-        "acme/shop/b b -w acme -p shop",
         f"{B} -w other -p other",
         "acme/other",
         "other -w acme",
-        "acme/other -w acme -p shop",
         "-w acme -p other",
         "https://app.buddy.works/acme/other",
-        "https://app.buddy.works/acme/other/unit-tests",
         "https://api.buddy.works/workspaces/acme/projects/other/unit-tests/suites",
-        "https://api.buddy.works/workspaces/acme/projects/other/",
     ],
 )
 def test_suite_and_project_can_be_given_in_many_ways(line: str, call: Call) -> None:
@@ -56,15 +53,17 @@ def test_file_names_more_suites(call: Call, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", [b"https://buddy.example/acme", b"acme/", b"..", b"acme/shop/\xff", b"acme/../x"])
 def test_invalid_line_is_wrong_usage(line: bytes, call: Call, tmp_path: Path) -> None:
-    content = f"{B}\n# no\n".encode() + line + b"\n"
     names = tmp_path / "names"
-    names.write_bytes(content)
-    for source, shown in (("-", "stdin"), (str(names), str(names))):
-        with piped_stdin(content):
-            code, out, err = call("harvest", "--from", source, "--out", str(tmp_path / "out.csv"))
-        assert (code, out) == (2, "")
-        assert err.startswith(f"error: {shown}, line 3: ")
-    assert [*tmp_path.iterdir()] == [names]
+    names.write_bytes(f"{B}\n# no\n".encode() + line + b"\n")
+    code, out, err = call("harvest", "--from", str(names), "--out", str(tmp_path / "out.csv"))
+    assert (code, out, [*tmp_path.iterdir()]) == (2, "", [names])
+    assert err.startswith(f"error: {names}, line 3: ")
+
+
+def test_suites_of_stdin() -> None:
+    result = run_process({**os.environ}, "harvest", "--from", "-", stdin=f"{B}\nacme/\n")
+    assert (result.code, result.out, result.err.startswith("error: stdin, line 2: ")) == (2, "", True)
+    assert numbers_by_suite(run_process({**os.environ}, "harvest", "--from", "-", stdin=B).out) == {B: down_from(3)}
 
 
 @pytest.mark.parametrize("line", ["acme", "-w acme", f"acme {B}", "acme acme/shop"])

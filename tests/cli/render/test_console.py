@@ -1,9 +1,10 @@
-"""What every command that prints data does with it: formats, terminals, closed pipes, control characters."""
+"""What every command that prints data does with it: formats, terminals, links, closed pipes, control characters."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
+from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, closed_pipe, interrupt, rows, sync_database, use_terminal
 
@@ -170,3 +172,37 @@ def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.Monkey
     shown, messages = (use_terminal(monkeypatch, name, dumb=False) for name in ("stdout", "stderr"))
     assert run([*arguments, "-q"]) == 0
     assert (bool(shown.getvalue()), messages.getvalue()) == (arguments == ["harvest", "acme/shop"], "")
+
+
+def test_message_on_a_terminal_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is never broken, and no line is a command of a log."""
+    terminal, words, key = use_terminal(monkeypatch, "stderr"), "ab " * 25 + "ab", "acme/storefront/" * 6
+    Output(stderr=True).print_note(f"{words} ::error::evil {key} end")
+    assert terminal.getvalue().splitlines() == [words, "\u200b::error::evil", key, "end"]
+
+
+URL = "https://app.buddy.works/acme/shop/a/1"
+
+
+@pytest.mark.parametrize(
+    ("command", "url", "text"),
+    [
+        ("list", URL, "1"),
+        ("cases", URL, "#1"),
+        *(("list", url, None) for url in (None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é")),
+    ],
+)
+def test_sessions_are_links(
+    command: str, url: str | None, text: str | None, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If their URLs are those of the web, and with colours."""
+    suite = fake.add_suite(*A.split("/"))
+    suite.create(status="ERROR", cases=[{"name": "fails", "status": "FAILED"}], html_url=url)
+    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+    assert run([command, A]) == 0
+    assert "\x1b]8" not in terminal.getvalue()
+    monkeypatch.delenv("NO_COLOR")
+    assert run([command, A]) == 0
+    found = re.findall(r"\x1b\]8;id=[^;]*;([^\x1b]*)\x1b\\(.*?)\x1b\]8;;\x1b\\", terminal.getvalue())
+    links = [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
+    assert links == ([] if text is None else [(text, url)])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from buddy_sessions import Stats
-from buddy_sessions._base.figures import format_count
-from buddy_sessions.cli.render.text import format_age, format_requests
+from buddy_sessions.cli.render.text import format_age
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGES = {
@@ -26,8 +24,3 @@ AGES = {
 def test_age_has_one_unit() -> None:
     assert {seconds: format_age(NOW - timedelta(seconds=seconds), NOW) for seconds in AGES} == AGES
     assert format_age(None, NOW) == "-"
-
-
-def test_counts_have_a_plural() -> None:
-    assert [format_count(number, "suite") for number in (0, 1, 1300)] == ["0 suites", "1 suite", "1,300 suites"]
-    assert format_requests(Stats(requests=3, retries=1)) == "3 requests (1 repeated)"

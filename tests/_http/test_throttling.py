@@ -150,17 +150,6 @@ async def test_503_for_ever_with_1000_callers(reader: CheckedReader) -> None:
         await reader.fail(server, ServerError, requests=requests, function=concurrent_reads(1000))
 
 
-async def test_slow_shared_limiter_leaves_time_for_retries(reader: CheckedReader) -> None:
-    class SlowLimiter:
-        async def acquire(self) -> None:
-            await asyncio.sleep(100)
-
-    async with raw_server(throttled(503), throttled(503, "Retry-After: 3"), throttled(503), GOOD) as server:
-        assert len(await reader.read(server, requests=4, max_wait=10, limiter=SlowLimiter())) == 3
-    assert reader.seconds == pytest.approx(400)
-    assert reader.stats.waited == pytest.approx(reader.seconds)
-
-
 async def test_429s_count_neither_as_attempts_nor_as_retries(reader: CheckedReader) -> None:
     """Other clients use up the quota. After 300 429s, a failure is still retried, although 100 retries are allowed."""
     async with raw_server(*[throttled(429, "Retry-After: 1")] * 300, throttled(500), GOOD) as server:

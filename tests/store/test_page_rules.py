@@ -9,16 +9,8 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.evidence import (
-    ABSENCES,
-    Marks,
-    PageChanges,
-    SavedSession,
-    find_changes,
-    is_check_due,
-    next_marks,
-)
-from buddy_sessions.store.exchange import ALL_NUMBERS, KnownEnd, PageToSave, SuiteState
+from buddy_sessions.store.page_rules import PageChanges, PageToSave, SavedSession, find_changes, is_check_due
+from buddy_sessions.store.suites import ABSENCES, ALL_NUMBERS, KnownEnd, Marks, SuiteState, next_marks
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
@@ -105,7 +97,8 @@ def test_marks() -> None:
         deleted_at = "2026-01-01" if sync == ABSENCES else None
         assert marks == Marks("2026-01-01", deleted_at, sync, f"2026-01-0{sync}")
     assert next_marks(marks, "2027-01-01") == marks
-    assert next_marks(Marks("2099-01-01", None, 1, "2099-01-01"), "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
+    ahead = Marks("2099-01-01", None, ABSENCES - 1, "2099-01-01")
+    assert next_marks(ahead, "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
 
 
 @pytest.mark.parametrize(

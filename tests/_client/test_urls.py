@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from buddy_sessions._api import endpoint_url
 from buddy_sessions._base.validate import validate_name
-from buddy_sessions._http.urls import parse_base_url, suites_url
+from buddy_sessions._client.options import parse_base_url
 from buddy_sessions.errors import ConfigError
 
 
@@ -19,14 +20,14 @@ def test_any_name_is_one_segment_or_rejected(name: str) -> None:
         validate_name("project", name)
     except ConfigError:
         return
-    url = suites_url(URL("https://api.buddy.works"), "w", name, "s", "sessions", name)
-    names = ["", "workspaces", "w", "projects", name, "unit-tests", "suites", "s", "sessions", name]
+    url = endpoint_url(URL("https://api.buddy.works"), "workspaces", name, "sessions", name)
+    names = ["", "workspaces", name, "sessions", name]
     assert [unquote(segment) for segment in url.raw_path.split("/")] == names
     assert (url.host, url.query_string, url.fragment) == ("api.buddy.works", "", "")
 
 
 def test_id_of_dots_is_quoted() -> None:
-    assert suites_url(URL("https://api.buddy.works"), "w", "p", "..", ".").raw_path.endswith("/suites/%2E%2E/%2E")
+    assert endpoint_url(URL("https://api.buddy.works"), "suites", "..", ".").raw_path == "/suites/%2E%2E/%2E"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_id_of_dots_is_quoted() -> None:
 )
 def test_base_url_keeps_its_path(text: str, url: str) -> None:
     base = parse_base_url(text)
-    assert str(suites_url(base, "w", "p")) == f"{url}/w/projects/p/unit-tests/suites"
+    assert str(endpoint_url(base, "workspaces", "w")) == f"{url}/w"
     assert parse_base_url(URL(text)) == base
 
 

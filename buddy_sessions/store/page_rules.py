@@ -9,43 +9,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, frozen
 
 from .._paging.paginator import SessionPage
 from ..models import Session
-from .columns import Row
-from .exchange import ALL_NUMBERS, Interval, PageToSave, SuiteState, SyncScope
-
-ABSENCES = 2
-"""The number of syncs that must not find a session, or a suite, until it is deleted."""
+from .schema import SessionValues
+from .suites import ALL_NUMBERS, Interval, SuiteState, SyncScope
 
 # The time between two checks of an unfinished session: a share of its age, within these limits.
 PAUSE_PER_AGE = 1 / 10
 SHORTEST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(days=1)
-
-
-class Marks(NamedTuple):
-    """The marks of a session or a suite that syncs did not find, as they are stored.
-
-    `absences` is the number of these syncs since it was last found, and `marked_at` the time of the last one.
-    """
-
-    missing_since: str | None = None
-    deleted_at: str | None = None
-    absences: int = 0
-    marked_at: str | None = None
-
-
-def next_marks(marks: Marks, now: str) -> Marks:
-    """Return the marks after a sync, whose time is `now`, has not found it. Each sync counts once.
-
-    Both times are those of the first sync, or `now` if that is in the future.
-    """
-    if marks.deleted_at is not None or marks.marked_at == now:
-        return marks
-    absences, since = marks.absences + 1, min(marks.missing_since or now, now)
-    return Marks(since, since if absences >= ABSENCES else None, absences, now)
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
@@ -60,29 +34,68 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     return not timedelta() <= now - checked < pause
 
 
-@define(kw_only=True)
-class ReadRange:
-    """A range of `relative_id`s that a sync reads, and what was read of it.
+class SessionId(NamedTuple):
+    """The two ids of a session."""
 
-    Attributes:
-        low: The `relative_id` at which the read ends.
-        high: The `relative_id` at which it begins; None for the newest session.
-        all_above: All sessions above this `relative_id` are saved, whatever `since` is.
-        extends: Whether the range extends the known range.
-        lowest: The lowest `relative_id` that was read.
-        read: The range of `relative_id`s that were read, and that are saved completely.
-        is_cut: Whether `read` ends above a session that `since` leaves out.
-        is_done: Whether a page was read whose sessions all were pruned, or are older than `since`.
+    relative_id: int
+    id: str
+
+
+@frozen(kw_only=True)
+class PageToSave:
+    """A page to be saved, and what it proves."""
+
+    sessions: Sequence[Session]
+    too_old: Collection[int] = ()  # the `relative_id`s of sessions that are saved only if they were saved before
+    # All sessions that responses have listed since the page before, also those that were read before: they are compared
+    # with the database. Empty for a session that was requested alone, and for a list out of order.
+    listed: Sequence[Session] = ()
+    proven: Interval | None = None  # the range of `relative_id`s whose existing sessions are all listed
+    # The range of `relative_id`s that this read has saved completely, from its first page to this one.
+    read: Interval | None = None
+    # The lowest `relative_id` of the list, if it is above 1, and this page proves that the list ends there.
+    end: int | None = None
+    is_first: bool = False  # of the list
+    # Whether this sync has already dropped the known range. It never does so twice, or it might not end.
+    is_repair: bool = False
+    checked: int | None = None  # the `relative_id` of an unfinished session that was requested to check it
+    # The id of the newest session, which could be requested, although the first page lacks it.
+    unlisted: str | None = None
+    older_than: datetime | None = None  # a time before which all sessions below `read` were created
+
+    @property
+    def top(self) -> int | None:
+        """For the first page of the list, the highest `relative_id` on it, 0 if it is empty; None for another page."""
+        return max((session.relative_id for session in self.listed), default=0) if self.is_first else None
+
+
+@frozen(kw_only=True)
+class SavedPage:
+    """What saving a page has changed, and the state of the suite afterwards.
+
+    `repaired` is the number of sessions that it has corrected: they should have been saved, but were not, or were
+    marked as missing or deleted.
     """
 
-    low: int = 1
-    high: int | None = None
-    all_above: int = ALL_NUMBERS[1]
-    extends: bool = True
-    lowest: int | None = None
-    read: Interval | None = None
-    is_cut: bool = False
-    is_done: bool = False
+    state: SuiteState
+    changed: tuple[Session, ...] = ()
+    is_contradiction: bool = False
+    is_stale: bool = False
+    repaired: int = 0
+
+
+@define(kw_only=True)
+class ReadRange:
+    """A range of `relative_id`s that a sync reads, and what was read of it."""
+
+    low: int = 1  # the `relative_id` at which the read ends
+    high: int | None = None  # the `relative_id` at which it begins; None for the newest session
+    all_above: int = ALL_NUMBERS[1]  # all sessions above this `relative_id` are saved, whatever `since` is
+    extends: bool = True  # whether the range extends the known range
+    lowest: int | None = None  # the lowest `relative_id` that was read
+    read: Interval | None = None  # the range of `relative_id`s that were read, and that are saved completely
+    is_cut: bool = False  # whether `read` ends above a session that `since` leaves out
+    is_done: bool = False  # whether a page was read whose sessions all were pruned, or are older than `since`
 
     def take(
         self, page: SessionPage, listed: Sequence[Session], state: SuiteState, scope: SyncScope, *, is_verified: bool
@@ -132,7 +145,7 @@ class SavedSession(NamedTuple):
     number: int
     id: str
     relative_id: int
-    row: Row
+    values: SessionValues
     is_missing: bool = False
     is_deleted: bool = False
 
@@ -144,32 +157,22 @@ class SavedSession(NamedTuple):
 
 @define
 class PageChanges:
-    """What a page changes in the database.
+    """What a page changes in the database."""
 
-    Attributes:
-        new: The ids of sessions that are not saved yet.
-        changed: The ids of those that have other values than before, and of the new ones.
-        present: The rows of sessions that the page lists.
-        restored: The rows of those that were missing or deleted.
-        absent: The ranges of `relative_id`s in which only the sessions exist that the page lists.
-        is_contradiction: Whether the page is a contradiction that drops the known range.
-        is_recreated: Whether the suite was created again.
-        is_stale: Whether the page is a first page that shows an older state of the list.
-    """
-
-    new: list[str] = Factory(list)
-    changed: list[str] = Factory(list)
-    present: list[int] = Factory(list)
-    restored: list[int] = Factory(list)
+    new: list[str] = Factory(list)  # the ids of sessions that are not saved yet
+    changed: list[str] = Factory(list)  # the ids of those that have other values than before, and of the new ones
+    present: list[int] = Factory(list)  # the numbers of sessions that the page lists, as in `SavedSession`
+    restored: list[int] = Factory(list)  # the numbers of those that were missing or deleted
+    # The ranges of `relative_id`s in which only the sessions exist that the page lists.
     absent: list[Interval] = Factory(list)
-    is_contradiction: bool = False
+    is_contradiction: bool = False  # whether it is a contradiction that drops the known range
     is_recreated: bool = False
-    is_stale: bool = False
+    is_stale: bool = False  # whether it is a first page that shows an older state of the list
 
 
 def find_changes(
     page: PageToSave,
-    rows: Mapping[str, Row],
+    values: Mapping[str, SessionValues],
     saved: Collection[SavedSession],
     state: SuiteState,
     *,
@@ -177,14 +180,14 @@ def find_changes(
 ) -> PageChanges:
     """Return what a page proves.
 
-    `rows` are the values of its sessions by their ids. `saved` are the sessions in the database that have a
+    `values` are those of its sessions by their ids. `saved` are the sessions in the database that have a
     `relative_id` on the page, and `newest` is the highest one of a living session, 0 if there is none.
     """
     kind = _kind_of(page, saved, newest, state)
-    changes = _compare(page, rows, saved)
+    changes = _compare(page, values, saved)
     known = {session.id for session in saved}
     left_out = {each.id for each in page.sessions if each.relative_id in page.too_old or state.was_pruned(each)}
-    changes.new += [id_ for id_ in rows if id_ not in known and id_ not in left_out]
+    changes.new += [id_ for id_ in values if id_ not in known and id_ not in left_out]
     changes.changed += changes.new
     changes.is_stale = kind == "stale"
     changes.is_recreated |= kind == "recreated"
@@ -205,15 +208,15 @@ def find_changes(
     return changes
 
 
-def _compare(page: PageToSave, rows: Mapping[str, Row], saved: Collection[SavedSession]) -> PageChanges:
+def _compare(page: PageToSave, values: Mapping[str, SessionValues], saved: Collection[SavedSession]) -> PageChanges:
     """Return what a page shows about saved sessions."""
     changes = PageChanges()
     listed, relative_ids = {each.id for each in page.listed}, {each.relative_id for each in page.listed}
     for session in saved:
-        row = rows.get(session.id)
-        if row is not None or session.id in listed:
+        listed_now = values.get(session.id)
+        if listed_now is not None or session.id in listed:
             changes.present.append(session.number)
-            if row is not None and session.row != row:
+            if listed_now is not None and session.values != listed_now:
                 changes.changed.append(session.id)
             if not session.is_living:
                 changes.restored.append(session.number)

@@ -6,16 +6,16 @@ The arguments of each method are valid: `BuddyClient` has checked them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TypeVar
+from urllib.parse import quote
 
 from yarl import URL
 
-from .._base.stats import Fetched, Stats
-from .._base.validate import validate_case
-from .._base.workers import map_concurrently
-from .._decoding.converter import (
+from ._base.figures import Fetched, Stats
+from ._base.validate import validate_case
+from ._base.workers import map_concurrently
+from ._decoding.converter import (
     DecodedPage,
     NotModified,
     decode_if_modified,
@@ -24,16 +24,14 @@ from .._decoding.converter import (
     decode_page,
     decode_suites,
 )
-from .._http.responses import Response
-from .._http.transport import MAX_LONG_BODY, OnSize, Transport
-from .._http.urls import endpoint_url, projects_url, suites_url
-from .._paging.case_paginator import CasePaginator, CasePlan
-from .._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
-from .._paging.paginator import FetchPage, PageReader
-from .._paging.reconciler import Reconciler
-from .._paging.selection import ReadSpec
-from ..errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
-from ..models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus, case_ids
+from ._http.responses import Response
+from ._http.transport import MAX_LONG_BODY, OnSize, Transport
+from ._paging.case_paginator import CasePaginator, CasePlan
+from ._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
+from ._paging.paginator import FetchPage, PageReader
+from ._paging.reconciler import ReadSpec, Reconciler
+from .errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
+from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 
@@ -66,38 +64,26 @@ class Api:
         self, transport: Transport, base_url: URL, *, per_page: int, read_ahead: int, max_concurrency: int
     ) -> None:
         self.max_concurrency = max_concurrency
-        self._transport = transport
-        self._base_url = base_url
+        self.transport = transport
+        self.base_url = base_url
         self._per_page = per_page
         self._read_ahead = read_ahead
         self._limits = ServerLimits()
         self._case_limits = ServerLimits()
-
-    @property
-    def host(self) -> str:
-        """The name of the server, without its port."""
-        return self._base_url.host or ""
-
-    @property
-    def server_time(self) -> datetime | None:
-        """The time of the last response by the server's clock, aware; None if no response had a valid `Date`."""
-        return self._transport.server_time
-
-    def check_event_loop(self) -> None:
-        """Raise `ConfigError` unless the running event loop is the client's, and was not copied by a fork."""
-        self._transport.check_event_loop()
 
     async def receive(self, *path: str, **query: str | int) -> Response:
         """Send one request to the endpoint below these names, and return its response as it is, whatever the status.
 
         Raises `TransportError` or `ResponseError` if there is none, and `RateLimitError` if it may not be sent yet.
         """
-        return await self._transport.get_once(endpoint_url(self._base_url, *path).with_query(query))
+        return await self.transport.get_once(endpoint_url(self.base_url, *path).with_query(query))
 
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace, each once."""
         fetch = self._page_fetcher(
-            projects_url(self._base_url, workspace), {}, partial(decode_list, name="projects", model=Project)
+            endpoint_url(self.base_url, "workspaces", workspace, "projects"),
+            {},
+            partial(decode_list, name="projects", model=Project),
         )
         found: dict[str, Project] = {}
         window = Window(1, _PROJECTS_PER_PAGE)
@@ -131,9 +117,9 @@ class Api:
             names = [each.name for each in await self.projects(workspace)]
             lists = await map_concurrently(partial(self._visible_suites, workspace), names, limit=self.max_concurrency)
             return [suite for suites in lists for suite in suites]
-        url = suites_url(self._base_url, workspace, project)
+        url = self._suites_url(workspace, project)
         decode = partial(decode_suites, workspace=workspace, project=project)
-        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
+        return (await self.transport.get(url, decode, max_body=MAX_LONG_BODY)).result()
 
     async def _visible_suites(self, workspace: str, project: str) -> list[Suite]:
         """Return the suites of a project that was listed; none if it was deleted meanwhile, or its tests are hidden."""
@@ -145,14 +131,15 @@ class Api:
     async def suite(self, key: SuiteKey) -> Suite:
         """Return one suite."""
         decode = partial(decode_object, model=Suite, key=key)
-        return (await self._transport.get(suites_url(self._base_url, *key), decode)).result()
+        return (await self.transport.get(self._suites_url(*key), decode)).result()
 
-    async def session(self, key: SuiteKey, session: str | int) -> Fetched[Session]:
+    async def session(self, key: SuiteKey, session: Session | str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
-        if isinstance(session, str):
-            url = suites_url(self._base_url, *key, "sessions", session)
-            fetched = await self._transport.get(url, partial(decode_object, model=Session))
-            if fetched.value is not None and fetched.value.id != session:
+        if not isinstance(session, int):
+            session_id = session.id if isinstance(session, Session) else session
+            url = self._suites_url(*key, "sessions", session_id)
+            fetched = await self.transport.get(url, partial(decode_object, model=Session))
+            if fetched.value is not None and fetched.value.id != session_id:
                 message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
                 return Fetched(stats=fetched.stats, error=ResponseError(message))
             return fetched
@@ -169,10 +156,6 @@ class Api:
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 
-    async def find(self, key: SuiteKey, session: Session | str | int) -> Session | str:
-        """Return the session for a `relative_id`, with requests; a session or an ID as it is."""
-        return (await self.session(key, session)).result() if isinstance(session, int) else session
-
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
         reader = self.read(key, ReadSpec(cursor=cursor, max_sessions=1))
@@ -180,14 +163,19 @@ class Api:
         return (found[0] if found else None), reader.stats
 
     async def case(
-        self, key: SuiteKey, session_id: str, group_id: str, case_id: str, *, on_size: OnSize = None
+        self, key: SuiteKey, session: Session | str | int, group_id: str, case_id: str, *, on_size: OnSize = None
     ) -> TestCase:
-        """Return one test case of a session, with its `data`."""
-        url = suites_url(self._base_url, *key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
+        """Return one test case of a session, with its `data`. The session is requested first for its `relative_id`."""
+        if isinstance(session, int):
+            session = (await self.session(key, session)).result()
+        session_id = session.id if isinstance(session, Session) else session
+        url = self._suites_url(*key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
         decode = partial(decode_object, model=TestCase)
-        return (await self._transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
+        return (await self.transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
-    async def with_details(self, key: SuiteKey, session_id: str, case: TestCase, *, on_size: OnSize = None) -> TestCase:
+    async def with_details(
+        self, key: SuiteKey, session: Session | str, case: TestCase, *, on_size: OnSize = None
+    ) -> TestCase:
         """Return a listed test case with its `data`; unchanged if it was deleted meanwhile, or cannot be requested.
 
         It is also unchanged if the response is another test case, or has another status: then its `data` says nothing
@@ -198,7 +186,7 @@ class Api:
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            found = await self.case(key, session_id, *ids, on_size=on_size)
+            found = await self.case(key, session, *ids, on_size=on_size)
         except NotFoundError:
             return case
         is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
@@ -218,40 +206,31 @@ class Api:
 
         The session is requested first if `reads_session` is true.
         """
+        name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
 
-        def fetch_from(session_id: str) -> FetchPage[list[TestCase]]:
-            url = suites_url(self._base_url, *key, "sessions", session_id, *group, "cases")
+        async def open_list(plan: CasePlan) -> FetchPage[list[TestCase]]:
+            found = session
+            if reads_session and not isinstance(found, Session):
+                fetched = await self.session(key, found)
+                plan.stats += fetched.stats
+                found = fetched.result()
+            if isinstance(found, Session):
+                plan.expect(found)
+            session_id = found.id if isinstance(found, Session) else str(found)
+            url = self._suites_url(*key, "sessions", session_id, *group, "cases")
             decode = partial(decode_list, name="cases", model=TestCase)
             return self._page_fetcher(url, {"status": status and status.value}, decode)
 
-        name = session.id if isinstance(session, Session) else session
-        return CasePaginator(
-            session,
-            name=f"{key}, session {name}",
-            fetch_from=fetch_from,
-            fetch_session=partial(self.session, key, name) if reads_session else None,
-            new_plan=partial(
-                CasePlan,
-                per_page=self._per_page,
-                limits=self._case_limits,
-                read_ahead=self._read_ahead,
-                status=status,
-                max_cases=max_cases,
-            ),
+        new_plan = partial(
+            CasePlan,
+            per_page=self._per_page,
+            limits=self._case_limits,
+            read_ahead=self._read_ahead,
+            status=status,
+            max_cases=max_cases,
         )
-
-    async def failing_cases(
-        self, key: SuiteKey, session: Session | str, statuses: Sequence[TestStatus] = FAILING
-    ) -> list[TestCase]:
-        """Return the test cases of a session with these statuses, which are those of failing ones, without `data`."""
-
-        async def read(status: TestStatus) -> list[TestCase]:
-            return await self.cases(key, session, status=status).collect()
-
-        lists = await map_concurrently(read, statuses, limit=len(FAILING))
-        # A case may have moved from one list to the other meanwhile.
-        return list({case_ids(case): case for cases in lists for case in cases}.values())
+        return CasePaginator(f"{key}, session {name}", new_plan, open_list)
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""
@@ -265,7 +244,7 @@ class Api:
             limits=self._limits,
             read_ahead=slots.total,
         )
-        url, filters = suites_url(self._base_url, *key, "sessions"), {"branch": spec.branch}
+        url, filters = self._suites_url(*key, "sessions"), {"branch": spec.branch}
         fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
         fetch_first = fetch
         if spec.known_digest is not None:
@@ -274,12 +253,23 @@ class Api:
             key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=spec.cursor
         )
 
+    def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
+        """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""
+        return endpoint_url(self.base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
+
     def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""
         query = {name: value for name, value in filters.items() if value is not None}
 
         async def fetch(window: Window) -> Fetched[_T]:
             page_url = url.with_query({"page": window.page, "per_page": window.per_page, **query})
-            return await self._transport.get(page_url, partial(decode, page=window.page))
+            return await self.transport.get(page_url, partial(decode, page=window.page))
 
         return fetch
+
+
+def endpoint_url(base_url: URL, *names: str) -> URL:
+    """Return the URL of an endpoint. Each name becomes one segment of the path, below that of the base URL."""
+    segments = [quote(name, safe="") for name in names]  # an ID of a test case can be any text, such as ".."
+    path = "/".join(each.replace(".", "%2E") if each in {".", ".."} else each for each in segments)
+    return base_url.with_path(f"{base_url.raw_path.rstrip('/')}/{path}", encoded=True)
