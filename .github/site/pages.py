@@ -38,8 +38,8 @@ HELP = "buddy_sessions/cli/HELP.md"
 """The guide that is no file: its text is generated."""
 REFERENCE = {  # the title of each page, and the modules whose public names it has; the first page has all others
     "Reading": (),
-    "Client": ("client", "_options", "_http"),
-    "Values": ("models", "_regions", "_decoding", "_export"),
+    "Client": ("_client",),
+    "Values": ("models", "_decoding", "_export"),
     "Analysis": ("analysis",),
     "Database": ("store",),
     "Errors": ("errors",),
