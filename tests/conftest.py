@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -23,6 +24,11 @@ settings.register_profile(
     LONG, deadline=None, max_examples=12_000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile(EFFORT)
+
+# In UTC, a rule about times without a zone cannot fail.
+if hasattr(time, "tzset"):
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -150,6 +150,12 @@ async def test_503_for_ever_with_1000_callers(reader: CheckedReader) -> None:
         await reader.fail(server, ServerError, requests=requests, function=concurrent_reads(1000))
 
 
+async def test_pause_beyond_max_wait_is_not_waited(reader: CheckedReader) -> None:
+    async with raw_server(throttled(500)) as server:
+        await reader.fail(server, ServerError, requests=1, max_wait=0.1)
+        await reader.fail(server, ServerError, requests=3, max_wait=5)
+
+
 async def test_429s_count_neither_as_attempts_nor_as_retries(reader: CheckedReader) -> None:
     """Other clients use up the quota. After 300 429s, a failure is still retried, although 100 retries are allowed."""
     async with raw_server(*[throttled(429, "Retry-After: 1")] * 300, throttled(500), GOOD) as server:

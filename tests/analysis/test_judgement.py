@@ -68,6 +68,14 @@ def main(*failing: str, **fields: Any) -> History:
     return history
 
 
+def two_jobs() -> History:
+    """Return a history with a red job #3, and a green one that began before #3 ended."""
+    history = main("", "")
+    history.add("pays", branch="fix", revision=FIX)
+    history.add(branch="fix", revision=FIX, create_date=history.sessions[-1].create_date)
+    return history
+
+
 def matrix() -> History:
     """Return a history of main with two commits, each of which was tested by two CI runs."""
     history = History()
@@ -83,11 +91,14 @@ def verdict(history: History, failing: str = "", *, options: dict[str, Any] | No
 
 
 OUTAGE = " ".join(f"t{number}" for number in range(16))
+ELEVEN = " ".join(f"t{number}" for number in range(11))
 CRASH: dict[str, Any] = {"status": RED}
 SUCCESS, FAILURE = {"outcome": "success"}, {"outcome": "failure"}
 
 VERDICTS = {
     "green": (verdict(main("", "")), True, []),
+    "red after #2": (two_jobs().judge(after=2), False, ["1 new failure"]),
+    "red, but not after #3": (two_jobs().judge(after=3), True, []),
     "new failure": (verdict(main("", ""), "pays"), False, ["1 new failure"]),
     "known failure": (verdict(main("", "pays"), "pays"), True, []),
     "failed earlier": (verdict(main("pays", ""), "pays"), True, []),
@@ -98,6 +109,12 @@ VERDICTS = {
     ),
     "an outage excuses nothing": (verdict(main("", OUTAGE), "t1"), False, ["1 new failure"]),
     "half of the tests is no outage": (verdict(main("", " ".join(OUTAGE.split()[:15])), "t1"), True, []),
+    "11 of 20 tests are an outage": (
+        verdict(main("", ELEVEN, tests_count=20), "t1", tests_count=20),
+        False,
+        ["1 new failure"],
+    ),
+    "11 of 19 tests are none": (verdict(main("", ELEVEN, tests_count=19), "t1", tests_count=19), True, []),
     "nothing but outages": (verdict(main(OUTAGE), "t1"), None, ["main has only outages to compare with"]),
     "first session of a suite": (verdict(main()), True, []),
     "first session fails": (verdict(main(), "pays"), False, ["1 failing test"]),
