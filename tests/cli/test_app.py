@@ -19,13 +19,12 @@ from helpers.command_line import Call, closed_pipe
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "buddy_sessions" / "cli" / "README.md"
 
-_LIST = GUIDE.read_text(encoding="utf-8").partition("## All commands\n")[2].partition("\n## ")[0]
-COMMANDS = re.findall(r"^- `(\w+)`", _LIST, re.MULTILINE)
-"""Those that the guide lists."""
+COMMANDS = [name for name in app if not name.startswith("-")]
 
 
-def test_guide_lists_all_commands_in_order() -> None:
-    assert [name for name in app if not name.startswith("-")] == COMMANDS
+def test_guide_begins_with_all_commands() -> None:
+    begin = GUIDE.read_text(encoding="utf-8").partition("\n## ")[0].partition("| --- |")[2]
+    assert sorted(re.findall(r"`(\w+)`", begin)) == sorted(COMMANDS)
 
 
 def test_guide_and_help_list_all_exit_codes(call: Call) -> None:
