@@ -147,7 +147,7 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, before: SuiteState, now: 
         WHERE suite = {SUITE_NUMBER} AND marked_at = ? AND absences > 0
     """
     with file.transaction():
-        save_state(file, key, evolve(before, is_synced=load_state(file, key).is_synced, complete=None))
+        save_state(file, key, evolve(before, complete=None))
         file.execute(sql, (*key, unstructure_time(now)))
 
 
