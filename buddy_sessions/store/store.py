@@ -188,7 +188,7 @@ class SessionStore(AsyncContext, Questions):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
             for saved in await self.info():
                 async with hold_suite(self._thread.path, saved.suite, wait=wait):
-                    count += await self._thread.run(prune_suite, saved.suite, before)
+                    count += await prune_suite(self._thread, saved.suite, before)
             await shrink_file(self._thread)
         return count
 

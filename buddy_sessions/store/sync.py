@@ -97,7 +97,7 @@ class SuiteSync:
         The last page is empty.
         """
         run, key = self._run, self._key
-        async with hold_suite(run.path, key, wait=run.wait):
+        async with hold_suite(run.thread.path, key, wait=run.wait):
             before, due = await run.call(load_start, key, run.now)
             progress = _Progress(scope=await self._limit_scope(), state=before, before=before, due=due)
             async with aclosing(self._read(progress)) as pages:
@@ -111,7 +111,7 @@ class SuiteSync:
             if self._full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self._keep is not None:
-                await run.call(prune_suite, key, await run.time_before(self._keep))
+                await prune_suite(run.thread, key, await run.time_before(self._keep))
                 while await run.call(return_space):
                     pass
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)

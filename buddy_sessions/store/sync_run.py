@@ -31,9 +31,8 @@ class SyncRun:
         self.buddy = buddy
         self.wait = wait
         self.now = now or datetime.now(UTC)
-        self.path = thread.path
         self.long_bodies = LongBodies()
-        self._thread = thread
+        self.thread = thread
         self._file_failure: str | None = None
         self._listed_projects: set[tuple[str, str]] = set()
         self._newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
@@ -61,7 +60,7 @@ class SyncRun:
                     self._file_failure = str(error)
                 raise
 
-        return await self._thread.run(call)
+        return await self.thread.run(call)
 
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
         """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""
