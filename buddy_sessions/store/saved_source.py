@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
 from ..analysis.commits import SessionList
-from ..analysis.suite_status import status_of
+from ..analysis.suite_status import SuiteStatus, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from ..questions.suite_reader import SuiteReader
@@ -160,6 +160,25 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
         for *key, name, identifier, html_url in file.execute(sql)
+    ]
+
+
+def load_statuses(file: DatabaseFile, keys: Iterable[SuiteKey] | None = None) -> list[SuiteStatus]:
+    """Return these suites, as far as they were synced, or all, sorted by their keys. Their sessions are not read."""
+    sql = "SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at FROM suite_rows"
+    if keys is None:
+        rows = file.execute(f"{sql} WHERE state NOT NULL ORDER BY 1, 2, 3").fetchall()
+    else:
+        rows = [row for key in keys for row in file.execute(f"{sql} WHERE state NOT NULL AND {OF_SUITE}", key)]
+    return [
+        SuiteStatus(
+            suite=SuiteKey(*row[:3]),
+            name=row["name"],
+            reason="deleted" if row["deleted_at"] else "missing" if row["missing_since"] else None,
+            synced_at=to_time(row["synced_at"]),
+            missing_since=to_time(row["missing_since"]),
+        )
+        for row in rows
     ]
 
 
