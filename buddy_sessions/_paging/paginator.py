@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -31,39 +31,28 @@ class PendingPages(Generic[_T]):
     def __init__(self, fetch: FetchPage[_T]) -> None:
         self._fetch = fetch
         self._tasks: dict[Window, asyncio.Task[Fetched[_T]]] = {}
-        self._cancelled: set[asyncio.Task[Fetched[_T]]] = set()
 
     async def get(self, windows: Sequence[Window]) -> Fetched[_T]:
         """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
         if len(windows) == 1 and not self._tasks:
             return await self._fetch(windows[0])  # no task is needed
-        for outdated in self._tasks.keys() - set(windows):
-            self._cancel(outdated)
+        await self._cancel(self._tasks.keys() - set(windows))
         for window in windows:
             if window not in self._tasks:
                 self._tasks[window] = asyncio.create_task(self._fetch(window))
-        first = windows[0]
-        fetched = await self._tasks[first]
-        del self._tasks[first]
+        fetched = await self._tasks[windows[0]]
+        del self._tasks[windows[0]]
         return fetched
 
     async def cancel(self) -> None:
         """Cancel every fetch, and wait until it has ended."""
-        for window in list(self._tasks):
-            self._cancel(window)
-        if self._cancelled:
-            await asyncio.wait(self._cancelled)
+        await self._cancel(list(self._tasks))
 
-    def _cancel(self, window: Window) -> None:
-        task = self._tasks.pop(window)
-        task.cancel()
-        self._cancelled.add(task)
-        task.add_done_callback(self._on_cancelled)
-
-    def _on_cancelled(self, task: asyncio.Task[Fetched[_T]]) -> None:
-        self._cancelled.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
+    async def _cancel(self, windows: Iterable[Window]) -> None:
+        tasks = [self._tasks.pop(window) for window in windows]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @attrs.frozen(kw_only=True)
