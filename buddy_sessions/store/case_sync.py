@@ -39,9 +39,9 @@ class CaseSync:
     key: SuiteKey
     scope: CaseScope
     details: int
-    stats: Stats = attrs.field(init=False, factory=Stats)
+    stats: Stats = attrs.Factory(Stats)
     # The latest sessions in a row whose responses were wrong, with the cases that were read. Not saved yet.
-    _failed: list[tuple[Session, list[TestCase]]] = attrs.field(init=False, factory=list)
+    _failed: list[tuple[Session, list[TestCase]]] = attrs.Factory(list)
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""

@@ -68,10 +68,9 @@ class SuiteSync:
     full: bool = False
     keep: timedelta | None = None
     slots: RequestSlots | None = None
-    _case_sync: CaseSync | None = attrs.field(init=False, default=None)
-    _reader: PageReader | None = attrs.field(init=False, default=None)  # of the current range
-    # The cost of the ranges that have ended, and what was saved.
-    _counts: Stats = attrs.field(init=False, factory=Stats)
+    _case_sync: CaseSync | None = None
+    _reader: PageReader | None = None  # of the current range
+    _counts: Stats = attrs.Factory(Stats)  # the cost of the ranges that have ended, and what was saved
 
     @property
     def stats(self) -> Stats:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
+
+from attrs import Factory, define
 
 from .._base.figures import Stats
 from .._base.workers import LongBodies
@@ -22,20 +25,18 @@ _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
 
 
+@define(eq=False)
 class SyncRun:
     """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
 
-    def __init__(
-        self, buddy: BuddyClient, thread: DatabaseThread, *, wait: float = 0.0, now: datetime | None = None
-    ) -> None:
-        self.buddy = buddy
-        self.wait = wait
-        self.now = now or datetime.now(UTC)
-        self.long_bodies = LongBodies()
-        self.thread = thread
-        self._file_failure: str | None = None
-        self._listed_projects: set[tuple[str, str]] = set()
-        self._newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
+    buddy: BuddyClient
+    thread: DatabaseThread
+    wait: float = 0.0
+    now: datetime = Factory(partial(datetime.now, UTC))
+    long_bodies: LongBodies = Factory(LongBodies)
+    _file_failure: str | None = None
+    _listed_projects: set[tuple[str, str]] = Factory(set)
+    _newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
 
     async def call(
         self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs

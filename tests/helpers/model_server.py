@@ -199,7 +199,7 @@ class ModelClient:
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=spec.cursor)
+        return PageReader(suite, fetch, fetch, reconciler, own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)
