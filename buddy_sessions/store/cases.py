@@ -185,13 +185,13 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
     rows = file.execute(f"{_CASES} ORDER BY each.ordinal", (*key, session_id))
-    return [_to_case(row) for row in rows]
+    return [case_from_dict(dict(row)) for row in rows]
 
 
 def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     """Return the saved failing cases of a session, by the number of its row."""
     rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.ordinal", (session,))
-    return tuple(map(_to_case, rows))
+    return tuple(case_from_dict(dict(row)) for row in rows)
 
 
 def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope | None:
@@ -199,7 +199,3 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
     row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
     found = row.fetchone()
     return found["scope"] if found is not None else None
-
-
-def _to_case(row: sqlite3.Row) -> TestCase:
-    return case_from_dict({name: row[name] for name in CASE_COLUMNS})

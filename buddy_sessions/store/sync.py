@@ -17,7 +17,7 @@ from .._base.figures import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
 from .._paging.reconciler import ReadSpec
-from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
+from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
@@ -128,8 +128,8 @@ class SuiteSync:
                         return
                     if progress.is_contradicted != is_repair:
                         break
-            if progress.is_contradicted == is_repair:
-                return
+                else:
+                    return
 
     async def _parts(self, progress: _Progress) -> AsyncGenerator[ReadRange | SessionId, None]:
         """Iterate over what to read: ranges of the list, and single sessions. What was found decides what follows."""
@@ -168,8 +168,6 @@ class SuiteSync:
                     if is_first and reader.first_digest is not None:
                         progress.complete = CompleteSync(reader.first_digest, progress.scope)
                     await self._withdraw_claims(progress, reader, page)
-                    if is_first:
-                        progress.top = max((session.relative_id for session in reader.listed), default=0)
                     is_verified = progress.is_verified
                     to_save = part.take(page, reader.listed, progress.state, progress.scope, is_verified=is_verified)
                     saved = await self._save(progress, attrs.evolve(to_save, is_first=is_first and is_verified))
@@ -184,7 +182,10 @@ class SuiteSync:
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
-            raise await self._save_failure(progress, reader, failure)
+            if isinstance(failure, NotFoundError):
+                await self.run.call(mark_suite_missing, self.key, self.run.now)
+            await self._withdraw_claims(progress, reader)
+            raise failure
 
     async def _new_reader(self, progress: _Progress, part: ReadRange) -> PageReader:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
@@ -246,8 +247,8 @@ class SuiteSync:
             progress.due.pop(session.relative_id, None)
         for number in [each for each in progress.due if page.proven and page.proven[0] <= each <= page.proven[1]]:
             del progress.due[number]
-        if page.is_first:
-            progress.is_stale = saved.is_stale
+        if page.top is not None:
+            progress.top, progress.is_stale = page.top, saved.is_stale
         if saved.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
             progress.is_contradicted = True
@@ -269,17 +270,6 @@ class SuiteSync:
             if page is None or page.proven_range is None:
                 progress.is_verified = False
                 await self.run.call(withdraw_claims, self.key, progress.before, self.run.now)
-
-    async def _save_failure(self, progress: _Progress, reader: PageReader, error: BuddyError) -> BuddyError:
-        """Save what a failed read proves. Return its error, or the one of saving."""
-        try:
-            if isinstance(error, NotFoundError):
-                await self.run.call(mark_suite_missing, self.key, self.run.now)
-            await self._withdraw_claims(progress, reader)
-        except StoreError as later:
-            _log.warning("%s: %s", self.key, error)  # only the later error is raised
-            return later
-        return error
 
     async def _read_cases(self, scope: SyncScope) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
