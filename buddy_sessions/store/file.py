@@ -277,11 +277,7 @@ class DatabaseThread:
     async def run(
         self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """Call a function in the thread. A call that has begun is completed even if its caller is cancelled.
-
-        Raises:
-            StoreError: The thread is not open, or the function failed.
-        """
+        """Call a function in the thread. A call that has begun is completed even if its caller is cancelled."""
         # Not methods: the thread must not keep an unclosed store alive.
         future = self.check_open().submit(_call, self._file, partial(function, self._file, *args, **kwargs))
         with self._file.translate_errors():

@@ -45,9 +45,6 @@ class SyncRun:
 
         Once the file fails (locked, full, damaged), every other call fails at once with the same message, so that no
         more requests are made for sessions that cannot be saved. A value that cannot be saved fails only its own call.
-
-        Raises:
-            StoreError: The function failed, or the file has failed before.
         """
 
         def call(file: DatabaseFile) -> _T:
