@@ -104,18 +104,16 @@ class CaseSync:
             await self._save(session, cases, is_complete=False, is_verified=False)
 
     async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
-        """Save the cases of a session, and count them, unless it has changed; then read and save their details."""
+        """Save the cases of a session, and count them; then read and save their details."""
         # The API has no path for a case without a group.
         failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
         failing = failing[: self.details]
-        if not await self.run.call(
+        await self.run.call(
             save_cases,
             *(self.key, session, self.scope, cases),
             is_complete=is_complete,
             is_verified=is_verified and not failing,
-        ):
-            _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self.key, session.id)
-            return
+        )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
         lost = (await map_concurrently(read, failing, limit=self.run.buddy.max_concurrency)).count(False)

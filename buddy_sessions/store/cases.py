@@ -68,20 +68,18 @@ def save_cases(
     *,
     is_complete: bool,
     is_verified: bool,
-) -> bool:
-    """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
+) -> None:
+    """Save the cases of a session.
 
     `is_complete`: all pages were read. `is_verified`: nothing is in doubt. Otherwise, later syncs read the cases again,
     and saved cases that this read lacks stay. The saved `data` of a case stays, if its status is the same.
     """
     with file.transaction():
         sql = f"""
-            SELECT {SESSION_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
+            SELECT sessions.suite, sessions.number, scope, last_scope, is_verified, reads
             FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, session.id)).fetchone()
-        if row is None or to_sessions([row]) != [session]:
-            return False
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
         before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
@@ -94,7 +92,6 @@ def save_cases(
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
-    return True
 
 
 def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, data: str | None) -> None:
