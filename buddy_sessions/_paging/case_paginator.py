@@ -67,7 +67,7 @@ class CasePaginator(AsyncItems):
                 try:
                     page = (await pending.get(windows)).result()
                 except BadRequestError:
-                    if not plan.on_bad_request(windows[0]):
+                    if not plan.page_size.refuse(windows[0]):
                         raise
                     continue
                 for case in plan.accept_page(windows[0], page):
@@ -141,15 +141,11 @@ class CasePlan:
         end = max(min(first + self.read_ahead, last + 1), first + 1)
         return [Window(page, size) for page in range(first, end)]
 
-    def on_bad_request(self, window: Window) -> bool:
-        """Handle a 400 for the first window; return whether a smaller page is worth a request."""
-        return self.page_size.refuse(window)
-
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""
         length = self.page_size.classify(window, len(cases))
         if length is PageLength.CUT:
-            self.page_size.assume_cap(len(cases))
+            self.page_size.cap = len(cases)
         self._offset = self.page_size.end_of(window)
         if cases:
             self.page_size.confirm()

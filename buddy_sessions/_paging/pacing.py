@@ -97,7 +97,7 @@ class PageSize:
 
     per_page: int
     limits: ServerLimits
-    _cap: int | None = None  # the size to which the server cuts larger pages
+    cap: int | None = None  # the size to which the server cuts larger pages
     _cut_rows: int = 0  # of the last page that may have been cut
     _is_refused: bool = False
 
@@ -120,14 +120,11 @@ class PageSize:
         self.limits.longest_page = max(longest_page, rows)
         if self._served(window.per_page) > rows >= longest_page:
             if rows == self._cut_rows:
-                self.assume_cap(rows)
+                self.cap = rows
             self._cut_rows = rows
         if rows >= self._served(window.per_page):
             return PageLength.FULL
         return PageLength.SHORT if rows < longest_page else PageLength.CUT
-
-    def assume_cap(self, rows: int) -> None:
-        self._cap = rows
 
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
@@ -144,9 +141,9 @@ class PageSize:
 
     def _served(self, per_page: int) -> int:
         # If rows are hidden, two pages may have the same length by chance.
-        if self._cap is None or self.limits.rows_follow_short_pages:
+        if self.cap is None or self.limits.rows_follow_short_pages:
             return per_page
-        return min(per_page, self._cap)
+        return min(per_page, self.cap)
 
 
 class Pacing:
