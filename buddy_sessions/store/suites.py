@@ -209,7 +209,7 @@ def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
     """Add a suite that is synced, unless it is in the database. Return its number in other tables."""
     sql = """
         INSERT INTO suite_rows (workspace, project, suite_id, state) VALUES (?, ?, ?, '{}')
-        ON CONFLICT DO UPDATE SET state = excluded.state WHERE state IS NULL
+        ON CONFLICT (workspace, project, suite_id) DO UPDATE SET state = excluded.state WHERE state IS NULL
     """
     file.execute(sql, key)
     return file.number(f"SELECT {SUITE_NUMBER}", key)
