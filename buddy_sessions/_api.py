@@ -27,7 +27,7 @@ from ._decoding.converter import (
 from ._http.responses import Response
 from ._http.transport import MAX_LONG_BODY, OnSize, Transport
 from ._paging.case_paginator import CasePaginator, CasePlan
-from ._paging.pacing import DOCUMENTED_SIZE, RequestSlots, ServerLimits, Window
+from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerLimits, Window
 from ._paging.paginator import FetchPage, PageReader
 from ._paging.reconciler import ReadSpec, Reconciler
 from .errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
@@ -222,14 +222,9 @@ class Api:
             decode = partial(decode_list, name="cases", model=TestCase)
             return self._page_fetcher(url, {"status": status and status.value}, decode)
 
-        new_plan = partial(
-            CasePlan,
-            per_page=self._per_page,
-            limits=self._case_limits,
-            read_ahead=self._read_ahead,
-            status=status,
-            max_cases=max_cases,
-        )
+        def new_plan() -> CasePlan:
+            return CasePlan(PageSize(self._per_page, self._case_limits), self._read_ahead, status, max_cases)
+
         return CasePaginator(f"{key}, session {name}", new_plan, open_list)
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
@@ -249,9 +244,7 @@ class Api:
         fetch_first = fetch
         if spec.known_digest is not None:
             fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=spec.known_digest))
-        return PageReader(
-            key, fetch=fetch, fetch_first=fetch_first, reconciler=reconciler, slots=slots, cursor=spec.cursor
-        )
+        return PageReader(key, fetch, fetch_first, reconciler, slots, cursor=spec.cursor)
 
     def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
         """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
+from attrs import define
+
 from .._base.figures import format_duration
 from ..errors import RateLimitError
 from ..models import RateLimit
@@ -164,12 +166,12 @@ class RequestLimiter(Protocol):
         """Return when one more request may be sent. The result is ignored."""
 
 
+@define
 class WaitBudget:
     """The seconds that one call may wait, for the rate limit and between its attempts."""
 
-    def __init__(self, seconds: float) -> None:
-        self.remaining = seconds
-        self.waited = 0.0
+    remaining: float
+    waited: float = 0.0
 
     def spend(self, seconds: float) -> None:
         self.remaining -= seconds

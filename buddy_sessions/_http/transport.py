@@ -258,9 +258,8 @@ class Transport:
         except BaseException as error:
             strip_traceback(error)  # the frames of aiohttp hold the header, and the URL of the proxy with its password
             raise
-        if _log.isEnabledFor(logging.DEBUG):
-            arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
-            _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
+        arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
+        _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
         return response
 
 

@@ -17,7 +17,7 @@ from .._base.figures import Fetched, Stats
 from .._base.workers import AsyncItems
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus, case_ids
-from .pacing import PageLength, PageSize, ServerLimits, Window
+from .pacing import PageLength, PageSize, Window
 from .paginator import FetchPage, PendingPages
 from .reconciler import check_stability
 
@@ -67,7 +67,7 @@ class CasePaginator(AsyncItems):
                 try:
                     page = (await pending.get(windows)).result()
                 except BadRequestError:
-                    if not plan.on_bad_request(windows[0]):
+                    if not plan.page_size.refuse(windows[0]):
                         raise
                     continue
                 for case in plan.accept_page(windows[0], page):
@@ -94,34 +94,26 @@ class CasePaginator(AsyncItems):
         return attrs.evolve(plan.stats, cases=plan.yielded, verified=plan.is_verified)
 
 
+@attrs.define(eq=False)
 class CasePlan:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them."""
 
-    def __init__(
-        self,
-        *,
-        per_page: int,
-        limits: ServerLimits,
-        read_ahead: int,
-        status: TestStatus | None,
-        max_cases: int | None,
-    ) -> None:
-        self.is_complete = False  # the list was read to its end
-        self.expected: int | None = None  # cases with the status, as the session reports; None if unknown
-        self.count = 0  # cases with the status
-        self.yielded = 0  # of these, those that were yielded
-        self.stats = Stats()  # without `cases` and `verified`
-        self._page_size = PageSize(per_page, limits)
-        self._read_ahead = read_ahead
-        self._status = status
-        self._max_cases = max_cases
-        self._offset = 0  # rows read so far
-        self._ids: set[tuple[str | None, str]] = set()  # of the group and the case
-        self._stalled_pages = 0
+    page_size: PageSize
+    read_ahead: int
+    status: TestStatus | None
+    max_cases: int | None
+    is_complete: bool = False  # the list was read to its end
+    expected: int | None = None  # cases with the status, as the session reports; None if unknown
+    count: int = 0  # cases with the status
+    yielded: int = 0  # of these, those that were yielded
+    stats: Stats = attrs.Factory(Stats)  # without `cases` and `verified`
+    _offset: int = 0  # rows read so far
+    _ids: set[tuple[str | None, str]] = attrs.Factory(set)  # of the group and the case
+    _stalled_pages: int = 0
 
     @property
     def is_done(self) -> bool:
-        return self.is_complete or self.count == self._max_cases
+        return self.is_complete or self.count == self.max_cases
 
     @property
     def is_verified(self) -> bool:
@@ -137,42 +129,38 @@ class CasePlan:
             TestStatus.SKIPPED: session.skipped_count,
             TestStatus.ERROR: session.error_count,
         }
-        self.expected = counts.get(self._status) if session.is_finished else None
+        self.expected = counts.get(self.status) if session.is_finished else None
 
     def windows(self) -> Sequence[Window]:
         """Return the pages to request now; `accept_page` takes the page of the first window."""
-        size = self._page_size.value
+        size = self.page_size.value
         first = self._offset // size + 1
         last = 1 if self.expected is None else self.expected // size + 1  # with the row after the last one: the end
-        if self._max_cases is not None:
-            last = min(last, -(-self._max_cases // size))
-        end = max(min(first + self._read_ahead, last + 1), first + 1)
+        if self.max_cases is not None:
+            last = min(last, -(-self.max_cases // size))
+        end = max(min(first + self.read_ahead, last + 1), first + 1)
         return [Window(page, size) for page in range(first, end)]
-
-    def on_bad_request(self, window: Window) -> bool:
-        """Handle a 400 for the first window; return whether a smaller page is worth a request."""
-        return self._page_size.refuse(window)
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""
-        length = self._page_size.classify(window, len(cases))
+        length = self.page_size.classify(window, len(cases))
         if length is PageLength.CUT:
-            self._page_size.assume_cap(len(cases))
-        self._offset = self._page_size.end_of(window)
+            self.page_size.cap = len(cases)
+        self._offset = self.page_size.end_of(window)
         if cases:
-            self._page_size.confirm()
+            self.page_size.confirm()
         by_id = {case_ids(case): case for case in cases}
         unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)
         self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))
         self._stalled_pages = 0 if unique else self._stalled_pages + 1
         check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
-        new = [case for case in unique.values() if self._status is None or case.status == self._status]
+        new = [case for case in unique.values() if self.status is None or case.status == self.status]
         # If a short page comes too early, the server may have hidden some of its rows.
         ends_too_early = self.expected is not None and self.count + len(new) < self.expected
         self.is_complete = not cases or (length is PageLength.SHORT and not ends_too_early)
-        if self._max_cases is not None and len(new) > self._max_cases - self.count:
-            new = new[: self._max_cases - self.count]
+        if self.max_cases is not None and len(new) > self.max_cases - self.count:
+            new = new[: self.max_cases - self.count]
             self.is_complete = False
         self.count += len(new)
         return new

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
-from attrs import define
+from attrs import Factory, define
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -74,15 +74,15 @@ class PageLength(Enum):
     """Fewer rows than requested: either the end, or the server has cut the page."""
 
 
+@define(eq=False)
 class ServerLimits:
     """What a client has learned about the pages of its server. Shared by all reads of the client."""
 
-    def __init__(self) -> None:
-        self.longest_page = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
-        self.max_size: int | None = None  # of a page, after a larger one was refused
-        self.rows_follow_short_pages = False
-        # Short pages are the end of lists without (False) or with a filter (True): the page after one was empty.
-        self.trusted_short_pages: set[bool] = set()
+    longest_page: int = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
+    max_size: int | None = None  # of a page, after a larger one was refused
+    rows_follow_short_pages: bool = False
+    # Short pages are the end of lists without (False) or with a filter (True): the page after one was empty.
+    trusted_short_pages: set[bool] = Factory(set)
 
     def distrust_short_pages(self) -> None:
         """Trust short pages no more: rows have followed one."""
@@ -91,20 +91,20 @@ class ServerLimits:
             _log.warning("a list goes on after a short page: the end of each list takes more requests from now on")
 
 
+@define(eq=False)
 class PageSize:
     """The page size of one read, and how many rows the server counts for each of its pages."""
 
-    def __init__(self, per_page: int, limits: ServerLimits) -> None:
-        self._per_page = per_page
-        self._limits = limits
-        self._cap: int | None = None  # the size to which the server cuts larger pages
-        self._cut_rows = 0  # of the last page that may have been cut
-        self._is_refused = False
+    per_page: int
+    limits: ServerLimits
+    cap: int | None = None  # the size to which the server cuts larger pages
+    _cut_rows: int = 0  # of the last page that may have been cut
+    _is_refused: bool = False
 
     @property
     def value(self) -> int:
         """The page size to request."""
-        return self._served(min(self._per_page, self._limits.max_size or self._per_page))
+        return self._served(min(self.per_page, self.limits.max_size or self.per_page))
 
     def start_of(self, window: Window) -> int:
         """Return the offset of the first row of a page. A server that cuts pages counts by its own size."""
@@ -116,37 +116,34 @@ class PageSize:
 
     def classify(self, window: Window, rows: int) -> PageLength:
         """Return what the number of rows on a page says. Two pages that may have been cut, equally long, show a cap."""
-        longest_page = self._limits.longest_page
-        self._limits.longest_page = max(longest_page, rows)
+        longest_page = self.limits.longest_page
+        self.limits.longest_page = max(longest_page, rows)
         if self._served(window.per_page) > rows >= longest_page:
             if rows == self._cut_rows:
-                self.assume_cap(rows)
+                self.cap = rows
             self._cut_rows = rows
         if rows >= self._served(window.per_page):
             return PageLength.FULL
         return PageLength.SHORT if rows < longest_page else PageLength.CUT
-
-    def assume_cap(self, rows: int) -> None:
-        self._cap = rows
 
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:
             return False
         self._is_refused = True
-        self._per_page = DOCUMENTED_SIZE
+        self.per_page = DOCUMENTED_SIZE
         return True
 
     def confirm(self) -> None:
         """Take a page: if a larger one was refused, the client remembers this size."""
         if self._is_refused:
-            self._limits.max_size = self._per_page
+            self.limits.max_size = self.per_page
 
     def _served(self, per_page: int) -> int:
         # If rows are hidden, two pages may have the same length by chance.
-        if self._cap is None or self._limits.rows_follow_short_pages:
+        if self.cap is None or self.limits.rows_follow_short_pages:
             return per_page
-        return min(per_page, self._cap)
+        return min(per_page, self.cap)
 
 
 class Pacing:

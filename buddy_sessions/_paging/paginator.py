@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -31,39 +31,28 @@ class PendingPages(Generic[_T]):
     def __init__(self, fetch: FetchPage[_T]) -> None:
         self._fetch = fetch
         self._tasks: dict[Window, asyncio.Task[Fetched[_T]]] = {}
-        self._cancelled: set[asyncio.Task[Fetched[_T]]] = set()
 
     async def get(self, windows: Sequence[Window]) -> Fetched[_T]:
         """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
         if len(windows) == 1 and not self._tasks:
             return await self._fetch(windows[0])  # no task is needed
-        for outdated in self._tasks.keys() - set(windows):
-            self._cancel(outdated)
+        await self._cancel(self._tasks.keys() - set(windows))
         for window in windows:
             if window not in self._tasks:
                 self._tasks[window] = asyncio.create_task(self._fetch(window))
-        first = windows[0]
-        fetched = await self._tasks[first]
-        del self._tasks[first]
+        fetched = await self._tasks[windows[0]]
+        del self._tasks[windows[0]]
         return fetched
 
     async def cancel(self) -> None:
         """Cancel every fetch, and wait until it has ended."""
-        for window in list(self._tasks):
-            self._cancel(window)
-        if self._cancelled:
-            await asyncio.wait(self._cancelled)
+        await self._cancel(list(self._tasks))
 
-    def _cancel(self, window: Window) -> None:
-        task = self._tasks.pop(window)
-        task.cancel()
-        self._cancelled.add(task)
-        task.add_done_callback(self._on_cancelled)
-
-    def _on_cancelled(self, task: asyncio.Task[Fetched[_T]]) -> None:
-        self._cancelled.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log it
+    async def _cancel(self, windows: Iterable[Window]) -> None:
+        tasks = [self._tasks.pop(window) for window in windows]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -87,31 +76,22 @@ class SessionPage:
     is_last: bool = False
 
 
+@attrs.define(eq=False)
 class PageReader:
     """One read of one suite, from `cursor` on. `fetch_first` fetches the first page that is requested."""
 
-    def __init__(
-        self,
-        suite: SuiteKey,
-        *,
-        fetch: FetchPage[DecodedPage | NotModified],
-        fetch_first: FetchPage[DecodedPage | NotModified] | None = None,
-        reconciler: Reconciler,
-        slots: RequestSlots,
-        cursor: Cursor | None = None,
-    ) -> None:
-        self.is_not_modified = False  # page 1 had the known digest: no page is yielded
-        self.first_digest: bytes | None = None  # of page 1, if one was asked for
-        self.listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
-        self._suite = suite
-        self._fetch = fetch
-        self._fetch_first = fetch_first or fetch
-        self._reconciler = reconciler
-        self._slots = slots  # of the harvest that this read belongs to, or of this read alone
-        self._start = cursor  # the position before the current page
-        self._result = PageResult()  # the current page
-        self._consumed = 0  # how many of its sessions were yielded: all, unless they are yielded one by one
-        self._stats = Stats()  # without the sessions of the current page
+    suite: SuiteKey
+    fetch: FetchPage[DecodedPage | NotModified]
+    fetch_first: FetchPage[DecodedPage | NotModified]
+    reconciler: Reconciler
+    slots: RequestSlots  # of the harvest that this read belongs to, or of this read alone
+    _start: Cursor | None = attrs.field(default=None, alias="cursor")  # the position before the current page
+    is_not_modified: bool = False  # page 1 had the known digest: no page is yielded
+    first_digest: bytes | None = None  # of page 1, if one was asked for
+    listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
+    _result: PageResult = attrs.Factory(PageResult)  # the current page
+    _consumed: int = 0  # how many of its sessions were yielded: all, unless they are yielded one by one
+    _stats: Stats = attrs.Factory(Stats)  # without the sessions of the current page
 
     @property
     def cursor(self) -> Cursor | None:
@@ -127,7 +107,7 @@ class PageReader:
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
         """Iterate over the pages, each with the sessions that were not yielded before. Call it once."""
-        reconciler, slots = self._reconciler, self._slots
+        reconciler, slots = self.reconciler, self.slots
         pages_ahead = 0  # of this read
         pending = PendingPages(self._fetch_page)
         try:
@@ -152,7 +132,7 @@ class PageReader:
                 if result.sessions or reconciler.is_complete:
                     self._begin_page(result)
                     yield SessionPage(
-                        suite=self._suite,
+                        suite=self.suite,
                         number=windows[0].page,
                         sessions=result.sessions,
                         proven_range=result.proven_range,
@@ -176,20 +156,20 @@ class PageReader:
                     yield session
 
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
-        fetched = await (self._fetch if self._stats.requests else self._fetch_first)(window)
+        fetched = await (self.fetch if self._stats.requests else self.fetch_first)(window)
         self._stats += fetched.stats
         return fetched
 
     def _count_page(self, result: PageResult) -> None:
         """Count a page that the reconciler has taken."""
-        verified = self._reconciler.verified
+        verified = self.reconciler.verified
         if self._stats.verified and not verified:
             _log.warning(
                 "%s is not listed newest first, or its end cannot be confirmed: sessions may be missed or repeated",
-                self._suite,
+                self.suite,
             )
             self._start = self.cursor
-        is_reread = not result.sessions and not self._reconciler.is_complete
+        is_reread = not result.sessions and not self.reconciler.is_complete
         self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)
 
     def _begin_page(self, result: PageResult) -> None:

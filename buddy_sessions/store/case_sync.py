@@ -31,21 +31,21 @@ class _CaseList:
     error: BuddyError | None = None
 
 
+@attrs.define(eq=False)
 class CaseSync:
     """Reads the cases of finished sessions."""
 
-    def __init__(self, run: SyncRun, key: SuiteKey, scope: CaseScope, *, details: int) -> None:
-        self.stats = Stats()
-        self._run = run
-        self._key = key
-        self._scope: CaseScope = scope
-        self._details = details
-        # The latest sessions in a row whose responses were wrong, with the cases that were read. Not saved yet.
-        self._failed: list[tuple[Session, list[TestCase]]] = []
+    run: SyncRun
+    key: SuiteKey
+    scope: CaseScope
+    details: int
+    stats: Stats = attrs.Factory(Stats)
+    # The latest sessions in a row whose responses were wrong, with the cases that were read. Not saved yet.
+    _failed: list[tuple[Session, list[TestCase]]] = attrs.Factory(list)
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
-        await map_concurrently(self._read_session, sessions, limit=self._run.buddy.max_concurrency)
+        await map_concurrently(self._read_session, sessions, limit=self.run.buddy.max_concurrency)
         await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
@@ -54,7 +54,7 @@ class CaseSync:
                 partial(self._read_list, session), self._statuses(session), limit=len(FAILING)
             )
         except ConfigError as error:
-            _log.warning("%s: session %r: its cases are skipped: %s", self._key, session.id, error)
+            _log.warning("%s: session %r: its cases are skipped: %s", self.key, session.id, error)
             await self._save(session, [], is_complete=False, is_verified=True)
             return
         cases = [case for each in lists for case in each.cases]
@@ -64,7 +64,7 @@ class CaseSync:
             # A 404 means that the session was deleted, which is no fault.
             level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
             message = "%s: session %r: its cases are not saved completely, and the next sync reads them again: %s"
-            _log.log(level, message, self._key, session.id, failure)
+            _log.log(level, message, self.key, session.id, failure)
         if isinstance(failure, ResponseError | UnstableListingError):
             # One session whose responses are always wrong does not fail the suite. If all are wrong, the suite fails,
             # and none of these sessions counts as read.
@@ -79,7 +79,7 @@ class CaseSync:
 
     async def _read_list(self, session: Session, status: TestStatus | None) -> _CaseList:
         """Read the cases of a session with one status; None for all cases."""
-        paginator = self._run.buddy.cases(self._key, session, status=status)
+        paginator = self.run.buddy.cases(self.key, session, status=status)
         cases: list[TestCase] = []
         failure: BuddyError | None = None
         try:
@@ -93,7 +93,7 @@ class CaseSync:
 
     def _statuses(self, session: Session) -> Sequence[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
-        if self._scope == "all":
+        if self.scope == "all":
             return [] if session.tests_count == 0 and not session.is_failing else [None]
         return failing_statuses(session)
 
@@ -104,37 +104,35 @@ class CaseSync:
             await self._save(session, cases, is_complete=False, is_verified=False)
 
     async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
-        """Save the cases of a session, and count them, unless it has changed; then read and save their details."""
+        """Save the cases of a session, and count them; then read and save their details."""
         # The API has no path for a case without a group.
         failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
-        failing = failing[: self._details]
-        if not await self._run.call(
+        failing = failing[: self.details]
+        await self.run.call(
             save_cases,
-            *(self._key, session, self._scope, cases),
+            *(self.key, session, self.scope, cases),
             is_complete=is_complete,
             is_verified=is_verified and not failing,
-        ):
-            _log.info("%s: session %r has changed meanwhile: the next sync reads its cases", self._key, session.id)
-            return
+        )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
-        lost = (await map_concurrently(read, failing, limit=self._run.buddy.max_concurrency)).count(False)
+        lost = (await map_concurrently(read, failing, limit=self.run.buddy.max_concurrency)).count(False)
         if lost:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
-            _log.warning(message, self._key, session.id, lost)
+            _log.warning(message, self.key, session.id, lost)
         elif failing and is_verified:
-            await self._run.call(verify_cases, self._key, session, self._scope)
+            await self.run.call(verify_cases, self.key, session, self.scope)
 
     async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
         listed = found = cases[ordinal]
         self.stats += Stats(requests=1)
-        with self._run.long_bodies.hold() as on_size:
+        with self.run.long_bodies.hold() as on_size:
             try:
-                found = await self._run.buddy.api.with_details(self._key, session.id, listed, on_size=on_size)
+                found = await self.run.buddy.api.with_details(self.key, session.id, listed, on_size=on_size)
             except ResponseError as error:
-                _log.debug("%s: session %r: case %r: %s", self._key, session.id, listed.id, error)
+                _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
             if found is listed:
                 return False
-            await self._run.call(save_details, self._key, session, ordinal, found.data)
+            await self.run.call(save_details, self.key, session, ordinal, found.data)
             return True

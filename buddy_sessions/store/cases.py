@@ -68,20 +68,18 @@ def save_cases(
     *,
     is_complete: bool,
     is_verified: bool,
-) -> bool:
-    """Save the cases of a session, unless it was changed or pruned meanwhile. Return whether they were saved.
+) -> None:
+    """Save the cases of a session.
 
     `is_complete`: all pages were read. `is_verified`: nothing is in doubt. Otherwise, later syncs read the cases again,
     and saved cases that this read lacks stay. The saved `data` of a case stays, if its status is the same.
     """
     with file.transaction():
         sql = f"""
-            SELECT {SESSION_COLUMNS}, sessions.suite, sessions.number, scope, last_scope, is_verified, reads
+            SELECT sessions.suite, sessions.number, scope, last_scope, is_verified, reads
             FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?
         """
         row = file.execute(sql, (*key, session.id)).fetchone()
-        if row is None or to_sessions([row]) != [session]:
-            return False
         # The failing cases alone do not replace all cases.
         is_narrower = row["scope"] == "all" and scope == "failed"
         before = {} if row["last_scope"] is None else _set_aside(file, row["number"])
@@ -94,7 +92,6 @@ def save_cases(
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (row["number"],))
         if not is_narrower:
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
-    return True
 
 
 def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, data: str | None) -> None:
@@ -185,13 +182,13 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
     rows = file.execute(f"{_CASES} ORDER BY each.ordinal", (*key, session_id))
-    return [_to_case(row) for row in rows]
+    return [case_from_dict(dict(row)) for row in rows]
 
 
 def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     """Return the saved failing cases of a session, by the number of its row."""
     rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.ordinal", (session,))
-    return tuple(map(_to_case, rows))
+    return tuple(case_from_dict(dict(row)) for row in rows)
 
 
 def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope | None:
@@ -199,7 +196,3 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope 
     row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
     found = row.fetchone()
     return found["scope"] if found is not None else None
-
-
-def _to_case(row: sqlite3.Row) -> TestCase:
-    return case_from_dict({name: row[name] for name in CASE_COLUMNS})

@@ -71,10 +71,6 @@ class DatabaseFile:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             advice, kind = _ADVICE.get(code), OtherFileError if code == sqlite3.SQLITE_NOTADB else StoreError
             raise kind(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
-        except OverflowError as error:
-            raise StoreError(f"{self.path}: a number of a session has more than 64 bits, SQLite's limit") from error
-        except UnicodeEncodeError as error:
-            raise StoreError(f"{self.path}: a text cannot be stored: {error}") from error
         except DecodeError as error:
             raise StoreError(f"{self.path}: a saved value was changed, and is not valid any more: {error}") from error
 
@@ -277,11 +273,7 @@ class DatabaseThread:
     async def run(
         self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """Call a function in the thread. A call that has begun is completed even if its caller is cancelled.
-
-        Raises:
-            StoreError: The thread is not open, or the function failed.
-        """
+        """Call a function in the thread. A call that has begun is completed even if its caller is cancelled."""
         # Not methods: the thread must not keep an unclosed store alive.
         future = self.check_open().submit(_call, self._file, partial(function, self._file, *args, **kwargs))
         with self._file.translate_errors():

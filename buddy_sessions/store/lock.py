@@ -39,11 +39,7 @@ _mutex = threading.Lock()  # loops of several threads may share a file
 
 
 def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
-    """Hold the lock of a database file, which all stores of this process share.
-
-    Raises:
-        StoreError: Another process has held it for `wait` seconds, or its file cannot be written.
-    """
+    """Hold the lock of a database file, which all stores of this process share."""
     message = (
         f"another process is syncing or pruning {path}: try again when it has finished, or wait for it (wait=600, or "
         "--wait 10m)"
@@ -52,21 +48,13 @@ def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[No
 
 
 def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
-    """Let no other task of this process sync or delete a suite of a file.
-
-    Raises:
-        StoreError: Another task does so, and has not ended within `wait` seconds.
-    """
+    """Let no other task of this process sync or delete a suite of a file."""
     message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it (wait=600)"
     return _hold(f"{os.path.realpath(path)}/{key}", message, wait=wait, has_file=False)
 
 
 def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[None]:
-    """Hold the lock of the watches of a kind and name.
-
-    Raises:
-        StoreError: Another watch holds it, or its file cannot be written.
-    """
+    """Hold the lock of the watches of a kind and name."""
     message = (
         f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
         "--name)"
@@ -78,7 +66,7 @@ def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[N
 async def _hold(
     name: str, message: str, *, wait: float = 0.0, is_shared: bool = False, has_file: bool = True
 ) -> AsyncIterator[None]:
-    """Hold a lock, whose name is the path of its file. Raise StoreError if it is not free within `wait` seconds."""
+    """Hold a lock, whose name is the path of its file. Raise StoreError if that cannot be written, or is not free."""
     key = os.getpid(), name
     end = time.monotonic() + wait
     while not _take(key, is_shared=is_shared, has_file=has_file):

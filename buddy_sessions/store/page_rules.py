@@ -228,18 +228,15 @@ def _compare(page: PageToSave, values: Mapping[str, SessionValues], saved: Colle
 
 def _kind_of(
     page: PageToSave, saved: Collection[SavedSession], newest: int, state: SuiteState
-) -> Literal["stale", "empty", "recreated"] | None:
-    """Return what is unusual about a first page; None if nothing is, or for another page.
+) -> Literal["stale", "recreated"] | None:
+    """Return what is unusual about a first page with sessions; None if nothing is, or for another page.
 
     - stale: an older state of the list. It lacks the newest living session.
-    - empty: the list has no session, but the database has. Buddy may have deleted all of them.
     - recreated: another list. It has no session that is saved or was pruned, and no `relative_id` above the newest
       living one.
     """
-    if page.top is None or page.top > newest or newest == 0:
+    if not page.top or page.top > newest:
         return None
-    if page.top == 0:
-        return "empty"
     listed = {(each.id, each.relative_id) for each in page.listed}
     was_pruned = any(map(state.was_pruned, page.listed))
     if not was_pruned and listed.isdisjoint((session.id, session.relative_id) for session in saved):
@@ -258,7 +255,7 @@ def _should_be_saved(session: Session, state: SuiteState) -> bool:
 
 def state_after(state: SuiteState, page: PageToSave, changes: PageChanges, now: datetime) -> SuiteState:
     """Return the state of a suite after a page, if the page changes no saved session."""
-    after = evolve(state, is_synced=True, unlisted=page.unlisted or (None if page.is_first else state.unlisted))
+    after = evolve(state, unlisted=page.unlisted or (None if page.is_first else state.unlisted))
     if changes.is_contradiction:
         after = after.forget()
     elif changes.is_stale:

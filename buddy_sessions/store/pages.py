@@ -23,7 +23,7 @@ from .page_rules import (
     is_check_due,
     state_after,
 )
-from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, to_time, to_values
+from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, time_to_prefix, to_time, to_values
 from .suites import (
     CompleteSync,
     Marks,
@@ -147,7 +147,7 @@ def withdraw_claims(file: DatabaseFile, key: SuiteKey, before: SuiteState, now: 
         WHERE suite = {SUITE_NUMBER} AND marked_at = ? AND absences > 0
     """
     with file.transaction():
-        save_state(file, key, evolve(before, is_synced=load_state(file, key).is_synced, complete=None))
+        save_state(file, key, evolve(before, complete=None))
         file.execute(sql, (*key, unstructure_time(now)))
 
 
@@ -169,7 +169,12 @@ def finish_sync(
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
         is_top = file.number(_HIGHEST, key) == top or (unlisted is not None and unlisted == state.unlisted)
         if is_read and not is_missing and is_top:
-            save_state(file, key, evolve(state, complete=complete))
+            state = evolve(state, complete=complete)
+            # The first session is younger than a prune: the suite was created again, and nothing of it was pruned.
+            sql = f"SELECT count(*) {_LIVING} AND relative_id = 1 AND create_date >= ?"
+            if state.pruned_before and file.number(sql, (*key, time_to_prefix(state.pruned_before))):
+                state = evolve(state, pruned_before=None)
+            save_state(file, key, state)
 
 
 def _load_saved(file: DatabaseFile, suite: int, page: PageToSave) -> list[SavedSession]:

@@ -7,6 +7,7 @@ What was pruned is not saved again: a suite notes the time before which its sess
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -15,26 +16,27 @@ from ..models import SuiteKey
 from .cases import delete_cases, forget_unused_tests
 from .copies import record_forget, record_prune
 from .file import DatabaseFile, DatabaseThread
-from .saved_source import load_deciding_sessions
+from .saved_source import find_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
 from .suites import load_state, save_state
-
-_COMMIT = timedelta(days=1)
-"""Sessions of one commit that were created longer apart are tests of their own, such as nightly ones."""
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
 
+_DAY_BEFORE, _DAY_AFTER = (f"strftime('%Y-%m-%dT%H:%M:%S', :before, '{days} days')" for days in (-1, 1))
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
     AND id NOT IN (SELECT value FROM json_each(:kept))
-    AND NOT (create_date >= :day_before AND ifnull(revision, '') IN (
+    AND NOT (create_date >= {_DAY_BEFORE} AND ifnull(revision, '') IN (
         SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
-        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr(:day_after, 1, 10)
-        AND create_date BETWEEN :before AND :day_after
+        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr({_DAY_AFTER}, 1, 10)
+        AND create_date BETWEEN :before AND {_DAY_AFTER}
     ))
 """
-"""The sessions to delete. A commit is not parted: else its red session may be deleted, and a green one kept."""
+"""The sessions to delete. A commit is not parted: else its red session may be deleted, and a green one kept.
+
+Sessions of one commit that were created more than a day apart are tests of their own, such as nightly ones.
+"""
 
 
 def load_newest_date(file: DatabaseFile) -> datetime | None:
@@ -54,27 +56,31 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
     return (min(filter(None, (now, *others))) - age).replace(microsecond=0)
 
 
-def prune_suite(file: DatabaseFile, key: SuiteKey, before: datetime) -> int:
-    """Delete the sessions created before a time, in whole seconds. Return their number.
+async def prune_suite(thread: DatabaseThread, key: SuiteKey, before: datetime) -> int:
+    """Delete the sessions created before a time, in whole seconds, while the suite is held. Return their number.
 
-    One transaction. A session without a date is kept. So are those that decide whether the suite is red, and those of
-    the last day before that time whose commit has sessions in the first day after it.
+    A session without a date is kept. So are those that decide whether the suite is red, and those of the last day
+    before that time whose commit has sessions in the first day after it.
     """
+    suite = await thread.run(DatabaseFile.number, f"SELECT {SUITE_NUMBER}", key)
+    old = {"suite": suite, "before": time_to_prefix(before), "kept": "[]"}
+    if not await thread.run(DatabaseFile.number, f"SELECT EXISTS (SELECT 1 {_OLD})", old):
+        return 0
+    old["kept"] = json.dumps([session.id for session in await find_deciding_sessions(thread, key)])
+    return await thread.run(_delete, key, suite, before, old)
+
+
+def _delete(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime, old: Mapping[str, object]) -> int:
+    """Delete sessions, in one transaction, and note up to when the suite was pruned. Return their number."""
     with file.transaction():
-        number, state = file.number(f"SELECT {SUITE_NUMBER}", key), load_state(file, key)
-        old: dict[str, object] = {"suite": number, "kept": "[]"}
-        for name, time in (("day_before", before - _COMMIT), ("before", before), ("day_after", before + _COMMIT)):
-            old[name] = time_to_prefix(time)
-        if file.execute(f"SELECT 1 {_OLD} LIMIT 1", old).fetchone() is None:
-            return 0
-        old["kept"] = json.dumps([session.id for session in load_deciding_sessions(file, key)])
         delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
+            state = load_state(file, key)
             latest = max(before, state.pruned_before or before)
             save_state(file, key, evolve(state, pruned_before=latest))
-            forget_unused_tests(file, number)
-            record_prune(file, key, number, latest)
+            forget_unused_tests(file, suite)
+            record_prune(file, key, suite, latest)
     return count
 
 

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve, frozen
 
-from ..analysis.branches import MAIN_NAMES, NEWEST, main_branch
-from ..analysis.commits import MAX_SEARCHED, SessionList
-from ..analysis.suite_status import has_enough_commits, status_of
+from ..analysis.branches import MAIN
+from ..analysis.commits import SessionList
+from ..analysis.suite_status import SuiteStatus, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
+from ..questions.suite_reader import SuiteReader
 from .cases import load_cases, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
@@ -139,25 +140,17 @@ def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session 
     return next(iter(to_sessions(file.execute(sql, (*key, name)))), None)
 
 
-def load_deciding_sessions(file: DatabaseFile, key: SuiteKey) -> Sequence[Session]:
-    """Return the sessions of the commit that says whether the main branch of a suite is red."""
-    _, known = _load_known(file, key)
+async def find_deciding_sessions(thread: DatabaseThread, key: SuiteKey) -> Sequence[Session]:
+    """Return the sessions of the commit that says whether the main branch of a suite is red.
 
-    def load(branch: str | None, limit: int = NEWEST) -> SessionList:
-        sessions = load_sessions(file, key, branch=branch, limit=limit)
-        return evolve(known, sessions=sessions, end="cut" if len(sessions) == limit else known.end, doubt="")
-
-    newest = load(None)
-    older = [session for name in MAIN_NAMES for session in load_sessions(file, key, branch=name, limit=1)]
-    name = main_branch({session.id: session for session in [*newest.sessions, *older]}.values())
-    if name is None:
+    Unlike a verdict, it does not matter whether sessions may be missing.
+    """
+    reader = SuiteReader(SavedSource(thread), key)
+    branch = await reader.find_branch(MAIN)
+    if branch is None:
         return ()
-    own = evolve(newest, sessions=[session for session in newest.sessions if session.branch == name])
-    if not has_enough_commits(own):
-        lists = (load(name, limit) for limit in range(NEWEST, MAX_SEARCHED + 1, NEWEST))
-        own = next((each for each in lists if each.end != "cut" or len(each.commits) > 1), own)
-    status = status_of(key, name, own)
-    return status.commit.sessions if status.commit is not None else ()
+    commit = status_of(key, branch.name, evolve(await reader.newest_of(branch), doubt="")).commit
+    return () if commit is None else commit.sessions
 
 
 def load_suites(file: DatabaseFile) -> list[Suite]:
@@ -167,6 +160,25 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     return [
         Suite(key=SuiteKey(*key), id=key[2], name=name, identifier=identifier, html_url=html_url)
         for *key, name, identifier, html_url in file.execute(sql)
+    ]
+
+
+def load_statuses(file: DatabaseFile, keys: Iterable[SuiteKey] | None = None) -> list[SuiteStatus]:
+    """Return these suites, as far as they were synced, or all, sorted by their keys. Their sessions are not read."""
+    sql = "SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at FROM suite_rows"
+    if keys is None:
+        rows = file.execute(f"{sql} WHERE state NOT NULL ORDER BY 1, 2, 3").fetchall()
+    else:
+        rows = [row for key in keys for row in file.execute(f"{sql} WHERE state NOT NULL AND {OF_SUITE}", key)]
+    return [
+        SuiteStatus(
+            suite=SuiteKey(*row[:3]),
+            name=row["name"],
+            reason="deleted" if row["deleted_at"] else "missing" if row["missing_since"] else None,
+            synced_at=to_time(row["synced_at"]),
+            missing_since=to_time(row["missing_since"]),
+        )
+        for row in rows
     ]
 
 

@@ -34,7 +34,7 @@ from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
 from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
-from ..analysis.suite_status import NoVerdict, SuiteStatus
+from ..analysis.suite_status import SuiteStatus
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
 from ..questions.questions import Questions
 from .cases import load_cases
@@ -42,7 +42,15 @@ from .copies import StoreChange, iterate_changes
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
-from .saved_source import SavedSource, SavedSuite, load_pages, load_saved_suites, load_sessions, load_suites
+from .saved_source import (
+    SavedSource,
+    SavedSuite,
+    load_pages,
+    load_saved_suites,
+    load_sessions,
+    load_statuses,
+    load_suites,
+)
 from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync
 from .sync_run import SyncRun
@@ -186,9 +194,9 @@ class SessionStore(AsyncContext, Questions):
         count = 0
         async with hold_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
-            for saved in await self.info():
+            for saved in await self._thread.run(load_statuses):
                 async with hold_suite(self._thread.path, saved.suite, wait=wait):
-                    count += await self._thread.run(prune_suite, saved.suite, before)
+                    count += await prune_suite(self._thread, saved.suite, before)
             await shrink_file(self._thread)
         return count
 
@@ -331,14 +339,11 @@ class SessionStore(AsyncContext, Questions):
 
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
         """
-        states = {each.suite: each for each in await self.info()}
-        keys = list(states) if suites is None else [validate_key(each) for each in validate_suites(suites)]
-        found = {key for key in keys if key not in states or states[key].missing_since is None}
-        statuses = {each.suite: each for each in await super().status(found, branch=branch)}
-        for key, state in states.items():
-            if state.missing_since is not None:
-                reason: NoVerdict = "missing" if state.deleted_at is None else "deleted"
-                statuses[key] = SuiteStatus(suite=key, reason=reason, missing_since=state.missing_since)
-            if key in statuses:
-                statuses[key] = evolve(statuses[key], name=state.name, synced_at=state.synced_at)
-        return [statuses[key] for key in keys]
+        keys = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
+        known = {each.suite: each for each in await self._thread.run(load_statuses, keys)}
+        keys = list(known) if keys is None else keys
+        judged = {key for key in keys if key not in known or known[key].missing_since is None}
+        for status in await super().status(judged, branch=branch):
+            saved = known.get(status.suite, status)
+            known[status.suite] = evolve(status, name=saved.name, synced_at=saved.synced_at)
+        return [known[key] for key in keys]

@@ -85,7 +85,6 @@ Bottom = Literal["start", "retention", "prune", "since"]
 class SuiteState:
     """What the database knows of a suite. The defaults are those of a suite that was never synced."""
 
-    is_synced: bool = False
     # The known range: the database has every existing session in it, except what was pruned.
     known: Interval | None = None
     # All sessions below the known range were created before this time; None if that is unknown.
@@ -207,8 +206,12 @@ def save_state(file: DatabaseFile, key: SuiteKey, state: SuiteState) -> None:
 
 
 def add_suite(file: DatabaseFile, key: SuiteKey) -> int:
-    """Add a suite, unless it is in the database. Return its number in other tables."""
-    file.execute("INSERT INTO suite_rows (workspace, project, suite_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", key)
+    """Add a suite that is synced, unless it is in the database. Return its number in other tables."""
+    sql = """
+        INSERT INTO suite_rows (workspace, project, suite_id, state) VALUES (?, ?, ?, '{}')
+        ON CONFLICT (workspace, project, suite_id) DO UPDATE SET state = excluded.state WHERE state IS NULL
+    """
+    file.execute(sql, key)
     return file.number(f"SELECT {SUITE_NUMBER}", key)
 
 

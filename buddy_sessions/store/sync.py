@@ -17,7 +17,7 @@ from .._base.figures import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
 from .._paging.reconciler import ReadSpec
-from ..errors import BuddyError, ConfigError, NotFoundError, StoreError
+from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
 from .cases import load_pending
@@ -58,28 +58,19 @@ class _Progress:
     complete: CompleteSync | None = None  # what to save if nothing remains to be read, or is in doubt
 
 
+@attrs.define(eq=False)
 class SuiteSync:
     """Reads what the database lacks of one suite, and saves it: the `SuitePages` of a sync."""
 
-    def __init__(
-        self,
-        run: SyncRun,
-        key: SuiteKey,
-        scope: SyncScope,
-        *,
-        full: bool = False,
-        keep: timedelta | None = None,
-        slots: RequestSlots | None = None,
-    ) -> None:
-        self._run = run
-        self._key = key
-        self._scope = scope
-        self._full = full
-        self._keep = keep
-        self._slots = slots
-        self._case_sync = None if scope.cases is None else CaseSync(run, key, scope.cases, details=scope.details)
-        self._reader: PageReader | None = None  # of the current range
-        self._counts = Stats()  # the cost of the ranges that have ended, and what was saved
+    run: SyncRun
+    key: SuiteKey
+    scope: SyncScope
+    full: bool = False
+    keep: timedelta | None = None
+    slots: RequestSlots | None = None
+    _case_sync: CaseSync | None = None
+    _reader: PageReader | None = None  # of the current range
+    _counts: Stats = attrs.Factory(Stats)  # the cost of the ranges that have ended, and what was saved
 
     @property
     def stats(self) -> Stats:
@@ -96,8 +87,8 @@ class SuiteSync:
 
         The last page is empty.
         """
-        run, key = self._run, self._key
-        async with hold_suite(run.path, key, wait=run.wait):
+        run, key = self.run, self.key
+        async with hold_suite(run.thread.path, key, wait=run.wait):
             before, due = await run.call(load_start, key, run.now)
             progress = _Progress(scope=await self._limit_scope(), state=before, before=before, due=due)
             async with aclosing(self._read(progress)) as pages:
@@ -108,17 +99,17 @@ class SuiteSync:
             has_cases = progress.is_unchanged or await self._read_cases(progress.scope)
             complete = progress.complete if has_cases else None
             await run.call(finish_sync, key, run.now, complete, top=progress.top, unlisted=before.unlisted)
-            if self._full and self._counts.repaired:
+            if self.full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
-            if self._keep is not None:
-                await run.call(prune_suite, key, await run.time_before(self._keep))
+            if self.keep is not None:
+                await prune_suite(run.thread, key, await run.time_before(self.keep))
                 while await run.call(return_space):
                     pass
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
     async def _limit_scope(self, sessions: Sequence[Session] = ()) -> SyncScope:
         """Return the scope without what `keep` would delete. A session with a later date may raise that limit."""
-        return self._scope.limit(None if self._keep is None else await self._run.time_before(self._keep, sessions))
+        return self.scope.limit(None if self.keep is None else await self.run.time_before(self.keep, sessions))
 
     async def _read(self, progress: _Progress) -> AsyncGenerator[SessionPage, None]:
         """Read what the database lacks; once more from the top after a contradiction. Iterate over the pages."""
@@ -137,16 +128,16 @@ class SuiteSync:
                         return
                     if progress.is_contradicted != is_repair:
                         break
-            if progress.is_contradicted == is_repair:
-                return
+                else:
+                    return
 
     async def _parts(self, progress: _Progress) -> AsyncGenerator[ReadRange | SessionId, None]:
         """Iterate over what to read: ranges of the list, and single sessions. What was found decides what follows."""
-        run, key, known = self._run, self._key, progress.state.known
+        run, key, known = self.run, self.key, progress.state.known
         if known is None:
             yield ReadRange(all_above=progress.all_above)
         else:
-            yield ReadRange(low=1 if self._full else known[1], all_above=known[1])
+            yield ReadRange(low=1 if self.full else known[1], all_above=known[1])
         end = progress.state.end
         was_found_now = end is not None and end.found_at == run.now
         if not was_found_now and (number := progress.state.continues_at(progress.scope)) is not None:
@@ -177,8 +168,6 @@ class SuiteSync:
                     if is_first and reader.first_digest is not None:
                         progress.complete = CompleteSync(reader.first_digest, progress.scope)
                     await self._withdraw_claims(progress, reader, page)
-                    if is_first:
-                        progress.top = max((session.relative_id for session in reader.listed), default=0)
                     is_verified = progress.is_verified
                     to_save = part.take(page, reader.listed, progress.state, progress.scope, is_verified=is_verified)
                     saved = await self._save(progress, attrs.evolve(to_save, is_first=is_first and is_verified))
@@ -193,15 +182,18 @@ class SuiteSync:
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
-            raise await self._save_failure(progress, reader, failure)
+            if isinstance(failure, NotFoundError):
+                await self.run.call(mark_suite_missing, self.key, self.run.now)
+            await self._withdraw_claims(progress, reader)
+            raise failure
 
     async def _new_reader(self, progress: _Progress, part: ReadRange) -> PageReader:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
         cursor, known_digest, complete = None, None, progress.state.complete
         if part.high is not None:
             # If the offset is wrong, the read needs more requests, but misses no session.
-            cursor = Cursor(part.high + 1, await self._run.call(count_above, self._key, part.high))
-        elif complete is None or self._full or progress.due or not progress.scope.is_within(complete.scope):
+            cursor = Cursor(part.high + 1, await self.run.call(count_above, self.key, part.high))
+        elif complete is None or self.full or progress.due or not progress.scope.is_within(complete.scope):
             known_digest = b""
         else:
             known_digest = complete.digest
@@ -210,10 +202,10 @@ class SuiteSync:
             cursor=cursor,
             min_id=1,
             check_end=True,
-            slots=self._slots,
+            slots=self.slots,
             known_digest=known_digest,
         )
-        return self._run.buddy.api.read(self._key, spec)
+        return self.run.buddy.api.read(self.key, spec)
 
     async def _request(self, progress: _Progress, session: SessionId) -> AsyncGenerator[SessionPage, None]:
         """Request and save one session. Iterate over one page, with the session if it has changed.
@@ -225,17 +217,17 @@ class SuiteSync:
         proven: Interval | None = None
         self._counts += Stats(requests=1)
         try:
-            found = (await self._run.buddy.session(self._key, session.id),)
+            found = (await self.run.buddy.session(self.key, session.id),)
         except NotFoundError:
             if not is_newest:
                 return
             proven = progress.top + 1, session.relative_id
         except ConfigError as error:
-            _log.warning("%s: session %r is not checked: %s", self._key, session.id, error)
+            _log.warning("%s: session %r is not checked: %s", self.key, session.id, error)
             progress.due.pop(session.relative_id, None)
         if is_newest and found and not is_known:
             message = "%s: the list is outdated: it does not contain the newest saved session, %d, which exists"
-            _log.warning(message, self._key, session.relative_id)
+            _log.warning(message, self.key, session.relative_id)
         to_save = PageToSave(
             sessions=found,
             proven=proven,
@@ -243,29 +235,29 @@ class SuiteSync:
             unlisted=session.id if is_newest and found else None,
         )
         saved = await self._save(progress, to_save)
-        yield SessionPage(suite=self._key, number=0, sessions=saved.changed)
+        yield SessionPage(suite=self.key, number=0, sessions=saved.changed)
 
     async def _save(self, progress: _Progress, page: PageToSave) -> SavedPage:
         """Save a page, in one transaction."""
         page = attrs.evolve(page, is_repair=progress.is_contradicted)
-        saved = await self._run.call(save_page, self._key, page, self._run.now)
+        saved = await self.run.call(save_page, self.key, page, self.run.now)
         self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
         progress.state = saved.state
         for session in (*page.listed, *page.sessions):
             progress.due.pop(session.relative_id, None)
         for number in [each for each in progress.due if page.proven and page.proven[0] <= each <= page.proven[1]]:
             del progress.due[number]
-        if page.is_first:
-            progress.is_stale = saved.is_stale
+        if page.top is not None:
+            progress.top, progress.is_stale = page.top, saved.is_stale
         if saved.is_contradiction:
-            _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self._key)
+            _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
             progress.is_contradicted = True
             progress.all_above = progress.before.known[0] - 1 if progress.before.known else ALL_NUMBERS[1]
             progress.before = progress.before.forget()
         elif saved.is_stale:
             progress.before = progress.before.up_to(progress.top)
         elif page.top == 0 and saved.state.known is not None:
-            _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self._key)
+            _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
         return saved
 
     async def _withdraw_claims(self, progress: _Progress, reader: PageReader, page: SessionPage | None = None) -> None:
@@ -277,25 +269,15 @@ class SuiteSync:
             progress.complete = None
             if page is None or page.proven_range is None:
                 progress.is_verified = False
-                await self._run.call(withdraw_claims, self._key, progress.before, self._run.now)
-
-    async def _save_failure(self, progress: _Progress, reader: PageReader, error: BuddyError) -> BuddyError:
-        """Save what a failed read proves. Return its error, or the one of saving."""
-        try:
-            if isinstance(error, NotFoundError):
-                await self._run.call(mark_suite_missing, self._key, self._run.now)
-            await self._withdraw_claims(progress, reader)
-        except StoreError as later:
-            _log.warning("%s: %s", self._key, error)  # only the later error is raised
-            return later
-        return error
+                await self.run.call(withdraw_claims, self.key, progress.before, self.run.now)
 
     async def _read_cases(self, scope: SyncScope) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
-        if self._case_sync is None:
+        if scope.cases is None:
             return True
-        pending = await self._run.call(load_pending, self._key, scope, full=self._full)
+        self._case_sync = CaseSync(self.run, self.key, scope.cases, scope.details)
+        pending = await self.run.call(load_pending, self.key, scope, full=self.full)
         if pending:
             await self._case_sync.read(pending)
-            pending = await self._run.call(load_pending, self._key, scope)
+            pending = await self.run.call(load_pending, self.key, scope)
         return not pending

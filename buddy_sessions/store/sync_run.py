@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
+
+from attrs import Factory, define
 
 from .._base.figures import Stats
 from .._base.workers import LongBodies
@@ -22,21 +25,18 @@ _T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
 
 
+@define(eq=False)
 class SyncRun:
     """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
 
-    def __init__(
-        self, buddy: BuddyClient, thread: DatabaseThread, *, wait: float = 0.0, now: datetime | None = None
-    ) -> None:
-        self.buddy = buddy
-        self.wait = wait
-        self.now = now or datetime.now(UTC)
-        self.path = thread.path
-        self.long_bodies = LongBodies()
-        self._thread = thread
-        self._file_failure: str | None = None
-        self._listed_projects: set[tuple[str, str]] = set()
-        self._newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
+    buddy: BuddyClient
+    thread: DatabaseThread
+    wait: float = 0.0
+    now: datetime = Factory(partial(datetime.now, UTC))
+    long_bodies: LongBodies = Factory(LongBodies)
+    _file_failure: str | None = None
+    _listed_projects: set[tuple[str, str]] = Factory(set)
+    _newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
 
     async def call(
         self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
@@ -45,9 +45,6 @@ class SyncRun:
 
         Once the file fails (locked, full, damaged), every other call fails at once with the same message, so that no
         more requests are made for sessions that cannot be saved. A value that cannot be saved fails only its own call.
-
-        Raises:
-            StoreError: The function failed, or the file has failed before.
         """
 
         def call(file: DatabaseFile) -> _T:
@@ -61,7 +58,7 @@ class SyncRun:
                     self._file_failure = str(error)
                 raise
 
-        return await self._thread.run(call)
+        return await self.thread.run(call)
 
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
         """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""

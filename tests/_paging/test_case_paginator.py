@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
 from buddy_sessions._paging.case_paginator import CasePlan
-from buddy_sessions._paging.pacing import ServerLimits
+from buddy_sessions._paging.pacing import PageSize, ServerLimits
 
 
 def make_cases(count: int) -> list[TestCase]:
@@ -19,8 +19,8 @@ def make_cases(count: int) -> list[TestCase]:
 
 
 def make_plan(expected: int | None = None, **options: Any) -> CasePlan:
-    defaults = {"per_page": 100, "limits": ServerLimits(), "read_ahead": 1, "status": None, "max_cases": None}
-    plan = CasePlan(**{**defaults, **options})
+    page_size = PageSize(options.pop("per_page", 100), options.pop("limits", None) or ServerLimits())
+    plan = CasePlan(page_size, **{"read_ahead": 1, "status": None, "max_cases": None, **options})
     plan.expected = expected
     return plan
 

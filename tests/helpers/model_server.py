@@ -199,7 +199,7 @@ class ModelClient:
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        return PageReader(suite, fetch=fetch, reconciler=reconciler, slots=own_slots, cursor=spec.cursor)
+        return PageReader(suite, fetch, fetch, reconciler, own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)
@@ -225,6 +225,7 @@ class ModelStore:
     def __init__(self, path: Path) -> None:
         self.database = DatabaseFile(str(path))
         self.database.open()
+        self.thread = cast("DatabaseThread", _InlineThread(self.database))
         self.on_page: Callable[[], object] = lambda: None
         """Called during a sync, after each of its pages."""
 
@@ -238,8 +239,7 @@ class ModelStore:
         **options: Any,
     ) -> list[Session]:
         """Sync once, or until it crashes after some pages; return the sessions that were yielded."""
-        thread = cast("DatabaseThread", _InlineThread(self.database))
-        run = SyncRun(cast("BuddyClient", client), thread, now=now)
+        run = SyncRun(cast("BuddyClient", client), self.thread, now=now)
         return asyncio.run(self._take(SuiteSync(run, KEY, scope, **options), crash_after))
 
     async def _take(self, sync: SuiteSync, crash_after: int | None) -> list[Session]:

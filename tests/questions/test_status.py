@@ -173,6 +173,7 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
             first, second = await store.status()
             assert first.reason is None
             assert (second.suite, second.reason, second.is_failing) == (deleted.key, reason, None)
+            assert await store.status([deleted.key, kept.key]) == [second, first]
             assert second.missing_since is not None
             judgement = await store.judge(deleted.key)
             assert (judgement.is_failing, judgement.passes) == (None, None)

@@ -374,7 +374,7 @@ def test_any_case_is_read_back(database: DatabaseFile, sample: tuple[Session, li
     key = SuiteKey("acme", "shop", f"{next(numbers)}")
     save_page(database, key, PageToSave(sessions=[session]), datetime.now(UTC))
     for _ in range(2):
-        assert save_cases(database, key, session, "all", cases, is_complete=True, is_verified=True)
+        save_cases(database, key, session, "all", cases, is_complete=True, is_verified=True)
         saved = load_cases(database, key, session.id)
         assert saved == [as_saved(session, case) for case in cases]
         assert [type(case.time) for case in saved] == [type(case.time) for case in cases]

@@ -83,6 +83,20 @@ async def test_sync_prunes_its_suites_and_reads_nothing_older(db: SyncedSuite) -
     assert await db.sync() == []
 
 
+async def test_recreated_suite_was_not_pruned(db: SyncedSuite) -> None:
+    """Once a second sync has confirmed the new list: a wrong response does not bring back what was pruned."""
+    create_daily(db.suite, 40)
+    await db.sync()
+    await db.store.prune(older_than=MONTH)
+    create_daily(db.recreate(0), 3)
+    bottoms = []
+    for _ in range(3):
+        await db.sync()
+        bottoms += [each.bottom for each in await db.store.info()]
+    assert bottoms == ["prune", "start", "start"]
+    assert await numbers(db.store) == [3, 2, 1]
+
+
 async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None:
     for age in range(160, 100, -1):
         db.suite.create(create_date=(datetime.now(UTC) - timedelta(days=age)).isoformat())

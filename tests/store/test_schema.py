@@ -35,7 +35,7 @@ def test_session_is_loaded_as_it_was_saved(database: DatabaseFile, session: Sess
     (loaded,) = load_sessions(database, key)
     assert loaded == session
     assert type(loaded.duration) is type(session.duration)
-    assert save_page(database, key, page, NOW) == SavedPage(state=SuiteState(is_synced=True))
+    assert save_page(database, key, page, NOW) == SavedPage(state=SuiteState())
     for later, is_due in ((timedelta(0), False), (timedelta(days=1), not session.is_finished)):
         _, due = load_start(database, key, NOW + later)
         assert list(due.values()) == [(session.relative_id, session.id)] * is_due

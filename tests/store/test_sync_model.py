@@ -5,6 +5,7 @@ A state machine whose server sometimes responds wrongly: the database recovers. 
 
 from __future__ import annotations
 
+import asyncio
 import random
 import tempfile
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from buddy_sessions import Session
 from buddy_sessions.models import is_before
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.prune import prune_suite
-from buddy_sessions.store.saved_source import load_deciding_sessions, load_saved_suites, load_sessions
+from buddy_sessions.store.saved_source import find_deciding_sessions, load_saved_suites, load_sessions
 from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
 from buddy_sessions.store.suites import ABSENCES, SyncScope, load_state
 from helpers.effort import repeats
@@ -92,9 +93,9 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def prune(self, share: float) -> None:
         before = FIRST_DATE + timedelta(minutes=int(share * self.server.created))
-        kept = {session.id for session in load_deciding_sessions(self.store.database, KEY)}
+        kept = {session.id for session in asyncio.run(find_deciding_sessions(self.store.thread, KEY))}
         old = {session.id for session in self.rows() if is_before(session, before)} - kept
-        assert prune_suite(self.store.database, KEY, before) == len(old)
+        assert asyncio.run(prune_suite(self.store.thread, KEY, before)) == len(old)
         self.pruned |= old
         if old:
             self.pruned_before = max(before, self.pruned_before)
