@@ -45,7 +45,7 @@ class StoreChange:
         session: The session that was saved or marked, or whose test cases were saved; None for a deletion.
         failures: The failing tests of the session; None if its test cases are not saved.
         missing_since: When the first sync that did not find the session began; None if it was found.
-        deleted_at: The same time, once two syncs did not find it.
+        deleted_at: The same time, once `ABSENCES` (two) syncs did not find it.
         pruned_before: Delete the sessions of the suite whose `create_date` is earlier. Those that were kept follow.
     """
 

@@ -35,7 +35,7 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space, and try again; all pages saved so far are kept",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite file, and was not changed: choose another path",
     sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, and sync into a new file",
-    sqlite3.SQLITE_CANTOPEN: f"check that its folder exists, and that you may write to both; {_COPY}",
+    sqlite3.SQLITE_CANTOPEN: f"check that you may write to it and its folder; {_COPY}",
     sqlite3.SQLITE_READONLY: f"check that you may write to it and its folder; {_COPY}",
     sqlite3.SQLITE_IOERR: "the disk fails, or its file system does not support SQLite",
 }
@@ -70,6 +70,10 @@ class DatabaseFile:
             # The low byte is the kind of the error. Errors of the Python module itself have no code.
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             advice, kind = _ADVICE.get(code), OtherFileError if code == sqlite3.SQLITE_NOTADB else StoreError
+            if code == sqlite3.SQLITE_CANTOPEN and os.path.isdir(self.path):
+                advice = "it is a folder: name a file in it"
+            elif code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(self.path) or "."):
+                advice = "its folder does not exist: create it, or choose another path"
             raise kind(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
         except DecodeError as error:
             raise StoreError(f"{self.path}: a saved value was changed, and is not valid any more: {error}") from error
@@ -129,8 +133,7 @@ class DatabaseFile:
         owner, version, tables = self.execute(sql).fetchone()
         if owner != APPLICATION_ID and (owner or version or tables):
             raise OtherFileError(
-                f"{self.path} was written by another program, or by buddy_sessions before its first release, and was "
-                "not changed: choose another path"
+                f"{self.path} was written by another program, and was not changed: choose another path"
             )
         if version > VERSION:
             raise OtherFileError(

@@ -198,7 +198,7 @@ class SavedSuite:
             "prune", "since": older sessions, which were pruned, or left out by `since`. None: that is not known.
         synced_at: When the last sync began that has read the suite to its end.
         missing_since: When the first sync began that did not find the suite; None if the last one has found it.
-        deleted_at: The same time, once two syncs did not find it.
+        deleted_at: The same time, once `ABSENCES` (two) syncs did not find it.
     """
 
     suite: SuiteKey

@@ -88,7 +88,7 @@ CASES |= {
     for name in ("status", "sync")
     for file, message in (
         ("folder.csv", "'folder.csv' "),
-        ("other.db", "was written by another program, or by buddy_sessions before"),
+        ("other.db", "was written by another program, and was not changed"),
     )
 }
 

@@ -67,7 +67,7 @@ class TestOpen:
         await asyncio.gather(*(store.close() for store in stores))
 
 
-FOREIGN = "another program, or by buddy_sessions before its first release, and was not changed: choose another path"
+FOREIGN = "another program, and was not changed: choose another path"
 NEWER = rf"newer buddy_sessions \(schema {VERSION + 1}, .* was not changed: upgrade buddy_sessions"
 
 
@@ -106,8 +106,11 @@ class TestRejectedFiles:
         check_rejected_unchanged(file, "it is damaged: move it away, and sync into a new file")
 
     def test_path_where_no_file_can_be(self, tmp_path: Path) -> None:
-        for path in (tmp_path / "missing" / "sessions.db", tmp_path):
-            with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match="folder exists"):
+        for path, message in (
+            (tmp_path / "missing" / "sessions.db", "its folder does not exist: create it, or choose another path"),
+            (tmp_path, "it is a folder: name a file in it"),
+        ):
+            with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match=message):
                 open_file(file)
 
 
