@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
 from helpers.command_line import COMMAND, Call, Result, interrupt_at_request, run_process, sync_database
 from helpers.stores import query
 
@@ -156,10 +155,3 @@ def test_failure_has_its_exit_code_and_one_line(
         assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1
-
-
-def test_url_of_a_session_lists_that_session(suites: dict[str, FakeSuite], call: Call) -> None:
-    url = suites[A].sessions[3]["html_url"]
-    code, out, err = call("list", url)
-    assert (code, json.loads(out)["relative_id"]) == (0, 247)
-    assert err == f"for its failing tests, run buddy-sessions failures {url}\n"

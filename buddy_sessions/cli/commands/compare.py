@@ -55,8 +55,8 @@ async def command(
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
     chosen = choose_format(output_format, json=json)
-    target, in_key = parse_session(question.access.defaults, key)
-    names = [parse_session_of(target, text) for text in (old, new) if text is not None]
+    named, in_key = parse_session(question.access.defaults, key)
+    names = [parse_session_of(named, text) for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (source, suite, messages):
         found = await source.compare(suite, old_name, new_name, branch=question.branch)

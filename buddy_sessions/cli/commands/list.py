@@ -9,11 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
+from buddy_sessions import Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.validate import LATEST
 
-from ..input.sources import check_branch, find_suite, parse_session
+from ..input.sources import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
@@ -34,7 +33,7 @@ async def command(
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
-    """Print the sessions of a suite, newest first; or one session, if SUITE is its URL.
+    """Print the sessions of a suite, newest first.
 
     For example:
 
@@ -46,18 +45,11 @@ async def command(
         status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
     """
-    target, name = parse_session(access.defaults, key)
-    if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
-        raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
+    suite = access.defaults.parse_suite(key)
     messages, output_format = access.messages(), printing.choose()
     is_limited = output_format == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
-        suite = await find_suite(buddy, target)
         write = session_printer(output_format, suite, branch=branch)
-        if name != LATEST:
-            write([await buddy.session(suite, name)])
-            messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
-            return
         most = _TABLE_LIMIT if is_limited else limit
         paginator = buddy.sessions(
             suite,

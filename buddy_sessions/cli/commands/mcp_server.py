@@ -39,7 +39,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
-from ..input.suite_selection import KeyDefaults, choose_suite, label_suite
+from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
@@ -75,7 +75,9 @@ _ADVICE = {
     "incomplete cases": "",
     "no baseline": "name a branch that is tested as the baseline",
 }
-_FOR_USERS = re.compile(r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)')
+_FOR_USERS = re.compile(
+    r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)|, which buddy-sessions status .*'
+)
 _MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
 _MAX_NAME = 40  # characters of the name of a suite
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
@@ -236,15 +238,13 @@ class Tools:
                 await self._list("")
             found = self._find(suite)
         if len(found) > 1:
-            names = ", ".join(map(label_suite, found[:_MAX_NAMED]))
+            names = ", ".join(str(each.key) for each in found[:_MAX_NAMED])
             raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
         key = str(found[0].key) if found else suite
-        target, name = parse_session(self._defaults, key, session or None)
-        if not isinstance(target, SuiteKey):
-            choose_suite(target, await self._list("/".join(target)))
-        elif self._is_saved and target not in self._suites:
-            raise ConfigError(f"{target} was not saved in the database: list_suites shows what was")
-        return SuiteKey(*target), name
+        named, name = parse_session(self._defaults, key, session or None)
+        if self._is_saved and named not in self._suites:
+            raise ConfigError(f"{named} was not saved in the database: list_suites shows what was")
+        return named, name
 
     def _find(self, text: str) -> list[Suite]:
         """Return the listed suites with this key, ID or name, also behind their project."""

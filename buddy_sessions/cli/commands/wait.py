@@ -11,7 +11,7 @@ from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
 
 from ..errors import ExitCode
-from ..input.sources import check_branch, find_suite
+from ..input.sources import check_branch
 from ..input.times import Duration
 from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
 from ..render.show import choose_format, show_sessions
@@ -59,9 +59,8 @@ async def command(
     """
     messages, is_terminal = access.messages(), sys.stdout.isatty()
     chosen = choose_format(output_format, json=json, default="table" if is_terminal else "lines")
-    target = access.defaults.parse_target(key)
+    suite = access.defaults.parse_suite(key)
     async with access.connection.open_client(messages) as buddy:
-        suite = await find_suite(buddy, target)
         awaited = revision or run_url or branch or (None if after is None else f"a session after #{after}")
         text = f"waiting up to {format_duration(timeout)} for {awaited} of {suite}"
         if awaited is not None and not messages.is_terminal:

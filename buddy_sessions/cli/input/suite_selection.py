@@ -12,16 +12,13 @@ from urllib.parse import unquote, urlsplit
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, Suite, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
 from buddy_sessions._base.validate import validate_names
 
 _T = TypeVar("_T")
 
-Target: TypeAlias = SuiteKey | tuple[str, str]
-"""A suite; or a workspace and a project, for all suites of the project."""
-
-Group: TypeAlias = Target | tuple[str]
-"""A target; or a workspace, for all suites of its projects."""
+Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
+"""A suite; or a workspace and a project, or a workspace, for all suites in it."""
 
 _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
@@ -46,7 +43,15 @@ class KeyDefaults:
     )
     """Project of suites without one."""
 
-    def parse_target(self, text: str) -> Target:
+    def parse_suite(self, text: str) -> SuiteKey:
+        """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
+        found = self._parse(text)
+        if isinstance(found, SuiteKey):
+            return found
+        name = "/".join(found)
+        raise ConfigError(f"{name} is a project: name one of its suites, which buddy-sessions status {name} prints")
+
+    def _parse(self, text: str) -> SuiteKey | tuple[str, str]:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
         if "\\" in text or (len(names) > 1 and "." in names[0].strip(".") and "://" not in text):  # a host
@@ -61,7 +66,7 @@ class KeyDefaults:
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
 
     def parse_group(self, text: str) -> Group:
-        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project.
+        """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
 
         Raises ConfigError also for names that no URL can have.
         """
@@ -70,7 +75,7 @@ class KeyDefaults:
             group = (self.workspace,)
         else:
             is_workspace = text and "/" not in text and not (self.workspace or self.project)
-            group = (text,) if is_workspace else self.parse_target(text)
+            group = (text,) if is_workspace else self._parse(text)
         validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
         return group
 
@@ -84,22 +89,6 @@ def _advise(text: str) -> str:
         "write workspace/project/suite_id or workspace/project, or paste the URL of a suite in Buddy, or set -w and -p "
         "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
     )
-
-
-def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
-    """Return the suite. Raises ConfigError for a project, which names those of the suites that are in the project."""
-    if isinstance(target, SuiteKey):
-        return target
-    error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
-    for suite in suites:
-        if suite.key[:2] == target:
-            error.add_note(label_suite(suite))
-    raise error
-
-
-def label_suite(suite: Suite) -> str:
-    """Return the key of a suite, and its name if it is known."""
-    return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:

@@ -205,7 +205,7 @@ def gate_result(
     )
 
 
-def no_verdict_result(suite: SuiteKey | None, problem: str, *, about: str) -> Result:
+def no_verdict_result(suite: SuiteKey, problem: str, *, about: str) -> Result:
     """Return that there is no verdict, because nothing could be judged."""
     return Result(command="gate", suite=suite, about=about, title="No verdict", facts=[problem], problems=[problem])
 
