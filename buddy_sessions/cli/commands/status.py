@@ -119,11 +119,12 @@ async def _read_statuses(
 ) -> list[SuiteStatus]:
     statuses: list[SuiteStatus] = []
     with messages.progress() as show_progress:
-        suites = [suite async for suite in selection.suites(buddy)]
+        names = await selection.read(buddy)
+        suites = list(names)
         for start in range(0, len(suites), _BATCH):
             show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
             statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
-    return [evolve(status, name=selection.name_of(status.suite)) for status in statuses]
+    return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
 async def read_causes(source: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:

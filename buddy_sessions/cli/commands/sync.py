@@ -55,24 +55,26 @@ async def command(
     path = resolve_file(db, source=source and source.name)
     messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
-    async with (
-        access.connection.open_client(messages) as buddy,
-        SessionStore(path) as store,
-        store.sync(
-            buddy,
-            selection.suites(buddy),
-            wait=wait,
-            since=since,
-            cases=cases,
-            details=details,
-            keep=keep,
-            full=full,
-            on_failure="collect",
-        ) as sync,
-    ):
-        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session")
-        with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-            await sync.run()
+    async with access.connection.open_client(messages) as buddy:
+        with messages.progress():
+            suites = await selection.read(buddy)
+        async with (
+            SessionStore(path) as store,
+            store.sync(
+                buddy,
+                suites,
+                wait=wait,
+                since=since,
+                cases=cases,
+                details=details,
+                keep=keep,
+                full=full,
+                on_failure="collect",
+            ) as sync,
+        ):
+            progress = HarvestProgress(buddy, sync, len(suites), selection.failures, noun="new or changed session")
+            with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
+                await sync.run()
     _print_outcome(messages, db, progress, full=full)
     return progress.exit_code
 

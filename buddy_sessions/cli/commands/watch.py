@@ -99,7 +99,7 @@ async def command(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
-        suites = [suite async for suite in selection.suites(buddy)]
+        suites = list(await selection.read(buddy))
         for group, error in selection.failures.items():
             if on_failure == "raise" or not suites:
                 raise error

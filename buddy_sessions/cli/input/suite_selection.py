@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
 from buddy_sessions._base.validate import validate_names
-
-_T = TypeVar("_T")
 
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
@@ -159,59 +157,25 @@ class SuiteSelection:
         if file is not None and not groups:
             raise ConfigError(f"no suite in {'stdin' if file.name == '-' else file.name}: write one on each line")
         self.groups = list(groups)
-        self._known = {target: "" for target in groups if isinstance(target, SuiteKey)}
-        self._unlisted = len(groups) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
-        self.stats = Stats()
-        self.started = 0
+        """Why projects and workspaces could not be listed."""
 
-    @property
-    def count(self) -> int:
-        """The number of suites that are known so far."""
-        return len(self._known)
+    async def read(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
+        """Return the suites, then those of projects and workspaces, which have their names, each once.
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all suites are known."""
-        return not self._unlisted
-
-    def name_of(self, suite: SuiteKey) -> str | None:
-        """Return the name of a suite, if its project was listed."""
-        return self._known.get(suite) or None
-
-    async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
-        """Iterate over the suites, then over those of projects, then of workspaces.
-
-        Raises ConfigError at the end if there is no suite, and no error says why.
+        Raises ConfigError if there is no suite, and no error says why.
         """
-        for target in sorted(self.groups, key=len, reverse=True):
-            if isinstance(target, SuiteKey):
-                self.started += 1
-                yield target
+        suites: dict[SuiteKey, str | None] = {each: None for each in self.groups if isinstance(each, SuiteKey)}
+        for group in self.groups:
+            if isinstance(group, SuiteKey):
                 continue
-            projects: list[tuple[str, str]] = [(target[0], name) for name in target[1:]]
-            if not projects:
-                found = await self._request(target[0], buddy.projects(target[0]))
-                projects = [(target[0], project.name) for project in found]
-            for project in projects:
-                listed = await self._request("/".join(project), buddy.suites(*project))
-                new = [suite.key for suite in listed if suite.key not in self._known]
-                self._known |= {suite.key: suite.name or "" for suite in listed}
-                for suite in new:
-                    self.started += 1
-                    yield suite
-            self._unlisted -= 1
-        if not self.started and not self.failures:
+            try:
+                suites |= {suite.key: suite.name for suite in await buddy.suites(*group)}
+            except AuthenticationError:
+                raise
+            except BuddyError as error:
+                self.failures["/".join(group)] = error
+        if not suites and not self.failures:
             names = ", ".join(map("/".join, self.groups))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
-
-    async def _request(self, name: str, request: Awaitable[Sequence[_T]]) -> Sequence[_T]:
-        """Count a request, and return its response; keep its error, unless nothing else can be read either."""
-        self.stats += Stats(requests=1)
-        try:
-            return await request
-        except AuthenticationError:
-            raise
-        except BuddyError as error:
-            self.failures[name] = error
-            return []
+        return suites
