@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from contextlib import suppress
 
 from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
@@ -13,14 +10,8 @@ from buddy_sessions._base.figures import format_duration
 from ..errors import ExitCode
 from ..input.sources import check_branch
 from ..input.times import Duration
-from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
-from ..render.show import choose_format, show_sessions
-
-_Format = Annotated[
-    Literal["table", "jsonl", "csv"] | None,
-    FORMAT,
-    Parameter(help="Output format (default: table on a terminal, otherwise one line for each session)."),
-]
+from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
+from ..render.show import session_printer
 
 
 async def command(
@@ -36,8 +27,7 @@ async def command(
     interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,
-    output_format: _Format = None,
-    json: Json = False,
+    printing: Printing = Printing(),
     access: Access = Access(),
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
@@ -57,8 +47,7 @@ async def command(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, is_terminal = access.messages(), sys.stdout.isatty()
-    chosen = choose_format(output_format, json=json, default="table" if is_terminal else "lines")
+    messages, output_format = access.messages(), printing.choose()
     suite = access.defaults.parse_suite(key)
     async with access.connection.open_client(messages) as buddy:
         awaited = revision or run_url or branch or (None if after is None else f"a session after #{after}")
@@ -86,5 +75,6 @@ async def command(
             if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    show_sessions(sessions, chosen, suite, branch=branch)
+    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
+        session_printer(output_format, suite, branch=branch)(sessions)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

@@ -32,7 +32,7 @@ from .junit import render_junit
 from .markdown import render_markdown
 from .result import Result
 from .table import SessionTable, print_result
-from .text import escape, one_line, session_facts, web_url
+from .text import escape
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -107,17 +107,6 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
         return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
     writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
-
-
-def show_sessions(sessions: Sequence[Session], output_format: str, suite: SuiteKey, *, branch: str | None) -> None:
-    """Print sessions of a suite; in the format `lines`, one line each."""
-    with _CLOSED_PIPE:
-        if output_format != "lines":
-            session_printer(output_format, suite, branch=branch)(sessions)
-            return
-        for session in sessions:
-            facts = [*session_facts(session), web_url(session.html_url)]
-            Output().print_line(one_line(f"{suite} {', '.join(filter(None, facts))}"))
 
 
 def show(
