@@ -11,6 +11,7 @@ from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
+from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
@@ -99,7 +100,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()
         ],
-        crashed=found.crashed,
+        problems=list(map(crash_text, found.crashed)),
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[f"{name_sessions(running)}: not finished" if running else ""],
     )

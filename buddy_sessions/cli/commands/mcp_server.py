@@ -174,7 +174,8 @@ class Tools:
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests)[:_MAX_MARKS])
             title = ": ".join(filter(None, [failures.title, marks]))
-            result = evolve(result, title=title, is_red=failures.is_red, crashed=failures.crashed)
+            problems = dict.fromkeys([*result.problems, *failures.problems])
+            result = evolve(result, title=title, is_red=failures.is_red, problems=list(problems))
         hint = "For the complete message and trace of a test, add test=NAME." if judgement.tests else ""
         return await self._render(evolve(result, sections=list_causes(judgement)), offset=offset, hint=hint)
 

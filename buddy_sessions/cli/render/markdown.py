@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from buddy_sessions import Session
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.baseline import Cause, crash_text
+from buddy_sessions.analysis.baseline import Cause
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
 from .text import (
@@ -102,8 +102,7 @@ def fact_lines(result: Result, style: Style) -> list[str]:
         sessions.append(f"and {format_count(more, 'more session')}")
     sessions += [f"Compared with {_session_line(session, style)}" for session in result.old[:MAX_SESSIONS]]
     lines = [] if result.sessions else [result.about]
-    lines += [*result.warnings[:MAX_SESSIONS], *result.facts]
-    lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
+    lines += [*result.warnings[:MAX_SESSIONS], *result.problems, *result.facts]
     return sessions + [style.text(line) for line in filter(None, lines)]
 
 

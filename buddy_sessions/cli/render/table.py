@@ -9,10 +9,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey
-from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
-from .result import MAX_SESSIONS, Column, Item, Result
+from .result import Column, Item, Result
 from .text import (
     UNKNOWN,
     author_text,
@@ -50,7 +49,7 @@ def print_result(output: Output, result: Result) -> None:
             _print_names(output, section.items)
     if result.title:
         output.print_line((f"\n{result.title}", "bold"))
-    for fact in [*result.facts, *map(crash_text, result.crashed[:MAX_SESSIONS])]:
+    for fact in (*result.problems, *result.facts):
         output.print_line(one_line(fact))
 
 
