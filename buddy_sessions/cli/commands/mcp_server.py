@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import wraps
 from inspect import getdoc
 from typing import Annotated, Any, Literal
@@ -35,7 +35,6 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import Judgement, SuiteStatus
 from buddy_sessions.analysis.commits import name_sessions
 from buddy_sessions.analysis.history import find_test
-from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
@@ -84,6 +83,8 @@ _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _MAX_NAMED = 25  # suites in an error
 _MAX_MARKS = 3
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
+_STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
+"""The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
 
 _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
@@ -92,11 +93,10 @@ _Suite = Annotated[
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or the URL of a project")]
 _Status = Annotated[
-    Literal["", "red", "green", "stale", "no verdict"],
+    Literal["", "red", "green", "no verdict"],
     _Text,
     Field(description="Only suites with this status (default: all but green ones)"),
 ]
-_MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Hours after which a verdict or sync is stale (0: never)")]
 _Branch = Annotated[str, _Text, Field(description="The branch of the latest commit (default: the main branch)")]
 _Baseline = Annotated[
     str, _Text, Field(description='The branch to merge into, such as "main": the result says whether it may be merged')
@@ -125,19 +125,17 @@ class Tools:
         self._defaults = defaults
         self._suites: dict[SuiteKey, Suite] = {}  # all that were listed, whose names can be used
 
-    async def list_suites(
-        self, project: _Project = "", status: _Status = "", max_age: _MaxAge = 0, offset: _Offset = 0
-    ) -> str:
+    async def list_suites(self, project: _Project = "", status: _Status = "", offset: _Offset = 0) -> str:
         """Say which suites of a project or a workspace are red on their main branch, since when, by whom, and why.
 
         One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
         """
         names = {suite.key: cut(suite.name or "", _MAX_NAME) for suite in await self._list(project)}
         statuses = [evolve(each, name=names[each.suite]) for each in await self._source.status(list(names))]
-        now, age = datetime.now(UTC), timedelta(hours=max_age) if max_age else None
-        total = status_result(statuses, now, max_age=age)
-        shown = [each for each in statuses if _is_selected(each, status, is_stale=is_stale(each, now, age))]
-        result = status_result(shown, now, max_age=age, causes=await self._read_causes(shown))
+        now = datetime.now(UTC)
+        total = status_result(statuses, now)
+        shown = [each for each in statuses if status in _STATES[each.is_failing]]
+        result = status_result(shown, now, causes=await self._read_causes(shown))
         sections = group_by_cause(result.items)
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if any(each.is_failing for each in shown) else ""
@@ -283,13 +281,6 @@ class Tools:
             ends = " to ".join(dict.fromkeys(format_moment(find(synced)) for find in (min, max)))
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
         return render_for_agent(result, offset=offset, hint=hint, complete=complete)
-
-
-def _is_selected(status: SuiteStatus, wanted: str, *, is_stale: bool) -> bool:
-    """Return whether a suite is listed: without a wanted status, all but those that are green."""
-    if wanted in {"", "stale"}:
-        return is_stale or (not wanted and status.is_failing is not False)
-    return {True: "red", False: "green", None: "no verdict"}[status.is_failing] == wanted
 
 
 def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
