@@ -156,7 +156,7 @@ class Tools:
         """Explain the failing tests of a session or a commit: their causes, which are new, or failing since when.
 
         Without a session, it is the latest commit of the branch. With a baseline: whether it may be merged into that
-        branch. With a test: its complete message and trace.
+        branch. With a test: its message and trace, both ends of a long one.
         """
         key, name = await self._open(suite, session)
         details: bool | int = True if self._is_saved else 0 if test else MAX_DETAILS
@@ -167,14 +167,14 @@ class Tools:
         if test:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
-            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset, complete=True)
+            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset)
         result = gate_result(judgement, about=name, advice=_ADVICE, translate=_for_agents)
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests)[:_MAX_MARKS])
             title = ": ".join(filter(None, [failures.title, marks]))
             problems = dict.fromkeys([*result.problems, *failures.problems])
             result = evolve(result, title=title, is_red=failures.is_red, problems=list(problems))
-        hint = "For the complete message and trace of a test, add test=NAME." if judgement.tests else ""
+        hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         return await self._render(evolve(result, sections=list_causes(judgement)), offset=offset, hint=hint)
 
     async def get_test_history(
@@ -261,7 +261,7 @@ class Tools:
         return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
-        """Return the failing test that a text names, with its complete message and trace."""
+        """Return the failing test that a text names, with its message and trace."""
         searched = f"{format_count(len(judgement.tests), 'failing test')} of {name_sessions(judgement.sessions)}"
         key = find_test([test.case.key for test in judgement.tests], text, searched=searched)
         test = next(test for test in judgement.tests if test.case.key == key)
@@ -271,16 +271,14 @@ class Tools:
                 test = evolve(test, case=case)
         return failing_item(judgement, test)
 
-    async def _render(
-        self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "", complete: bool = False
-    ) -> str:
+    async def _render(self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
         if self._is_saved and result.suite is not None:
             statuses = tuple(await self._source.status([result.suite]))
         if synced := [status.synced_at for status in statuses if status.synced_at is not None]:
             ends = " to ".join(dict.fromkeys(format_moment(find(synced)) for find in (min, max)))
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
-        return render_for_agent(result, offset=offset, hint=hint, complete=complete)
+        return render_for_agent(result, offset=offset, hint=hint)
 
 
 def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
