@@ -16,7 +16,6 @@ from ..input.sources import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.show import session_printer
-from ..render.text import format_requests
 
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
@@ -93,4 +92,4 @@ async def _write_pages(
 def _summary(paginator: SessionPaginator, count: int) -> str:
     stats = paginator.stats
     chosen = f"{count:,} of " if count != stats.sessions else ""
-    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_requests(stats)}"
+    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_count(stats.requests, 'request')}"

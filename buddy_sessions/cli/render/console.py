@@ -25,7 +25,7 @@ from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats,
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
-from .text import format_requests, one_line, without_commands
+from .text import one_line, without_commands
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
@@ -207,8 +207,8 @@ class HarvestProgress:
             f"{failed:,} failed" if failed else "",
             f"{format_count(len(self._unlisted), 'project')} failed" if self._unlisted else "",
             format_count(stats.sessions, self.noun),
-            self.cases(),
-            f"{format_requests(stats)} in {format_duration(time.monotonic() - self._started)}",
+            self._cases(),
+            f"{format_count(stats.requests, 'request')} in {format_duration(time.monotonic() - self._started)}",
         )
         return ", ".join(filter(None, parts))
 
@@ -227,8 +227,7 @@ class HarvestProgress:
             show_text(self._line())
             await asyncio.sleep(_INTERVAL)
 
-    def cases(self) -> str:
-        """Return the number of test cases; empty if none was read."""
+    def _cases(self) -> str:
         return format_count(self.stats.cases, "test case") if self.stats.cases else ""
 
     def _line(self) -> str:
@@ -237,7 +236,7 @@ class HarvestProgress:
         parts = (
             f"{stats.suites + stats.failed:,}/{self._suites:,} suites",
             format_count(stats.sessions, "session"),
-            self.cases(),
+            self._cases(),
             self._wait(),
             f"{failed:,} failed" if failed else "",
             f"{stats.requests / max(time.monotonic() - self._started, 1):.0f} requests/s",
