@@ -52,7 +52,7 @@ class KeyDefaults:
     def _parse(self, text: str) -> SuiteKey | tuple[str, str]:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
-        if "\\" in text or (len(names) > 1 and "." in names[0].strip(".") and "://" not in text):  # a host
+        if len(names) > 1 and "." in names[0].strip(".") and "://" not in text:  # a host
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}")
         if len(names) == 1 and self.workspace:
             names = list(filter(None, [self.workspace, self.project, *names]))
@@ -79,8 +79,6 @@ class KeyDefaults:
 
 
 def _advise(text: str) -> str:
-    if "\\" in text:
-        return f"write / in place of the backslash: {text.replace(chr(92), '/')}"
     if "." in text.partition("/")[0]:
         return f"a URL begins with https://, as in https://{text}"
     return (
