@@ -109,14 +109,7 @@ def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) 
     return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
-def show(
-    result: Result,
-    output_format: str,
-    messages: Output,
-    *,
-    limit: int | None = None,
-    max_bytes: int = 0,
-) -> None:
+def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
