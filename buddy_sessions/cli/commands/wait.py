@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 
 from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..errors import ExitCode
 from ..input.sources import check_branch
 from ..input.times import Duration
 from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
-from ..render.show import session_printer
+from ..render.console import Output
+from ..render.show import make_writer
+from ..render.table import print_sessions
 
 
 async def command(
@@ -76,5 +80,8 @@ async def command(
                 failure.add_note(hint)
             raise failure from error
     with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
-        session_printer(output_format, suite, branch=branch)(sessions)
+        if output_format == "table":
+            print_sessions(Output(), suite, sessions, branch=branch)
+        else:
+            make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS).write(keyed_rows(suite, sessions))
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +19,6 @@ from buddy_sessions._export.session_rows import (
     Csv,
     JsonLines,
     RowWriter,
-    keyed_rows,
     suite_names,
     use_utf8,
 )
@@ -31,7 +30,7 @@ from .console import Output
 from .junit import render_junit
 from .markdown import render_markdown
 from .result import Result
-from .table import SessionTable, print_result
+from .table import print_result
 from .text import escape
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
@@ -99,14 +98,6 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
         "oldest": sessions[0].relative_id,
         "newest": sessions[-1].relative_id,
     }
-
-
-def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
-    """Return a function that prints sessions of a suite, page by page."""
-    if output_format == "table":
-        return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
-    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
-    return lambda sessions: writer.write(keyed_rows(suite, sessions))
 
 
 def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
