@@ -186,7 +186,7 @@ class Tools:
         """
         key, _ = await self._open(suite)
         history = await self._source.history(key, test, branch=branch or MAIN, last=last)
-        return await self._render(history_result(key, history, to_read_more="a higher last reads more"), offset=offset)
+        return await self._render(history_result(key, history), offset=offset)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
         """Find tests whose status changed at least 3 times in the last commits, or differs on the same commit.
@@ -196,8 +196,7 @@ class Tools:
         key, _ = await self._open(suite)
         found = await self._source.flaky(key, branch=branch or MAIN, last=last)
         hint = "Since when one fails: call get_test_history." if found.tests else ""
-        result = flaky_result(key, found, why_unread="their passed tests were not saved")
-        return await self._render(result, offset=offset, hint=hint)
+        return await self._render(flaky_result(key, found), offset=offset, hint=hint)
 
     async def compare_sessions(
         self, suite: _Suite, old: _Session = "", new: _Session = "", branch: _Branch = "", offset: _Offset = 0

@@ -39,7 +39,6 @@ from ..render.text import (
     revision_text,
 )
 
-_BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20
 
 _COLUMNS = (
@@ -116,13 +115,10 @@ async def command(
 async def _read_statuses(
     buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
 ) -> list[SuiteStatus]:
-    statuses: list[SuiteStatus] = []
     with messages.progress() as show_progress:
         names = await selection.read(buddy)
-        suites = list(names)
-        for start in range(0, len(suites), _BATCH):
-            show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
-            statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
+        show_progress(f"reading {format_count(len(names), 'suite')}")
+        statuses = await buddy.status(names, branch=branch)
     return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
