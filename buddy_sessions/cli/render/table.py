@@ -42,10 +42,7 @@ def print_result(output: Output, result: Result) -> None:
             output.print_line((f"\n{one_line(section.title)}", "bold"))
         elif result.sessions:
             output.print()
-        if result.columns:
-            _print_items(output, result.columns, section.items)
-        else:
-            _print_names(output, section.items)
+        _print_items(output, result.columns, section.items)
     if result.title:
         output.print_line((f"\n{result.title}", "bold"))
     for fact in (*result.problems, *result.facts):
@@ -67,12 +64,6 @@ def _session_line(suite: SuiteKey | None, session: Session) -> Text:
     if duration := session_duration(session):
         text.append(f"  {duration}")
     return text.append("  ").append_text(plain(ref_name(session)))
-
-
-def _print_names(output: Output, items: Sequence[Item]) -> None:
-    for item in items:
-        name = name_text(item.key) if item.key is not None else ""
-        output.print_line("  ", name, (f"  {one_line(item.remark)}" if item.remark else "", "yellow"))
 
 
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
