@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, Fault, RecordedRequest
 from helpers.command_line import COMMAND, Call, Result, interrupt_at_request, run_process, sync_database
 from helpers.stores import query
 
@@ -73,7 +72,10 @@ sys.meta_path.insert(0, Interrupting())
         (f"cases {A} --branch mian", 5, BRANCHES),
         (f"cases {A} 9999", 5, f"no session 9999 in {A}: the newest is #250"),
         (f"cases {A} {'9' * 5000}", 5, f"in {A}: the newest is #250"),
-        (f"failures {EMPTY}", 5, f"{EMPTY} has no session yet: check that its tests upload their results"),
+        *(
+            (f"failures {EMPTY}{db}", 5, f"{EMPTY} has no session yet: check that its tests upload their results")
+            for db in ("", " --db saved.db")
+        ),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) and "mian" not in value[:10] else "",
 )
@@ -84,7 +86,7 @@ def test_branch_or_session_that_does_not_exist(
     monkeypatch.chdir(tmp_path)
     fake.add_suite(*EMPTY.split("/"))
     sync_database(fake, Path("saved.db"))
-    for source in ("", " --db saved.db") if code else ("",):
+    for source in ("", " --db saved.db") if A in line and code else ("",):
         result = call(*f"{line}{source} -q".split())
         assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
         assert message in result.err
@@ -155,10 +157,3 @@ def test_failure_has_its_exit_code_and_one_line(
         assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1
-
-
-def test_url_of_a_session_lists_that_session(suites: dict[str, FakeSuite], call: Call) -> None:
-    url = suites[A].sessions[3]["html_url"]
-    code, out, err = call("list", url)
-    assert (code, json.loads(out)["relative_id"]) == (0, 247)
-    assert err == f"for its failing tests, run buddy-sessions failures {url}\n"

@@ -33,7 +33,7 @@ CASES = {
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
     "session and branch": (f"cases {A} 2 --branch main", "--branch selects the latest session: leave it out"),
     "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch"),
-    "one session and a branch": (f"list {URL}/a/first --branch main", "is the URL of one session: leave out"),
+    "project in place of a suite": ("list acme/shop", "acme/shop is a project: name one of its suites, which buddy-s"),
     "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5", "'5' is less than an hour: write 24h, 90d or 12w"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),

@@ -189,9 +189,6 @@ WRONG_SERVERS = (
     _wrong("suites", "the project has no suites", target=PROJECT, prepare=lambda fake: fake.add_project(*KEY[:2])),
     _wrong("suites", "the suite does not exist", target=f"{PROJECT}/other"),
     _wrong("suites", "the project does not exist", target="acme/other"),
-    _wrong(
-        "suites", "a suite is listed twice", rows("suites", lambda _, found: found.extend(found[:])), target=PROJECT
-    ),
     _wrong("page-size", "per_page is silently reduced to 30", prepare=settings(largest_page=30)),
     _wrong("page-size", "a per_page above 50 is refused with 400", prepare=settings(refuse_above=50)),
     _wrong("page-size", "a page has one row more than requested", rows("sessions", _one_more_row), also=("paging",)),
@@ -215,7 +212,6 @@ WRONG_SERVERS = (
     _wrong("rate-limit", "no headers of the rate limit", *_limit(None, None, None)),
     _wrong("rate-limit", "Reset is in milliseconds", *_limit(1000, 990, lambda: int(time.time() + 60) * 1000)),
     _wrong("rate-limit", "Reset is seconds from now", *_limit(1000, 990, "60")),
-    _wrong("rate-limit", "60 requests an hour", prepare=settings(rate_limit=60, rate_window=3600)),
     _wrong("rate-limit", "Remaining is not a number", *_limit(1000, "unlimited", lambda: int(time.time()) + 60)),
     _wrong("rate-limit", "429 after three requests, for an hour", prepare=settings(rate_limit=3, rate_window=3600)),
     _wrong("fields", "a session has an unknown field", sessions(_sets(labels=["nightly"]))),

@@ -12,6 +12,7 @@ from buddy_sessions import SuiteKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import TestedSession
+from buddy_sessions.analysis.baseline import crash_text
 
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Json, Key, Limit, Question, SessionName
@@ -61,6 +62,7 @@ def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: Tes
     if status is None and tests:
         title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
     failed = {session.id for session, case in tests if case.is_failing}
+    crashed = [each for each in sessions if status is None and each.is_failing and each.id not in failed]
     items = [
         Item(
             case.key,
@@ -78,6 +80,6 @@ def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: Tes
         columns=(Column("STATUS", "", is_number=False), Column("TIME", "")),
         reader_limit=READER_LIMIT,
         sections=[Section("Tests", items)],
-        crashed=[each for each in sessions if status is None and each.is_failing and each.id not in failed],
+        problems=list(map(crash_text, crashed)),
         fields=SESSION_CASE_COLUMNS,
     )

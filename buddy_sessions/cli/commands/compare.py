@@ -11,6 +11,7 @@ from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
+from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
@@ -55,8 +56,8 @@ async def command(
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
     chosen = choose_format(output_format, json=json)
-    target, in_key = parse_session(question.access.defaults, key)
-    names = [parse_session_of(target, text) for text in (old, new) if text is not None]
+    named, in_key = parse_session(question.access.defaults, key)
+    names = [parse_session_of(named, text) for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (source, suite, messages):
         found = await source.compare(suite, old_name, new_name, branch=question.branch)
@@ -99,7 +100,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()
         ],
-        crashed=found.crashed,
+        problems=list(map(crash_text, found.crashed)),
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[f"{name_sessions(running)}: not finished" if running else ""],
     )

@@ -6,11 +6,7 @@ from functools import partial
 
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import (
-    KEYED_SESSION_COLUMNS,
-    SESSION_CASE_COLUMNS,
-    exported_rows,
-)
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 
 from ..input.paths import find_database
 from ..input.sources import check_branch

@@ -13,7 +13,7 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.baseline import crash_text
 
-from ..errors import ExitCode, name_options
+from ..errors import ExitCode
 from ..input.sources import ask, parse_session
 from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -81,8 +81,8 @@ async def command(
     shown = judgement.tests[:count] if details else []
     if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
         messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
-    for crashed in result.crashed if chosen in {"jsonl", "csv"} else ():  # other formats say it
-        messages.print_warning(crash_text(crashed))
+    for problem in result.problems if chosen in {"jsonl", "csv"} else ():  # other formats say it
+        messages.print_warning(problem)
     most = None if group or chosen == "markdown" else count
     show(result, chosen, messages, limit=most, max_bytes=max_bytes)
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
@@ -105,13 +105,9 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         causes=judgement.causes,
         columns=() if by_cause else CASE_COLUMNS,
         sections=sections,
-        crashed=crashed,
+        problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
-        warnings=[
-            name_options(str(reason))
-            for reason in judgement.reasons
-            if reason.kind in {"incomplete cases", "no session"}
-        ],
+        warnings=[str(reason) for reason in judgement.reasons if reason.kind in {"incomplete cases", "no session"}],
     )
 
 

@@ -79,9 +79,7 @@ def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
     return QuarantinedTest(name, end.date(), reason, exact=not {"*", "?"}.isdisjoint(name))
 
 
-def flaky_result(
-    suite: SuiteKey, found: FlakyTests, *, why_unread: str = "sync --cases all saves the tests that passed"
-) -> Result:
+def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
     """Return the tests whose status changed often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
@@ -110,7 +108,7 @@ def flaky_result(
         reader_limit=READER_LIMIT,
         sections=[Section("Flaky tests", list(map(describe, found.tests)))],
         fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "commits", "revisions"),
-        warnings=[unread_text(found.unread, why_unread)],
+        warnings=[unread_text(found.unread, "their passed tests were not saved")],
     )
 
 

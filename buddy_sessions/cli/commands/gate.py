@@ -192,7 +192,7 @@ async def command(
     Args:
         write: Another format and its file, such as markdown=summary.md; - is stdout. Can be repeated.
     """
-    target, name = parse_session(question.access.defaults, key, session)
+    suite, name = parse_session(question.access.defaults, key, session)
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
     if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
@@ -202,8 +202,7 @@ async def command(
     failure: BuddyError | None = None
     if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
         messages = question.access.messages()
-        named = target if isinstance(target, SuiteKey) else None
-        result, code = no_verdict_result(named, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
+        result, code = no_verdict_result(suite, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
     else:
         async with ask(key, question) as (source, suite, messages):
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from buddy_sessions import SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import keyed_rows
 
@@ -40,26 +39,19 @@ async def command(
     """
     chosen, messages = choose_format(output_format, json=json, default="jsonl", out=out), access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
-    first: SuiteKey | None = None
     unchanged = f"{out} was not written" if out is not None else ""
     with open_output(chosen, out, source=source and source.name) as writer:
-        async with (
-            access.connection.open_client(messages) as buddy,
-            buddy.harvest(
-                selection.suites(buddy),
-                branch=branch,
-                since=since,
-                on_failure="collect",
-            ) as harvest,
-        ):
-            progress = HarvestProgress(buddy, selection, harvest)
-            is_data_on_terminal = out is None and sys.stdout.isatty()
-            with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=unchanged):
-                async for page in harvest.pages():
-                    first = first or page.suite
-                    writer.write(keyed_rows(page.suite, page.sessions))
-            if branch and first and not progress.stats.sessions:
-                messages.print_warning(await check_branch(buddy, first, branch))
+        async with access.connection.open_client(messages) as buddy:
+            with messages.progress():
+                suites = await selection.read(buddy)
+            async with buddy.harvest(suites, branch=branch, since=since, on_failure="collect") as harvest:
+                progress = HarvestProgress(buddy, harvest, len(suites), selection.failures)
+                is_data_on_terminal = out is None and sys.stdout.isatty()
+                with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=unchanged):
+                    async for page in harvest.pages():
+                        writer.write(keyed_rows(page.suite, page.sessions))
+            if branch and not (progress.stats.sessions or progress.failures):
+                messages.print_warning(await check_branch(buddy, next(iter(suites)), branch))
         is_new = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (progress.is_partial and is_new)
         if is_written:

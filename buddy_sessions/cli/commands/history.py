@@ -62,10 +62,10 @@ async def command(
     show(result, output_format, messages, limit=limit)
 
 
-def history_result(suite: SuiteKey, history: TestHistory, *, to_read_more: str = "--last N reads more") -> Result:
+def history_result(suite: SuiteKey, history: TestHistory) -> Result:
     """Return since when a test fails, and what it did in the commits of a branch."""
     now, branch = datetime.now(UTC), history.branch
-    title, *facts = _since(history, to_read_more)
+    title, *facts = _since(history)
     return Result(
         command="history",
         noun="commit",
@@ -98,7 +98,7 @@ def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now:
     return Item(None, cells, row=row, url=session.html_url)
 
 
-def _since(history: TestHistory, to_read_more: str) -> list[str]:
+def _since(history: TestHistory) -> list[str]:
     """Return since when a test fails or does not, the commit before, and the commits in between."""
     streak, before = history.streak, history.before
     if not streak:
@@ -110,8 +110,8 @@ def _since(history: TestHistory, to_read_more: str) -> list[str]:
         f"#{first.relative_id}: {origin(first)}",
     ]
     if before is None:
-        end = f"No older commit was read: {to_read_more}" if history.may_have_older else "There is no older commit"
-        return [*lines, end]
+        more = "No older commit was read: a higher last reads more"
+        return [*lines, more if history.may_have_older else "There is no older commit"]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
     revisions = [(session.revision or "").lower() for session in (last, first)]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from buddy_sessions import ConfigError, Session, SessionPaginator, SessionStatus
+from buddy_sessions import Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._base.validate import LATEST
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
-from ..input.sources import check_branch, find_suite, parse_session
+from ..input.sources import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
-from ..render.show import session_printer
-from ..render.text import format_requests
+from ..render.console import Output
+from ..render.show import make_writer
+from ..render.table import print_sessions
 
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
@@ -34,7 +35,7 @@ async def command(
     printing: Printing = Printing(),
     access: Access = Access(),
 ) -> None:
-    """Print the sessions of a suite, newest first; or one session, if SUITE is its URL.
+    """Print the sessions of a suite, newest first.
 
     For example:
 
@@ -46,59 +47,46 @@ async def command(
         status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
     """
-    target, name = parse_session(access.defaults, key)
-    if name != LATEST and any(option is not None for option in (branch, after, since, status, limit)):
-        raise ConfigError(f"{key!r} is the URL of one session: leave out the options that select sessions")
+    suite = access.defaults.parse_suite(key)
     messages, output_format = access.messages(), printing.choose()
     is_limited = output_format == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
-        suite = await find_suite(buddy, target)
-        write = session_printer(output_format, suite, branch=branch)
-        if name != LATEST:
-            write([await buddy.session(suite, name)])
-            messages.print_note(f"for its failing tests, run buddy-sessions failures {key}")
-            return
         most = _TABLE_LIMIT if is_limited else limit
-        paginator = buddy.sessions(
-            suite,
-            branch=branch,
-            after=after,
-            since=since,
-            max_sessions=most if status is None else None,
-        )
+        max_sessions = most if status is None else None
+        paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=max_sessions)
+        writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS) if output_format != "table" else None
+        found: list[Session] = []  # a table is printed when all of them are known
+        count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            count = await _write_pages(paginator, write, show, status=status, most=most)
+            async for sessions in _select(paginator, status=status, most=most):
+                if writer is None:
+                    found += sessions
+                else:
+                    writer.write(keyed_rows(suite, sessions))
+                count += len(sessions)
+                show(_summary(paginator, count))
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
-    if output_format == "table":
+    if writer is None:
+        print_sessions(Output(), suite, found, branch=branch)
         more = "; for older sessions add --limit N" if is_limited and count == most else ""
         messages.print_note(f"{_summary(paginator, count)}{more}")
 
 
-async def _write_pages(
-    paginator: SessionPaginator,
-    write: Callable[[Sequence[Session]], None],
-    show: Callable[[str], None],
-    *,
-    status: SessionStatus | None,
-    most: int | None,
-) -> int:
-    """Print the sessions with a status, at most `most`, and return how many there are."""
-    count = 0
+async def _select(
+    paginator: SessionPaginator, *, status: SessionStatus | None, most: int | None
+) -> AsyncIterator[list[Session]]:
+    """Iterate over the sessions of each page with a status, at most `most`."""
     async with aclosing(paginator.pages()) as pages:
         async for page in pages:
-            found = [session for session in page.sessions if status in {None, session.status}]
-            found = found if most is None else found[: most - count]
-            if found or page.is_last:
-                write(found)
-            count += len(found)
-            show(_summary(paginator, count))
-            if count == most:
+            found = [session for session in page.sessions if status in {None, session.status}][:most]
+            yield found
+            most = None if most is None else most - len(found)
+            if most == 0:
                 break
-    return count
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:
     stats = paginator.stats
     chosen = f"{count:,} of " if count != stats.sessions else ""
-    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_requests(stats)}"
+    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_count(stats.requests, 'request')}"

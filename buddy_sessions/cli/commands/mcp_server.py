@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import wraps
 from inspect import getdoc
 from typing import Annotated, Any, Literal
@@ -35,11 +35,10 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import Judgement, SuiteStatus
 from buddy_sessions.analysis.commits import name_sessions
 from buddy_sessions.analysis.history import find_test
-from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import without_request
 from ..input.sources import Answers, parse_session, parse_session_of
-from ..input.suite_selection import KeyDefaults, choose_suite, label_suite
+from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
@@ -75,13 +74,17 @@ _ADVICE = {
     "incomplete cases": "",
     "no baseline": "name a branch that is tested as the baseline",
 }
-_FOR_USERS = re.compile(r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)')
+_FOR_USERS = re.compile(
+    r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)|, which buddy-sessions status .*'
+)
 _MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
 _MAX_NAME = 40  # characters of the name of a suite
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _MAX_NAMED = 25  # suites in an error
 _MAX_MARKS = 3
 _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
+_STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
+"""The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
 
 _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
@@ -90,11 +93,10 @@ _Suite = Annotated[
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or the URL of a project")]
 _Status = Annotated[
-    Literal["", "red", "green", "stale", "no verdict"],
+    Literal["", "red", "green", "no verdict"],
     _Text,
     Field(description="Only suites with this status (default: all but green ones)"),
 ]
-_MaxAge = Annotated[int, Field(ge=0, le=10_000, description="Hours after which a verdict or sync is stale (0: never)")]
 _Branch = Annotated[str, _Text, Field(description="The branch of the latest commit (default: the main branch)")]
 _Baseline = Annotated[
     str, _Text, Field(description='The branch to merge into, such as "main": the result says whether it may be merged')
@@ -123,19 +125,17 @@ class Tools:
         self._defaults = defaults
         self._suites: dict[SuiteKey, Suite] = {}  # all that were listed, whose names can be used
 
-    async def list_suites(
-        self, project: _Project = "", status: _Status = "", max_age: _MaxAge = 0, offset: _Offset = 0
-    ) -> str:
+    async def list_suites(self, project: _Project = "", status: _Status = "", offset: _Offset = 0) -> str:
         """Say which suites of a project or a workspace are red on their main branch, since when, by whom, and why.
 
         One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
         """
         names = {suite.key: cut(suite.name or "", _MAX_NAME) for suite in await self._list(project)}
         statuses = [evolve(each, name=names[each.suite]) for each in await self._source.status(list(names))]
-        now, age = datetime.now(UTC), timedelta(hours=max_age) if max_age else None
-        total = status_result(statuses, now, max_age=age)
-        shown = [each for each in statuses if _is_selected(each, status, is_stale=is_stale(each, now, age))]
-        result = status_result(shown, now, max_age=age, causes=await self._read_causes(shown))
+        now = datetime.now(UTC)
+        total = status_result(statuses, now)
+        shown = [each for each in statuses if status in _STATES[each.is_failing]]
+        result = status_result(shown, now, causes=await self._read_causes(shown))
         sections = group_by_cause(result.items)
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if any(each.is_failing for each in shown) else ""
@@ -156,7 +156,7 @@ class Tools:
         """Explain the failing tests of a session or a commit: their causes, which are new, or failing since when.
 
         Without a session, it is the latest commit of the branch. With a baseline: whether it may be merged into that
-        branch. With a test: its complete message and trace.
+        branch. With a test: its message and trace, both ends of a long one.
         """
         key, name = await self._open(suite, session)
         details: bool | int = True if self._is_saved else 0 if test else MAX_DETAILS
@@ -167,13 +167,14 @@ class Tools:
         if test:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
-            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset, complete=True)
+            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset)
         result = gate_result(judgement, about=name, advice=_ADVICE, translate=_for_agents)
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests)[:_MAX_MARKS])
             title = ": ".join(filter(None, [failures.title, marks]))
-            result = evolve(result, title=title, is_red=failures.is_red, crashed=failures.crashed)
-        hint = "For the complete message and trace of a test, add test=NAME." if judgement.tests else ""
+            problems = dict.fromkeys([*result.problems, *failures.problems])
+            result = evolve(result, title=title, is_red=failures.is_red, problems=list(problems))
+        hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         return await self._render(evolve(result, sections=list_causes(judgement)), offset=offset, hint=hint)
 
     async def get_test_history(
@@ -185,7 +186,7 @@ class Tools:
         """
         key, _ = await self._open(suite)
         history = await self._source.history(key, test, branch=branch or MAIN, last=last)
-        return await self._render(history_result(key, history, to_read_more="a higher last reads more"), offset=offset)
+        return await self._render(history_result(key, history), offset=offset)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
         """Find tests whose status changed at least 3 times in the last commits, or differs on the same commit.
@@ -195,8 +196,7 @@ class Tools:
         key, _ = await self._open(suite)
         found = await self._source.flaky(key, branch=branch or MAIN, last=last)
         hint = "Since when one fails: call get_test_history." if found.tests else ""
-        result = flaky_result(key, found, why_unread="their passed tests were not saved")
-        return await self._render(result, offset=offset, hint=hint)
+        return await self._render(flaky_result(key, found), offset=offset, hint=hint)
 
     async def compare_sessions(
         self, suite: _Suite, old: _Session = "", new: _Session = "", branch: _Branch = "", offset: _Offset = 0
@@ -236,15 +236,13 @@ class Tools:
                 await self._list("")
             found = self._find(suite)
         if len(found) > 1:
-            names = ", ".join(map(label_suite, found[:_MAX_NAMED]))
+            names = ", ".join(str(each.key) for each in found[:_MAX_NAMED])
             raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
         key = str(found[0].key) if found else suite
-        target, name = parse_session(self._defaults, key, session or None)
-        if not isinstance(target, SuiteKey):
-            choose_suite(target, await self._list("/".join(target)))
-        elif self._is_saved and target not in self._suites:
-            raise ConfigError(f"{target} was not saved in the database: list_suites shows what was")
-        return SuiteKey(*target), name
+        named, name = parse_session(self._defaults, key, session or None)
+        if self._is_saved and named not in self._suites:
+            raise ConfigError(f"{named} was not saved in the database: list_suites shows what was")
+        return named, name
 
     def _find(self, text: str) -> list[Suite]:
         """Return the listed suites with this key, ID or name, also behind their project."""
@@ -262,7 +260,7 @@ class Tools:
         return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
-        """Return the failing test that a text names, with its complete message and trace."""
+        """Return the failing test that a text names, with its message and trace."""
         searched = f"{format_count(len(judgement.tests), 'failing test')} of {name_sessions(judgement.sessions)}"
         key = find_test([test.case.key for test in judgement.tests], text, searched=searched)
         test = next(test for test in judgement.tests if test.case.key == key)
@@ -272,23 +270,14 @@ class Tools:
                 test = evolve(test, case=case)
         return failing_item(judgement, test)
 
-    async def _render(
-        self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "", complete: bool = False
-    ) -> str:
+    async def _render(self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
         if self._is_saved and result.suite is not None:
             statuses = tuple(await self._source.status([result.suite]))
         if synced := [status.synced_at for status in statuses if status.synced_at is not None]:
             ends = " to ".join(dict.fromkeys(format_moment(find(synced)) for find in (min, max)))
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
-        return render_for_agent(result, offset=offset, hint=hint, complete=complete)
-
-
-def _is_selected(status: SuiteStatus, wanted: str, *, is_stale: bool) -> bool:
-    """Return whether a suite is listed: without a wanted status, all but those that are green."""
-    if wanted in {"", "stale"}:
-        return is_stale or (not wanted and status.is_failing is not False)
-    return {True: "red", False: "green", None: "no verdict"}[status.is_failing] == wanted
+        return render_for_agent(result, offset=offset, hint=hint)
 
 
 def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:

@@ -39,13 +39,11 @@ from ..render.text import (
     revision_text,
 )
 
-_BATCH = 100  # suites between two updates of the progress
 _MAX_REMARKS = 20
 
-_NAME = Column("NAME", is_number=False, can_be_cut=True)
 _COLUMNS = (
     Column("SUITE", is_number=False),
-    _NAME,
+    Column("NAME", is_number=False, can_be_cut=True),
     Column("STATUS", is_number=False),
     Column("FAIL", "{} failing"),
     Column("SINCE", "since {}", is_number=False),
@@ -117,13 +115,11 @@ async def command(
 async def _read_statuses(
     buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
 ) -> list[SuiteStatus]:
-    statuses: list[SuiteStatus] = []
     with messages.progress() as show_progress:
-        suites = [suite async for suite in selection.suites(buddy)]
-        for start in range(0, len(suites), _BATCH):
-            show_progress(f"{start:,} of {format_count(len(suites), 'suite')}")
-            statuses += await buddy.status(suites[start : start + _BATCH], branch=branch)
-    return [evolve(status, name=selection.name_of(status.suite)) for status in statuses]
+        names = await selection.read(buddy)
+        show_progress(f"reading {format_count(len(names), 'suite')}")
+        statuses = await buddy.status(names, branch=branch)
+    return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
 async def read_causes(source: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
@@ -163,10 +159,8 @@ def status_result(
 
     ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
     shown = [status for status in ranks if not only_red or rank(status) <= 2]
-    has_names = any(status.name for status in shown)
     items = [
-        status_item(status, now, is_stale=status.suite in stale, has_names=has_names, cause=causes.get(status.suite))
-        for status in shown
+        status_item(status, now, is_stale=status.suite in stale, cause=causes.get(status.suite)) for status in shown
     ]
     failing = [status for status in statuses if status.is_failing]
     counts = {
@@ -182,7 +176,7 @@ def status_result(
         title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
         facts=_remarks(shown),
-        columns=[column for column in _COLUMNS if has_names or column is not _NAME],
+        columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,
         noun="suite",
@@ -196,20 +190,18 @@ def _remarks(statuses: Sequence[SuiteStatus]) -> list[str]:
     return remarks[:_MAX_REMARKS] + rest
 
 
-def status_item(
-    status: SuiteStatus, now: datetime, *, is_stale: bool, has_names: bool, cause: str | None = None
-) -> Item:
+def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: str | None = None) -> Item:
     """Return whether a suite is red, since when, and why. What is not known is None in the row."""
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
     row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale, "cause": cause}
     row |= {"synced_at": status.synced_at, "missing_since": status.missing_since}
-    key: list[str | Text] = [plain(str(status.suite)), *([plain(status.name)] if has_names else [])]
+    names = plain(str(status.suite)), plain(status.name)
     if status.error is not None:
         error = error_text(status.error)
-        return Item(None, [*key, "not read"], remark=error, row={**row, "error": error})
+        return Item(None, (*names, "not read"), remark=error, row={**row, "error": error})
     if status.commit is None or status.since is None:
         age = format_age(status.missing_since, now) if status.missing_since is not None else ""
-        cells = [*key, status.reason or UNKNOWN, "", "", age]
+        cells = (*names, status.reason or UNKNOWN, "", "", age)
         return Item(None, cells, row={**row, "status": status.reason, "remark": status.remark or None})
     session, first = status.commit.session, status.since.turned
     state, style = ("red", "bold red") if status.is_failing else ("green", "green")
@@ -226,17 +218,17 @@ def status_item(
         "created_by_name": author_name(first) or None,
         "remark": status.remark or None,
     }
-    cells = [
+    known = (
         link(plain(str(status.suite)), session.html_url),
-        *key[1:],
+        names[1],
         Text.assemble(plain(status.branch), " is ", (state, style), ", stale" if is_stale else ""),
         failing,
         Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
         format_age(first.create_date, now),
         revision_text(first),
         author_text(first),
-    ]
-    return Item(None, cells, cause or "", row=row, url=session.html_url)
+    )
+    return Item(None, known, cause or "", row=row, url=session.html_url)
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:

@@ -8,8 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
-from buddy_sessions import NotFoundError, SessionStore
-from buddy_sessions._base.figures import format_count
+from buddy_sessions import SessionStore
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions.models import CaseScope
 
@@ -18,7 +17,7 @@ from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Since
 from ..options import Access, Flag, Keys, Source, Wait
-from ..render.console import HarvestProgress, Output
+from ..render.console import HarvestProgress
 
 
 async def command(
@@ -55,38 +54,29 @@ async def command(
     path = resolve_file(db, source=source and source.name)
     messages = access.messages()
     selection = SuiteSelection(key, source, defaults=access.defaults)
-    async with (
-        access.connection.open_client(messages) as buddy,
-        SessionStore(path) as store,
-        store.sync(
-            buddy,
-            selection.suites(buddy),
-            wait=wait,
-            since=since,
-            cases=cases,
-            details=details,
-            keep=keep,
-            full=full,
-            on_failure="collect",
-        ) as sync,
-    ):
-        progress = HarvestProgress(buddy, selection, sync, noun="new or changed session")
-        with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
-            await sync.run()
-    _print_outcome(messages, db, progress, full=full)
-    return progress.exit_code
-
-
-def _print_outcome(messages: Output, db: Path, progress: HarvestProgress, *, full: bool) -> None:
+    async with access.connection.open_client(messages) as buddy:
+        with messages.progress():
+            suites = await selection.read(buddy)
+        async with (
+            SessionStore(path) as store,
+            store.sync(
+                buddy,
+                suites,
+                wait=wait,
+                since=since,
+                cases=cases,
+                details=details,
+                keep=keep,
+                full=full,
+                on_failure="collect",
+            ) as sync,
+        ):
+            progress = HarvestProgress(buddy, sync, len(suites), selection.failures, noun="new or changed session")
+            with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
+                await sync.run()
     messages.print_note(progress.summary())
     stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
     if full and is_complete and stats.verified and not stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
-    if stats.suites or stats.sessions or stats.cases:
-        unknown = [each for each in progress.failures.values() if isinstance(each, NotFoundError) and not each.cursor]
-        has_rest = progress.error or len(unknown) < len(progress.failures)  # the unknown ones cannot be read
-        remaining = "the next sync reads the rest" if has_rest else ""
-        messages.print_written(db, format_count(stats.sessions, progress.noun), progress.cases(), remaining)
-    else:
-        messages.print_note(f"Nothing was saved in {db}: no suite was read")
     progress.print_failures(messages)
+    return progress.exit_code

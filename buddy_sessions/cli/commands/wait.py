@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from contextlib import suppress
 
 from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..errors import ExitCode
-from ..input.sources import check_branch, find_suite
+from ..input.sources import check_branch
 from ..input.times import Duration
-from ..options import FORMAT, Access, After, Branch, Flag, Interval, Jobs, Json, Key, Revision, RunUrl
-from ..render.show import choose_format, show_sessions
-
-_Format = Annotated[
-    Literal["table", "jsonl", "csv"] | None,
-    FORMAT,
-    Parameter(help="Output format (default: table on a terminal, otherwise one line for each session)."),
-]
+from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
+from ..render.console import Output
+from ..render.show import make_writer
+from ..render.table import print_sessions
 
 
 async def command(
@@ -36,8 +31,7 @@ async def command(
     interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,
-    output_format: _Format = None,
-    json: Json = False,
+    printing: Printing = Printing(),
     access: Access = Access(),
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
@@ -57,11 +51,9 @@ async def command(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, is_terminal = access.messages(), sys.stdout.isatty()
-    chosen = choose_format(output_format, json=json, default="table" if is_terminal else "lines")
-    target = access.defaults.parse_target(key)
+    messages, output_format = access.messages(), printing.choose()
+    suite = access.defaults.parse_suite(key)
     async with access.connection.open_client(messages) as buddy:
-        suite = await find_suite(buddy, target)
         awaited = revision or run_url or branch or (None if after is None else f"a session after #{after}")
         text = f"waiting up to {format_duration(timeout)} for {awaited} of {suite}"
         if awaited is not None and not messages.is_terminal:
@@ -87,5 +79,9 @@ async def command(
             if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    show_sessions(sessions, chosen, suite, branch=branch)
+    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
+        if output_format == "table":
+            print_sessions(Output(), suite, sessions, branch=branch)
+        else:
+            make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS).write(keyed_rows(suite, sessions))
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

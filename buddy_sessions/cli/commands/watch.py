@@ -16,7 +16,6 @@ from rich.text import Text
 
 from buddy_sessions import (
     MAIN,
-    BuddyClient,
     Change,
     ConfigError,
     Main,
@@ -24,7 +23,6 @@ from buddy_sessions import (
     SessionStore,
     StatusChange,
     StatusWatch,
-    SuiteKey,
     TestCase,
     Watch,
     to_dict,
@@ -35,7 +33,7 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row,
 
 from ..errors import error_text
 from ..input.paths import FILE
-from ..input.sources import check_branch
+from ..input.sources import lacks_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
 from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
@@ -99,13 +97,13 @@ async def command(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
-        suites = [suite async for suite in selection.suites(buddy)]
+        suites = list(await selection.read(buddy))
         for group, error in selection.failures.items():
             if on_failure == "raise" or not suites:
                 raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
         if isinstance(branch, str):
-            await _warn_of_branch(buddy, suites, branch, messages)
+            await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
@@ -128,15 +126,6 @@ async def command(
             saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
             messages.print_problem("interrupted", format_count(changes, "change") + saved)
             raise
-
-
-async def _warn_of_branch(buddy: BuddyClient, suites: Sequence[SuiteKey], branch: str, messages: Output) -> None:
-    """Warn if no suite has a session of a branch. Usually, the first one has."""
-    for suite in suites:
-        (status,) = await buddy.status([suite], branch=branch)
-        if status.reason != "no session":
-            return
-    messages.print_warning(await check_branch(buddy, suites[0], branch))
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:

@@ -108,11 +108,9 @@ def _clock(record: Record) -> Iterator[Finding]:
 
 
 def _suites(record: Record) -> Iterator[Finding]:
-    asked, listed = record.asked, record["suites"].rows
+    asked = record.asked
     if asked.status == HTTPStatus.NOT_FOUND:
         yield _problem(f"{asked.purpose}: not found (404)")
-    if repeats(listed, "id"):
-        yield _problem("a suite is listed twice", meaning="its sessions are read twice", advice=REPORT_IT)
     if asked.document and not asked.rows:
         yield _note(f"no {asked.name} to read", meaning="there is nothing to check")
 
@@ -178,17 +176,13 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
 
 
 def _quota(record: Record, limit: int, remaining: int, reset: int) -> Finding:
-    last, polled = record.answered[-1], max(1, len(record["suites"].rows))
+    last = record.answered[-1]
     seconds = reset - (last.server_time or last.at)
     if seconds > _DAY:
         return _problem("the reset is more than a day away: is it in milliseconds?", meaning="a wait is far too long")
     if seconds < -5:
         return _problem("the reset is in the past, or not a Unix time")
-    find = _note if remaining * 60 < polled * max(seconds, 60) else _fact
-    meaning = f"requests to poll the suites of the project each minute: {polled}"
-    advice = "poll less often, or ask Buddy for a higher limit"
-    found = f"{max(limit, remaining):,} requests, {remaining:,} remain, {seconds:,.0f} s until the reset"
-    return find(found, meaning=meaning, advice=advice)
+    return _fact(f"{max(limit, remaining):,} requests, {remaining:,} remain, {seconds:,.0f} s until the reset")
 
 
 def _fields(record: Record) -> Iterator[Finding]:
@@ -281,10 +275,8 @@ def _data(record: Record) -> Iterator[Finding]:
 def _latency(record: Record) -> Iterator[Finding]:
     times = [1000 * each.seconds for each in record.answered]
     if times:
-        typical = median(times)
-        meaning = f"1,000 suites take {typical / 8 / 60:.0f} minutes"
-        find = _note if typical > _SLOW else _fact
-        yield find(f"{typical:,.0f} ms, at most {max(times):,.0f} ms", meaning=meaning)
+        find = _note if median(times) > _SLOW else _fact
+        yield find(f"{median(times):,.0f} ms, at most {max(times):,.0f} ms")
 
 
 _NEEDS: dict[str, Callable[[Record], object]] = {

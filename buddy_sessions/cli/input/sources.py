@@ -7,13 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from buddy_sessions import (
-    BuddyClient,
-    ConfigError,
-    Main,
-    SessionStore,
-    SuiteKey,
-)
+from buddy_sessions import BuddyClient, ConfigError, Main, SessionStore, SuiteKey
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
@@ -23,7 +17,7 @@ from buddy_sessions.questions.named_sessions import validate_session_name
 from ..options import Access, Question
 from ..render.console import Output
 from .paths import find_database
-from .suite_selection import KeyDefaults, Target, choose_suite, select_keys
+from .suite_selection import KeyDefaults, select_keys
 
 Answers: TypeAlias = BuddyClient | SessionStore
 
@@ -41,35 +35,28 @@ def open_source(
 async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
     """Open what answers a question about the suite that `key` names, and the console for messages."""
     messages = question.access.messages()
-    target = question.access.defaults.parse_target(key)
+    suite = question.access.defaults.parse_suite(key)
     with messages.progress(enabled=question.db is None):
         async with open_source(question.db, question.access, messages) as source:
-            yield source, await find_suite(source, target, question.db), messages
+            if isinstance(source, SessionStore):
+                select_keys([saved.key for saved in await source.suites()], [suite], question.db)
+            yield source, suite, messages
 
 
-async def find_suite(source: Answers, target: Target, db: Path | None = None) -> SuiteKey:
-    """Return the suite. Raises ConfigError for a project, which names its suites, and for what was not saved."""
-    if isinstance(source, SessionStore):
-        suites = await source.suites()
-        select_keys([suite.key for suite in suites], [target], db)
-        return choose_suite(target, suites)
-    return target if isinstance(target, SuiteKey) else choose_suite(target, await source.suites(*target))
-
-
-def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[Target, str]:
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[SuiteKey, str]:
     """Return the suite of a key, and the name of a session: `latest` if neither `key` nor `session` names one."""
-    target = defaults.parse_target(key)
-    is_session = "://" in key and isinstance(target, SuiteKey) and parse_session_url(key)[1] is not None
+    suite = defaults.parse_suite(key)
+    is_session = "://" in key and parse_session_url(key)[1] is not None
     if session is None:
-        return target, key if is_session else LATEST
+        return suite, key if is_session else LATEST
     if is_session:
         raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
-    return target, parse_session_of(target, session)
+    return suite, parse_session_of(suite, session)
 
 
-def parse_session_of(suite: Target, text: str) -> str:
+def parse_session_of(suite: SuiteKey, text: str) -> str:
     """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
-    return str(validate_session_name(text, suite)) if isinstance(suite, SuiteKey) else text
+    return str(validate_session_name(text, suite))
 
 
 async def check_branch(source: Answers, suite: SuiteKey, branch: str) -> str:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
-from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, Stats, Suite, SuiteKey
+from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
 from buddy_sessions._base.validate import validate_names
 
-_T = TypeVar("_T")
-
-Target: TypeAlias = SuiteKey | tuple[str, str]
-"""A suite; or a workspace and a project, for all suites of the project."""
-
-Group: TypeAlias = Target | tuple[str]
-"""A target; or a workspace, for all suites of its projects."""
+Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
+"""A suite; or a workspace and a project, or a workspace, for all suites in it."""
 
 _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
@@ -46,10 +41,18 @@ class KeyDefaults:
     )
     """Project of suites without one."""
 
-    def parse_target(self, text: str) -> Target:
+    def parse_suite(self, text: str) -> SuiteKey:
+        """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
+        found = self._parse(text)
+        if isinstance(found, SuiteKey):
+            return found
+        name = "/".join(found)
+        raise ConfigError(f"{name} is a project: name one of its suites, which buddy-sessions status {name} prints")
+
+    def _parse(self, text: str) -> SuiteKey | tuple[str, str]:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
-        if "\\" in text or (len(names) > 1 and "." in names[0].strip(".") and "://" not in text):  # a host
+        if len(names) > 1 and "." in names[0].strip(".") and "://" not in text:  # a host
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}")
         if len(names) == 1 and self.workspace:
             names = list(filter(None, [self.workspace, self.project, *names]))
@@ -61,7 +64,7 @@ class KeyDefaults:
             raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
 
     def parse_group(self, text: str) -> Group:
-        """Return what `parse_target` does, or a workspace: that of the defaults if they have no project.
+        """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
 
         Raises ConfigError also for names that no URL can have.
         """
@@ -70,36 +73,18 @@ class KeyDefaults:
             group = (self.workspace,)
         else:
             is_workspace = text and "/" not in text and not (self.workspace or self.project)
-            group = (text,) if is_workspace else self.parse_target(text)
+            group = (text,) if is_workspace else self._parse(text)
         validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
         return group
 
 
 def _advise(text: str) -> str:
-    if "\\" in text:
-        return f"write / in place of the backslash: {text.replace(chr(92), '/')}"
     if "." in text.partition("/")[0]:
         return f"a URL begins with https://, as in https://{text}"
     return (
         "write workspace/project/suite_id or workspace/project, or paste the URL of a suite in Buddy, or set -w and -p "
         "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
     )
-
-
-def choose_suite(target: Target, suites: Sequence[Suite]) -> SuiteKey:
-    """Return the suite. Raises ConfigError for a project, which names those of the suites that are in the project."""
-    if isinstance(target, SuiteKey):
-        return target
-    error = ConfigError(f"{'/'.join(target)} is a project: name one of its suites")
-    for suite in suites:
-        if suite.key[:2] == target:
-            error.add_note(label_suite(suite))
-    raise error
-
-
-def label_suite(suite: Suite) -> str:
-    """Return the key of a suite, and its name if it is known."""
-    return f"{suite.key} ({suite.name})" if suite.name else str(suite.key)
 
 
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:
@@ -170,59 +155,25 @@ class SuiteSelection:
         if file is not None and not groups:
             raise ConfigError(f"no suite in {'stdin' if file.name == '-' else file.name}: write one on each line")
         self.groups = list(groups)
-        self._known = {target: "" for target in groups if isinstance(target, SuiteKey)}
-        self._unlisted = len(groups) - len(self._known)
         self.failures: dict[str, BuddyError] = {}
-        self.stats = Stats()
-        self.started = 0
+        """Why projects and workspaces could not be listed."""
 
-    @property
-    def count(self) -> int:
-        """The number of suites that are known so far."""
-        return len(self._known)
+    async def read(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
+        """Return the suites, then those of projects and workspaces, which have their names, each once.
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all suites are known."""
-        return not self._unlisted
-
-    def name_of(self, suite: SuiteKey) -> str | None:
-        """Return the name of a suite, if its project was listed."""
-        return self._known.get(suite) or None
-
-    async def suites(self, buddy: BuddyClient) -> AsyncIterator[SuiteKey]:
-        """Iterate over the suites, then over those of projects, then of workspaces.
-
-        Raises ConfigError at the end if there is no suite, and no error says why.
+        Raises ConfigError if there is no suite, and no error says why.
         """
-        for target in sorted(self.groups, key=len, reverse=True):
-            if isinstance(target, SuiteKey):
-                self.started += 1
-                yield target
+        suites: dict[SuiteKey, str | None] = {each: None for each in self.groups if isinstance(each, SuiteKey)}
+        for group in self.groups:
+            if isinstance(group, SuiteKey):
                 continue
-            projects: list[tuple[str, str]] = [(target[0], name) for name in target[1:]]
-            if not projects:
-                found = await self._request(target[0], buddy.projects(target[0]))
-                projects = [(target[0], project.name) for project in found]
-            for project in projects:
-                listed = await self._request("/".join(project), buddy.suites(*project))
-                new = [suite.key for suite in listed if suite.key not in self._known]
-                self._known |= {suite.key: suite.name or "" for suite in listed}
-                for suite in new:
-                    self.started += 1
-                    yield suite
-            self._unlisted -= 1
-        if not self.started and not self.failures:
+            try:
+                suites |= {suite.key: suite.name for suite in await buddy.suites(*group)}
+            except AuthenticationError:
+                raise
+            except BuddyError as error:
+                self.failures["/".join(group)] = error
+        if not suites and not self.failures:
             names = ", ".join(map("/".join, self.groups))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
-
-    async def _request(self, name: str, request: Awaitable[Sequence[_T]]) -> Sequence[_T]:
-        """Count a request, and return its response; keep its error, unless nothing else can be read either."""
-        self.stats += Stats(requests=1)
-        try:
-            return await request
-        except AuthenticationError:
-            raise
-        except BuddyError as error:
-            self.failures[name] = error
-            return []
+        return suites

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -32,7 +31,7 @@ _ALL_CAUSES = 10_000  # characters that the list of the causes may take
 _COUNTS, _SHORTEST_CAUSE, _LONGEST_CAUSE = 60, 60, 300  # `3 tests (2 new): `, and what follows
 _ALL_TRACES = 10_000
 _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
-_LONGEST_LINE = 2_000
+_ONLY_TRACE = 20_000  # of a result with one test
 _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
 
@@ -46,17 +45,17 @@ def enclose(text: str) -> str:
     return f"<{tag}>\n{_LOOKS_LIKE_TAG.sub(_NO_TAG, lines)}\n</{tag}>"
 
 
-def render_for_agent(result: Result, *, offset: int = 0, hint: str = "", complete: bool = False) -> str:
+def render_for_agent(result: Result, *, offset: int = 0, hint: str = "") -> str:
     """Return the verdict of a result, its facts and as many items as fit between tags, and how to get the others.
 
-    `offset` is the number of items, or lines of complete traces, that were on earlier pages; `hint`, what else can be
-    asked: only that and the verdict are not between the tags. If `complete`, the items have their complete traces.
+    `offset` is the number of items that were on earlier pages; `hint`, what else can be asked: only that and the
+    verdict are not between the tags.
     """
     head = verdict(result)
     facts = [] if offset else _facts(result)
     lines, count, heading = facts, 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
-    for title, line in islice(_complete_lines(result) if complete else _lines(result), offset, None):
+    for title, line in islice(_lines(result), offset, None):
         new = [line] if title in {"", heading} else ["", title, line]
         room -= sum(len(each) + 1 for each in new)
         if room < 0:
@@ -96,6 +95,7 @@ def _facts(result: Result) -> list[str]:
 def _lines(result: Result) -> Iterator[tuple[str, str]]:
     """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+    limit = _ONLY_TRACE if len(result.items) == 1 else limit
     for section in result.sections:
         heading = cut(section.title, _LONGEST_CAUSE)
         case = section.items[0].case if section.items else None
@@ -103,15 +103,6 @@ def _lines(result: Result) -> Iterator[tuple[str, str]]:
             heading += f"\n{trace}"
         for item in section.items:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
-
-
-def _complete_lines(result: Result) -> Iterator[tuple[str, str]]:
-    for item in result.items:
-        lines = [item_line(item, result.columns, _STYLE)]
-        if item.case is not None and item.case.failure is not None:
-            lines += trace_of(item.case.failure, limit=sys.maxsize).split("\n")
-        for line in lines:
-            yield from (("", line[at : at + _LONGEST_LINE]) for at in range(0, len(line) or 1, _LONGEST_LINE))
 
 
 def group_by_cause(items: Sequence[Item]) -> list[Section]:

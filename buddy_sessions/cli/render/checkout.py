@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 from buddy_sessions import Failure, TestCase
-from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
@@ -26,8 +25,7 @@ def render_github(result: Result) -> str:
 
     Uploaded text is encoded, so that each line is one command, whatever it contains.
     """
-    problems = [*result.problems, *map(crash_text, result.crashed)]
-    commands = [_command(result.title, problem) for problem in problems]
+    commands = [_command(result.title, problem) for problem in result.problems]
     commands += [_command_of(item) for item in result.items if item.case is not None and not item.remark]
     return "".join(commands[:_MAX_COMMANDS])
 
@@ -74,8 +72,8 @@ def render_arguments(result: Result, messages: Output, *, for_pytest: bool) -> s
             messages.print_warning(f"no file in this folder for {item.key}: run this where the tests ran")
         else:
             arguments[argument] = None
-    for session in result.crashed:
-        messages.print_warning(crash_text(session))
+    for problem in result.problems:
+        messages.print_warning(problem)
     return "".join(f"{argument}\n" for argument in arguments)
 
 

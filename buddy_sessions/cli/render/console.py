@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -25,8 +25,7 @@ from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats,
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
-from ..input.suite_selection import SuiteSelection
-from .text import format_requests, one_line, without_commands
+from .text import one_line, without_commands
 
 _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
@@ -147,24 +146,25 @@ class _LogHandler(logging.Handler):
 
 @define
 class HarvestProgress:
-    """Reports the progress of a harvest of `selection` by `buddy`."""
+    """Reports the progress of a harvest of so many suites. `unlisted` are the projects that cannot be read."""
 
     _buddy: BuddyClient
-    _selection: SuiteSelection
     _harvest: Harvest
+    _suites: int
+    _unlisted: Mapping[str, BuddyError]
     noun: str = field(default="session", kw_only=True)
     _started: float = field(factory=time.monotonic, init=False)
     error: BuddyError | None = field(default=None, init=False)
 
     @property
     def stats(self) -> Stats:
-        """The statistics of the harvest so far, including the requests that list suites."""
-        return self._harvest.stats + self._selection.stats
+        """The statistics of the harvest so far."""
+        return self._harvest.stats
 
     @property
     def failures(self) -> dict[str, BuddyError]:
         """The error of each suite and each project that has failed so far, by its key."""
-        return self._selection.failures | {str(suite): error for suite, error in self._harvest.failures.items()}
+        return {**self._unlisted} | {str(suite): error for suite, error in self._harvest.failures.items()}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -201,16 +201,14 @@ class HarvestProgress:
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
-        stats, failed, failed_projects = self.stats, len(self._harvest.failures), len(self._selection.failures)
-        not_tried = self._selection.count - self._selection.started if self.error is not None else 0
+        stats, failed = self.stats, len(self._harvest.failures)
         parts = (
             format_count(stats.suites + failed, "suite"),
             f"{failed:,} failed" if failed else "",
-            f"{format_count(failed_projects, 'project')} failed" if failed_projects else "",
-            f"{not_tried:,}{self._more} not tried" if not_tried else "",
+            f"{format_count(len(self._unlisted), 'project')} failed" if self._unlisted else "",
             format_count(stats.sessions, self.noun),
-            self.cases(),
-            f"{format_requests(stats)} in {format_duration(time.monotonic() - self._started)}",
+            self._cases(),
+            f"{format_count(stats.requests, 'request')} in {format_duration(time.monotonic() - self._started)}",
         )
         return ", ".join(filter(None, parts))
 
@@ -229,21 +227,16 @@ class HarvestProgress:
             show_text(self._line())
             await asyncio.sleep(_INTERVAL)
 
-    @property
-    def _more(self) -> str:
-        return "" if self._selection.is_complete else "+"
-
-    def cases(self) -> str:
-        """Return the number of test cases; empty if none was read."""
+    def _cases(self) -> str:
         return format_count(self.stats.cases, "test case") if self.stats.cases else ""
 
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
         stats, failed = self.stats, len(self.failures)
         parts = (
-            f"{stats.suites + stats.failed:,}/{self._selection.count:,}{self._more} suites",
+            f"{stats.suites + stats.failed:,}/{self._suites:,} suites",
             format_count(stats.sessions, "session"),
-            self.cases(),
+            self._cases(),
             self._wait(),
             f"{failed:,} failed" if failed else "",
             f"{stats.requests / max(time.monotonic() - self._started, 1):.0f} requests/s",

@@ -8,7 +8,6 @@ from collections import Counter
 from xml.etree import ElementTree as ET
 
 from buddy_sessions import Failure, TestCase, TestStatus
-from buddy_sessions.analysis.baseline import crash_text
 
 from .result import Result
 from .text import trace_of
@@ -23,14 +22,12 @@ _MAX_TRACE = 16_000  # characters of a failure that is excused
 def render_junit(result: Result) -> str:
     """Return the test cases of a result as a document with one test suite for each group of tests.
 
-    A test with a remark, which says why it does not count, is skipped. A session that failed without a failing test is
-    an error, and so is another reason for which the verdict is not green.
+    A test with a remark, which says why it does not count, is skipped. A problem without a failing test is an error.
     """
     tests = [(item.case, item.remark) for item in result.items if item.case is not None]
-    errors = [(f"session #{each.relative_id}", each.error_message or crash_text(each)) for each in result.crashed]
-    for name, message in [*errors, *(("verdict", problem) for problem in result.problems)]:
-        failure = Failure(kind="error", message=message)
-        tests.append((TestCase(id="", name=name, status=TestStatus.ERROR, failure=failure), ""))
+    for problem in result.problems:
+        failure = Failure(kind="error", message=problem)
+        tests.append((TestCase(id="", name="verdict", status=TestStatus.ERROR, failure=failure), ""))
     name = f"{result.suite} {', '.join(f'#{session.relative_id}' for session in result.sessions) or result.about}"
     groups: dict[str, list[ET.Element]] = {}
     for case, excuse in tests:

@@ -6,15 +6,15 @@ Names, messages and traces can contain any text: in GitHub's Markdown, it stays 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape as escape_html
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import NamedTuple
 from urllib.parse import quote
 
 from buddy_sessions import Session
 from buddy_sessions._base.figures import format_count
-from buddy_sessions.analysis.baseline import Cause, crash_text
+from buddy_sessions.analysis.baseline import Cause
 
 from .result import MAX_SESSIONS, Column, Item, Result, Section
 from .text import (
@@ -41,7 +41,7 @@ _MAX_MARKS = 3  # of a cause
 _MAX_CAUSES = 20
 _MARKS = {True: "❌ ", False: "✅ ", None: ""}
 _SHORTEST_TRACE, _LONGEST_TRACE = 1_000, 16_000  # characters
-_RESERVE = 200  # bytes for each title and for what is left out
+_SMALL_TRACE, _SPACE_OF_TRACE = 100, 8_000  # bytes: no more traces fit; with fewer traces, names are left out
 
 _MARKUP = re.compile(
     r"""(?x)
@@ -102,8 +102,7 @@ def fact_lines(result: Result, style: Style) -> list[str]:
         sessions.append(f"and {format_count(more, 'more session')}")
     sessions += [f"Compared with {_session_line(session, style)}" for session in result.old[:MAX_SESSIONS]]
     lines = [] if result.sessions else [result.about]
-    lines += [*result.warnings[:MAX_SESSIONS], *result.facts]
-    lines += [crash_text(session) for session in result.crashed[:MAX_SESSIONS]]
+    lines += [*result.warnings[:MAX_SESSIONS], *result.problems, *result.facts]
     return sessions + [style.text(line) for line in filter(None, lines)]
 
 
@@ -140,41 +139,38 @@ def verdict(result: Result) -> str:
 def render_markdown(result: Result, *, max_bytes: int) -> str:
     """Return a text of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
 
-    Names take at most three quarters of the space, and traces what remains. One test of each cause is first. The first
+    Traces but a few are left out first, then names, then facts and causes. One test of each cause is first. The first
     line is a comment that nobody sees. It is the same on each page of a command about a suite, so that a bot finds the
     comment to replace.
     """
     about = f" {quote(str(result.suite))}" if result.suite is not None else ""
     head = [f"<!-- buddy-sessions {result.command}{about} -->", f"## {_headline(result)}"]
     head += [f"Suite {code(str(result.suite))}"] if result.suite is not None else []
-    fixed = len(head)
-    facts = fact_lines(result, GITHUB)
-    head += _take(facts, max_bytes // 3)[0]
-    budget = max_bytes - _size("\n\n".join(head)) - sum(_RESERVE + _size(each.title) for each in result.sections)
-    causes, budget = _take((cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]), budget - 2 * _RESERVE)
-    if more := len(result.causes) - len(causes):
-        causes.append(f"… and {format_count(more, 'more cause')}")
-    left_out = {"fact": fixed + len(facts) - len(head)}
-    if causes:
-        head += ["### Causes", "".join(map(_item, causes)).rstrip()]
-
+    facts, causes = fact_lines(result, GITHUB), [cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]]
     ranks = {str(test.case.key): rank for cause in result.causes for rank, test in enumerate(cause.tests)}
     sections = [sorted(section.items, key=lambda item: ranks.get(str(item.key), 0)) for section in result.sections]
     items = [item for section in sections for item in section]
-    for_names = budget * 3 // 4 if any(item.case is not None for item in items) else budget
-    names, rest = _take((item_line(item, result.columns, GITHUB) for item in items), for_names)
-    traces = _choose_traces(items[: len(names)], names, rest + budget - for_names)
-    shown = zip(names, traces, strict=True)
-    blocks = [
-        _render_section(section, list(islice(shown, len(section.items))), result.noun) for section in result.sections
-    ]
-    left_out |= {
-        "trace": sum(bool(_trace(item, 1)) for item in items) - sum(map(bool, traces)),
-        "name": len(items) - len(names),
-    }
-    parts = [format_count(number, what) for what, number in left_out.items() if number]
-    foot = f"Left out, to fit in {max_bytes:,} bytes: {' and '.join(parts)}." if parts else ""
-    return "\n\n".join(filter(None, [*head, *blocks, foot])) + "\n"
+    names, has_trace = [item_line(item, result.columns, GITHUB) for item in items], [bool(_trace(x, 1)) for x in items]
+    lines, named = max(len(facts), len(causes)), len(items)  # of which so many are shown, and so many traces:
+    traced = min(named, max_bytes // _SMALL_TRACE)
+    while True:
+        limit = share(max_bytes // 2, traced, shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+        traces = [_trace(item, limit) for item in items[: min(traced, named)]]
+        shown = zip_longest(names[:named], traces, fillvalue="")
+        parts = [*head, *facts[:lines], _render_causes(causes[:lines], len(result.causes))]
+        parts += [_render_section(each, list(islice(shown, len(each.items))), result.noun) for each in result.sections]
+        left_out = {"fact": len(facts[lines:]), "trace": sum(has_trace[len(traces) :]), "name": len(items) - named}
+        counts = " and ".join(format_count(count, what) for what, count in left_out.items() if count)
+        parts += [f"Left out, to fit in {max_bytes:,} bytes: {counts}."] if counts else []
+        text = "\n\n".join(filter(None, parts)) + "\n"
+        if len(text.encode()) <= max_bytes or not (named or lines):
+            return text
+        if traced > max_bytes // _SPACE_OF_TRACE:
+            traced = traced * 3 // 4
+        elif named:
+            named = named * 3 // 4
+        else:
+            lines = lines * 3 // 4
 
 
 def _headline(result: Result) -> str:
@@ -193,27 +189,9 @@ def _number_link(session: Session) -> str:
     return code(number) if linked == number else linked
 
 
-def _choose_traces(items: Sequence[Item], names: Sequence[str], budget: int) -> list[str]:
-    """Return a trace for each name, with an equal share of the space; "" where it does not fit."""
-    limit = share(budget, len(items), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
-    traces: list[str] = []
-    for name, item in zip(names, items, strict=True):
-        trace = _trace(item, limit)
-        cost = _size(_block(name, trace)) if trace else 0
-        traces.append(trace if cost <= budget else "")
-        budget -= cost if cost <= budget else 0
-    return traces
-
-
-def _take(texts: Iterable[str], budget: int) -> tuple[list[str], int]:
-    taken: list[str] = []
-    for text in texts:
-        cost = _size(_item(text))
-        if cost > budget:
-            break
-        budget -= cost
-        taken.append(text)
-    return taken, budget
+def _render_causes(causes: Sequence[str], count: int) -> str:
+    more = [f"… and {format_count(count - len(causes), 'more cause')}"] if count > len(causes) else []
+    return "### Causes\n\n" + "".join(map(_item, [*causes, *more])).rstrip() if causes else ""
 
 
 def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
@@ -245,7 +223,3 @@ def _trace(item: Item, limit: int) -> str:
 
 def _entity(match: re.Match[str]) -> str:
     return _MENTION if match[0] == "@" else "".join(_ENTITIES.get(each, f"&#{ord(each)};") for each in match[0])
-
-
-def _size(text: str) -> int:
-    return len(text.encode())

@@ -84,10 +84,8 @@ class Result:
     sections: Sequence[Section] = ()
     reader_limit: int | None = None
     """How many items formats for people have by default; None for all."""
-    crashed: Sequence[Session] = ()
-    """Sessions that failed without a failing test."""
     problems: Sequence[str] = ()
-    """Why it is not green, although neither a test nor a session has failed."""
+    """Why it is not green, other than by a failing test: each precedes the facts."""
     fields: Sequence[str] = ()
     """The columns of rows."""
     warnings: Sequence[str] = ()
@@ -188,7 +186,7 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*problems, *filter(None, to_do), *judgement.remarks, *_facts(judgement)],
+        facts=[*filter(None, to_do), *judgement.remarks, *_facts(judgement)],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
@@ -205,9 +203,9 @@ def gate_result(
     )
 
 
-def no_verdict_result(suite: SuiteKey | None, problem: str, *, about: str) -> Result:
+def no_verdict_result(suite: SuiteKey, problem: str, *, about: str) -> Result:
     """Return that there is no verdict, because nothing could be judged."""
-    return Result(command="gate", suite=suite, about=about, title="No verdict", facts=[problem], problems=[problem])
+    return Result(command="gate", suite=suite, about=about, title="No verdict", problems=[problem])
 
 
 def _title(judgement: Judgement) -> str:

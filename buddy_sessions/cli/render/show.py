@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,7 +19,6 @@ from buddy_sessions._export.session_rows import (
     Csv,
     JsonLines,
     RowWriter,
-    keyed_rows,
     suite_names,
     use_utf8,
 )
@@ -31,8 +30,8 @@ from .console import Output
 from .junit import render_junit
 from .markdown import render_markdown
 from .result import Result
-from .table import SessionTable, print_result
-from .text import escape, one_line, session_facts, web_url
+from .table import print_result
+from .text import escape
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -101,33 +100,7 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
     }
 
 
-def session_printer(output_format: str, suite: SuiteKey, *, branch: str | None) -> Callable[[Sequence[Session]], None]:
-    """Return a function that prints sessions of a suite, page by page."""
-    if output_format == "table":
-        return SessionTable(Output(), title=f"{suite}, branch {branch}" if branch else str(suite)).write
-    writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS)
-    return lambda sessions: writer.write(keyed_rows(suite, sessions))
-
-
-def show_sessions(sessions: Sequence[Session], output_format: str, suite: SuiteKey, *, branch: str | None) -> None:
-    """Print sessions of a suite; in the format `lines`, one line each."""
-    with _CLOSED_PIPE:
-        if output_format != "lines":
-            session_printer(output_format, suite, branch=branch)(sessions)
-            return
-        for session in sessions:
-            facts = [*session_facts(session), web_url(session.html_url)]
-            Output().print_line(one_line(f"{suite} {', '.join(filter(None, facts))}"))
-
-
-def show(
-    result: Result,
-    output_format: str,
-    messages: Output,
-    *,
-    limit: int | None = None,
-    max_bytes: int = 0,
-) -> None:
+def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     is_for_people = output_format in {"table", "markdown"}
     limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)

@@ -9,10 +9,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey
-from buddy_sessions.analysis.baseline import crash_text
 
 from .console import Output
-from .result import MAX_SESSIONS, Column, Item, Result
+from .result import Column, Item, Result
 from .text import (
     UNKNOWN,
     author_text,
@@ -30,7 +29,6 @@ from .text import (
 )
 
 _GAP = 2  # characters between two columns
-_MAX_WIDTH = 120  # of the table of sessions
 _MIN_CUT = 12  # to which a column is cut
 
 
@@ -44,13 +42,10 @@ def print_result(output: Output, result: Result) -> None:
             output.print_line((f"\n{one_line(section.title)}", "bold"))
         elif result.sessions:
             output.print()
-        if result.columns:
-            _print_items(output, result.columns, section.items)
-        else:
-            _print_names(output, section.items)
+        _print_items(output, result.columns, section.items)
     if result.title:
         output.print_line((f"\n{result.title}", "bold"))
-    for fact in [*result.facts, *map(crash_text, result.crashed[:MAX_SESSIONS])]:
+    for fact in (*result.problems, *result.facts):
         output.print_line(one_line(fact))
 
 
@@ -69,12 +64,6 @@ def _session_line(suite: SuiteKey | None, session: Session) -> Text:
     if duration := session_duration(session):
         text.append(f"  {duration}")
     return text.append("  ").append_text(plain(ref_name(session)))
-
-
-def _print_names(output: Output, items: Sequence[Item]) -> None:
-    for item in items:
-        name = name_text(item.key) if item.key is not None else ""
-        output.print_line("  ", name, (f"  {one_line(item.remark)}" if item.remark else "", "yellow"))
 
 
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
@@ -101,7 +90,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
-    """Print a table of suites, whose keys are the first column, each with its remark below it."""
+    """Print a table of suites or sessions, which the first column names, each with its remark below it."""
     rows = [item.cells for item in items]
     widths = _fit(columns, _widths(columns, rows), output.width)
     if len(widths) <= 2 < len(columns):  # the names take the place of what is more important
@@ -183,37 +172,25 @@ _SESSION_COLUMNS = (
     Column("COMMIT", is_number=False),
     Column("AUTHOR", is_number=False, can_be_cut=True),
 )
-_SESSION_WIDTHS = (9, 6, 6, 4, 43, 7, 27)
-"""Of all columns but the first: pages are printed before the later ones are known."""
 
 
-class SessionTable:
-    """A table of sessions that is printed page by page, each page with the same widths."""
-
-    def __init__(self, output: Output, *, title: str) -> None:
-        self._output = output
-        self._title = one_line(title)
-        self._widths: list[int] | None = None
-
-    def write(self, sessions: Sequence[Session]) -> None:
-        """Print one row for each session. The first call prints the title and the header above them."""
-        if self._widths is None:
-            numbers = len(str(sessions[0].relative_id)) if sessions else 1
-            self._widths = _fit(_SESSION_COLUMNS, (numbers, *_SESSION_WIDTHS), min(self._output.width, _MAX_WIDTH))
-            self._output.print_line((self._title, "bold"))
-            if sessions:
-                _print_header(self._output, _SESSION_COLUMNS, self._widths)
-        now = datetime.now(UTC)
-        for session in sessions:
-            failing = session.failing_count
-            cells = (
-                link(Text(str(session.relative_id), "bold"), session.html_url),
-                status_text(session),
-                format_age(session.create_date, now).removesuffix(" ago"),
-                session_duration(session) or UNKNOWN,
-                Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
-                plain(ref_name(session)),
-                revision_text(session),
-                author_text(session),
-            )
-            _print_row(self._output, _SESSION_COLUMNS, self._widths, cells)
+def print_sessions(output: Output, suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> None:
+    """Print the name of a suite, and a row for each of its sessions."""
+    output.print_line((one_line(f"{suite}, branch {branch}" if branch else str(suite)), "bold"))
+    now = datetime.now(UTC)
+    items: list[Item] = []
+    for session in sessions:
+        failing = session.failing_count
+        cells = (
+            link(Text(str(session.relative_id), "bold"), session.html_url),
+            status_text(session),
+            format_age(session.create_date, now).removesuffix(" ago"),
+            session_duration(session) or UNKNOWN,
+            Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
+            plain(ref_name(session)),
+            revision_text(session),
+            author_text(session),
+        )
+        items.append(Item(None, cells))
+    if items:
+        _print_suites(output, _SESSION_COLUMNS, items)

@@ -15,7 +15,7 @@ from datetime import datetime
 from rich.style import Style
 from rich.text import Text
 
-from buddy_sessions import Failure, RefType, Session, SessionStatus, Stats, TestKey, TestStatus
+from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
 from buddy_sessions.analysis.causes import without_library_frames
@@ -76,12 +76,6 @@ def without_commands(text: str) -> str:
 def web_url(url: str | None) -> str:
     """Return the URL if it is safe as a link: of the web, in plain ASCII; otherwise an empty text."""
     return url if url is not None and _WEB_URL.fullmatch(url) else ""
-
-
-def format_requests(stats: Stats) -> str:
-    """Return the numbers of requests and retries: `3 requests (1 repeated)`."""
-    repeated = f" ({stats.retries:,} repeated)" if stats.retries else ""
-    return format_count(stats.requests, "request") + repeated
 
 
 def format_age(moment: datetime | None, now: datetime) -> str:

@@ -106,7 +106,7 @@ def test_causes(fake: FakeBuddy, call: Call) -> None:
     ]
     lines = call("failures", B, "--group", "--format", "table").out.splitlines()
     title = "2 tests: AssertionError: order <number> is lost"
-    assert lines[3:7] == [title, f"  {key}order 17", f"  {key}order 18", ""]
+    assert lines[3:7] == [title, f"{key}order 17", f"{key}order 18", ""]
 
 
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"])

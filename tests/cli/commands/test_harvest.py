@@ -69,23 +69,23 @@ class TestFailures:
         assert failed.startswith(f"failed: {C}: Suite not found (404)")
         code, out, err = call("harvest", C, "acme/none", "--format", "csv")
         assert (code, out) == (7, "")
-        assert err.startswith("1 suite, 1 failed, 1 project failed, 0 sessions, 2 requests in ")
+        assert err.startswith("1 suite, 1 failed, 1 project failed, 0 sessions, 1 request in ")
 
     def test_wrong_token_is_4_at_once(self, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
         path = tmp_path / "out.jsonl"
         fake.token = "another"
         keys = [f"acme/shop/{number}" for number in range(300)]
-        code, out, err = call("harvest", *keys, "acme/other", "--out", str(path))
+        code, out, err = call("harvest", *keys, "--out", str(path))
         error, summary, note = err.splitlines()
         assert (code, out, [*tmp_path.iterdir()]) == (4, "", [])
-        assert error.startswith("error: Unauthorized")
-        assert re.match(r"([1-8]) suites?, \1 failed, 292[+] not tried, 0 sessions, [1-9] requests? in ", summary)
+        assert (error.startswith("error: Unauthorized"), error.endswith("; 292 suites were not tried")) == (True, True)
+        assert re.match(r"([1-8]) suites?, \1 failed, 0 sessions, [1-9] requests? in ", summary)
         assert note == f"{path} was not written: what was read is discarded"
 
     def test_wrong_token_ends_the_list_of_projects(self, call: Call, fake: FakeBuddy) -> None:
         fake.token = "another"
         code, _, err = call("harvest", *(f"acme/{number}" for number in range(50)))
-        assert (code, len(err.splitlines()), len(fake.requests)) == (4, 2, 1)
+        assert (code, len(err.splitlines()), len(fake.requests)) == (4, 1, 1)
         assert err.startswith("error: Unauthorized")
 
 

@@ -13,15 +13,6 @@ A = "acme/shop/a"
 SHA = "5ff36f3a1b2c3d4e5f60718293a4b5c6d7e8f901"
 
 
-def test_log_of_a_job_gets_one_line(call: Call, suite: FakeSuite) -> None:
-    suite.create(cases=[{"name": "breaks", "status": "FAILED"}, {"name": "passes"}], revision=SHA, branch="fix")
-    url = suite.sessions[0]["html_url"]
-    code, out, _ = call("wait", A, "--revision", SHA, "--quiet")
-    assert (code, out.count("\n")) == (0, 1)
-    assert out.startswith(f"{A} #1 ERROR, 1 of 2 tests failed, fix, commit 5ff36f3a1b2c, by Ada Novak, ")
-    assert out.endswith(f", {url}\n")
-
-
 def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create(status="SUCCESSFUL", revision=SHA)
     running = suite.create(revision=SHA)

@@ -38,7 +38,7 @@ def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.budd
         is_red=True,
         sessions=[session] * 9,
         facts=[branch] * 4,
-        crashed=[evolve(session, error_message=branch)] * 9,
+        problems=[branch] * 9,
         sections=[Section(f"New ({len(cases):,})", items)],
         causes=causes,
     )
