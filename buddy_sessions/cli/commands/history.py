@@ -110,8 +110,7 @@ def _since(history: TestHistory) -> list[str]:
         f"#{first.relative_id}: {origin(first)}",
     ]
     if before is None:
-        more = "No older commit was read: a higher last reads more"
-        return [*lines, more if history.may_have_older else "There is no older commit"]
+        return [*lines, "Older commits were not read" if history.may_have_older else "There is no older commit"]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
     revisions = [(session.revision or "").lower() for session in (last, first)]
