@@ -163,12 +163,6 @@ def compare_with(
     return sorted(map(compare, tests), key=lambda test: NOVELTIES.index(test.novelty or "new"))
 
 
-def known_crashes(baseline: Baseline | None) -> set[str | None]:
-    """Return the messages with which the newest commit of a baseline failed without a failing test."""
-    newest = baseline.commits[0].counted if baseline is not None and baseline.commits else ()
-    return {session.error_message for session in newest if session.is_failing and not session.failing_count}
-
-
 def crash_text(session: Session) -> str:
     """Return that a session failed without a failing test, and why."""
     message = f": {session.error_message}" if session.error_message else ""

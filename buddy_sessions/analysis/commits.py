@@ -140,8 +140,12 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        crashed = any(session.is_failing and not session.failing_count for session in self.counted)
-        return bool(self.tests_ran) and self.is_finished and not crashed
+        return bool(self.tests_ran) and self.is_finished and not any(map(has_crashed, self.counted))
+
+
+def has_crashed(session: Session) -> bool:
+    """Return whether a session is red, but counts no failing test."""
+    return session.is_failing and not session.failing_count
 
 
 def identify_commit(session: Session) -> str:

@@ -21,7 +21,7 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit
-from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict, remark_on
+from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -72,8 +72,9 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
         outcome=spec.outcome,
         min_tests=spec.min_tests,
+        knows_retries=knows_retries,
     )
-    passes, reasons = give_verdict(facts)
+    passes, reasons, remarks = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
@@ -82,7 +83,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_failing=commit.is_failing or (None if facts.doubt else commit.is_failing),
         passes=passes,
         reasons=reasons,
-        remarks=list(remark_on(facts, knows_retries=knows_retries)),
+        remarks=remarks,
         tests=tests,
         causes=find_causes(tests),
         baseline=baseline if baseline is not None and baseline.commits else None,
