@@ -59,8 +59,8 @@ class SessionList:
         found: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
-            rerun_above = None if older or self.end == "beginning" else len(sessions)
-            found.append(make_commit(sessions, older, as_of=self.as_of, rerun_above=rerun_above))
+            usual = usual_size(older) if older or self.end == "beginning" else len(sessions)
+            found.append(make_commit(sessions, older, usual, as_of=self.as_of))
             if found[-1].has_result:
                 older.insert(0, found[-1])
         return found[::-1]
@@ -186,22 +186,15 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
 
 
 def make_commit(
-    sessions: Iterable[Session],
-    older: Sequence[TestedCommit],
-    *,
-    as_of: datetime,
-    is_named: bool = False,
-    rerun_above: int | None = None,
+    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime, is_named: bool = False
 ) -> TestedCommit:
     """Return the commit of these sessions with its verdict, judging by the older commits of its branch, newest first.
 
-    Sessions that are named (`is_named`) are all of one round. `rerun_above` is the number of sessions above which a
-    later one can be a re-run, if it is not the usual one.
+    Above the `usual` number of sessions, a later one can be a re-run. Sessions that are named are all of one round.
     """
     oldest_first = sorted(sessions, key=lambda each: each.relative_id)
     killed = [session for session in oldest_first if was_killed(session, as_of)]
     alive = [session for session in oldest_first if not was_killed(session, as_of)]
-    usual = usual_size(older) if rerun_above is None else rerun_above
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     size = 0
@@ -264,19 +257,16 @@ def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Sessi
     Each session above the usual number replaces a red one, the oldest first.
     """
     counted: dict[str, Session] = {}
-    red: dict[str, Session] = {}
     replaced: list[tuple[Session, Session]] = []
     number = 0
     for session in sessions:
         number += session.status != SessionStatus.SKIPPED
         if session.has_verdict and number > usual:
-            old = next((each for each in red.values() if _is_rerun(session, each)), None)
+            old = next((each for each in counted.values() if each.is_failing and _is_rerun(session, each)), None)
             if old is not None:
-                del counted[old.id], red[old.id]
+                del counted[old.id]
                 replaced.append((old, session))
         counted[session.id] = session
-        if session.is_failing:
-            red[session.id] = session
     return list(counted.values()), replaced
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from functools import partial
 
 from attrs import evolve, frozen
 
 from .._base.validate import LATEST
 from ..analysis.baseline import (
+    NOVELTIES,
     Baseline,
     Cases,
     FailingTest,
@@ -20,7 +20,7 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, make_commit
+from ..analysis.commits import SessionList, TestedCommit, make_commit, usual_size
 from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..errors import NoVerdictError
@@ -103,8 +103,8 @@ def _judged_commit(
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
     older = () if baseline is None or named.what == "session" else baseline.older
-    rerun_above = 0 if spec.outcome == "success" else len(sessions) if baseline is None else None
-    return make_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
+    usual = len(sessions) if baseline is None else usual_size(older)
+    return make_commit(sessions, older, 0 if spec.outcome == "success" else usual, as_of=as_of, is_named=True)
 
 
 async def _compare(
@@ -115,11 +115,13 @@ async def _compare(
     failing = find_failing_tests(commit, cases)
     if failing and baseline is not None:
         cases |= await reader.read_failing(baseline.red_sessions)
-    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, today)
-    counting = [test for test in compare(retried=()) if test.counts]
-    is_asked = spec.outcome == "success" and counting
-    retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
-    return compare(retried=retried or ()), cases, retried is not None
+    tests = compare_with(failing, baseline, cases, spec.quarantine, today)
+    retried: set[TestKey] | None = set()
+    if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
+        retried = await _find_retried(reader, commit, cases, counting)
+        tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
+    tests.sort(key=lambda test: NOVELTIES.index(test.novelty or "new"))
+    return tests, cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
@@ -161,10 +163,9 @@ async def _read_baseline(
 
 
 async def _find_retried(
-    reader: SuiteReader, commit: TestedCommit, cases: Cases, tests: Sequence[FailingTest]
+    reader: SuiteReader, commit: TestedCommit, cases: Cases, retried: set[TestKey]
 ) -> set[TestKey] | None:
-    """Return which tests also passed in each session in which they failed; None if that was not saved."""
-    retried = {test.case.key for test in tests}
+    """Return which of these tests also passed in each session in which they failed; None if that was not saved."""
     for session in commit.counted:
         failed = [case for case in failing_in(session, cases) if case.key in retried]
         for group in {case.test_group_id for case in failed}:

@@ -12,7 +12,7 @@ from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
-from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
+from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
@@ -63,7 +63,7 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
             repaired.setdefault(key, []).append(identify_commit(commit.first))
     by_commit = [[case for each in commit.counted for case in cases.get(each.id, ())] for commit in commits]
     found = [evolve(each, revisions=tuple(repaired.get(each.key, ()))) for each in count_changes(by_commit)]
-    tests = sort_flaky(each for each in found if each.changes >= changes or each.revisions)
+    tests = [each for each in found if each.changes >= changes or each.revisions]
     everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     return FlakyTests(
         branch=commits[-1].branch or "",
