@@ -109,26 +109,20 @@ def _commit_in_status(listed: SessionList, sessions: Sequence[Session]) -> Teste
 
 
 async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tuple[list[Session], SessionList]:
-    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones; and the list.
+    """Return the newest sessions for which `where` is true, until 200 other ones are below them; and the list.
 
     If a `relative_id` is missing, the list is read once more, because one response may lack a session.
     """
 
-    def end(sessions: Sequence[Session]) -> int:
-        end = MAX_SEARCHED
-        for number, session in enumerate(sessions, 1):
-            if number <= end and where(session):
-                end = min(number + _MAX_BELOW, MAX_SEARCHED)
-        return end
-
     def is_enough(listed: SessionList) -> bool:
-        return len(listed.sessions) >= end(listed.sessions)
+        numbers = [number for number, session in enumerate(listed.sessions) if where(session)]
+        return len(listed.sessions) > (numbers[-1] + _MAX_BELOW if numbers else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
         listed = merge_lists(listed, await reader.read(None, is_enough))
-    return [session for session in listed.sessions[: end(listed.sessions)] if where(session)], listed
+    return list(filter(where, listed.sessions)), listed
 
 
 def _possible_ids(name: str) -> list[int | str]:
