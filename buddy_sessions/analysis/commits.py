@@ -31,20 +31,16 @@ _KILLED = timedelta(days=1)
 
 @frozen(kw_only=True)
 class SessionList:
-    """The newest sessions of a suite or a branch, and what is known of the list that they are from.
+    """The newest sessions of a suite or a branch, newest first, and what is known of the list that they are from.
 
-    Attributes:
-        sessions: The sessions, newest first.
-        end: "beginning" if there is no older session; "pruned" if a database has deleted the older ones; "cut" if the
-            list goes on: then the lowest commit may have more sessions.
-        as_of: When the list was read.
-        doubt: Why sessions may be missing in it; empty if none is.
+    "beginning" says that there is no older session, "pruned" that a database has deleted them, and "cut" that the list
+    goes on: then the lowest commit may have more sessions.
     """
 
     sessions: Sequence[Session]
     end: Literal["beginning", "pruned", "cut"]
-    as_of: datetime
-    doubt: str = ""
+    as_of: datetime  # when the list was read
+    doubt: str = ""  # why sessions may be missing in it; empty if none is
 
     @cached_property
     def commits(self) -> list[TestedCommit]:

@@ -6,7 +6,7 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from attrs import frozen
 
@@ -31,22 +31,15 @@ Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
 
 
+Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
+Unknown: TypeAlias = Literal["unfinished", "no session", "incomplete list", "incomplete cases", "no baseline"]
+
+
 @frozen
 class Reason:
     """Why a gate fails, or why there is no verdict. `str(reason)` is a text."""
 
-    kind: Literal[
-        "new failure",
-        "no failing test",
-        "outcome",
-        "no test ran",
-        "few tests",
-        "unfinished",
-        "no session",
-        "incomplete list",
-        "incomplete cases",
-        "no baseline",
-    ]
+    kind: Failing | Unknown
     text: str
 
     def __str__(self) -> str:
@@ -55,7 +48,7 @@ class Reason:
     @property
     def fails(self) -> bool:
         """Whether a gate fails; False if there is no verdict."""
-        return self.kind in {"new failure", "no failing test", "outcome", "no test ran", "few tests"}
+        return self.kind in get_args(Failing)
 
 
 @frozen(kw_only=True)
@@ -91,27 +84,16 @@ class Judgement:
 
 @frozen(kw_only=True)
 class Facts:
-    """What a verdict rests on.
+    """What a verdict rests on."""
 
-    Attributes:
-        named: What the sessions of `commit` are.
-        tests: The failing tests, compared.
-        baseline: None to compare with nothing.
-        is_new_suite: Whether the suite has few sessions, down to its first one: the baseline may have no commit yet.
-        cases: The failing cases of the judged sessions and of the baseline.
-        doubt: Why sessions that are judged, or of the baseline, may be missing; empty if none is.
-        branches: Which branches there are, if the suite has none of the baseline.
-        knows_retries: Whether tests that passed could be read.
-    """
-
-    named: Named
+    named: Named  # what the sessions of the commit are
     commit: TestedCommit
     tests: Sequence[FailingTest]
-    baseline: Baseline | None
-    is_new_suite: bool
-    cases: Cases
-    doubt: str
-    branches: str
+    baseline: Baseline | None  # None to compare with nothing
+    is_new_suite: bool  # whether it has few sessions, down to its first one: the baseline may have no commit yet
+    cases: Cases  # of the judged sessions and of the baseline
+    doubt: str  # why sessions that are judged, or of the baseline, may be missing; empty if none is
+    branches: str  # which ones there are, if the suite has none of the baseline
     outcome: Outcome | None
     min_tests: float
     knows_retries: bool
