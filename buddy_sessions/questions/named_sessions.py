@@ -23,20 +23,12 @@ _MAX_BELOW = 200  # how many sessions are searched below the last one of a commi
 
 @frozen(kw_only=True)
 class NamedSessions:
-    """The sessions that a name stands for.
-
-    Attributes:
-        sessions: The sessions, newest first.
-        what: What they are.
-        commit: For `latest` and the hash of a commit, the commit as it is in the status of its branch; None if that is
-            not known.
-        doubt: Why others of them may be missing, or there is none; empty if that is certain.
-    """
+    """The sessions that a name stands for, newest first."""
 
     sessions: Sequence[Session]
     what: Named
-    commit: TestedCommit | None = None
-    doubt: str = ""
+    commit: TestedCommit | None = None  # as in the status of its branch, for `latest` and a hash; None if not known
+    doubt: str = ""  # why others may be missing, or there is none; empty if that is certain
 
 
 def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:

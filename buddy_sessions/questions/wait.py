@@ -63,18 +63,12 @@ class WaitSpec:
 
 
 class _Search:
-    """Finds the awaited sessions as they are now.
-
-    Attributes:
-        found: The sessions that the last poll has found, newest first.
-        failure: The error of the last poll; None if it has succeeded.
-        may_lack_sessions: Whether a `relative_id` is missing in the list of the last poll.
-    """
+    """Finds the awaited sessions as they are now."""
 
     def __init__(self, spec: WaitSpec, api: Api) -> None:
-        self.found: list[Session] = []
-        self.failure: BuddyError | None = None
-        self.may_lack_sessions = False
+        self.found: list[Session] = []  # by the last poll, newest first
+        self.failure: BuddyError | None = None  # of the last poll
+        self.may_lack_sessions = False  # whether a `relative_id` is missing in the list of the last poll
         self._spec = spec
         self._api = api
         self._read_spec = ReadSpec(
