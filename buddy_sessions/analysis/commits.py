@@ -106,7 +106,7 @@ class TestedCommit:
         return self.sessions[-1]
 
     @property
-    def turned(self) -> Session:
+    def turning_session(self) -> Session:
         """The session with which its verdict began: the first red one, or the first green one after all red ones."""
         if self.is_failing:
             return [session for session in self.sessions if session.is_failing][-1]

@@ -74,7 +74,7 @@ class Questions:
         Example:
             >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):
             ...     if status.is_failing:
-            ...         print(f"{status.suite} is red since #{status.since.turned.relative_id}")
+            ...         print(f"{status.suite} is red since #{status.since.turning_session.relative_id}")
             acme/storefront/65OmRb8v is red since #217
         """
         keys = [validate_key(suite) for suite in validate_suites(suites)]
