@@ -134,14 +134,13 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
 
 def compare_with(
     tests: Iterable[FailingTest],
-    baseline: Baseline | None,
+    baseline: Baseline,
     cases: Cases,
     quarantine: Sequence[QuarantinedTest],
     today: date,
 ) -> list[FailingTest]:
     """Return the failing tests with what the baseline and the quarantine say of them."""
-    commits = baseline.commits if baseline is not None else ()
-    red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
+    commits, red = baseline.commits, {session.id for session in baseline.red_sessions}
     failed = [
         {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
         for commit in commits

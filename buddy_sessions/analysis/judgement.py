@@ -39,7 +39,7 @@ Unknown: TypeAlias = Literal["unfinished", "no session", "incomplete list", "inc
 class Reason:
     """Why a gate fails, or why there is no verdict. `str(reason)` is a text."""
 
-    kind: Failing | Unknown
+    kind: Literal[Failing, Unknown]
     text: str
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Facts:
     named: Named  # what the sessions of the commit are
     commit: TestedCommit
     tests: Sequence[FailingTest]
-    baseline: Baseline | None  # None to compare with nothing
+    baseline: Baseline  # without a branch to compare with nothing
     is_new_suite: bool  # whether it has few sessions, down to its first one: the baseline may have no commit yet
     cases: Cases  # of the judged sessions and of the baseline
     doubt: str  # why sessions that are judged, or of the baseline, may be missing; empty if none is
@@ -124,7 +124,7 @@ def _findings(facts: Facts) -> Iterator[Reason | str]:
     counting = [test for test in facts.tests if test.counts]
     if facts.doubt:
         yield Reason("incomplete list", facts.doubt)
-    if facts.baseline is not None:
+    if facts.baseline.branch:
         yield from _on_baseline(facts, facts.baseline, has_new=bool(counting))
     if counting:
         noun = "failing test" if counting[0].novelty is None else "new failure"
@@ -170,7 +170,7 @@ def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator
 
 def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | str]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
-    newest = facts.baseline.commits[0].counted if facts.baseline is not None and facts.baseline.commits else ()
+    newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
     known = {session.error_message for session in newest if has_crashed(session)}
     succeeded = facts.outcome == "success"
     for session in crashed:
@@ -201,7 +201,7 @@ def _on_number_of_tests(facts: Facts) -> Iterator[Reason | str]:
     elif facts.named == "session":
         if facts.outcome is None:
             yield "whether all tests ran was not checked: a single session was named"
-    elif facts.outcome != "success" and facts.baseline is not None:
+    elif facts.outcome != "success":
         fewest, unit = _fewest_tests(facts.baseline, facts.named)
         if lacks_tests(count, fewest, facts.min_tests):
             before = f"at least {fewest:,} in each {unit} of {facts.baseline.branch} before"

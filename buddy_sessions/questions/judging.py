@@ -69,7 +69,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
         doubt=named.doubt or doubt,
-        branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
+        branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
         outcome=spec.outcome,
         min_tests=spec.min_tests,
         knows_retries=knows_retries,
@@ -86,14 +86,14 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         remarks=remarks,
         tests=tests,
         causes=find_causes(tests),
-        baseline=baseline if baseline is not None and baseline.commits else None,
+        baseline=baseline if baseline.commits else None,
         expired=expired,
         unused=unused,
     )
 
 
 def _judged_commit(
-    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline | None, spec: JudgeSpec, *, as_of: datetime
+    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline, spec: JudgeSpec, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit as it is in the status of its branch, or all sessions that were named as one commit.
 
@@ -102,18 +102,18 @@ def _judged_commit(
     is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
-    older = () if baseline is None or named.what == "session" else baseline.older
-    usual = len(sessions) if baseline is None else usual_size(older)
+    older = () if named.what == "session" else baseline.older
+    usual = len(sessions) if spec.baseline is None else usual_size(older)
     return make_commit(sessions, older, 0 if spec.outcome == "success" else usual, as_of=as_of, is_named=True)
 
 
 async def _compare(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec, today: date
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, spec: JudgeSpec, today: date
 ) -> tuple[list[FailingTest], Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
     cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
-    if failing and baseline is not None:
+    if failing:
         cases |= await reader.read_failing(baseline.red_sessions)
     tests = compare_with(failing, baseline, cases, spec.quarantine, today)
     retried: set[TestKey] | None = set()
@@ -141,12 +141,10 @@ def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | 
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
 
 
-async def _read_baseline(
-    reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec
-) -> tuple[Baseline | None, str]:
+async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec) -> tuple[Baseline, str]:
     """Return what sessions are compared with, and why others may be missing in the list that it was chosen from."""
     if spec.baseline is None:
-        return None, ""
+        return Baseline(branch="", commits=()), ""
     branch = await reader.find_branch(spec.baseline)
     if branch is None:
         return Baseline(branch=MAIN_NAMES[0], commits=()), (await reader.newest()).doubt
