@@ -12,12 +12,16 @@ import attrs
 
 from .._api import Api
 from .._base.validate import (
+    validate_after,
     validate_branch,
     validate_case,
     validate_cursor,
     validate_int,
     validate_key,
     validate_name,
+    validate_revision,
+    validate_run_url,
+    validate_seconds,
     validate_session_ref,
     validate_since,
     validate_status,
@@ -33,6 +37,7 @@ from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
 from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main
+from ..errors import ConfigError
 from ..models import (
     Cursor,
     Project,
@@ -240,16 +245,18 @@ class BuddyClient(AsyncContext, Questions):
         """
         spec = WaitSpec(
             suite=validate_key(suite),
-            revision=revision,
-            run_url=run_url,
-            branch=branch,
-            after=after,
-            count=count,
-            interval=interval,
-            timeout=timeout,
-            appear_timeout=appear_timeout,
-            fail_fast=fail_fast,
+            revision=validate_revision(revision),
+            run_url=validate_run_url(run_url),
+            branch=validate_branch(branch),
+            after=validate_after(after),
+            count=validate_int("count", count),
+            interval=validate_seconds("interval", interval),
+            timeout=validate_seconds("timeout", timeout),
+            appear_timeout=validate_seconds("appear_timeout", timeout if appear_timeout is None else appear_timeout),
+            fail_fast=None if fail_fast is None else validate_int("fail_fast", fail_fast),
         )
+        if all(selector is None for selector in (revision, run_url, branch, after)):
+            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch or after")
         return await await_sessions(self.api, spec)
 
     def cases(

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from .._api import Api
 from .._decoding.converter import structure, unstructure
-from ..analysis.branches import NEWEST, Main, validate_judged_branch
+from ..analysis.branches import Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
@@ -215,15 +215,11 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
 
         If one of the commit that decided the status is missing, they are read once more: one response may lack it.
         """
-        reader = SuiteReader(self._source, suite)
-        if newest.end == "cut" and len(newest.sessions) < NEWEST:
-            return reader
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         expected = [] if known is None else [each for each in known.commit.sessions if each.relative_id >= lowest_id]
         if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
-            newest = merge_lists(newest, await reader.newest())
-        reader.know(newest)
-        return reader
+            newest = merge_lists(newest, await SuiteReader(self._source, suite).newest())
+        return SuiteReader(self._source, suite, newest)
 
     async def _read_tests(self, suite: SuiteKey, commit: TestedCommit) -> tuple[TestCase, ...] | None:
         """Return the failing tests of a commit; None if they cannot be read. The first two times, fail the poll."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, get_args
 
 from attrs import evolve, field, frozen
 
@@ -15,7 +15,7 @@ from .commits import SessionList, TestedCommit, identify_commit
 from .quarantine import QuarantinedTest
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
-NOVELTIES: tuple[Novelty, ...] = ("new", "known", "earlier", "quarantined", "retried")
+NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
 """In the order in which they are listed."""
 Cases = Mapping[str, Sequence[TestCase] | str]
 """The failing test cases of sessions by their ID, or why they cannot be read."""
@@ -134,16 +134,13 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
 
 def compare_with(
     tests: Iterable[FailingTest],
-    baseline: Baseline | None,
+    baseline: Baseline,
     cases: Cases,
     quarantine: Sequence[QuarantinedTest],
     today: date,
-    *,
-    retried: Collection[TestKey],
 ) -> list[FailingTest]:
-    """Return the failing tests, new ones first, with what the baseline, the quarantine and retries say of them."""
-    commits = baseline.commits if baseline is not None else ()
-    red = {session.id for session in baseline.red_sessions} if baseline is not None else set()
+    """Return the failing tests with what the baseline and the quarantine say of them."""
+    commits, red = baseline.commits, {session.id for session in baseline.red_sessions}
     failed = [
         {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
         for commit in commits
@@ -156,17 +153,10 @@ def compare_with(
             streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
             novelty: Novelty = "known" if streak else "earlier" if count else "new"
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
-        if (entry := next((each for each in quarantine if each.excuses(key, today)), None)) is not None:
-            return evolve(test, novelty="quarantined", entry=entry)
-        return evolve(test, novelty="retried") if key in retried and test.counts else test
+        entry = next((each for each in quarantine if each.excuses(key, today)), None)
+        return test if entry is None else evolve(test, novelty="quarantined", entry=entry)
 
-    return sorted(map(compare, tests), key=lambda test: NOVELTIES.index(test.novelty or "new"))
-
-
-def known_crashes(baseline: Baseline | None) -> set[str | None]:
-    """Return the messages with which the newest commit of a baseline failed without a failing test."""
-    newest = baseline.commits[0].counted if baseline is not None and baseline.commits else ()
-    return {session.error_message for session in newest if session.is_failing and not session.failing_count}
+    return list(map(compare, tests))
 
 
 def crash_text(session: Session) -> str:

@@ -31,20 +31,16 @@ _KILLED = timedelta(days=1)
 
 @frozen(kw_only=True)
 class SessionList:
-    """The newest sessions of a suite or a branch, and what is known of the list that they are from.
+    """The newest sessions of a suite or a branch, newest first, and what is known of the list that they are from.
 
-    Attributes:
-        sessions: The sessions, newest first.
-        end: "beginning" if there is no older session; "pruned" if a database has deleted the older ones; "cut" if the
-            list goes on: then the lowest commit may have more sessions.
-        as_of: When the list was read.
-        doubt: Why sessions may be missing in it; empty if none is.
+    "beginning" says that there is no older session, "pruned" that a database has deleted them, and "cut" that the list
+    goes on: then the lowest commit may have more sessions.
     """
 
     sessions: Sequence[Session]
     end: Literal["beginning", "pruned", "cut"]
-    as_of: datetime
-    doubt: str = ""
+    as_of: datetime  # when the list was read
+    doubt: str = ""  # why sessions may be missing in it; empty if none is
 
     @cached_property
     def commits(self) -> list[TestedCommit]:
@@ -59,8 +55,8 @@ class SessionList:
         found: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
-            rerun_above = None if older or self.end == "beginning" else len(sessions)
-            found.append(make_commit(sessions, older, as_of=self.as_of, rerun_above=rerun_above))
+            usual = usual_size(older) if older or self.end == "beginning" else len(sessions)
+            found.append(make_commit(sessions, older, usual, as_of=self.as_of))
             if found[-1].has_result:
                 older.insert(0, found[-1])
         return found[::-1]
@@ -110,7 +106,7 @@ class TestedCommit:
         return self.sessions[-1]
 
     @property
-    def turned(self) -> Session:
+    def turning_session(self) -> Session:
         """The session with which its verdict began: the first red one, or the first green one after all red ones."""
         if self.is_failing:
             return [session for session in self.sessions if session.is_failing][-1]
@@ -140,8 +136,12 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        crashed = any(session.is_failing and not session.failing_count for session in self.counted)
-        return bool(self.tests_ran) and self.is_finished and not crashed
+        return bool(self.tests_ran) and self.is_finished and not any(map(has_crashed, self.counted))
+
+
+def has_crashed(session: Session) -> bool:
+    """Return whether a session is red, but counts no failing test."""
+    return session.is_failing and not session.failing_count
 
 
 def identify_commit(session: Session) -> str:
@@ -182,22 +182,15 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
 
 
 def make_commit(
-    sessions: Iterable[Session],
-    older: Sequence[TestedCommit],
-    *,
-    as_of: datetime,
-    is_named: bool = False,
-    rerun_above: int | None = None,
+    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime, is_named: bool = False
 ) -> TestedCommit:
     """Return the commit of these sessions with its verdict, judging by the older commits of its branch, newest first.
 
-    Sessions that are named (`is_named`) are all of one round. `rerun_above` is the number of sessions above which a
-    later one can be a re-run, if it is not the usual one.
+    Above the `usual` number of sessions, a later one can be a re-run. Sessions that are named are all of one round.
     """
     oldest_first = sorted(sessions, key=lambda each: each.relative_id)
     killed = [session for session in oldest_first if was_killed(session, as_of)]
     alive = [session for session in oldest_first if not was_killed(session, as_of)]
-    usual = usual_size(older) if rerun_above is None else rerun_above
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     size = 0
@@ -260,19 +253,16 @@ def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Sessi
     Each session above the usual number replaces a red one, the oldest first.
     """
     counted: dict[str, Session] = {}
-    red: dict[str, Session] = {}
     replaced: list[tuple[Session, Session]] = []
     number = 0
     for session in sessions:
         number += session.status != SessionStatus.SKIPPED
         if session.has_verdict and number > usual:
-            old = next((each for each in red.values() if _is_rerun(session, each)), None)
+            old = next((each for each in counted.values() if each.is_failing and _is_rerun(session, each)), None)
             if old is not None:
-                del counted[old.id], red[old.id]
+                del counted[old.id]
                 replaced.append((old, session))
         counted[session.id] = session
-        if session.is_failing:
-            red[session.id] = session
     return list(counted.values()), replaced
 
 

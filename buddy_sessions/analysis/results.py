@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from attrs import field, frozen
@@ -72,16 +72,16 @@ def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, chan
     """
     validate_int("window", window)
     validate_int("changes", changes)
-    return sort_flaky(test for test in count_changes(list(commits)[-window:]) if test.changes >= changes)
+    return [test for test in count_changes(list(commits)[-window:]) if test.changes >= changes]
 
 
 def count_changes(commits: Iterable[Iterable[TestCase]]) -> list[FlakyTest]:
-    """Return how often the status of each test has changed, oldest commit first."""
+    """Return how often the status of each test has changed, most changes first. The oldest commit is the first."""
     statuses: dict[TestKey, list[TestStatus]] = {}
     for cases in commits:
         for key, same_test in _group_by_test(cases).items():
             statuses.setdefault(key, []).append(_worst(same_test).status)
-    return [
+    tests = [
         FlakyTest(
             key=key,
             changes=sum(before != after for before, after in pairwise(history)),
@@ -91,20 +91,16 @@ def count_changes(commits: Iterable[Iterable[TestCase]]) -> list[FlakyTest]:
         )
         for key, history in statuses.items()
     ]
-
-
-def sort_flaky(tests: Iterable[FlakyTest]) -> list[FlakyTest]:
-    """Return the tests, most changes first."""
     return sorted(tests, key=lambda test: (-test.changes, sort_key(test.key)))
 
 
-def failed_only_by(sessions: Iterable[TestedSession], tests: Container[TestKey]) -> list[Session]:
+def failed_only_by(sessions: Iterable[TestedSession], tests: set[TestKey]) -> list[Session]:
     """Return the sessions that failed, and in which no other test than these did."""
     found: list[Session] = []
     for each in sessions:
-        failing = [case for case in each.cases if case.is_failing]
-        is_complete = len(failing) >= (each.session.failing_count or 1)
-        if each.session.is_failing and is_complete and all(case.key in tests for case in failing):
+        keys = [case.key for case in each.cases if case.is_failing]
+        is_complete = len(keys) >= (each.session.failing_count or 1)
+        if each.session.is_failing and is_complete and tests.issuperset(keys):
             found.append(each.session)
     return found
 

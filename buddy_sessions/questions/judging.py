@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from functools import partial
 
 from attrs import evolve, frozen
 
 from .._base.validate import LATEST
 from ..analysis.baseline import (
+    NOVELTIES,
     Baseline,
     Cases,
     FailingTest,
@@ -20,8 +20,8 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, make_commit
-from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict, remark_on
+from ..analysis.commits import SessionList, TestedCommit, make_commit, usual_size
+from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -69,11 +69,12 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
         cases=cases,
         doubt=named.doubt or doubt,
-        branches=suggest_branches(baseline.branch, reader.suite, newest.sessions) if baseline is not None else "",
+        branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
         outcome=spec.outcome,
         min_tests=spec.min_tests,
+        knows_retries=knows_retries,
     )
-    passes, reasons = give_verdict(facts)
+    passes, reasons, remarks = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
@@ -82,17 +83,17 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_failing=commit.is_failing or (None if facts.doubt else commit.is_failing),
         passes=passes,
         reasons=reasons,
-        remarks=list(remark_on(facts, knows_retries=knows_retries)),
+        remarks=remarks,
         tests=tests,
         causes=find_causes(tests),
-        baseline=baseline if baseline is not None and baseline.commits else None,
+        baseline=baseline if baseline.commits else None,
         expired=expired,
         unused=unused,
     )
 
 
 def _judged_commit(
-    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline | None, spec: JudgeSpec, *, as_of: datetime
+    named: NamedSessions, sessions: Sequence[Session], baseline: Baseline, spec: JudgeSpec, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit as it is in the status of its branch, or all sessions that were named as one commit.
 
@@ -101,24 +102,26 @@ def _judged_commit(
     is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
-    older = () if baseline is None or named.what == "session" else baseline.older
-    rerun_above = 0 if spec.outcome == "success" else len(sessions) if baseline is None else None
-    return make_commit(sessions, older, as_of=as_of, is_named=True, rerun_above=rerun_above)
+    older = () if named.what == "session" else baseline.older
+    usual = len(sessions) if spec.baseline is None else usual_size(older)
+    return make_commit(sessions, older, 0 if spec.outcome == "success" else usual, as_of=as_of, is_named=True)
 
 
 async def _compare(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline | None, spec: JudgeSpec, today: date
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, spec: JudgeSpec, today: date
 ) -> tuple[list[FailingTest], Cases, bool]:
     """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
     cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
-    if failing and baseline is not None:
+    if failing:
         cases |= await reader.read_failing(baseline.red_sessions)
-    compare = partial(compare_with, failing, baseline, cases, spec.quarantine, today)
-    counting = [test for test in compare(retried=()) if test.counts]
-    is_asked = spec.outcome == "success" and counting
-    retried = await _find_retried(reader, commit, cases, counting) if is_asked else set[TestKey]()
-    return compare(retried=retried or ()), cases, retried is not None
+    tests = compare_with(failing, baseline, cases, spec.quarantine, today)
+    retried: set[TestKey] | None = set()
+    if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
+        retried = await _find_retried(reader, commit, cases, counting)
+        tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
+    tests.sort(key=lambda test: NOVELTIES.index(test.novelty or "new"))
+    return tests, cases, retried is not None
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
@@ -138,12 +141,10 @@ def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | 
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
 
 
-async def _read_baseline(
-    reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec
-) -> tuple[Baseline | None, str]:
+async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec) -> tuple[Baseline, str]:
     """Return what sessions are compared with, and why others may be missing in the list that it was chosen from."""
     if spec.baseline is None:
-        return None, ""
+        return Baseline(branch="", commits=()), ""
     branch = await reader.find_branch(spec.baseline)
     if branch is None:
         return Baseline(branch=MAIN_NAMES[0], commits=()), (await reader.newest()).doubt
@@ -160,10 +161,9 @@ async def _read_baseline(
 
 
 async def _find_retried(
-    reader: SuiteReader, commit: TestedCommit, cases: Cases, tests: Sequence[FailingTest]
+    reader: SuiteReader, commit: TestedCommit, cases: Cases, retried: set[TestKey]
 ) -> set[TestKey] | None:
-    """Return which tests also passed in each session in which they failed; None if that was not saved."""
-    retried = {test.case.key for test in tests}
+    """Return which of these tests also passed in each session in which they failed; None if that was not saved."""
     for session in commit.counted:
         failed = [case for case in failing_in(session, cases) if case.key in retried]
         for group in {case.test_group_id for case in failed}:

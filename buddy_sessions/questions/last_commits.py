@@ -12,7 +12,7 @@ from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
-from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by, sort_flaky
+from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
@@ -26,7 +26,7 @@ async def read_last_commits(
 
     Raises NoVerdictError if there is no commit, or the sessions were deleted; ConfigError if no cases were saved.
     """
-    commits = (await reader.last_commits(await reader.require_branch(branch), last))[0][:last][::-1]
+    commits = (await reader.last_commits(branch, last))[0][:last][::-1]
     sessions = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     return commits, {each.session.id: each for each in await read_cases(reader, sessions, cases)}
 
@@ -63,7 +63,7 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
             repaired.setdefault(key, []).append(identify_commit(commit.first))
     by_commit = [[case for each in commit.counted for case in cases.get(each.id, ())] for commit in commits]
     found = [evolve(each, revisions=tuple(repaired.get(each.key, ()))) for each in count_changes(by_commit)]
-    tests = sort_flaky(each for each in found if each.changes >= changes or each.revisions)
+    tests = [each for each in found if each.changes >= changes or each.revisions]
     everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     return FlakyTests(
         branch=commits[-1].branch or "",
@@ -88,8 +88,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
 
     `last` commits are searched for a failure, and while the test fails, all that are known.
     """
-    chosen = await reader.require_branch(branch)
-    commits, listed = await reader.last_commits(chosen, last)
+    commits, listed = await reader.last_commits(branch, last)
     searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
     key: TestKey | None = None
     outcomes: list[TestOutcome] = []
@@ -116,7 +115,8 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
         key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched)
     may_have_older = number < len(commits) or listed.end != "beginning"
-    return TestHistory(key=key, branch=chosen.name, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
+    branch = commits[0].branch or ""
+    return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 
 
 async def compare_sessions(

@@ -23,20 +23,12 @@ _MAX_BELOW = 200  # how many sessions are searched below the last one of a commi
 
 @frozen(kw_only=True)
 class NamedSessions:
-    """The sessions that a name stands for.
-
-    Attributes:
-        sessions: The sessions, newest first.
-        what: What they are.
-        commit: For `latest` and the hash of a commit, the commit as it is in the status of its branch; None if that is
-            not known.
-        doubt: Why others of them may be missing, or there is none; empty if that is certain.
-    """
+    """The sessions that a name stands for, newest first."""
 
     sessions: Sequence[Session]
     what: Named
-    commit: TestedCommit | None = None
-    doubt: str = ""
+    commit: TestedCommit | None = None  # as in the status of its branch, for `latest` and a hash; None if not known
+    doubt: str = ""  # why others may be missing, or there is none; empty if that is certain
 
 
 def validate_session_name(session: SessionRef, suite: SuiteKey) -> SessionRef:
@@ -109,26 +101,20 @@ def _commit_in_status(listed: SessionList, sessions: Sequence[Session]) -> Teste
 
 
 async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tuple[list[Session], SessionList]:
-    """Return the newest sessions for which `where` is true, down to the first gap of 200 other ones; and the list.
+    """Return the newest sessions for which `where` is true, until 200 other ones are below them; and the list.
 
     If a `relative_id` is missing, the list is read once more, because one response may lack a session.
     """
 
-    def end(sessions: Sequence[Session]) -> int:
-        end = MAX_SEARCHED
-        for number, session in enumerate(sessions, 1):
-            if number <= end and where(session):
-                end = min(number + _MAX_BELOW, MAX_SEARCHED)
-        return end
-
     def is_enough(listed: SessionList) -> bool:
-        return len(listed.sessions) >= end(listed.sessions)
+        numbers = [number for number, session in enumerate(listed.sessions) if where(session)]
+        return len(listed.sessions) > (numbers[-1] + _MAX_BELOW if numbers else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
         listed = merge_lists(listed, await reader.read(None, is_enough))
-    return [session for session in listed.sessions[: end(listed.sessions)] if where(session)], listed
+    return list(filter(where, listed.sessions)), listed
 
 
 def _possible_ids(name: str) -> list[int | str]:

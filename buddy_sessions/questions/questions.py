@@ -39,8 +39,11 @@ class Questions:
 
     A commit is judged: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
-    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch, and `last` is the number of
-    its newest commits.
+    commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
+    `"latest"`, it is an error. `last` is the number of its newest commits.
+
+    With a client, `recent_tests`, `flaky`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
+    session.
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
@@ -71,7 +74,7 @@ class Questions:
         Example:
             >>> for status in await buddy.status(["acme/storefront/MNbyVedg", "acme/storefront/65OmRb8v"]):
             ...     if status.is_failing:
-            ...         print(f"{status.suite} is red since #{status.since.turned.relative_id}")
+            ...         print(f"{status.suite} is red since #{status.since.turning_session.relative_id}")
             acme/storefront/65OmRb8v is red since #217
         """
         keys = [validate_key(suite) for suite in validate_suites(suites)]
@@ -125,7 +128,6 @@ class Questions:
 
         Args:
             session: What to judge.
-            branch: The branch of `"latest"`; an error with another session.
             baseline: The branch to compare with; None to compare with nothing: then each failure counts.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
@@ -182,8 +184,7 @@ class Questions:
     ) -> list[TestedSession]:
         """Return the sessions of the last commits of a branch with their test cases, oldest first, to analyse them.
 
-        With a client, a session costs one request for each 100 tests. Sessions that were deleted meanwhile, or whose
-        test cases were not saved, are left out.
+        Sessions that were deleted meanwhile, or whose test cases were not saved, are left out.
 
         Args:
             cases: "all", or only those that "failed".
@@ -198,8 +199,7 @@ class Questions:
     ) -> FlakyTests:
         """Return the tests whose status changes from commit to commit, or that passed when a session was run again.
 
-        It also says which sessions failed only because of them. With a client, a session costs one request for each 100
-        tests.
+        It also says which sessions failed only because of them.
 
         Args:
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
@@ -212,8 +212,6 @@ class Questions:
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, threshold: float | None = None
     ) -> list[SlowTest]:
         """Return the times of the tests in the last commits of a branch, slowest median first.
-
-        With a client, a session costs one request for each 100 tests.
 
         Args:
             threshold: Only tests whose median is above this number of seconds.
@@ -228,12 +226,9 @@ class Questions:
     ) -> Comparison:
         """Return how the tests of two commits differ, of all sessions that count.
 
-        With a client, a session costs one request for each 100 tests.
-
         Args:
             old: The old session or commit (default: the commit before `new` on its branch).
             new: The new session or commit.
-            branch: The branch of `"latest"`; an error with another session.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
@@ -250,12 +245,10 @@ class Questions:
     ) -> list[TestedSession]:
         """Return the sessions of a commit or a CI run, or one session, with their test cases.
 
-        Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished. With a
-        client, a session costs one request for each 100 tests.
+        Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished.
 
         Args:
             session: What to list.
-            branch: The branch of `"latest"`; an error with another session.
             status: Only test cases with this status.
             details: How many failing cases to read with their messages, with one request each; True for all.
         """

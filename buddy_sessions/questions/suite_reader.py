@@ -126,16 +126,17 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
 
 
 class SuiteReader:
-    """Reads one suite for one question, or for one poll of a watch. The newest sessions are read once."""
+    """Reads one suite for one question, or for one poll of a watch. The newest sessions are read once.
 
-    def __init__(self, source: Source, suite: SuiteKey) -> None:
+    `newest` are the newest sessions, if they were read before: at least 100, or all.
+    """
+
+    def __init__(self, source: Source, suite: SuiteKey, newest: SessionList | None = None) -> None:
         self.source = source
         self.suite = suite
         self._lists: dict[JudgedBranch | None, SessionList] = {}  # as far as they were read; None: of all branches
-
-    def know(self, newest: SessionList) -> None:
-        """Take these for the newest sessions: at least 100, or all."""
-        self._lists[None] = newest
+        if newest is not None:
+            self._lists[None] = newest
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
@@ -158,13 +159,6 @@ class SuiteReader:
             if main_branch((await self.search(JudgedBranch(older, is_main=True), _has_two_commits)).sessions):
                 return JudgedBranch(older, is_main=True)
         return None if name is None else JudgedBranch(name, is_main=True)
-
-    async def require_branch(self, branch: str | Main) -> JudgedBranch:
-        """Return the branch to judge. Raises NoVerdictError without a main branch."""
-        found = await self.find_branch(branch)
-        if found is None:
-            raise await self.no_session_of(None)
-        return found
 
     async def no_session_of(self, branch: str | None) -> NoVerdictError:
         """Return the error for a branch without finished sessions, or for a suite without a main branch."""
@@ -207,25 +201,25 @@ class SuiteReader:
         def find(listed: SessionList) -> TestedCommit | None:
             return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
 
-        if chosen is None:
-            self._check(await self.newest())
-            return None
-        listed = await self.newest_of(chosen)
-        if find(listed) is None:
+        listed = await (self.newest() if chosen is None else self.newest_of(chosen))
+        if chosen is not None and find(listed) is None:
             listed = await self.of_branch(chosen, lambda listed: find(listed) is not None)
         self._check(listed)
-        return find(listed)
+        return None if chosen is None else find(listed)
 
-    async def last_commits(self, branch: JudgedBranch, last: int) -> tuple[list[TestedCommit], SessionList]:
+    async def last_commits(self, branch: str | Main, last: int) -> tuple[list[TestedCommit], SessionList]:
         """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.
 
         Also return the list that they are from. Raises NoVerdictError if there is none, or sessions may be missing.
         """
-        listed = await self.of_branch(branch, lambda listed: sum(each.has_result for each in listed.commits) >= last)
+        chosen = await self.find_branch(branch)
+        if chosen is None:
+            raise await self.no_session_of(None)
+        listed = await self.of_branch(chosen, lambda listed: sum(each.has_result for each in listed.commits) >= last)
         self._check(listed)
         if found := [commit for commit in listed.commits if commit.has_result]:
             return found, listed
-        raise await self.no_session_of(branch.name)
+        raise await self.no_session_of(chosen.name)
 
     def _check(self, listed: SessionList) -> None:
         if listed.doubt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
 
@@ -13,24 +13,9 @@ import attrs
 
 from .._api import Api
 from .._base.figures import format_duration
-from .._base.validate import (
-    validate_after,
-    validate_branch,
-    validate_int,
-    validate_revision,
-    validate_run_url,
-    validate_seconds,
-)
 from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
-from ..errors import (
-    BuddyError,
-    ConfigError,
-    ResponseError,
-    StatusError,
-    TransportError,
-    WaitTimeoutError,
-)
+from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
 
 _log = logging.getLogger("buddy_sessions")
@@ -45,7 +30,7 @@ _JITTER = 0.1
 
 @attrs.frozen(kw_only=True)
 class WaitSpec:
-    """Which sessions are awaited, and how long: the arguments of `BuddyClient.wait`, which are checked here."""
+    """Which sessions are awaited, and how long: the arguments of `BuddyClient.wait`."""
 
     suite: SuiteKey
     revision: str | None
@@ -55,26 +40,14 @@ class WaitSpec:
     count: int
     interval: float
     timeout: float
-    appear_timeout: float | None
+    appear_timeout: float
     fail_fast: int | None
 
-    def __attrs_post_init__(self) -> None:
-        validate_revision(self.revision)
-        validate_run_url(self.run_url)
-        validate_branch(self.branch)
-        validate_after(self.after)
-        validate_int("count", self.count)
-        if self.fail_fast is not None:
-            validate_int("fail_fast", self.fail_fast)
-        validate_seconds("interval", self.interval)
-        validate_seconds("timeout", self.timeout)
-        if self.appear_timeout is not None:
-            validate_seconds("appear_timeout", self.appear_timeout)
-        if not self._selectors():
-            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch or after")
-
     def __str__(self) -> str:
-        return f"{self.suite} ({', '.join(self._selectors())})"
+        after = f"#{self.after}" if isinstance(self.after, int) else self.after
+        names = {"commit": self.revision, "CI run": self.run_url, "branch": self.branch, "after": after}
+        selectors = [f"{name} {value}" for name, value in names.items() if value is not None]
+        return f"{self.suite} ({', '.join(selectors)})"
 
     @property
     def belong_together(self) -> bool:
@@ -88,26 +61,14 @@ class WaitSpec:
             return True
         return len(sessions) >= self.count and all(session.is_finished for session in sessions)
 
-    def _selectors(self) -> list[str]:
-        after = f"#{self.after}" if isinstance(self.after, int) else self.after
-        names = {"commit": self.revision, "CI run": self.run_url, "branch": self.branch, "after": after}
-        return [f"{name} {value}" for name, value in names.items() if value is not None]
-
 
 class _Search:
-    """Finds the awaited sessions as they are now.
-
-    Attributes:
-        found: The sessions that the last poll has found, newest first.
-        failure: The error of the last poll; None if it has succeeded.
-        may_lack_sessions: Whether a `relative_id` is missing in the list of the last poll.
-    """
+    """Finds the awaited sessions as they are now."""
 
     def __init__(self, spec: WaitSpec, api: Api) -> None:
-        self.found: list[Session] = []
-        self.failure: BuddyError | None = None
-        self.may_lack_sessions = False
-        self._is_first = True  # no poll has read the list
+        self.found: list[Session] = []  # by the last poll, newest first
+        self.failure: BuddyError | None = None  # of the last poll
+        self.may_lack_sessions = False  # whether a `relative_id` is missing in the list of the last poll
         self._spec = spec
         self._api = api
         self._read_spec = ReadSpec(
@@ -117,7 +78,7 @@ class _Search:
             max_sessions=_SEARCHED,
             read_ahead=1,
         )
-        self._newest = 0  # the highest relative_id of an earlier poll
+        self._newest: int | None = None  # the highest relative_id of an earlier poll; None before the first success
 
     async def poll(self, count: int) -> None:
         """Search the newest `count` sessions, and all new ones. Raises an error unless another poll may succeed."""
@@ -125,7 +86,7 @@ class _Search:
             await self._read(count)
         except BuddyError as error:
             # Once a poll has succeeded, the token and the suite are known to be right.
-            if not error.retryable and (self._is_first or not isinstance(error, StatusError | ResponseError)):
+            if not error.retryable and (self._newest is None or not isinstance(error, StatusError | ResponseError)):
                 raise
             if self.failure is None:
                 _log.warning("cannot read %s, trying again: %s", self._spec.suite, error)
@@ -136,7 +97,7 @@ class _Search:
     def too_late(self, seconds: float) -> WaitTimeoutError:
         """Return the error of a timeout after these seconds: what is missing, and what to do."""
         spec, found = self._spec, self.found
-        if self._is_first:
+        if self._newest is None:
             text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
         elif len(found) < spec.count:
@@ -155,7 +116,7 @@ class _Search:
         """Read the newest sessions, down to the last ones of the poll before and those that had not finished."""
         spec = self._spec
         unfinished = [session.relative_id for session in self.found if not session.is_finished]
-        lowest_id = min([self._newest, *unfinished])
+        lowest_id = min([self._newest or 0, *unfinished])
         reader = self._api.read(spec.suite, self._read_spec)
         listed: list[Session] = []
         is_complete = False
@@ -166,22 +127,13 @@ class _Search:
                 is_known = len(listed) >= count and listed[-1].relative_id <= lowest_id
                 if is_known if spec.belong_together else len(listed) >= spec.count:
                     break
-        self._newest = max([self._newest, *(session.relative_id for session in listed)])
-        self._is_first = False
+        self._newest = max([self._newest or 0, *(session.relative_id for session in listed)])
         lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
         self.may_lack_sessions = spec.belong_together and may_lack_sessions(listed, lowest=lowest)
         ids = {session.id for session in listed}
         # One that has not finished, and is not listed any more, was deleted.
-        self._keep([each for each in self.found if each.is_finished and each.id not in ids] + listed)
-
-    def _keep(self, sessions: Iterable[Session]) -> None:
-        """Keep the awaited sessions among those of the branch that are above `after`, newest first."""
-        spec = self._spec
-        found = [
-            session
-            for session in sessions
-            if has_revision(session, spec.revision) and has_run_url(session, spec.run_url)
-        ]
+        listed += [each for each in self.found if each.is_finished and each.id not in ids]
+        found = [each for each in listed if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
         found.sort(key=lambda session: -session.relative_id)
         self.found = found if spec.belong_together else found[: spec.count]
 
@@ -191,8 +143,7 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     search = _Search(spec, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    appear_timeout = spec.timeout if spec.appear_timeout is None else spec.appear_timeout
-    deadline = asyncio.timeout_at(started + min(appear_timeout, spec.timeout))
+    deadline = asyncio.timeout_at(started + min(spec.appear_timeout, spec.timeout))
     confirmed: list[Session] | None = None
     count = _SEARCHED
     try:

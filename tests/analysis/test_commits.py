@@ -106,7 +106,7 @@ def test_newest_commit(history: str, is_failing: bool | None, numbers: list[int]
     ],
 )
 def test_session_with_which_a_verdict_began(history: str, number: int) -> None:
-    assert commits_of(history)[0].turned.relative_id == number
+    assert commits_of(history)[0].turning_session.relative_id == number
 
 
 def test_rerun_of_an_old_commit_is_not_the_newest() -> None:

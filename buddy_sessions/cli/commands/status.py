@@ -154,7 +154,7 @@ def status_result(
         return states.index(True)
 
     def seconds_red(status: SuiteStatus) -> float:
-        date = status.since.turned.create_date if status.is_failing and status.since is not None else None
+        date = status.since.turning_session.create_date if status.is_failing and status.since is not None else None
         return (now - date).total_seconds() if date is not None else float("inf")
 
     ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
@@ -203,7 +203,7 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         age = format_age(status.missing_since, now) if status.missing_since is not None else ""
         cells = (*names, status.reason or UNKNOWN, "", "", age)
         return Item(None, cells, row={**row, "status": status.reason, "remark": status.remark or None})
-    session, first = status.commit.session, status.since.turned
+    session, first = status.commit.session, status.since.turning_session
     state, style = ("red", "bold red") if status.is_failing else ("green", "green")
     count, failing = _failing_tests(status.commit)
     row |= {

@@ -140,7 +140,7 @@ def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusCh
         row = {"key": row["key"], "kind": change.kind.value, **row, "previous": previous and to_dict(previous)}
         row |= {name: list(map(case_row, cases)) for name, cases in tests.items()}
         if isinstance(change, StatusChange):
-            turned = change.since.turned
+            turned = change.since.turning_session
             row |= {"since": turned.relative_id, "since_date": to_dict(turned)["create_date"]}
         writer.write([row])
 

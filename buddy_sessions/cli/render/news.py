@@ -116,7 +116,7 @@ class SuiteNews:
     @property
     def since(self) -> datetime | None:
         """Since when it is red or green."""
-        return None if self.status.since is None else time_of(self.status.since.turned)
+        return None if self.status.since is None else time_of(self.status.since.turning_session)
 
 
 @frozen(kw_only=True)
@@ -229,9 +229,9 @@ def _describe_cause(
         key=("test", cause.type or "", cause.template, *(suite.project if is_place else ())),
         prefix=cut(cause.type or "", _MAX_TYPE),
         message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
-        began=began.turned,
+        began=began.turning_session,
         is_exact=began is not suite.status.since or suite.status.is_since_exact,
-        is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turned))),
+        is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turning_session))),
         is_steady=is_steady,
         is_flaky=is_flaky,
         count=len(cause.tests),
@@ -244,7 +244,7 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
     return SuiteCause(
         key=("unread", suite.state),
         message="The messages of the failing tests were not read" if unread else _UNSAVED,
-        began=first.turned,
+        began=first.turning_session,
         is_exact=suite.status.is_since_exact,
         is_new=suite.state == "new",
         count=len(unread),

@@ -13,6 +13,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
+from buddy_sessions.analysis.commits import has_crashed
 
 from ..errors import name_options
 from .text import excuse_text, origin, outcome_text
@@ -156,8 +157,7 @@ def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
 def crashed_sessions(judgement: Judgement) -> list[Session]:
     """Return the sessions that failed without a failing test."""
     failing = {test.session.id for test in judgement.tests}
-    crashed = [each for each in judgement.sessions if each.is_failing and not each.failing_count]
-    return [session for session in crashed if session.id not in failing]
+    return [each for each in judgement.sessions if has_crashed(each) and each.id not in failing]
 
 
 def gate_result(

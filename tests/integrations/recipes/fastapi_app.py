@@ -76,7 +76,7 @@ async def status(request: Request, workspace: str, project: str, suite_id: str) 
     (found,) = await request.app.state.buddy.status([SuiteKey(workspace, project, suite_id)])
     if found.error is not None:
         raise found.error
-    since = found.since.turned.create_date if found.since is not None else None
+    since = found.since.turning_session.create_date if found.since is not None else None
     return Status(branch=found.branch, is_failing=found.is_failing, reason=found.reason, since=since)
 
 
