@@ -52,7 +52,8 @@ class PendingPages(Generic[_T]):
         tasks = [self._tasks.pop(window) for window in windows]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:  # `gather` needs an event loop of asyncio
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @attrs.frozen(kw_only=True)
