@@ -20,10 +20,11 @@ def help_page() -> str:
     text = re.sub(r"\n {4,}", " ", text)  # a line of an option that goes on
     text = re.sub(r"^- (.*)$", r"    \1", text, flags=re.MULTILINE)  # an example
     text = re.sub(r"^## buddy-sessions (--)?", "## ", text, flags=re.MULTILINE).replace("(#buddy-sessions-", "(#")
-    _, commands, text = re.split(r"\*\*Commands\*\*:\n\n((?:\* .*\n)+)", text)
+    text = re.sub(r"^(buddy-sessions (\w+)) \2 ", r"\1 ", text, flags=re.MULTILINE)  # a usage of our own
+    _, begin, text = text.partition("**A new account**")
     (connection,) = set(CONNECTION.findall(text))
     text = CONNECTION.sub("And the options of the [connection](#connection).\n", text)
-    return "\n".join([INTRODUCTION, commands, text.strip() + "\n", f"## Connection\n\n{connection}"])
+    return "\n".join([INTRODUCTION, begin + text.strip() + "\n", f"## Connection\n\n{connection}"])
 
 
 if __name__ == "__main__":

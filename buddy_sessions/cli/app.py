@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from buddy_sessions import BuddyError, __version__
 
@@ -17,11 +17,24 @@ from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
 from .render.text import one_line
 
-_COMMANDS = (
-    *("doctor", "status", "list", "gate", "wait", "failures", "cases", "history", "flaky", "slowest", "compare"),
-    *("harvest", "sync", "export", "prune", "info", "report", "watch", "mcp", "serve", "demo"),
-)
-"""In the order of --help. Each is the function `command` of the module with its name."""
+_GROUPS = {
+    "A new account": ("doctor",),
+    "Questions": ("status", "list", "failures", "cases", "history", "compare", "flaky", "slowest"),
+    "A CI job": ("gate", "wait"),
+    "A database": ("sync", "export", "prune", "info", "report"),
+    "Files, bots, agents": ("harvest", "watch", "mcp"),
+    "A try without an account": ("serve", "demo"),
+}
+"""The commands in the order of --help. Each is the function `command` of the module with its name."""
+
+_USAGE = {
+    "doctor": "[OPTIONS] [TARGET]",
+    "compare": "[OPTIONS] SUITE [[OLD] NEW]",
+    **dict.fromkeys(("gate", "failures", "cases"), "[OPTIONS] SUITE [SESSION]"),
+    **dict.fromkeys(("status", "harvest", "watch"), "[OPTIONS] [SUITE...]"),
+    **dict.fromkeys(("sync", "export", "report"), "--db FILE [OPTIONS] [SUITE...]"),
+}
+"""The usage of commands with optional arguments: cyclopts would not name these."""
 
 app = App(
     name="buddy-sessions",
@@ -29,6 +42,7 @@ app = App(
     version_flags=("--version", "-V"),
     help_format="markdown",
     default_parameter=Parameter(negative=()),
+    group_commands=Group("Options", sort_key=len(_GROUPS)),
     suppress_keyboard_interrupt=False,
     help="""Read the unit-test sessions of your Buddy suites.
 
@@ -40,12 +54,19 @@ For example:
 - buddy-sessions list https://app.buddy.works/acme/storefront/unit-tests/MNbyVedg
 - buddy-sessions sync acme/storefront --db sessions.db
 
-Exit codes: 0 passes or done, 1 fails (red only with --exit-code; or doctor found a problem), 2 wrong usage, 3 some
-suites failed, 4 not authorised, 5 no verdict (or no such session or branch), 6 not finished in time, 7 any other error,
-130 interrupted. If several apply, it is the first of 4, 3, 1, 6, 5.""",
+Exit codes: 0 passes or done, 1 fails, 2 wrong usage, 3 some suites could not be read, 4 not authorised, 5 no verdict, 6
+not finished in time, 7 any other error, 130 interrupted. With --exit-code, red is 1.""",
 )
-for _position, _name in enumerate(_COMMANDS):
-    app.command(import_module(f".commands.{_name}", __package__).command, name=_name, sort_key=_position)
+for _order, (_title, _names) in enumerate(_GROUPS.items()):
+    _group = Group(_title, sort_key=_order)
+    for _position, _name in enumerate(_names):
+        app.command(
+            import_module(f".commands.{_name}", __package__).command,
+            name=_name,
+            group=_group,
+            sort_key=_position,
+            usage=f"Usage: buddy-sessions {_name} {_USAGE[_name]}" if _name in _USAGE else None,
+        )
 
 
 app.register_install_completion_command(

@@ -113,9 +113,9 @@ After: TypeAlias = Annotated[
 Jobs: TypeAlias = Annotated[
     Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
 ]
-Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two requests (default: 10s).")]
+Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two polls (default: 10s).")]
 Limit: TypeAlias = Annotated[
-    Count | None, Parameter(help="Maximum number of rows (default: 50 in formats for people, otherwise all).")
+    Count | None, Parameter(help="Maximum number of rows (default: 50 in table and markdown, otherwise all).")
 ]
 Last: TypeAlias = Annotated[
     Count, Parameter(help="Number of commits to look at: the newest ones that passed or failed.")
@@ -125,8 +125,8 @@ ReadFile: TypeAlias = Annotated[
     Path | None,
     FILE,
     Parameter(
-        help='Read from this SQLite file, and send no request. "sync --cases failed" saves failing tests in it, "sync '
-        '--cases all" all tests.'
+        help='Read this SQLite file, and send no request. Failing tests need "sync --cases failed"; cases, flaky, '
+        'slowest and compare need "sync --cases all".'
     ),
 ]
 Wait: TypeAlias = Annotated[
@@ -157,7 +157,8 @@ MaxBytes: TypeAlias = Annotated[
     Parameter(
         validator=Number(gte=MIN_BYTES),
         metavar="BYTES",
-        help="Maximum size of markdown: traces, then names are left out. The default fits in a comment of GitHub.",
+        help="Maximum size of markdown; what does not fit is left out, names last. The default fits in a GitHub "
+        "comment.",
     ),
 ]
 
@@ -187,9 +188,9 @@ class Connection:
     concurrency: Count = 8
     """Maximum number of requests at once."""
     attempts: Count = 4
-    """Attempts for a request that fails, with the first one."""
+    """Maximum number of attempts for each request, including the first one."""
     max_wait: Duration | None = None
-    """Longest wait of a request for the rate limit (default: 5m; of mcp 30s, of doctor 10s)."""
+    """Maximum time that a request waits for the rate limit and between attempts (default: 5m; mcp 30s, doctor 10s)."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 

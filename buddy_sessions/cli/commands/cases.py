@@ -34,8 +34,8 @@ async def command(
 ) -> None:
     """Print all tests of a commit, a CI run or a session, in the order of the API.
 
-    Without --db, a session costs one request for each 100 tests. In other formats than a table, the message of each
-    failing test costs another one.
+    Without --db, a session costs one request for each 100 tests. In every format except table, each message of a
+    failing test costs one more.
 
     For example:
 

@@ -29,7 +29,10 @@ async def command(
     key: Key,
     old: Annotated[
         SessionName,
-        Parameter(help="Like NEW (default: the commit before NEW on its branch). If you pass only one, it is NEW."),
+        Parameter(
+            help="Like NEW (default: the commit before NEW on its branch). If you pass only one, it is NEW: in Python, "
+            "compare(suite, new=NEW)."
+        ),
     ] = None,
     new: SessionName = None,
     /,

@@ -54,8 +54,8 @@ async def command(
     Args:
         target: WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT, or WORKSPACE. Without it, only the
             connection and the token are checked.
-        report: File to write the shape of the responses to, .json or .md, to attach it to an issue. Of your account,
-            it quotes only names of fields and constants that this package does not know, at its top.
+        report: File for a report to attach to an issue, .json or .md. It describes the shape of the responses. Of your
+            account, it quotes only field names and constants that this package does not know, at its top.
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
     output_format, messages = choose_format(format, json=False), access.messages()

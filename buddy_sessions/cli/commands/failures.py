@@ -37,8 +37,8 @@ async def command(
         Literal["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"] | None,
         ROWS,
         Parameter(
-            help=f"{ROWS.help} github annotates the files of a checkout. files and pytest print what to run again: the "
-            "failing files, or node IDs of pytest; run these where the tests ran, because they look for the files."
+            help=f"{ROWS.help} github annotates the files of a checkout. files prints the failing files, and pytest "
+            "the node IDs of failing tests, to run again: run the command in the folder where the tests ran."
         ),
     ] = None,
     json: Json = False,
@@ -46,8 +46,8 @@ async def command(
     limit: Annotated[
         Count | None,
         Parameter(
-            help="Maximum number of tests (default: 50 in a table and of github, otherwise all). In markdown and with "
-            "--group, all tests are printed, with the messages of so many (default: 200)."
+            help="Maximum number of tests (default: 50 in table and github, otherwise all). In markdown and with "
+            "--group, all tests are printed: then it is the maximum number of messages to read (default: 200)."
         ),
     ] = None,
     question: Question = Question(),

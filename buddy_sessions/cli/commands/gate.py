@@ -95,24 +95,24 @@ class Rules:
     """What fails."""
 
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
-    """How the tests ended, in all jobs together: an exit code, or a word of your CI, such as success or failed. A
-    cancelled or skipped run has no verdict."""
+    """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed. A
+    cancelled or skipped run gets no verdict."""
     baseline: Annotated[
         JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
     ] = MAIN
     last: Count = 10
-    """Number of commits of the baseline. With more, fewer good changes are blocked by flaky tests, and more regressions
-    get through."""
+    """Number of commits of the baseline. A higher number blocks fewer good changes because of flaky tests, but lets
+    more regressions through."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
-    """How many tests must have run, as a share of the fewest in these commits; 0 for any number. Not checked with
-    --outcome success."""
+    """Share of tests that must have run, of the smallest number in a commit of the baseline; 0 accepts any number but
+    zero. Not checked with --outcome success, or for one session."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
-    """When this attempt of the CI run began, such as 2026-01-31T08:30Z, or the highest relative_id before it. What was
-    red or unfinished before was run again, and is not judged."""
+    """Start of this attempt of the CI run, such as 2026-01-31T08:30Z, or the highest relative_id before it. Earlier red
+    and unfinished sessions are ignored."""
 
     def read(self) -> dict[str, Any]:
         """Return the arguments of `judge` that these options are."""
@@ -137,11 +137,11 @@ class Waiting:
 
     count: Jobs = 1
     timeout: Duration | None = None
-    """Time until all must have finished (default: 30m, with --outcome 1m). With --outcome, they must exist within 1m,
-    however long this is."""
+    """Time to wait until all sessions have finished (default: 30m; with --outcome, 1m). With --outcome, they must
+    appear within 1m, even if you pass a longer time."""
     interval: Interval = 10.0
     no_fail_fast: Flag = False
-    """Wait for all sessions, also if a new failure in one of them has decided."""
+    """Wait for all sessions, even after a new failure."""
 
 
 _Format = Annotated[
@@ -190,7 +190,7 @@ async def command(
     - buddy-sessions gate acme/storefront/MNbyVedg 383
 
     Args:
-        write: Another format and its file, such as markdown=summary.md; - is stdout. Can be repeated.
+        write: Also write this format to this file, such as markdown=summary.md; - is stdout. Can be repeated.
     """
     suite, name = parse_session(question.access.defaults, key, session)
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}

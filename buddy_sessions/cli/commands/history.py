@@ -44,8 +44,8 @@ async def command(
 ) -> None:
     """Print in which commits a test failed, since when it fails, and which commits may have broken it.
 
-    Without --db, each red session costs one or two requests, back to where the test began or ceased to fail, even
-    beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
+    Without --db, each red session costs one or two requests. They are read back to the commit in which the test began
+    or ceased to fail, even beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
 
     For example:
 

@@ -34,8 +34,8 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
     """Print which suites a database has, up to which session, when they were last synced, and how large it is.
 
-    All sessions in the known range of a suite are saved, or were pruned. NOT FOUND are suites and sessions that the
-    last syncs did not find.
+    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND says whether the last
+    syncs did not find the suite, or how many sessions they did not find.
 
     For example:
 

@@ -22,7 +22,7 @@ async def command(*, db: SavedFile, keep: Age, wait: Wait = 0.0, quiet: Quiet = 
     - buddy-sessions prune --db sessions.db --keep 90d
 
     Args:
-        keep: Delete what is older than 24h, 90d or 12w: the time since a session was created.
+        keep: Delete sessions that were created longer ago than this, such as 24h, 90d or 12w.
     """
     async with SessionStore(find_database(db)) as store:
         count = await store.prune(older_than=keep, wait=wait)

@@ -64,10 +64,10 @@ async def command(
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
         max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
-        max_bytes: Maximum size of the page, such as 100000 for a mail: failing tests, then suites that are not red are
-            left out, and the page says so.
-        output_format: Print a digest for a chat: a JSON line, with a "text", for the whole, for each cause, for what
-            has recovered, and for what is not judged.
+        max_bytes: Maximum size of the page, such as 100000 for a mail. A larger page leaves out failing tests first,
+            then suites that are not red, and says so.
+        output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, each cause, what has
+            recovered, and what is not judged.
     """
     messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:

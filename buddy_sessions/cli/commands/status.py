@@ -75,8 +75,8 @@ async def command(
 ) -> ExitCode:
     """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
 
-    Each suite costs one request, or none with --db; two for a branch that is rare among the newest 100 sessions. If a
-    suite cannot be read, the others still are; 20 in a row that fail alike end the command.
+    Each suite costs one request, or two if the branch is rare among its newest 100 sessions, or none with --db. A suite
+    that cannot be read does not stop the others. But if 20 in a row fail with the same error, the command ends.
 
     For example:
 
@@ -89,7 +89,7 @@ async def command(
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
-        max_bytes: Maximum size of markdown: suites are left out. The default fits in a message of a chat.
+        max_bytes: Maximum size of markdown; suites that do not fit are left out. The default fits in a chat message.
     """
     chosen, messages, now = choose_format(output_format, json=json), access.messages(), datetime.now(UTC)
     selection = SuiteSelection(key, source, defaults=access.defaults, may_be_empty=db is not None)

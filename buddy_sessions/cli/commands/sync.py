@@ -45,9 +45,10 @@ async def command(
 
     Args:
         db: SQLite file. It is created if it does not exist.
-        cases: Save test cases of finished sessions, too: only those that failed, with their messages, or all. A session
-            costs one request for each 100 cases, and one for each failed case whose message is read.
-        details: Maximum number of failed cases of a session whose messages are read.
+        cases: Also save the tests of finished sessions: the failing ones, or all. failed costs one or two requests for
+            each session with failing tests, all costs one for each 100 tests. Each message of a failing test costs one
+            more.
+        details: Maximum number of messages of failing tests to read for each session.
         keep: Delete sessions of these suites that are older than DURATION, such as 90d, and do not read them.
         full: Read every page again, except what was pruned, and report what was wrong.
     """

@@ -36,8 +36,8 @@ async def command(
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
 
-    With only --branch or --after, it waits for the newest --count sessions. A failed request is tried again. Only the
-    first one ends the wait, if another attempt would fail, too.
+    With only --branch or --after, it waits for the newest --count sessions. If the first request fails with an error
+    that is not temporary, the command ends. Later failures only delay it.
 
     Exit codes: 5 if fewer than --count sessions appeared in time, 6 if one has not finished in time.
 

@@ -60,7 +60,9 @@ _MAX_TESTS = 20  # printed tests of one kind
 async def command(
     *key: Keys,
     status: Flag = False,
-    branch: JudgedBranch = MAIN,
+    branch: Annotated[
+        JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")
+    ] = MAIN,
     source: Source = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
@@ -71,10 +73,9 @@ async def command(
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    A rejected token or an unknown suite ends the command, unless --on-failure is retry. If a suite fails later, this is
-    reported once, and it is polled at longer intervals. Suites that are added to a project later are not watched.
-    Without --status, sessions of all branches are printed, unless --branch names one. JSON lines also contain the
-    session before the change.
+    If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends, unless
+    --on-failure is retry. A later failure is reported once; the suite is then polled less often. Suites that are
+    created later are not watched. JSON lines also contain the session before the change.
 
     For example:
 

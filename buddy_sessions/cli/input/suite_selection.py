@@ -35,11 +35,11 @@ class KeyDefaults:
     workspace: Annotated[
         str | None, Parameter(name=("--workspace", "-w"), env_var="BUDDY_WORKSPACE", metavar="WORKSPACE")
     ] = None
-    """Workspace of suites without one."""
+    """Workspace of the suites, if SUITE does not name it."""
     project: Annotated[str | None, Parameter(name=("--project", "-p"), env_var="BUDDY_PROJECT", metavar="PROJECT")] = (
         None
     )
-    """Project of suites without one."""
+    """Project of the suites, if SUITE does not name it."""
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
