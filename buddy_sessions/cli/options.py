@@ -58,7 +58,7 @@ def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
     return SuiteFile(tokens[0].value, read_text(tokens[0].value))
 
 
-Source: TypeAlias = Annotated[
+FromFile: TypeAlias = Annotated[
     SuiteFile | None,
     Parameter(
         name="--from",

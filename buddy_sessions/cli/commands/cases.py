@@ -14,7 +14,7 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_ca
 from buddy_sessions.analysis import TestedSession
 from buddy_sessions.analysis.baseline import crash_text
 
-from ..input.sources import ask, parse_session
+from ..input.answers import ask, parse_session
 from ..options import ROWS, Json, Key, Limit, Question, SessionName
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import choose_format, show
@@ -48,8 +48,8 @@ async def command(
     _, name = parse_session(question.access.defaults, key, session)
     chosen, wanted = choose_format(output_format, json=json), None if status is None else TestStatus(status.upper())
     details = chosen != "table" and (True if limit is None else limit)
-    async with ask(key, question) as (source, suite, messages):
-        found = await source.tests(suite, name, branch=question.branch, status=wanted, details=details)
+    async with ask(key, question) as (answers, suite, messages):
+        found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
     show(cases_result(suite, found, status=wanted), chosen, messages, limit=limit)
 
 

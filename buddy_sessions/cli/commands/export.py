@@ -8,8 +8,8 @@ from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
 
+from ..input.answers import check_branch
 from ..input.paths import find_database
-from ..input.sources import check_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
 from ..options import Branch, Flag, Json, OutFile, Quiet, RowFormat, SavedFile, SavedKeys

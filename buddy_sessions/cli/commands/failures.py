@@ -14,7 +14,7 @@ from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.baseline import crash_text
 
 from ..errors import ExitCode
-from ..input.sources import ask, parse_session
+from ..input.answers import ask, parse_session
 from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
@@ -73,8 +73,8 @@ async def command(
         raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
     count = limit or DETAILS.get("markdown" if group else chosen)
     details: bool | int = chosen not in {"pytest", "files"} and (True if count is None else count)
-    async with ask(key, question) as (source, suite, messages):
-        judgement = await source.judge(
+    async with ask(key, question) as (answers, suite, messages):
+        judgement = await answers.judge(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
     result = failures_result(judgement, by_cause=group and chosen != "markdown")

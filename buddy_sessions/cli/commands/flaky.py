@@ -13,7 +13,7 @@ from buddy_sessions.analysis import FlakyTest, FlakyTests, QuarantinedTest
 from buddy_sessions.analysis.commits import LAST
 from buddy_sessions.analysis.quarantine import format_quarantine
 
-from ..input.sources import ask
+from ..input.answers import ask
 from ..input.times import Age
 from ..options import ROWS, Count, Json, Key, Last, Limit, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -62,8 +62,8 @@ async def command(
     chosen = choose_format(output_format, json=json)
     if until is not None and chosen != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
-    async with ask(key, question) as (source, suite, messages):
-        found = await source.flaky(suite, branch=question.branch, last=last, changes=changes)
+    async with ask(key, question) as (answers, suite, messages):
+        found = await answers.flaky(suite, branch=question.branch, last=last, changes=changes)
     if chosen == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
         write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))

@@ -30,8 +30,8 @@ from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement, Reason
 
 from ..errors import ExitCode, error_text, exit_code_of
+from ..input.answers import ask, parse_session
 from ..input.paths import FILE, read_text
-from ..input.sources import ask, parse_session
 from ..input.times import Duration, parse_since
 from ..options import (
     FORMAT,
@@ -204,14 +204,14 @@ async def command(
         messages = question.access.messages()
         result, code = no_verdict_result(suite, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
     else:
-        async with ask(key, question) as (source, suite, messages):
+        async with ask(key, question) as (answers, suite, messages):
             try:
-                if awaited and isinstance(source, BuddyClient):
+                if awaited and isinstance(answers, BuddyClient):
                     judgement = await _judge_awaited(
-                        source, suite, awaited=awaited, options=options, waiting=waiting, messages=messages
+                        answers, suite, awaited=awaited, options=options, waiting=waiting, messages=messages
                     )
                 else:
-                    judgement = await source.judge(suite, name, **options)
+                    judgement = await answers.judge(suite, name, **options)
                 result, code = gate_result(judgement, about=name), _exit_code(judgement)
             except ConfigError:
                 raise

@@ -8,10 +8,10 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import keyed_rows
 
 from ..errors import ExitCode
-from ..input.sources import check_branch
+from ..input.answers import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
-from ..options import Access, Branch, Json, Keys, OutFile, RowFormat, Source
+from ..options import Access, Branch, FromFile, Json, Keys, OutFile, RowFormat
 from ..render.console import HarvestProgress
 from ..render.show import choose_format, open_output
 from ..render.text import one_line
@@ -19,7 +19,7 @@ from ..render.text import one_line
 
 async def command(
     *key: Keys,
-    source: Source = None,
+    from_file: FromFile = None,
     branch: Branch = None,
     since: Since = None,
     out: OutFile = None,
@@ -38,9 +38,9 @@ async def command(
     - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
     """
     chosen, messages = choose_format(output_format, json=json, default="jsonl", out=out), access.messages()
-    selection = SuiteSelection(key, source, defaults=access.defaults)
+    selection = SuiteSelection(key, from_file, defaults=access.defaults)
     unchanged = f"{out} was not written" if out is not None else ""
-    with open_output(chosen, out, source=source and source.name) as writer:
+    with open_output(chosen, out, source=from_file and from_file.name) as writer:
         async with access.connection.open_client(messages) as buddy:
             with messages.progress():
                 suites = await selection.read(buddy)

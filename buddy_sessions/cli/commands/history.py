@@ -13,7 +13,7 @@ from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
-from ..input.sources import ask
+from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import show
@@ -56,8 +56,8 @@ async def command(
         test: Name of a test as other commands print it, or a part of it that fits one test.
     """
     output_format = printing.choose()
-    async with ask(key, question) as (source, suite, messages):
-        history = await source.history(suite, test, branch=question.branch, last=last)
+    async with ask(key, question) as (answers, suite, messages):
+        history = await answers.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)
     show(result, output_format, messages, limit=limit)
 

@@ -13,7 +13,7 @@ from buddy_sessions import Session, SessionPaginator, SessionStatus
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
-from ..input.sources import check_branch
+from ..input.answers import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.console import Output

@@ -9,7 +9,7 @@ import signal
 from buddy_sessions._base.validate import import_extra
 
 from ..errors import ExitCode
-from ..input.sources import open_source
+from ..input.answers import open_answers
 from ..options import Access, ReadFile
 
 MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because an agent waits for the result
@@ -31,11 +31,11 @@ async def command(*, db: ReadFile = None, access: Access = Access()) -> None:
     handler.setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler])
     messages = access.messages()
-    async with open_source(db, access, messages, max_wait=MAX_WAIT) as source:
+    async with open_answers(db, access, messages, max_wait=MAX_WAIT) as answers:
         import_extra("mcp.server.mcpserver", extra="mcp")
         from .mcp_server import make_server  # noqa: PLC0415 - it imports the SDK, which takes a second
 
-        server = make_server(source, access.defaults)
+        server = make_server(answers, access.defaults)
         for number in (signal.SIGINT, signal.SIGTERM):
             # The thread of the SDK that waits for stdin cannot be interrupted; and there is nothing to save.
             signal.signal(number, lambda *_: os._exit(ExitCode.INTERRUPTED))

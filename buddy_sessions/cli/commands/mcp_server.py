@@ -37,7 +37,7 @@ from buddy_sessions.analysis.commits import name_sessions
 from buddy_sessions.analysis.history import find_test
 
 from ..errors import without_request
-from ..input.sources import Answers, parse_session, parse_session_of
+from ..input.answers import Answers, parse_session, parse_session_of
 from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
@@ -119,9 +119,9 @@ def _for_agents(text: str) -> str:
 class Tools:
     """The tools. Each returns text of at most 24,000 characters."""
 
-    def __init__(self, source: Answers, defaults: KeyDefaults) -> None:
-        self._source = source
-        self._is_saved = isinstance(source, SessionStore)
+    def __init__(self, answers: Answers, defaults: KeyDefaults) -> None:
+        self._answers = answers
+        self._is_saved = isinstance(answers, SessionStore)
         self._defaults = defaults
         self._suites: dict[SuiteKey, Suite] = {}  # all that were listed, whose names can be used
 
@@ -131,7 +131,7 @@ class Tools:
         One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
         """
         names = {suite.key: cut(suite.name or "", _MAX_NAME) for suite in await self._list(project)}
-        statuses = [evolve(each, name=names[each.suite]) for each in await self._source.status(list(names))]
+        statuses = [evolve(each, name=names[each.suite]) for each in await self._answers.status(list(names))]
         now = datetime.now(UTC)
         total = status_result(statuses, now)
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
@@ -160,7 +160,7 @@ class Tools:
         """
         key, name = await self._open(suite, session)
         details: bool | int = True if self._is_saved else 0 if test else MAX_DETAILS
-        judgement = await self._source.judge(
+        judgement = await self._answers.judge(
             key, name, branch=branch or MAIN, baseline=baseline or MAIN, details=details
         )
         failures = failures_result(judgement)
@@ -185,7 +185,7 @@ class Tools:
         `last` commits are searched for a failure; while the test fails, older ones are read, too.
         """
         key, _ = await self._open(suite)
-        history = await self._source.history(key, test, branch=branch or MAIN, last=last)
+        history = await self._answers.history(key, test, branch=branch or MAIN, last=last)
         return await self._render(history_result(key, history), offset=offset)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
@@ -194,7 +194,7 @@ class Tools:
         Reads all tests: one request for each 100 tests of each session.
         """
         key, _ = await self._open(suite)
-        found = await self._source.flaky(key, branch=branch or MAIN, last=last)
+        found = await self._answers.flaky(key, branch=branch or MAIN, last=last)
         hint = "Since when one fails: call get_test_history." if found.tests else ""
         return await self._render(flaky_result(key, found), offset=offset, hint=hint)
 
@@ -208,7 +208,7 @@ class Tools:
         """
         key, name = await self._open(suite, new)
         old_name = parse_session_of(key, old) if old else None
-        result = compare_result(key, await self._source.compare(key, old_name, name, branch=branch or MAIN))
+        result = compare_result(key, await self._answers.compare(key, old_name, name, branch=branch or MAIN))
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 
     async def _list(self, project: str) -> list[Suite]:
@@ -218,13 +218,13 @@ class Tools:
             group = (project,)
         elif project or not self._is_saved:
             group = self._defaults.parse_group(project)[:2]
-        if isinstance(self._source, SessionStore):
-            saved = await self._source.suites()
+        if isinstance(self._answers, SessionStore):
+            saved = await self._answers.suites()
             suites = [each for each in saved if each.key[: len(group)] == group or each.key[1:2] == group]
             if not suites:
                 raise ConfigError("no such suite was saved in the database")
         else:
-            suites = await self._source.suites(*group)
+            suites = await self._answers.suites(*group)
         self._suites |= {suite.key: suite for suite in suites}
         return suites
 
@@ -256,7 +256,7 @@ class Tools:
     async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
         red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
-        causes = await read_causes(self._source, red)
+        causes = await read_causes(self._answers, red)
         return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
@@ -264,16 +264,16 @@ class Tools:
         searched = f"{format_count(len(judgement.tests), 'failing test')} of {name_sessions(judgement.sessions)}"
         key = find_test([test.case.key for test in judgement.tests], text, searched=searched)
         test = next(test for test in judgement.tests if test.case.key == key)
-        if isinstance(self._source, BuddyClient):
+        if isinstance(self._answers, BuddyClient):
             with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
-                case = await self._source.case(judgement.suite, test.session, test.case)
+                case = await self._answers.case(judgement.suite, test.session, test.case)
                 test = evolve(test, case=case)
         return failing_item(judgement, test)
 
     async def _render(self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
         if self._is_saved and result.suite is not None:
-            statuses = tuple(await self._source.status([result.suite]))
+            statuses = tuple(await self._answers.status([result.suite]))
         if synced := [status.synced_at for status in statuses if status.synced_at is not None]:
             ends = " to ".join(dict.fromkeys(format_moment(find(synced)) for find in (min, max)))
             hint = f"{hint}\nRead from a database. Last synced: {ends}, {format_age(min(synced), datetime.now(UTC))}."
@@ -311,10 +311,10 @@ def _advise(error: BuddyError, tool: str) -> str:
     return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 
 
-def make_server(source: Answers, defaults: KeyDefaults) -> MCPServer:
+def make_server(answers: Answers, defaults: KeyDefaults) -> MCPServer:
     """Return the server with its tools."""
     server = MCPServer("buddy-sessions", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
-    tools = Tools(source, defaults)
+    tools = Tools(answers, defaults)
     read_only = ToolAnnotations(read_only_hint=True)
     for name in ("list_suites", "get_failures", "get_test_history", "find_flaky_tests", "compare_sessions"):
         tool = getattr(tools, name)

@@ -18,8 +18,8 @@ from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.suite_status import is_stale
 
+from ..input.answers import lacks_branch
 from ..input.paths import FILE, explain_errors, find_database
-from ..input.sources import lacks_branch
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
 from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys

@@ -6,7 +6,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
-from ..input.sources import ask
+from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import READER_LIMIT, Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
@@ -31,8 +31,8 @@ async def command(
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
     """
     output_format = printing.choose()
-    async with ask(key, question) as (source, suite, messages):
-        found = await source.recent_tests(suite, branch=question.branch, last=last)
+    async with ask(key, question) as (answers, suite, messages):
+        found = await answers.recent_tests(suite, branch=question.branch, last=last)
     tests = slowest_tests([each.cases for each in found])
     sessions = [each.session for each in found]
     branch = sessions[0].ref_name

@@ -20,10 +20,10 @@ from buddy_sessions.analysis import SuiteStatus, TestedCommit
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
-from ..input.sources import Answers, lacks_branch, open_source
+from ..input.answers import Answers, lacks_branch, open_answers
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
-from ..options import ROWS, Access, Flag, Json, JudgedBranch, Keys, ReadFile, Source
+from ..options import ROWS, Access, Flag, FromFile, Json, JudgedBranch, Keys, ReadFile
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, show
@@ -61,7 +61,7 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 async def command(
     *key: Keys,
-    source: Source = None,
+    from_file: FromFile = None,
     db: ReadFile = None,
     branch: JudgedBranch = MAIN,
     why: Flag = False,
@@ -92,8 +92,8 @@ async def command(
         max_bytes: Maximum size of markdown; suites that do not fit are left out. The default fits in a chat message.
     """
     chosen, messages, now = choose_format(output_format, json=json), access.messages(), datetime.now(UTC)
-    selection = SuiteSelection(key, source, defaults=access.defaults, may_be_empty=db is not None)
-    async with open_source(db, access, messages) as answers:
+    selection = SuiteSelection(key, from_file, defaults=access.defaults, may_be_empty=db is not None)
+    async with open_answers(db, access, messages) as answers:
         if isinstance(answers, SessionStore):
             suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
             statuses = await answers.status(suites, branch=branch)
@@ -122,14 +122,14 @@ async def _read_statuses(
     return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
-async def read_causes(source: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
+async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
     """Return why each red suite is red: the first cause, or that no test failed, or why that cannot be read."""
-    details = True if isinstance(source, SessionStore) else 1
+    details = True if isinstance(answers, SessionStore) else 1
 
     async def read(status: tuple[SuiteKey, TestedCommit]) -> str:
         suite, commit = status
         try:
-            judgement = await source.judge(suite, commit.session, baseline=None, details=details)
+            judgement = await answers.judge(suite, commit.session, baseline=None, details=details)
         except BuddyError as error:
             return f"the cause cannot be read: {error_text(error)}"
         return cause_text(judgement.causes[0]) if judgement.causes else next(map(str, judgement.reasons), "")

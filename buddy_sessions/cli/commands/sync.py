@@ -16,14 +16,14 @@ from ..errors import ExitCode
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Age, Since
-from ..options import Access, Flag, Keys, Source, Wait
+from ..options import Access, Flag, FromFile, Keys, Wait
 from ..render.console import HarvestProgress
 
 
 async def command(
     *key: Keys,
     db: Annotated[Path, FILE],
-    source: Source = None,
+    from_file: FromFile = None,
     since: Since = None,
     cases: Annotated[CaseScope | None, Parameter(metavar="WHICH")] = None,
     details: Annotated[NonNegativeInt, Parameter(metavar="COUNT")] = 100,
@@ -52,9 +52,9 @@ async def command(
         keep: Delete sessions of these suites that are older than DURATION, such as 90d, and do not read them.
         full: Read every page again, except what was pruned, and report what was wrong.
     """
-    path = resolve_file(db, source=source and source.name)
+    path = resolve_file(db, source=from_file and from_file.name)
     messages = access.messages()
-    selection = SuiteSelection(key, source, defaults=access.defaults)
+    selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with access.connection.open_client(messages) as buddy:
         with messages.progress():
             suites = await selection.read(buddy)

@@ -10,7 +10,7 @@ from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..errors import ExitCode
-from ..input.sources import check_branch
+from ..input.answers import check_branch
 from ..input.times import Duration
 from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
 from ..render.console import Output

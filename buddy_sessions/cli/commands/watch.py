@@ -32,11 +32,11 @@ from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
 from ..errors import error_text
+from ..input.answers import lacks_branch
 from ..input.paths import FILE
-from ..input.sources import lacks_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
-from ..options import Access, Flag, JudgedBranch, Keys, Printing, Source
+from ..options import Access, Flag, FromFile, JudgedBranch, Keys, Printing
 from ..render.console import Output
 from ..render.show import make_writer
 from ..render.text import (
@@ -63,7 +63,7 @@ async def command(
     branch: Annotated[
         JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")
     ] = MAIN,
-    source: Source = None,
+    from_file: FromFile = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
     name: Annotated[str, Parameter(metavar="NAME")] = "default",
@@ -90,11 +90,11 @@ async def command(
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     output_format = printing.choose()
-    path = resolve_file(db, source=source and source.name) if db is not None else None
+    path = resolve_file(db, source=from_file and from_file.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
     messages = access.messages()
-    selection = SuiteSelection(key, source, defaults=access.defaults)
+    selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))

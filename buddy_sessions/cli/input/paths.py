@@ -45,11 +45,11 @@ def explain_errors(path: Path, opening: AbstractContextManager[_T]) -> Iterator[
         raise error_type(f"cannot write {describe_os_error(error, path)}") from error
 
 
-def read_text(source: str) -> str:
-    """Return the text of a file, or of stdin if `source` is `-`. Invalid UTF-8 is decoded to surrogates."""
-    is_stdin = source == "-"
+def read_text(name: str) -> str:
+    """Return the text of a file, or of stdin if `name` is `-`. Invalid UTF-8 is decoded to surrogates."""
+    is_stdin = name == "-"
     try:
-        with open(0 if is_stdin else source, "rb", closefd=not is_stdin) as file:
+        with open(0 if is_stdin else name, "rb", closefd=not is_stdin) as file:
             return file.read().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise ConfigError(f"cannot read {describe_os_error(error, 'stdin' if is_stdin else source)}") from error
+        raise ConfigError(f"cannot read {describe_os_error(error, 'stdin' if is_stdin else name)}") from error

@@ -20,7 +20,7 @@ from mcp_types import TextContent
 
 from buddy_sessions.cli.commands.mcp import MAX_WAIT
 from buddy_sessions.cli.commands.mcp_server import make_server
-from buddy_sessions.cli.input.sources import open_source
+from buddy_sessions.cli.input.answers import open_answers
 from buddy_sessions.cli.input.suite_selection import KeyDefaults
 from buddy_sessions.cli.options import Access
 from buddy_sessions.cli.render.console import Output
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 @asynccontextmanager
 async def connected(db: Path | None = None, *, workspace: str | None = None) -> AsyncIterator[Client]:
     """Connect the SDK's client to a new server."""
-    opening = open_source(db, Access(), Output(stderr=True), max_wait=MAX_WAIT)
+    opening = open_answers(db, Access(), Output(stderr=True), max_wait=MAX_WAIT)
     async with opening as source, Client(make_server(source, KeyDefaults(workspace))) as client:
         yield client
 

@@ -22,7 +22,7 @@ from .suite_selection import KeyDefaults, select_keys
 Answers: TypeAlias = BuddyClient | SessionStore
 
 
-def open_source(
+def open_answers(
     db: Path | None, access: Access, messages: Output, *, max_wait: float = 300.0
 ) -> AbstractAsyncContextManager[Answers]:
     """Open the database `db`, or a client if it is None."""
@@ -37,10 +37,10 @@ async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, Suit
     messages = question.access.messages()
     suite = question.access.defaults.parse_suite(key)
     with messages.progress(enabled=question.db is None):
-        async with open_source(question.db, question.access, messages) as source:
-            if isinstance(source, SessionStore):
-                select_keys([saved.key for saved in await source.suites()], [suite], question.db)
-            yield source, suite, messages
+        async with open_answers(question.db, question.access, messages) as answers:
+            if isinstance(answers, SessionStore):
+                select_keys([saved.key for saved in await answers.suites()], [suite], question.db)
+            yield answers, suite, messages
 
 
 def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[SuiteKey, str]:
@@ -59,17 +59,17 @@ def parse_session_of(suite: SuiteKey, text: str) -> str:
     return str(validate_session_name(text, suite))
 
 
-async def check_branch(source: Answers, suite: SuiteKey, branch: str) -> str:
+async def check_branch(answers: Answers, suite: SuiteKey, branch: str) -> str:
     """Return that a suite has no session of a branch, and which ones it has; empty if it has one: one request."""
-    if isinstance(source, SessionStore):
-        return suggest_branches(branch, suite, await source.sessions(suite))
-    return suggest_branches(branch, suite, await source.sessions(suite, max_sessions=100).collect())
+    if isinstance(answers, SessionStore):
+        return suggest_branches(branch, suite, await answers.sessions(suite))
+    return suggest_branches(branch, suite, await answers.sessions(suite, max_sessions=100).collect())
 
 
-async def lacks_branch(source: Answers, branch: str | Main, statuses: Sequence[SuiteStatus], messages: Output) -> bool:
+async def lacks_branch(answers: Answers, branch: str | Main, statuses: Sequence[SuiteStatus], messages: Output) -> bool:
     """Return whether a branch was named, and no suite has a session of it. This is a warning."""
     if not isinstance(branch, str) or any(status.reason != "no session" for status in statuses):
         return False
     for status in statuses[:1]:
-        messages.print_warning(await check_branch(source, status.suite, branch))
+        messages.print_warning(await check_branch(answers, status.suite, branch))
     return True
