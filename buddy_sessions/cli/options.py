@@ -13,7 +13,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
-from buddy_sessions._base.validate import validate_revision, validate_run_url
+from buddy_sessions._base.validate import REVISION, validate_run_url
 
 from .input.paths import FILE, read_text
 from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
@@ -91,10 +91,19 @@ JudgedBranch: TypeAlias = Annotated[
         help="Branch to look at (default: the main branch).",
     ),
 ]
+
+
+def _validate_revision(_: Any, revision: str | None) -> None:
+    if revision == "":
+        raise ConfigError("the hash is empty: is a variable not set?")
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise ConfigError(f"{revision!r} is not a hash of at least 7 digits: pass it, such as $(git rev-parse HEAD)")
+
+
 Revision: TypeAlias = Annotated[
     str | None,
     Parameter(
-        validator=lambda _, text: validate_revision(text),
+        validator=_validate_revision,
         metavar="COMMIT",
         help="The commit: 7 or more digits of its hash.",
     ),

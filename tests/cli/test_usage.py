@@ -35,14 +35,20 @@ CASES = {
     "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch"),
     "project in place of a suite": ("list acme/shop", "acme/shop is a project: name one of its suites, which buddy-s"),
     "negative relative_id": (f"list {A} --after -1", "--after"),
-    "age of a verdict": (f"status {A} --max-age 5", "'5' is less than an hour: write 24h, 90d or 12w"),
+    "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),
+    "age without a unit": ("prune --db sessions.db --keep 90", "'90' has no unit: write 24h, 90d or 12w"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
     "duration": (f"wait {A} --after 1 --timeout 30x", "--timeout: '30x' is not a duration: write 30s, 5m, 2h or 90d"),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
-    "short hash": (f"gate {A} --revision abc", "for --revision. revision must be at least 7 digits of the hash"),
+    "short hash": (f"gate {A} --revision abc", "'abc' is not a hash of at least 7 digits: pass"),
+    "name of a commit": (
+        f"wait {A} --revision HEAD",
+        "'HEAD' is not a hash of at least 7 digits: pass it, such as $(git",
+    ),
+    "empty hash": (f"gate {A} --revision=", "for --revision. the hash is empty: is a variable not set?"),
     "no URL of a CI run": (f"wait {A} --run-url 17", "for --run-url. run_url must be the URL of a CI run"),
     **{
         f"{share} of the tests": (

@@ -49,7 +49,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import gate_result, no_verdict_result
+from ..render.result import ADVICE, DATABASE_ADVICE, gate_result, no_verdict_result
 from ..render.show import Destination, show
 from .failures import DETAILS
 
@@ -212,15 +212,21 @@ async def command(
                     )
                 else:
                     judgement = await answers.judge(suite, name, **options)
-                result, code = gate_result(judgement, about=name), _exit_code(judgement)
+                advice = ADVICE if question.db is None else DATABASE_ADVICE
+                result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
             except ConfigError:
+                raise
+            except asyncio.CancelledError:
+                messages.print_problem("interrupted", "there is no verdict")
                 raise
             except BuddyError as error:
                 failure, code = error, exit_code_of(error)
                 result = no_verdict_result(suite, error_text(error), about=name)
-    for text in (result.title, *result.problems) if output_format != "table" else ():  # which says it, too
+    problems = result.problems if failure is None else []  # otherwise, the error says it
+    for text in (result.title, *problems) if output_format != "table" else ():  # which says it, too
         messages.print_note(text)
-    show(result, output_format, messages, limit=limit if output_format == "table" else None, max_bytes=max_bytes)
+    printed = evolve(result, problems=problems) if output_format == "table" else result
+    show(printed, output_format, messages, limit=limit if output_format == "table" else None, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:

@@ -216,6 +216,8 @@ class Tools:
         group: tuple[str, ...] = ()
         if project == self._defaults.workspace:
             group = (project,)
+        elif not (project or self._is_saved or self._defaults.workspace):
+            raise ConfigError("project is missing: pass 'acme/storefront', or 'acme' for a whole workspace")
         elif project or not self._is_saved:
             group = self._defaults.parse_group(project)[:2]
         if isinstance(self._answers, SessionStore):

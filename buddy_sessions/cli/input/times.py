@@ -45,7 +45,9 @@ def parse_since(text: str, now: datetime) -> datetime:
 def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
     text = tokens[0].value
     seconds = parse_duration(text)
-    if seconds < _UNITS["h"]:  # in "6m", somebody may mean months, and in "90" days
+    if text[-1].isdecimal():
+        raise ValueError(f"{text!r} has no unit: write 24h, 90d or 12w")
+    if seconds < _UNITS["h"]:  # somebody may mean months
         raise ValueError(f"{text!r} is less than an hour: write 24h, 90d or 12w")
     return timedelta(seconds=seconds)
 

@@ -134,11 +134,15 @@ ADVICE = {
     "--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
-    "incomplete list": "run the gate again, because the list has changed; a database needs another sync",
+    "incomplete list": "run the gate again, because the list has changed",
     "incomplete cases": "run the gate again in a minute; if that does not help, run the tests again",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by `Reason.kind`."""
+
+_SYNC = "sync with --cases failed, then run the gate again"
+DATABASE_ADVICE = {**ADVICE, "incomplete list": _SYNC, "incomplete cases": _SYNC}
+"""What to do if a database was read."""
 
 
 def failing_item(judgement: Judgement, test: FailingTest) -> Item:

@@ -55,7 +55,7 @@ def _print_head(output: Output, result: Result) -> None:
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
     if not result.sessions and result.suite is not None:
-        output.print_line((one_line(f"{result.suite}, {result.about}"), "bold"))
+        output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
 
 
 def _session_line(suite: SuiteKey | None, session: Session) -> Text:
@@ -91,7 +91,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
     """Print a table of suites or sessions, which the first column names, each with its remark below it."""
-    rows = [item.cells for item in items]
+    rows, titles = [item.cells for item in items], [column.title for column in columns]
     widths = _fit(columns, _widths(columns, rows), output.width)
     if len(widths) <= 2 < len(columns):  # the names take the place of what is more important
         rows = [[cell for column, cell in zip(columns, row, strict=False) if not column.can_be_cut] for row in rows]
@@ -104,6 +104,9 @@ def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Ite
             remark = Text(f"  {one_line(item.remark)}", "yellow")
             remark.truncate(output.width, overflow="ellipsis")
             output.print_line(remark)
+    shown = {column.title for column in columns[: len(widths)]}
+    if output.is_terminal and (hidden := [title for title in titles if title not in shown]):
+        output.print_line((f"left out in this width: {', '.join(hidden)}", "dim"))
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:

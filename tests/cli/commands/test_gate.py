@@ -18,7 +18,7 @@ from buddy_sessions.analysis import Reason
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.result import ADVICE
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, Source, closed_pipe, rows
+from helpers.command_line import Call, Source, closed_pipe, interrupt_at_request, rows
 
 SUITE = "acme/shop/a"
 URL = "https://ci/17"
@@ -109,7 +109,7 @@ def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, 
     add(suite, branch="fix", revision="f00d" * 10, **judged)
     words = ["gate", SUITE, "f00df00", *options.split(), "--quiet"]
     result = call(*words)
-    assert (result.code, shown in result.out) == (code, True), result
+    assert (result.code, shown in result.out + result.err) == (code, True), result
     result = call(*words, "--format", "junit")
     assert (result.code, "<error " in result.out) == (code, code > 0)
 
@@ -181,7 +181,7 @@ class TestWaiting:
         for fields in sessions:
             add(suite, *fields.pop("failing", "").split(), **OF_RUN, **fields)
         result = call("gate", SUITE, "--run-url", URL, "--timeout", "1s", *options.split(), *QUICK)
-        assert (result.code, shown in result.out) == (code, True), result
+        assert (result.code, shown in result.out + result.err) == (code, True), result
 
     @pytest.mark.parametrize(
         ("options", "limit"),
@@ -209,6 +209,7 @@ def test_error_is_no_verdict(
     assert result.code == code
     assert "\nNo verdict\n" in result.out
     assert result.err.startswith("error: ")
+    assert (reason in result.out, result.err.count(reason)) == (False, 1)
     for path in files.values():
         assert reason in path.read_text(encoding="utf-8")
 
@@ -244,6 +245,21 @@ def test_closed_pipe_does_not_change_the_exit_code(
         monkeypatch.setattr(sys, "stdout", stream)
         code = run(words.format(SUITE).split())
     assert code == 1
+
+
+def test_interrupted_wait_says_so(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+    add(suite, **OF_RUN, status="IN_PROGRESS")
+    interrupt_at_request(fake, 3)
+    assert call("gate", SUITE, "--run-url", URL, *QUICK) == (130, "", "interrupted: there is no verdict\n")
+
+
+def test_database_without_cases_needs_a_sync(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
+    add(suite)
+    add(suite, "new", **OF_RUN)
+    call("sync", SUITE, "--db", str(tmp_path / "x.db"))
+    code, out, _ = call("gate", SUITE, "f00df00", "--db", str(tmp_path / "x.db"))
+    assert (code, "sync with --cases failed, then run the gate again" in out) == (5, True)
+    assert "in a minute" not in out
 
 
 def test_each_reason_has_advice() -> None:

@@ -206,3 +206,18 @@ def test_sessions_are_links(
     found = re.findall(r"\x1b\]8;id=[^;]*;([^\x1b]*)\x1b\\(.*?)\x1b\]8;;\x1b\\", terminal.getvalue())
     links = [(re.sub(r"\x1b\[[0-9;]*m", "", text).strip(), url) for url, text in found]
     assert links == ([] if text is None else [(text, url)])
+
+
+@pytest.mark.parametrize(
+    ("width", "last"), [(40, "NAME, FAIL, SINCE, AGE, COMMIT, AUTHOR"), (80, "AGE, COMMIT, AUTHOR"), (120, "")]
+)
+def test_terminal_names_columns_that_do_not_fit(
+    width: int, last: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.add_suite(*A.split("/")).create("main", "SUCCESSFUL")
+    fake.add_suite("acme", "storefront", "MNbyVedg", name="Unit tests of the shop").create("main", "SUCCESSFUL")
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal = use_terminal(monkeypatch, "stdout", dumb=False)
+    assert run(["status", "acme"]) == 0
+    found = re.findall("left out in this width: ([A-Z, ]+)", terminal.getvalue())
+    assert found == ([last] if last else [])
