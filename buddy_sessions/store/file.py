@@ -167,8 +167,7 @@ class DatabaseFile:
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
         """Execute a statement for each row."""
-        if rows:
-            self._open_connection().executemany(sql, rows)
+        self._open_connection().executemany(sql, rows)
 
     def number(self, sql: str, parameters: Parameters = ()) -> int:
         """Return the number that a query selects; 0 if it is null."""
