@@ -48,6 +48,10 @@ def test_status_error_says_cause_and_url(error: StatusError, message: str) -> No
     assert str(error) == message
 
 
+def test_error_says_which_scope_the_token_lacks() -> None:
+    assert "(403): give the token the scope UNIT_TEST_READ" in str(ForbiddenError(scopes=[]))
+
+
 def test_retryable_is_a_default_or_an_argument() -> None:
     assert TransportError("reset").retryable
     assert not TransportError("TLS failed", retryable=False).retryable

@@ -312,8 +312,10 @@ class TestStart:
             assert await events.settled() == [(CURRENT, 1, "", "")]
             red(suite, "a", id="lost")
             fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/lost/" in request.path else None
-            for _ in range(3):
+            for _ in range(2):
                 await events.watch.settled()
+                assert events.watch.failures[suite.key].retryable
+            await events.watch.settled()
             (event,) = events.take()
             assert (event.kind, event.commit.session.id, event.newly_failing, event.has_tests) == (
                 FAILING,

@@ -221,3 +221,8 @@ def test_suites_are_added_outside_an_event_loop() -> None:
             return await Reader(fake, http).page()
 
     assert asyncio.run(read()) == [3, 2, 1]
+
+
+async def test_two_servers_run_at_once() -> None:
+    async with FakeBuddy() as first, FakeBuddy() as second:
+        assert first.base_url != second.base_url

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,6 +183,14 @@ class TestWaiting:
             add(suite, *fields.pop("failing", "").split(), **OF_RUN, **fields)
         result = call("gate", SUITE, "--run-url", URL, "--timeout", "1s", *options.split(), *QUICK)
         assert (result.code, shown in result.out + result.err) == (code, True), result
+
+    def test_new_failure_ends_the_wait(self, suite: FakeSuite, call: Call) -> None:
+        add(suite)
+        add(suite, "pays", **OF_RUN)
+        add(suite, **{**OF_RUN, "status": "IN_PROGRESS"})
+        started = time.monotonic()
+        assert call("gate", SUITE, "--run-url", URL, "--count", "3", "--timeout", "90s", *QUICK).code == 1
+        assert time.monotonic() - started < 60
 
     @pytest.mark.parametrize(
         ("options", "limit"),

@@ -155,6 +155,14 @@ def test_watch_goes_on_without_an_unknown_suite(call: Call, fake: FakeBuddy, sui
     assert (code, err.count("cannot read acme/shop/none, trying again")) == (130, 1)
 
 
+def test_project_that_cannot_be_listed_ends_the_watch(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+    suite.create()
+    fake.on_request = lambda _: interrupt() if len(fake.requests) == 9 else None
+    code, out, err = call("watch", A, "acme/none", *OFTEN)
+    assert (code, out) == (7, "")
+    assert "Project not found (404)" in err
+
+
 def test_second_watch_of_a_name_is_refused(call: Call, suite: FakeSuite, tmp_path: Path) -> None:
     path = tmp_path / "watch.db"
     suite.populate(3)

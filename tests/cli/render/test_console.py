@@ -176,7 +176,7 @@ def test_quiet_prints_only_data(arguments: list[str], monkeypatch: pytest.Monkey
 
 def test_message_on_a_terminal_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key is never broken, and no line is a command of a log."""
-    terminal, words, key = use_terminal(monkeypatch, "stderr"), "ab " * 25 + "ab", "acme/storefront/" * 6
+    terminal, words, key = use_terminal(monkeypatch, "stderr"), "ab " * 25 + "ab", "acme/store-front/" * 6
     Output(stderr=True).print_note(f"{words} ::error::evil {key} end")
     assert terminal.getvalue().splitlines() == [words, "\u200b::error::evil", key, "end"]
 
