@@ -1,16 +1,17 @@
 """A bounded number of tasks: `Channel` for a stream with one consumer, `map_concurrently` for a list.
 
-`CommonCause` says when to start no more of them, `LongBodies` which have to wait for memory. `AsyncContext` and
-`AsyncItems` are for what is used with `async with` and `async for`.
+`CommonCause` says when to start no more of them, `add_jitter` when to poll again. `AsyncContext` and `AsyncItems` are
+for what is used with `async with` and `async for`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..errors import AuthenticationError, BuddyError, StatusError, TransportError
@@ -21,8 +22,8 @@ _T = TypeVar("_T")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 _MAX_EQUAL_FAILURES = 20
-_MAX_ARRIVED = 32 * 2**20
-"""The bytes of long bodies that may have arrived at once."""
+_JITTER = 0.1
+"""The share of an interval by which a poll is earlier or later."""
 
 
 async def run_workers(work: Work, count: int) -> None:
@@ -52,6 +53,11 @@ async def map_concurrently(
 
     await run_workers(work, limit)
     return [results[index] for index in sorted(results)]
+
+
+def add_jitter(interval: float) -> float:
+    """Return a random number of seconds close to an interval, so that programs do not poll at the same times."""
+    return interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not a secret
 
 
 def _no_task() -> None:
@@ -100,6 +106,11 @@ class Channel(Generic[_T]):
         if consumer is not None and not consumer.done():
             raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
         self._consumer = weakref.ref(current) if current else _no_task
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it was neither started nor closed."""
+        return self._task is None and not self.is_closed
 
     @property
     def is_empty(self) -> bool:
@@ -189,29 +200,3 @@ class CommonCause:
         self._last = kind
         is_down = self._count >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
         return is_down or isinstance(error, AuthenticationError)
-
-
-class LongBodies:
-    """Bounds the memory of long bodies that are read side by side. The one that began first always goes on."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[object, int] = {}
-        self._has_ended = asyncio.Event()
-
-    @contextmanager
-    def hold(self) -> Iterator[Callable[[int], Awaitable[None]]]:
-        """Count a body until the block ends. The function records what has arrived, and waits until it may go on."""
-        body = object()
-        self._sizes[body] = 0
-
-        async def wait(size: int) -> None:
-            self._sizes[body] = size
-            while sum(self._sizes.values()) > _MAX_ARRIVED and next(iter(self._sizes)) is not body:
-                self._has_ended.clear()
-                await self._has_ended.wait()
-
-        try:
-            yield wait
-        finally:
-            del self._sizes[body]
-            self._has_ended.set()

@@ -46,7 +46,7 @@ class ListEnd:
         self._is_short = False
         self._is_followed = False  # by an empty page
         self._short_id = 0  # the lowest row of the last short page
-        self._search = _Search()
+        self._search = _EndSearch()
 
     def compare_with_short_page(self, sessions: Sequence[Session]) -> None:
         """Take any page that was requested after the last accepted one: no row may follow a short page."""
@@ -119,7 +119,7 @@ class ListEnd:
         return self._is_filtered in self._limits.trusted_short_pages and self._is_short and self._has_last
 
 
-class _Search:
+class _EndSearch:
     """The offsets that have listed nothing, and whether rows have moved meanwhile.
 
     To find out, the last page with new rows is requested again.

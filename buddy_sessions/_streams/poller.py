@@ -16,13 +16,12 @@ from attrs import define, evolve
 
 from .._api import Api
 from .._base.validate import validate_branch, validate_key, validate_name, validate_seconds, validate_suites
-from .._base.workers import Channel, run_workers
+from .._base.workers import Channel, add_jitter, run_workers
 from .._paging.reconciler import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from ..questions.suite_reader import list_of
-from ..questions.wait import add_jitter
 
 _log = logging.getLogger("buddy_sessions")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -13,6 +12,7 @@ import attrs
 
 from .._api import Api
 from .._base.figures import format_duration
+from .._base.workers import add_jitter
 from .._paging.reconciler import ReadSpec
 from ..analysis.commits import may_lack_sessions, name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
@@ -24,8 +24,6 @@ _SEARCHED = 1000
 """How many sessions a poll searches until one has succeeded and is confirmed: the awaited ones may exist already."""
 _POLLED = 100
 """How many sessions each later poll searches, unless more were created since the poll before."""
-_JITTER = 0.1
-"""The share of an interval by which a poll is earlier or later."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +60,7 @@ class WaitSpec:
         return len(sessions) >= self.count and all(session.is_finished for session in sessions)
 
 
-class _Search:
+class _AwaitedSessions:
     """Finds the awaited sessions as they are now."""
 
     def __init__(self, spec: WaitSpec, api: Api) -> None:
@@ -140,7 +138,7 @@ class _Search:
 
 async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     """Return the awaited sessions once all have finished."""
-    search = _Search(spec, api)
+    search = _AwaitedSessions(spec, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(spec.appear_timeout, spec.timeout))
@@ -165,8 +163,3 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
             raise
         error = search.too_late(loop.time() - started)
         raise error from search.failure
-
-
-def add_jitter(interval: float) -> float:
-    """Return a random number of seconds close to an interval, so that programs do not poll at the same times."""
-    return interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not a secret

@@ -80,7 +80,7 @@ class SavedPage:
     state: SuiteState
     changed: tuple[Session, ...] = ()
     is_contradiction: bool = False
-    is_stale: bool = False
+    is_outdated: bool = False
     repaired: int = 0
 
 
@@ -167,7 +167,7 @@ class PageChanges:
     absent: list[Interval] = Factory(list)
     is_contradiction: bool = False  # whether it is a contradiction that drops the known range
     is_recreated: bool = False
-    is_stale: bool = False  # whether it is a first page that shows an older state of the list
+    is_outdated: bool = False  # whether it is a first page that shows an older state of the list
 
 
 def find_changes(
@@ -189,7 +189,7 @@ def find_changes(
     left_out = {each.id for each in page.sessions if each.relative_id in page.too_old or state.was_pruned(each)}
     changes.new += [id_ for id_ in values if id_ not in known and id_ not in left_out]
     changes.changed += changes.new
-    changes.is_stale = kind == "stale"
+    changes.is_outdated = kind == "outdated"
     changes.is_recreated |= kind == "recreated"
     changes.is_contradiction |= changes.is_recreated or any(
         each.id not in known and _should_be_saved(each, state) for each in page.listed
@@ -228,10 +228,10 @@ def _compare(page: PageToSave, values: Mapping[str, SessionValues], saved: Colle
 
 def _kind_of(
     page: PageToSave, saved: Collection[SavedSession], newest: int, state: SuiteState
-) -> Literal["stale", "recreated"] | None:
+) -> Literal["outdated", "recreated"] | None:
     """Return what is unusual about a first page with sessions; None if nothing is, or for another page.
 
-    - stale: an older state of the list. It lacks the newest living session.
+    - outdated: an older state of the list. It lacks the newest living session.
     - recreated: another list. It has no session that is saved or was pruned, and no `relative_id` above the newest
       living one.
     """
@@ -241,7 +241,7 @@ def _kind_of(
     was_pruned = any(map(state.was_pruned, page.listed))
     if not was_pruned and listed.isdisjoint((session.id, session.relative_id) for session in saved):
         return "recreated"
-    return "stale" if page.top < newest else None
+    return "outdated" if page.top < newest else None
 
 
 def _should_be_saved(session: Session, state: SuiteState) -> bool:
@@ -258,7 +258,7 @@ def state_after(state: SuiteState, page: PageToSave, changes: PageChanges, now: 
     after = evolve(state, unlisted=page.unlisted or (None if page.is_first else state.unlisted))
     if changes.is_contradiction:
         after = after.forget()
-    elif changes.is_stale:
+    elif changes.is_outdated:
         after = evolve(after.up_to(page.top or 0), unlisted=state.unlisted)
     if after.end is not None and any(each.relative_id < after.end.number for each in page.listed):
         after = evolve(after, end=None)

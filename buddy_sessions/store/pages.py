@@ -134,7 +134,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         state=after,
         changed=saved_now,
         is_contradiction=changes.is_contradiction,
-        is_stale=changes.is_stale,
+        is_outdated=changes.is_outdated,
         repaired=len(unsaved) + len(changes.restored),
     )
 

@@ -50,7 +50,7 @@ class _Progress:
     before: SuiteState  # the state to restore if the list is out of order
     due: dict[int, SessionId]  # the unfinished sessions to check that no page has shown
     top: int = 0  # the highest `relative_id` on the first page
-    is_stale: bool = False  # whether the first page is older than what is saved
+    is_outdated: bool = False  # whether the first page is older than what is saved
     is_unchanged: bool = False  # whether the first page is that of the last complete sync
     is_verified: bool = True  # whether the list was in order so far
     is_contradicted: bool = False  # whether the known range was dropped: the list is read once more
@@ -145,9 +145,9 @@ class SuiteSync:
         number = progress.top + 1
         while number := await run.call(find_missing, key, run.now, below=number):
             yield ReadRange(low=number, high=number, extends=False)
-        if progress.is_stale and (newest := await run.call(load_newest, key)) and newest.relative_id > progress.top:
+        if progress.is_outdated and (newest := await run.call(load_newest, key)) and newest.relative_id > progress.top:
             yield newest
-        progress.is_stale = False
+        progress.is_outdated = False
         for _ in range(MAX_CHECKS):
             if not progress.due:
                 return
@@ -212,7 +212,7 @@ class SuiteSync:
 
         If the newest one, which the first page lacks, does not exist, that page was right.
         """
-        is_newest, is_known = progress.is_stale, session.id == progress.state.unlisted
+        is_newest, is_known = progress.is_outdated, session.id == progress.state.unlisted
         found: tuple[Session, ...] = ()
         proven: Interval | None = None
         self._counts += Stats(requests=1)
@@ -248,13 +248,13 @@ class SuiteSync:
         for number in [each for each in progress.due if page.proven and page.proven[0] <= each <= page.proven[1]]:
             del progress.due[number]
         if page.top is not None:
-            progress.top, progress.is_stale = page.top, saved.is_stale
+            progress.top, progress.is_outdated = page.top, saved.is_outdated
         if saved.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
             progress.is_contradicted = True
             progress.all_above = progress.before.known[0] - 1 if progress.before.known else ALL_NUMBERS[1]
             progress.before = progress.before.forget()
-        elif saved.is_stale:
+        elif saved.is_outdated:
             progress.before = progress.before.up_to(progress.top)
         elif page.top == 0 and saved.state.known is not None:
             _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
     "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
     "below-the-known-range-and-older": (page_of_another(1, date=datetime(2025, 3, 1, tzinfo=UTC)), [], ANOTHER),
-    "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_stale": True}),
+    "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_outdated": True}),
     "another-list": (
         page_of_another(8, proven=(8, 8), is_first=True),
         [],

@@ -83,6 +83,15 @@ async def test_sync_prunes_its_suites_and_reads_nothing_older(db: SyncedSuite) -
     assert await db.sync() == []
 
 
+async def test_sync_after_a_long_time_prunes_at_once(db: SyncedSuite) -> None:
+    """The age is counted from the newest session that it reads, not from the newest saved one."""
+    for oldest, newest, options in ((200, 110, {}), (110, 0, {"keep": timedelta(days=25)})):
+        for age in range(oldest, newest, -10):
+            db.suite.create(create_date=(datetime.now(UTC) - timedelta(days=age)).isoformat())
+        await db.sync(**options)
+    assert await numbers(db.store) == [20, 19, 18]
+
+
 async def test_recreated_suite_was_not_pruned(db: SyncedSuite) -> None:
     """Once a second sync has confirmed the new list: a wrong response does not bring back what was pruned."""
     create_daily(db.suite, 40)
