@@ -45,12 +45,6 @@ def failing_statuses(session: Session) -> Sequence[TestStatus]:
     return counted or (FAILING if session.is_failing else ())
 
 
-class NoSuchSessionError(NotFoundError):
-    """404: the suite exists, but has no session with this `relative_id`."""
-
-    _hint = ""
-
-
 class _HiddenProjectsError(ForbiddenError):
     """403: the token may not list the projects of a workspace."""
 
@@ -152,7 +146,7 @@ class Api:
             stats += cost
         if found is None or found.relative_id != session:
             known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NoSuchSessionError(status=404, messages=[f"no session #{session}: {known}"])
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"], hint="")
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 

@@ -147,9 +147,11 @@ class StatusError(BuddyError):
         url: str = "",
         retryable: bool | None = None,
         not_from_buddy: bool = False,
+        hint: str | None = None,
     ) -> None:
         cause = "; ".join(messages) or self._cause
-        hint = f": {self._hint}" if self._hint else ""
+        hint = self._hint if hint is None else hint
+        hint = f": {hint}" if hint else ""
         if not_from_buddy:
             hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
         request = f"; {self.method} {url}" if url else ""

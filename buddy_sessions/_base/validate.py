@@ -44,7 +44,10 @@ def validate_suite(suite: SuiteRef) -> SuiteKey:
     try:
         return SuiteKey.parse(suite)
     except ValueError as error:
-        raise ConfigError(str(error)) from None
+        text, names = str(error), suite.split("/")
+        if len(names) == 2 and all(names):
+            text = f"a project, not a suite: {suite!r}; pass the keys of buddy.suites{(*names,)}"
+        raise ConfigError(text) from None
 
 
 def validate_key(suite: SuiteRef) -> SuiteKey:
@@ -65,7 +68,8 @@ def validate_name(what: str, name: str) -> str:
         raise ConfigError(f"{what} must be a name, not {name!r}")
     validate_utf8(what, name)
     for text in (name, unquote(name)):
-        if text in {".", ".."} or "/" in text or not text.isprintable():
+        is_path = text in {".", ".."} or "/" in text or "\\" in text or text[1:] == ":"  # C: is a drive
+        if is_path or not text.isprintable():
             raise ConfigError(f"{what} {name!r} is not a valid name: it cannot be one segment of a URL's path")
     return name
 
@@ -108,8 +112,8 @@ def validate_status(status: TestStatus | str | None) -> TestStatus | None:
     """Return a status of test cases. Buddy may add statuses, so any name is accepted."""
     if status is None:
         return None
-    if not isinstance(status, str) or not status:
-        raise ConfigError(f"status must be a TestStatus, not {status!r}")
+    if not isinstance(status, str) or not status or status != status.upper():
+        raise ConfigError(f"status must be a TestStatus, such as {', '.join(TestStatus)}, not {status!r}")
     return TestStatus(validate_utf8("status", status))
 
 

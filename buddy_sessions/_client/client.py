@@ -50,6 +50,7 @@ from ..models import (
     TestCase,
     TestStatus,
 )
+from ..questions.named_sessions import explain_missing
 from ..questions.questions import Questions
 from ..questions.suite_reader import ApiSource
 from ..questions.wait import WaitSpec, await_sessions
@@ -68,9 +69,9 @@ class BuddyClient(AsyncContext, Questions):
     It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
     thread or process needs a client of its own.
 
-    How to name a suite or a session: see `SuiteRef` and `SessionRef`; a `relative_id` costs one or two requests more.
-    Methods that read raise `NotFoundError` if what you name does not exist or is hidden, another `BuddyError` if a
-    request fails.
+    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `id` or URL,
+    or its `relative_id`, which costs one or two requests more. Methods that read raise `NotFoundError` if what you name
+    does not exist or is hidden, another `BuddyError` if a request fails.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name
@@ -152,9 +153,11 @@ class BuddyClient(AsyncContext, Questions):
     async def suites(self, workspace: str, project: str | None = None) -> list[Suite]:
         """Return the suites of a project, in the order of the API, with one request.
 
-        Without a project, those of all projects that the token can see, with the requests of `projects`, and one for
-        each. A project that is not found (404) is then left out.
+        Without a project, it returns the suites of all projects that the token can see. This costs the requests of
+        `projects`, and one for each project. A project that is not found (404) is left out.
         """
+        if project is None and isinstance(workspace, str) and workspace.count("/") == 1:
+            raise ConfigError(f"{workspace!r} is a project: pass suites{(*workspace.split('/'),)}")
         validate_name("workspace", workspace)
         if project is not None:
             validate_name("project", project)
@@ -204,7 +207,9 @@ class BuddyClient(AsyncContext, Questions):
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
-        return (await self.api.session(key, validate_session_ref(session, key))).result()
+        found = validate_session_ref(session, key)
+        with explain_missing(found):
+            return (await self.api.session(key, found)).result()
 
     async def wait(
         self,
@@ -338,7 +343,8 @@ class BuddyClient(AsyncContext, Questions):
         """Return the changes in many suites from now on, as one stream of `Change`.
 
         Args:
-            suites: The suites; or a text, `workspace` or `workspace/project`, to follow the suites that there are.
+            suites: The suites; or `"workspace"` or `"workspace/project"` to watch all its suites, also those created
+                later.
             interval: Seconds between two polls of a suite, with a jitter of 10 %.
             branch: Only sessions of this branch.
             on_failure: "raise" ends the watch if the first poll of a suite gets a 401, 403 or 404; "retry" polls the

@@ -196,7 +196,7 @@ class Transport:
         """Return the aiohttp session, which is created if necessary; ClientClosedError if it is closed."""
         self.check_event_loop()
         if self._is_closed:
-            raise ClientClosedError("the client is closed: create another one")
+            raise ClientClosedError("the client is closed: keep it open until your loops have ended")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_concurrency),

@@ -90,10 +90,10 @@ def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
     return exact or [key for key, name in names.items() if part.search(name)]
 
 
-def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str) -> TestKey:
+def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:
     """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
 
-    If there is none, the note says what was searched.
+    If there is none, the note says what was searched. `kind` is that of the keys.
     """
     found = find_tests(keys, text)
     if len(found) == 1:
@@ -103,7 +103,7 @@ def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str) ->
         error.add_note(f"searched: {searched}")
         raise error
     more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""
-    error = ConfigError(f"{text!r} fits {len(found):,} tests: write more of the name{more}")
+    error = ConfigError(f"{text!r} fits {len(found):,} {kind}: write more of the name{more}")
     for key in sorted(found, key=sort_key)[:_NAMED]:
         error.add_note(str(key))
     raise error

@@ -113,7 +113,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             break
     if key is None:
         newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
-        key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched)
+        key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
     may_have_older = number < len(commits) or listed.end != "beginning"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
@@ -11,11 +12,12 @@ from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
-from ..errors import ConfigError, NoVerdictError
+from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
-from .suite_reader import SuiteReader, merge_lists
+from .suite_reader import SuiteReader
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
+_SHORT_HASH = re.compile("(?=.*[a-f])[0-9a-f]{4,6}", re.IGNORECASE)
 _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
 _NAMED = 5  # of what a name fits, in an error
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
@@ -66,10 +68,21 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
             "the hash of a commit, or the URL of the session"
         )
     if not matches:
-        newest = await reader.newest()
-        known = f"the newest is #{newest.sessions[0].relative_id}" if newest.sessions else "it has none yet"
-        raise NoVerdictError(f"no session {name} in {reader.suite}: {newest.doubt or known}")
+        raise NoVerdictError(f"no session {name} in {reader.suite}: {_why_none(name, await reader.newest())}")
     return next(iter(matches.values()))
+
+
+def _why_none(name: str, newest: SessionList) -> str:
+    if newest.doubt or not newest.sessions:
+        return newest.doubt or "it has none yet"
+    advice = ""
+    if any(session.ref_name == name for session in newest.sessions):
+        advice = "; it is a branch: pass it as the branch"
+    elif _SHORT_HASH.fullmatch(name):
+        advice = "; write at least 7 digits of the hash of a commit"
+    elif REVISION.fullmatch(name) or is_run_url(name):
+        advice = f"; the newest {MAX_SEARCHED:,} were searched"
+    return f"the newest is #{newest.sessions[0].relative_id}{advice}"
 
 
 async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
@@ -113,7 +126,7 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
-        listed = merge_lists(listed, await reader.read(None, is_enough))
+        listed = await reader.reread(listed, is_enough)
     return list(filter(where, listed.sessions)), listed
 
 
@@ -129,6 +142,17 @@ def _possible_ids(name: str) -> list[int | str]:
     if not name.startswith("#") and not (REVISION.fullmatch(name) and len(name) >= _HASH_LENGTH):
         found.append(name)
     return found
+
+
+@contextmanager
+def explain_missing(session: Session | str | int) -> Iterator[None]:
+    """Add a note to the error for a session that is not found, if its name may be the hash of a commit."""
+    try:
+        yield
+    except NotFoundError as error:
+        if isinstance(session, str) and REVISION.fullmatch(session):
+            error.add_note(f"{session!r} was looked up as the ID of a session: for a commit, ask judge or tests")
+        raise
 
 
 def is_run_url(name: str) -> bool:

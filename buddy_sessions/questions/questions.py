@@ -30,14 +30,15 @@ from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
-from .named_sessions import find_sessions, validate_session_name
+from .named_sessions import explain_missing, find_sessions, validate_session_name
 from .suite_reader import Source, SuiteReader
 
 
 class Questions:
     """The questions that a `BuddyClient` answers with requests, and a `SessionStore` from what was saved.
 
-    A commit is judged: the sessions of a branch with the same `revision`. A `session` is a `SessionRef`; `"latest"`,
+    A commit is judged: the sessions of a branch with the same `revision`. A `suite` is a `SuiteKey`,
+    `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `relative_id`, `id` or URL; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
     commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
     `"latest"`, it is an error. `last` is the number of its newest commits.
@@ -47,8 +48,8 @@ class Questions:
 
     The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
-    In place of `NoVerdictError`, `status` and `judge` give no verdict, `latest` returns None, and `failures` raises
-    `NotFoundError` for an `id`.
+    Some do not raise `NoVerdictError`: `status` gives no verdict, `latest` returns None, and `failures` raises
+    `NotFoundError` for an `id`. `judge` raises it only if nothing matches; if evidence is missing, it gives no verdict.
     """
 
     def __init__(self, source: Source) -> None:
@@ -133,9 +134,10 @@ class Questions:
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
                 ended. Success means that all tests ran. None if it is not known: then the number of tests is checked.
-            min_tests: The share of the fewest tests of the baseline that must have run: 0.0 (not checked) to 1.0.
-            after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before. What
-                was red or unfinished before is not judged, because it was run again.
+            min_tests: The share of tests that must have run, of the smallest number in a commit of the baseline: 0.0
+                (any number but zero) to 1.0.
+            after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before.
+                Earlier red and unfinished sessions are ignored.
             details: How many failing tests to read with their messages, with one request each; True for all.
 
         Example:
@@ -175,7 +177,7 @@ class Questions:
             ConfigError: The text fits no test, or several: the notes of the error name them.
         """
         selected = validate_judged_branch(branch)
-        if not isinstance(test, str | TestKey):
+        if not isinstance(test, str | TestKey) or not str(test).strip():
             raise ConfigError(f"test must be the key of a test case, or its text, not {test!r}")
         return await find_history(self._reader(suite), selected, test, last=validate_int("last", last))
 
@@ -226,6 +228,8 @@ class Questions:
     ) -> Comparison:
         """Return how the tests of two commits differ, of all sessions that count.
 
+        The command with one SESSION is `compare(suite, new=session)`.
+
         Args:
             old: The old session or commit (default: the commit before `new` on its branch).
             new: The new session or commit.
@@ -245,7 +249,8 @@ class Questions:
     ) -> list[TestedSession]:
         """Return the sessions of a commit or a CI run, or one session, with their test cases.
 
-        Of `"latest"`, these are the sessions that count. Unfinished ones are left out if others have finished.
+        For `"latest"`, only the sessions that count are returned: see `TestedCommit.counted`. Unfinished ones are left
+        out if others have finished.
 
         Args:
             session: What to list.
@@ -274,7 +279,8 @@ class Questions:
         found = validate_session_ref(session, reader.suite)
         if isinstance(found, int):
             found = (await find_sessions(reader, found)).sessions[0]
-        cases = await self._source.failing_cases(reader.suite, found)
+        with explain_missing(found):
+            cases = await self._source.failing_cases(reader.suite, found)
         cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
 

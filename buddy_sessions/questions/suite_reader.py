@@ -126,9 +126,14 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
 
 
 class SuiteReader:
-    """Reads one suite for one question, or for one poll of a watch. The newest sessions are read once.
+    """Reads one suite for one question, or for one poll of a watch. Each list is read once, and longer if needed.
 
-    `newest` are the newest sessions, if they were read before: at least 100, or all.
+    - `newest`: 100 sessions of all branches. `newest_of` and `of_branch` look for their branch among these first.
+    - `newest_of`: what the status of a branch needs.
+    - `of_branch`: as many sessions of a branch as a question needs.
+    - `search`: the same in the list of a branch itself, or of all branches. `reread` reads that once more.
+
+    The argument `newest` are the newest sessions, if they were read before: at least 100, or all.
     """
 
     def __init__(self, source: Source, suite: SuiteKey, newest: SessionList | None = None) -> None:
@@ -146,8 +151,12 @@ class SuiteReader:
         """Return the newest sessions of a branch, or of all for None: as many as are enough."""
         listed = self._lists.get(branch)
         if listed is None or (listed.end == "cut" and not is_enough(listed)):
-            self._lists[branch] = listed = await self.read(branch, is_enough)
+            self._lists[branch] = listed = await self._read_list(branch, is_enough)
         return listed
+
+    async def reread(self, listed: SessionList, is_enough: IsEnough) -> SessionList:
+        """Return what a list of all branches and another read of it show."""
+        return merge_lists(listed, await self._read_list(None, is_enough))
 
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:
         """Return the branch to judge; None if there is no main branch. That one needs the newest sessions."""
@@ -225,7 +234,7 @@ class SuiteReader:
         if listed.doubt:
             raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
 
-    async def read(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
+    async def _read_list(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
         sessions: list[Session] = []
         listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))

@@ -59,7 +59,7 @@ from .sync_run import SyncRun
 class SessionStore(AsyncContext, Questions):
     """A SQLite database of sessions that is kept up to date, and answers the same `Questions` as a client.
 
-    Use it as `async with`, or `open` and `close` it.
+    Use it as `async with`, or `open` and `close` it. Suites and sessions are named as in `Questions`.
 
     One process at a time syncs, prunes or forgets: another one gets `StoreError`, unless it waits (`wait`). Stores of
     one process share a file: they sync different suites at the same time. Reading never waits for a sync. Any tool that
@@ -97,8 +97,8 @@ class SessionStore(AsyncContext, Questions):
     async def open(self) -> None:
         """Open the file, and create it if it does not exist. You can call it more than once.
 
-        A file of another program is rejected with `StoreError`, and not changed. So is one that this process may not
-        write, or whose folder: SQLite needs both, also to read.
+        A file of another program is rejected with `StoreError`, and not changed. The process must be allowed to write
+        the file and its folder, because SQLite needs both, also to read.
         """
         await self._thread.open()
 

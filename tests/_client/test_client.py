@@ -83,6 +83,24 @@ class TestArguments:
                 await getattr(BuddyClient("token"), method)(**arguments | {argument: value})
 
     @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda buddy: buddy.suites("acme/shop"), r"^'acme/shop' is a project: pass suites\('acme', 'shop'\)$"),
+            (lambda buddy: buddy.suites(r"C:\Users\me"), "^workspace .* is not a valid name"),
+            (lambda buddy: buddy.suite("C:/Users/me"), "^workspace 'C:' is not a valid name"),
+            (
+                lambda buddy: buddy.cases(KEY, 1, status="failed"),
+                "^status must be a TestStatus, such as PASSED, ",
+            ),
+            (lambda buddy: buddy.history(KEY, " "), "^test must be the key of a test case, or its text"),
+        ],
+        ids=["project", "path", "drive", "status", "test"],
+    )
+    async def test_what_to_pass(self, call: Callable[[BuddyClient], Any], message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            await call(BuddyClient("token"))
+
+    @pytest.mark.parametrize(
         "session",
         [
             *("", ".", "..", "a/b", "%2e%2e", "a%2fb", "a\n", "\ud800", None, 0, -1, True, 1.0),
@@ -227,6 +245,12 @@ class TestSessionRef:
                 await ask(KEY, "latest")
         with pytest.raises(ConfigError, match="not one session: ask judge or tests"):
             buddy.cases(KEY, "latest")
+
+    async def test_commit_is_no_id(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        revision = suite.create()["revision"]
+        for ask in (buddy.session, buddy.failures):
+            with pytest.raises(NotFoundError, match="as the ID of a session: for a commit, ask judge or tests"):
+                await ask(KEY, revision[:8])
 
     async def test_digits_are_an_id(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """So any `id` that a session has can be passed."""

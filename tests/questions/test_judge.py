@@ -119,7 +119,7 @@ async def test_retry_is_one_request(fake: FakeBuddy, buddy: BuddyClient, suite: 
 
 async def test_no_session_of_a_commit(buddy: BuddyClient, suite: FakeSuite) -> None:
     suite.create("main", "SUCCESSFUL")
-    with pytest.raises(NoVerdictError, match=rf"^no session {FIX} in acme/shop/unit: the newest is #1$"):
+    with pytest.raises(NoVerdictError, match=rf"^no session {FIX} in acme/shop/unit: the newest is #1; "):
         await buddy.judge(suite.key, FIX, outcome="success")
     judgement = await buddy.judge(suite.key, FIX, outcome="failure")
     assert (judgement.passes, str(judgement.reasons[0])) == (

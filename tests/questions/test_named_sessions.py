@@ -35,9 +35,11 @@ FOUND: dict[str | int, list[int]] = {
 NOT_FOUND = {
     "#99": f"no session #99 {NEWEST}",
     "another": f"no session another {NEWEST}",
-    "deadbe": f"no session deadbe {NEWEST}",  # too short for a commit
+    "deadbe": f"no session deadbe {NEWEST}; write at least 7 digits of the hash of a commit",
+    "fedcba9": f"no session fedcba9 {NEWEST}; the newest 1,000 were searched",
+    "fix": f"no session fix {NEWEST}; it is a branch: pass it as the branch",
     "#deadbeef": f"no session #deadbeef {NEWEST}",
-    f"{RUN}7": f"no session {RUN}7 {NEWEST}",
+    f"{RUN}7": f"no session {RUN}7 {NEWEST}; the newest 1,000 were searched",
 }
 AMBIGUOUS = {
     "0000003": "session #3 and commit 0000003f",

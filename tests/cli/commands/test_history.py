@@ -73,7 +73,7 @@ def test_rows(suite: FakeSuite, source: Source, call: Call) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ad", f"'ad' fits 2 tests: write more of the name\n{GROUP} > adds\n{GROUP} > adds twice\n"),
+        ("ad", f"'ad' fits 2 failing tests: write more of the name\n{GROUP} > adds\n{GROUP} > adds twice\n"),
         ("none", "no test is named 'none': write a part of the name that is shown\nsearched: the failures of 1 commit"),
     ],
 )
