@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
@@ -72,12 +73,12 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
-        unique: bool = False,
+        is_sync: bool = False,
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
         self._api = api
-        self._source = _SuiteSource(suites, unique=unique)
+        self._suites = _SuiteQueue(suites, unique=is_sync)
         self._read = read
         self._on_failure = on_failure
         self._failures: dict[SuiteKey, BuddyError] = {}
@@ -87,7 +88,12 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self._ended_reads = Stats()
         self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")
         self._is_ended = False
+        self._is_sync = is_sync
         self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if getattr(self, "_is_sync", False) and self._channel.is_unused:  # not if __init__ has failed
+            _warn("this sync was never run: use `async for`, or `await ….run()`", RuntimeWarning, source=self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,7 +135,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes.
 
         Raises:
-            BuddyError: As in `pages`.
+            BuddyError: As in `Harvest`.
             RuntimeError: Another task is iterating over the harvest.
         """
         async with self:
@@ -143,9 +149,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         After a loop over sessions, the rest of its current page is skipped.
 
         Raises:
-            HarvestError: Suites have failed, and `on_failure` is "raise".
-            AuthenticationError: The token was rejected.
-            BuddyError: 20 suites in a row have failed with this retryable error or `TransportError`.
+            BuddyError: As in `Harvest`.
             RuntimeError: Another task is iterating over the harvest.
         """
         self._raise_if_ended()
@@ -161,8 +165,8 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         page = await self._channel.get()
         if page is None and not self._is_ended and self._channel.failure is None:
             self._is_ended = True
-            if self._source.error is not None:
-                raise self._source.error
+            if self._suites.error is not None:
+                raise self._suites.error
             if self._failures and self._on_failure == "raise":
                 raise HarvestError(self._failures)
         return page
@@ -172,7 +176,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
             await run_workers(self._read_suites, concurrency)
 
     async def _read_suites(self) -> None:
-        while (key := await self._source.next()) is not None:
+        while (key := await self._suites.next()) is not None:
             await self._read_suite(key)
 
     async def _read_suite(self, key: SuiteKey) -> None:
@@ -203,11 +207,11 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
         if self._common_cause.is_shown_by(error):
-            error.not_tried = self._source.stop()
+            error.not_tried = self._suites.stop()
             raise error
 
 
-class _SuiteSource:
+class _SuiteQueue:
     """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once."""
 
     def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:

@@ -177,7 +177,7 @@ class SessionStore(AsyncContext, Questions):
             concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
-            unique=True,
+            is_sync=True,
         )
 
     async def prune(self, *, older_than: timedelta, wait: float = 0.0) -> int:

@@ -140,7 +140,8 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("suite", "kind", "message"),
         [
-            *((suite, ConfigError, "not a suite") for suite in ("a/b", ("a", "b"), 7)),
+            *((suite, ConfigError, "not a suite") for suite in (("a", "b"), 7)),
+            ("a/b", ConfigError, r"^a project, not a suite: 'a/b'; pass the keys of buddy.suites\('a', 'b'\)$"),
             (Suite(key=SuiteKey("a", "b", "c"), id="c"), ConfigError, "^a Suite is not a SuiteKey: pass suite.key$"),
             (None, LookupError, "gone"),
         ],
@@ -167,7 +168,9 @@ class TestFailures:
         suites = add_suites(fake, 100, 1)
         await buddy.close()
         async with buddy.harvest(suites) as harvest:
-            with pytest.raises(ClientClosedError):
+            with pytest.raises(
+                ClientClosedError, match="the client is closed: keep it open until your loops have ended"
+            ):
                 await anext(harvest)
         assert harvest.failures == {}
 

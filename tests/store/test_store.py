@@ -72,6 +72,12 @@ class TestOpenAndClose:
             stores.clear()
         await wait_until(lambda: is_closed(path) and not store_threads())
 
+    async def test_sync_that_was_never_run_warns(self, store: SessionStore, buddy: BuddyClient) -> None:
+        harvest = store.sync(buddy, [KEY])
+        with pytest.warns(RuntimeWarning, match="never run: use `async for`, or `await"):
+            harvest.__del__()
+        await harvest.aclose()
+
     async def test_closing_during_a_sync_fails_the_remaining_suites(
         self, path: Path, buddy: BuddyClient, suite: FakeSuite
     ) -> None:
