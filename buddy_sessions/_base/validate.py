@@ -109,7 +109,7 @@ def validate_case(case: TestCase) -> tuple[str, str]:
 
 
 def validate_status(status: TestStatus | str | None) -> TestStatus | None:
-    """Return a status of test cases. Buddy may add statuses, so any name is accepted."""
+    """Return a status of test cases. Buddy may add some, so any name in upper case is accepted."""
     if status is None:
         return None
     if not isinstance(status, str) or not status or status != status.upper():
