@@ -49,7 +49,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, DATABASE_ADVICE, gate_result, no_verdict_result
+from ..render.result import ADVICE, DATABASE_ADVICE, Result, gate_result, no_verdict_result
 from ..render.show import Destination, show
 from .failures import DETAILS
 
@@ -207,31 +207,37 @@ async def command(
         async with ask(key, question) as (answers, suite, messages):
             try:
                 if awaited and isinstance(answers, BuddyClient):
-                    judgement = await _judge_awaited(
-                        answers, suite, awaited=awaited, options=options, waiting=waiting, messages=messages
-                    )
+                    judgement = await _judge_awaited(answers, suite, awaited, options, waiting, messages=messages)
                 else:
                     judgement = await answers.judge(suite, name, **options)
                 advice = ADVICE if question.db is None else DATABASE_ADVICE
                 result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
-            except ConfigError:
-                raise
             except asyncio.CancelledError:
                 messages.print_problem("interrupted", "there is no verdict")
                 raise
             except BuddyError as error:
+                if isinstance(error, ConfigError):
+                    raise
                 failure, code = error, exit_code_of(error)
                 result = no_verdict_result(suite, error_text(error), about=name)
-    problems = result.problems if failure is None else []  # otherwise, the error says it
-    for text in (result.title, *problems) if output_format != "table" else ():  # which says it, too
-        messages.print_note(text)
-    printed = evolve(result, problems=problems) if output_format == "table" else result
-    show(printed, output_format, messages, limit=limit if output_format == "table" else None, max_bytes=max_bytes)
+    _print_verdict(result, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
         raise failure
     return code
+
+
+def _print_verdict(
+    result: Result, failure: BuddyError | None, output_format: str, messages: Output, *, limit: int, max_bytes: int
+) -> None:
+    problems = result.problems if failure is None else []  # otherwise, the error says it
+    if output_format == "table":
+        show(evolve(result, problems=problems), output_format, messages, limit=limit)
+        return
+    for text in (result.title, *problems):
+        messages.print_note(text)
+    show(result, output_format, messages, max_bytes=max_bytes)
 
 
 def _exit_code(judgement: Judgement) -> ExitCode:
@@ -244,10 +250,10 @@ def _exit_code(judgement: Judgement) -> ExitCode:
 async def _judge_awaited(
     buddy: BuddyClient,
     suite: SuiteKey,
-    *,
     awaited: dict[str, str],
     options: dict[str, Any],
     waiting: Waiting,
+    *,
     messages: Output,
 ) -> Judgement:
     """Return the verdict once all sessions have finished, one of them has decided, or the time is over."""

@@ -57,12 +57,13 @@ _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
 
+_Branch = Annotated[JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")]
+
+
 async def command(
     *key: Keys,
     status: Flag = False,
-    branch: Annotated[
-        JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")
-    ] = MAIN,
+    branch: _Branch = MAIN,
     from_file: FromFile = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
