@@ -190,6 +190,14 @@ class TestRetention:
         assert len(await db.store.sessions(KEY)) == 100 - len(deleted)
 
 
+    async def test_what_is_below_the_end_is_not_known_to_exist(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 100)
+        retain(db.suite, 70)
+        await db.sync()
+        (info,) = await db.store.info()
+        assert (info.known_range, info.bottom) == ((31, 100), "retention")
+
+
 class TestRecreatedSuite:
     """A suite was deleted, and another one was created with the same name."""
 
@@ -237,6 +245,12 @@ async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
         assert await db.count_requests(since=now - timedelta(days)) == 1
     assert len(await db.sync()) == 90
     assert await db.known_range() == (1, 120)
+
+
+async def test_last_page_has_no_session(db: SyncedSuite) -> None:
+    create_finished(db.suite, 30)
+    pages = [page async for page in db.store.sync(db.buddy, [KEY]).pages()]
+    assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False), (10, False), (0, True)]
 
 
 class TestListOutOfOrder:
