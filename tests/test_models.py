@@ -16,6 +16,7 @@ from buddy_sessions import (
     CIProvider,
     Cursor,
     Member,
+    Project,
     RefType,
     Session,
     SessionStatus,
@@ -31,6 +32,13 @@ from helpers.recordings import RECORDINGS, cases_of
 
 def session(**fields: Any) -> Session:
     return Session(**{"id": "YDnagwGk", "relative_id": 2, "status": SessionStatus.SUCCESSFUL, **fields})
+
+
+@pytest.mark.parametrize("model", [Member, Project, Suite, Session, TestCase])
+def test_fields_are_keyword_arguments(model: Any) -> None:
+    """So that a field can be added anywhere."""
+    with pytest.raises(TypeError):
+        model("a", "b", "c")
 
 
 @pytest.mark.parametrize("enum", [SessionStatus, CIProvider, RefType, TestStatus])

@@ -40,6 +40,7 @@ def test_table_ends_with_the_size(call: Call, database: Path, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "120")
     code, out, _ = call("info", "--db", str(database), "--format", "table")
     assert code == 0
+    assert out.startswith("SUITE         NAME        SESSIONS"), "names begin below their head"
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert f"3 suites, 272 sessions, {database.stat().st_size / 1e6:.1f} MB" in lines
     assert any(
