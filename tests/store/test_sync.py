@@ -189,7 +189,6 @@ class TestRetention:
         assert db.marked("missing_since") == db.marked() == deleted
         assert len(await db.store.sessions(KEY)) == 100 - len(deleted)
 
-
     async def test_what_is_below_the_end_is_not_known_to_exist(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
         retain(db.suite, 70)
