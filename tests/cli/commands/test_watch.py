@@ -12,7 +12,7 @@ import pytest
 
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
-from helpers.command_line import Call, interrupt, rows, use_terminal
+from helpers.command_line import Call, interrupt, interrupt_at_request, rows, use_terminal
 from helpers.uploads import GITHUB
 
 A = "acme/shop/a"
@@ -150,14 +150,14 @@ class TestStatus:
 
 def test_watch_goes_on_without_an_unknown_suite(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create()
-    fake.on_request = lambda _: interrupt() if len(fake.requests) == 9 else None
+    interrupt_at_request(fake, 9)
     code, _, err = call("watch", A, "acme/shop/none", *OFTEN, "--on-failure", "retry", "--attempts", "1")
     assert (code, err.count("cannot read acme/shop/none, trying again")) == (130, 1)
 
 
 def test_project_that_cannot_be_listed_ends_the_watch(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create()
-    fake.on_request = lambda _: interrupt() if len(fake.requests) == 9 else None
+    interrupt_at_request(fake, 9)
     code, out, err = call("watch", A, "acme/none", *OFTEN)
     assert (code, out) == (7, "")
     assert "Project not found (404)" in err
