@@ -94,7 +94,7 @@ class CasePaginator(AsyncItems):
         return attrs.evolve(plan.stats, cases=plan.yielded, verified=plan.is_verified)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class CasePlan:
     """Plans the requests of one read: `windows` returns the pages to request, `accept_page` takes the first of them."""
 

@@ -77,7 +77,7 @@ class SessionPage:
     is_last: bool = False
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)  # in a trace, it would show sessions
 class PageReader:
     """One read of one suite, from `cursor` on. `fetch_first` fetches the first page that is requested."""
 

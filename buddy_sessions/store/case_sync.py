@@ -31,7 +31,7 @@ class _CaseList:
     error: BuddyError | None = None
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class CaseSync:
     """Reads the cases of finished sessions."""
 

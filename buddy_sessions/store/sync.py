@@ -58,7 +58,7 @@ class _Progress:
     complete: CompleteSync | None = None  # what to save if nothing remains to be read, or is in doubt
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class SuiteSync:
     """Reads what the database lacks of one suite, and saves it: the `SuitePages` of a sync."""
 

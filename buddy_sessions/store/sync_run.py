@@ -55,7 +55,7 @@ class LongBodies:
             self._has_ended.set()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class SyncRun:
     """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
 

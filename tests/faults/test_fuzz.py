@@ -27,7 +27,7 @@ from buddy_sessions import (
     UnstableListingError,
 )
 from helpers.faults import PAGE, TOKEN, CheckedReader
-from helpers.raw_server import End, Step, raw_server
+from helpers.raw_server import End, Step, http_response, raw_server
 from helpers.virtual_time import VirtualTimeLoop
 
 _T = TypeVar("_T")
@@ -148,6 +148,7 @@ def runner() -> Iterator[asyncio.Runner]:
 @example([[TOKEN.encode() + b"\r\n\r\n"]])
 @example([[b"HTTP/1.1 302 So\r\nLocation: /?" + TOKEN.encode() + b"\r\nContent-Length: 0\r\n\r\n"]])
 @example([[b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx"]])
+@example([[http_response(PAGE)]])  # the same page again and again
 @given(st.lists(responses(), min_size=1, max_size=3))
 @settings(
     max_examples=min(settings().max_examples, 5000),

@@ -26,7 +26,7 @@ PAGE = json.dumps({"sessions": FakeSuite(*KEY).populate(3).sessions}).encode()
 
 _E = TypeVar("_E", bound=BuddyError)
 _DESCRIPTORS = Path("/proc/self/fd")
-_MAX_ERROR_SIZE = 500_000  # characters: an error must not keep the response in memory
+_MAX_ERROR_SIZE = 250_000  # characters: an error must not keep the response in memory
 
 
 class Server(Protocol):
