@@ -36,7 +36,8 @@ _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
 _KEEP_DATA = """
     UPDATE case_rows SET data = (
         SELECT data FROM case_rows AS old WHERE old.session = case_rows.session AND old.test = case_rows.test
-        AND old.ordinal < 0 AND old.id IS case_rows.id AND old.status IS case_rows.status
+        AND old.ordinal < 0 AND old.id IS case_rows.id AND old.test_group IS case_rows.test_group
+        AND old.status IS case_rows.status
     ) WHERE session = ? AND ordinal >= 0 AND data IS NULL
 """
 """Copies the `data` of cases that were set aside to the same ones with the same status."""

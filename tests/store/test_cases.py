@@ -369,6 +369,15 @@ numbers = itertools.count(1)
 @example(
     sample=(LARGE, [LARGE_CASE, attrs.evolve(LARGE_CASE, id="2"), attrs.evolve(LARGE_CASE, id="3", classname=None)])
 )
+@example(
+    sample=(
+        LARGE,
+        [
+            TestCase(id="1", name="a", status=TestStatus.PASSED, test_group_id=group, data=data)
+            for group, data in (("1", None), ("2", "read"))
+        ],
+    )
+)
 def test_any_case_is_read_back(database: DatabaseFile, sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     key = SuiteKey("acme", "shop", f"{next(numbers)}")
