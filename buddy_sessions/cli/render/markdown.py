@@ -148,7 +148,7 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
     head += [f"Suite {code(str(result.suite))}"] if result.suite is not None else []
     facts, causes = fact_lines(result, GITHUB), [cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]]
     ranks = {str(test.case.key): rank for cause in result.causes for rank, test in enumerate(cause.tests)}
-    sections = [sorted(section.items, key=lambda item: ranks.get(str(item.key), 0)) for section in result.sections]
+    sections = [sorted(each.items, key=lambda item: ranks.get(str(item.key), len(ranks))) for each in result.sections]
     items = [item for section in sections for item in section]
     names, has_trace = [item_line(item, result.columns, GITHUB) for item in items], [bool(_trace(x, 1)) for x in items]
     lines, named = max(len(facts), len(causes)), len(items)  # of which so many are shown, and so many traces:
