@@ -45,7 +45,7 @@ class TestHistory:
     Attributes:
         key: The test.
         branch: The branch.
-        outcomes: What it did in each commit, newest first. They end where it began or ceased to fail.
+        outcomes: What it did in each commit, newest first. They end where it began to fail, if that is longer ago.
         may_have_older: Whether there may be older commits that were not read.
         unread: Red sessions whose failing tests cannot be read completely: their commits are left out.
     """

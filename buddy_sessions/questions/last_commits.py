@@ -84,20 +84,18 @@ def _passed_again(commit: TestedCommit, cases: Mapping[str, Sequence[TestCase]])
 
 
 async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | str, *, last: int) -> TestHistory:
-    """Return what a test did, back to where it began or ceased to fail: two requests for each red session.
-
-    `last` commits are searched for a failure, and while the test fails, all that are known.
-    """
+    """Return what a test did in `last` commits, and in older ones while it fails: two requests for each red session."""
     commits, listed = await reader.last_commits(branch, last)
     searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
     key: TestKey | None = None
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
     seen: set[TestKey] = set()
-    number = 0
-    for number, commit in enumerate(commits, 1):
-        if number > last and not (outcomes and outcomes[0].is_failing):
+    read = 0
+    for commit in commits:
+        if read >= last and not (outcomes and all(outcome.is_failing for outcome in outcomes)):
             break
+        read += 1
         cases = await reader.read_failing(commit.counted)
         found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
         seen |= {case.key for _, case in found}
@@ -109,12 +107,13 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
-        if outcomes[-1].is_failing != outcomes[0].is_failing:
-            break
     if key is None:
-        newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
+        try:
+            newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
+        except ConfigError as error:
+            raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
         key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
-    may_have_older = number < len(commits) or listed.end != "beginning"
+    may_have_older = read < len(commits) or listed.end != "beginning"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 

@@ -34,10 +34,11 @@ def facts(history: TestHistory) -> tuple[bool | None, int, int | None, bool]:
 @pytest.mark.parametrize(
     ("statuses", "expected"),
     [
-        ("PPFEFF", (True, 4, 2, True)),
-        ("PFPP", (False, 2, 2, True)),
-        ("FPS-PF", (True, 1, 5, True)),
+        ("PPFEFF", (True, 4, 2, False)),
+        ("PFPP", (False, 2, 2, False)),
+        ("FPS-PF", (True, 1, 5, False)),
         ("F", (True, 1, None, False)),
+        ("P" * 10 + "F", (True, 1, 10, True)),
         ("P" + "F" * 15, (True, 15, 1, False)),  # longer than the ten commits that are searched
     ],
 )
@@ -56,7 +57,7 @@ async def test_failure_before_the_searched_commits(buddy: BuddyClient, suite: Fa
     ("statuses", "other", "requests"),
     [
         pytest.param("P" * 90 + "PFFFF", "P", 5, id="four red sessions, then a green one"),
-        pytest.param("P" * 90 + "PFFFF", "F", 6, id="four red sessions, then one with other failures"),
+        pytest.param("P" * 90 + "PFFFF", "F", 11, id="ten red sessions, four with the test"),
         pytest.param("F" + "P" * 30, "P", 2, id="no failure among ten green sessions"),
         pytest.param("P" * 30, "F", 12, id="no failure among ten red sessions"),
     ],
@@ -64,7 +65,7 @@ async def test_failure_before_the_searched_commits(buddy: BuddyClient, suite: Fa
 async def test_requests(
     statuses: str, other: str, requests: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
-    """One for the list, one for each red session back to the change; one for 100 tests if none of them is the test."""
+    """One for the list, one for each red session of ten commits; one for 100 tests if the test did not fail there."""
     add(suite, statuses, other=other)
     await buddy.history(suite.key, "pays")
     assert len(fake.requests) == requests

@@ -44,8 +44,8 @@ async def command(
 ) -> None:
     """Print in which commits a test failed, since when it fails, and which commits may have broken it.
 
-    Without --db, each red session costs one or two requests. They are read back to the commit in which the test began
-    or ceased to fail, even beyond --last. "Did not fail" means that it passed, was skipped, or did not run.
+    Without --db, each red session costs one or two requests. If the test failed in all of the --last commits, older
+    ones are read, back to where it began. "Did not fail" means that it passed, was skipped, or did not run.
 
     For example:
 
@@ -53,7 +53,7 @@ async def command(
     - buddy-sessions history acme/storefront/MNbyVedg adds_discount --db sessions.db --branch develop
 
     Args:
-        test: Name of a test as other commands print it, or a part of it that fits one test.
+        test: Name of a test as other commands print it, or a part that matches only this test.
     """
     output_format = printing.choose()
     async with ask(key, question) as (answers, suite, messages):
@@ -113,6 +113,8 @@ def _since(history: TestHistory) -> list[str]:
         return [*lines, "Older commits were not read" if history.may_have_older else "There is no older commit"]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
+    failures = sum(outcome.is_failing for outcome in history.outcomes)
+    lines.append(f"It failed in {failures:,} of {format_count(len(history.outcomes), 'commit')}")
     revisions = [(session.revision or "").lower() for session in (last, first)]
     if all(map(REVISION.fullmatch, revisions)):  # nothing else may get into a shell
         lines.append(f"git log --oneline {'..'.join(revision[:HASH] for revision in revisions)}")

@@ -41,6 +41,7 @@ def facts(out: str) -> list[str]:
                 "Failing since #3, in 4 commits",
                 "#3: commit 000000000000",
                 "Before that, #2 did not fail: commit 000000000000",
+                "It failed in 4 of 6 commits",
                 "git log --oneline 000000000000..000000000000",
             ],
         ),
@@ -58,14 +59,14 @@ def test_since_when_a_test_fails(statuses: str, expected: list[str], suite: Fake
 
 
 def test_rows(suite: FakeSuite, source: Source, call: Call) -> None:
-    """They end where the test began to fail."""
-    add(suite, "FPS-PF")
+    """They say in which of the last commits the test failed, whether it fails now or not."""
+    add(suite, "FPF")
     options = source("failed")
     code, out, err = call("history", SUITE, "pays", *options)
     found = rows(out)
-    expected = [(6, "FAILED", 0.5), (5, None, None)]
+    expected = [(3, "FAILED", 0.5), (2, None, None), (1, "FAILED", 0.5)]
     assert (code, err, [(row["relative_id"], row["status"], row["time"]) for row in found]) == (0, "", expected)
-    assert found[0].items() >= {"key": SUITE, "name": "pays", "branch": "main", "revision": revision(6)}.items()
+    assert found[0].items() >= {"key": SUITE, "name": "pays", "branch": "main", "revision": revision(3)}.items()
     header, *lines = call("history", SUITE, "pays", "--format", "csv", *options).out.splitlines()
     assert (header.split(","), len(lines)) == ([*found[0]][1:], len(expected))
 
@@ -94,7 +95,8 @@ def test_what_was_not_saved_is_named(suite: FakeSuite, fake: FakeBuddy, call: Ca
     path = tmp_path / "sessions.db"
     add(suite, "F")
     sync_database(fake, path, cases="failed")
-    message = f"error: the test cases of #1 of {SUITE} were not saved: sync with --cases all\n"
+    why = f"the test cases of #1 of {SUITE} were not saved: sync with --cases all"
+    message = f"error: no failing test is named 'none', and {why}\n"
     assert call("history", SUITE, "none", "--db", str(path)) == (2, "", message)
     add(suite, "F")
     sync_database(fake, path)
