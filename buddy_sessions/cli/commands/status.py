@@ -85,7 +85,7 @@ async def command(
     - buddy-sessions status --db sessions.db --format markdown
 
     Args:
-        why: Print the first cause of each red suite, with two or three requests for each, or none with --db.
+        why: Print why one test of each red suite fails, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
@@ -123,16 +123,17 @@ async def _read_statuses(
 
 
 async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
-    """Return why each red suite is red: the first cause, or that no test failed, or why that cannot be read."""
-    details = True if isinstance(answers, SessionStore) else 1
+    """Return why each red suite is red: why one test failed, or that none did, or why that cannot be read."""
 
     async def read(status: tuple[SuiteKey, TestedCommit]) -> str:
         suite, commit = status
         try:
-            judgement = await answers.judge(suite, commit.session, baseline=None, details=details)
+            judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
         except BuddyError as error:
             return f"the cause cannot be read: {error_text(error)}"
-        return cause_text(judgement.causes[0]) if judgement.causes else next(map(str, judgement.reasons), "")
+        test = judgement.tests[:1]  # a database has the messages of others, too, which would be another answer
+        causes = [evolve(cause, tests=test) for cause in judgement.causes if test[0] in cause.tests]
+        return cause_text(causes[0]) if causes else next(map(str, judgement.reasons), "")
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}

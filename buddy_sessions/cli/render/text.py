@@ -18,7 +18,7 @@ from rich.text import Text
 from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
-from buddy_sessions.analysis.causes import without_library_frames
+from buddy_sessions.analysis.causes import read_message, without_library_frames
 from buddy_sessions.models import FAILING
 
 UNKNOWN = "-"  # the text of an unknown value
@@ -117,11 +117,13 @@ def trace_of(failure: Failure, *, limit: int) -> str:
 
 
 def cause_text(cause: Cause) -> str:
-    """Return the type and the message that failures have in common; the first message precedes it if it is a place."""
+    """Return the type, and the message of one test or what several have in common; a message precedes a place."""
     failure, message = cause.tests[0].case.failure, one_line(cause.template)
     if failure is not None and message.startswith("at "):
         first = cut((failure.message or "").removeprefix(f"{cause.type}: "))
         message = " ".join(filter(None, (first, message)))
+    elif failure is not None and len(cause.tests) == 1:
+        message = cut(read_message(failure)[1])
     return ": ".join(filter(None, (cause.type, message))) or "no message"
 
 

@@ -133,15 +133,17 @@ def test_markdown_fits_in_a_message(fake: FakeBuddy, call: Call) -> None:
 
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "markdown"])
 def test_causes_of_red_suites(output_format: str, source: Source, fake: FakeBuddy, call: Call) -> None:
-    """One message of each red suite is read."""
-    for name, cases in {"x": [{"name": "a", "status": "FAILED", "message": "disk full"}] * 9, "y": []}.items():
+    """It is that of the first test, from a database with all messages, too. One message of each suite is read."""
+    failed = [{"name": name, "status": "FAILED", "message": "disk full"} for name in "bcdefg"]
+    failed += [{"name": "a", "status": "FAILED", "message": "order 17 is lost"}]
+    for name, cases in {"x": failed, "y": []}.items():
         suite = fake.add_suite("acme", "api", name)
         suite.create("main", status="ERROR", cases=cases, error_message="" if cases else "out of memory")
     options = source("failed")
     arguments = [*([] if options else ["-w", "acme", "-p", "api"]), *options]
     code, out, err = call("status", *arguments, "acme/api", "--why", "--format", output_format)
     assert (code, err) == (0, "")
-    causes = ["AssertionError: disk full", "#1 failed without a failing test: out of memory"]
+    causes = ["AssertionError: order 17 is lost", "#1 failed without a failing test: out of memory"]
     if output_format == "jsonl":
         assert [row["cause"] for row in rows(out)] == causes
     else:
