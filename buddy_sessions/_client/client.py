@@ -80,7 +80,7 @@ class BuddyClient(AsyncContext, Questions):
         options: Keyword arguments: see `ClientOptions`.
 
     Raises:
-        ConfigError: An argument is invalid: here, and from each method, before any I/O. Later: the client is used in a
+        ConfigError: An argument is invalid; each method raises it before any I/O. Also if the client is used in a
             second event loop or process, or without asyncio.
 
     Example:
@@ -102,7 +102,7 @@ class BuddyClient(AsyncContext, Questions):
         """Return a client that is configured by environment variables, unless an argument says otherwise.
 
         `BUDDY_TOKEN` is the token. `BUDDY_API_ENDPOINT`, `BUDDY_API_URL` or `BUDDY_BASE_URL`, the first that is set, is
-        the base URL; without, `BUDDY_REGION` is the region. An empty variable counts as not set.
+        the base URL. If none is set, `BUDDY_REGION` is the region. An empty variable counts as not set.
 
         Raises:
             ConfigError: There is no token, or a setting is invalid.
@@ -227,9 +227,9 @@ class BuddyClient(AsyncContext, Questions):
     ) -> list[Session]:
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
-        A session has to match all that you pass of `revision`, `run_url`, `branch` and `after`. Without a `revision` or
+        A session must match each of `revision`, `run_url`, `branch` and `after` that you pass. Without a `revision` or
         a `run_url`, only the newest `count` sessions are awaited. The first poll searches the newest 1,000 sessions, a
-        later one the newest 100 and all new ones. Once the list was read, a failed request is tried again until the
+        later one the newest 100 and all new ones. After the first read, a failed request is retried until the
         timeout, also after a 401, 403 or 404.
 
         Args:
@@ -274,7 +274,7 @@ class BuddyClient(AsyncContext, Questions):
     ) -> CasePaginator:
         """Return a paginator over the test cases of a session. The first request is sent when you iterate.
 
-        If `session` is no `Session`, the client requests that first, to learn how many cases to expect. At most
+        If `session` is not a `Session`, the client requests it first, to know how many cases to expect. At most
         `max_cases` are yielded.
         """
         key = validate_key(suite)

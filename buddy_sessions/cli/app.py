@@ -23,7 +23,7 @@ _GROUPS = {
     "A CI job": ("gate", "wait"),
     "A database": ("sync", "export", "prune", "info", "report"),
     "Files, bots, agents": ("harvest", "watch", "mcp"),
-    "A try without an account": ("serve", "demo"),
+    "Without an account": ("serve", "demo"),
 }
 """The commands in the order of --help. Each is the function `command` of the module with its name."""
 
@@ -55,7 +55,7 @@ For example:
 - buddy-sessions sync acme/storefront --db sessions.db
 
 Exit codes: 0 passes or done, 1 fails, 2 wrong usage, 3 some suites could not be read, 4 not authorised, 5 no verdict, 6
-not finished in time, 7 any other error, 130 interrupted. With --exit-code, red is 1.""",
+not finished in time, 7 any other error, 130 interrupted. Without --exit-code, only gate and doctor exit with 1.""",
 )
 for _order, (_title, _names) in enumerate(_GROUPS.items()):
     _group = Group(_title, sort_key=_order)

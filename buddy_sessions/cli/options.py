@@ -48,7 +48,7 @@ Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 """An option without a value."""
 Quiet: TypeAlias = Annotated[
     bool,
-    Parameter(name=("--quiet", "-q"), show_default=False, help="Print only warnings and errors to stderr."),
+    Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors."),
 ]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 
@@ -134,8 +134,8 @@ ReadFile: TypeAlias = Annotated[
     Path | None,
     FILE,
     Parameter(
-        help='Read this SQLite file, and send no request. Failing tests need "sync --cases failed"; cases, flaky, '
-        'slowest and compare need "sync --cases all".'
+        help='Read this database instead of Buddy. Failing tests have to be saved with "sync --cases failed", other '
+        'tests with "--cases all".'
     ),
 ]
 Wait: TypeAlias = Annotated[
@@ -199,7 +199,7 @@ class Connection:
     attempts: Count = 4
     """Maximum number of attempts for each request, including the first one."""
     max_wait: Duration | None = None
-    """Maximum time that a request waits for the rate limit and between attempts (default: 5m; mcp 30s, doctor 10s)."""
+    """Maximum time that a request waits for the rate limit and between attempts (default: 5m)."""
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), show_default=False)] = False
     """Log each request to stderr."""
 

@@ -46,7 +46,7 @@ class Questions:
     With a client, `recent_tests`, `flaky`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
     session.
 
-    The methods raise `ConfigError` for an invalid argument, if a name fits several sessions or tests, or if a database
+    The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
     Some do not raise `NoVerdictError`: `status` gives no verdict, `latest` returns None, and `failures` raises
     `NotFoundError` for an `id`. `judge` raises it only if nothing matches; if evidence is missing, it gives no verdict.
@@ -122,7 +122,7 @@ class Questions:
         """Return the verdict on a session, a commit or a CI run: whether it is red, and whether a gate passes.
 
         A failure is new if the test did not fail in the last commits of the baseline that are older. If evidence is
-        missing, there is no verdict: `passes` is None, `reasons` says why, and the failures that are known are listed.
+        missing, there is no verdict: `passes` is None, `reasons` says why, and `tests` has the failures found so far.
 
         With a client, it costs a request for the newest 100 sessions, and for each 100 more that are needed. Each red
         session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
@@ -166,12 +166,12 @@ class Questions:
     ) -> TestHistory:
         """Return what a test did in the last commits of a branch, and since when it fails.
 
-        With a client, a red session costs one or two requests. They are read back to where the test began or ceased to
-        fail. A test that did not fail costs one more for each 100 tests of the newest commit.
+        With a client, a red session costs one or two requests. A test that did not fail costs one more for each 100
+        tests of the newest commit.
 
         Args:
-            test: The `key` of a case; or its text, or a part of that which fits one test.
-            last: The number of commits in which a failure is searched; while the test fails, older ones are read, too.
+            test: The `key` of a case; or its text, or a part of it that matches only this test.
+            last: The number of commits. If the test failed in all of them, older ones are read, back to where it began.
 
         Raises:
             ConfigError: The text fits no test, or several: the notes of the error name them.
@@ -226,9 +226,9 @@ class Questions:
     async def compare(
         self, suite: SuiteRef, old: SessionRef | None = None, new: SessionRef = LATEST, *, branch: str | Main = MAIN
     ) -> Comparison:
-        """Return how the tests of two commits differ, of all sessions that count.
+        """Return how the tests of two commits differ.
 
-        The command with one SESSION is `compare(suite, new=session)`.
+        Sessions that were run again are left out.
 
         Args:
             old: The old session or commit (default: the commit before `new` on its branch).
@@ -262,7 +262,7 @@ class Questions:
         return await find_cases(reader, name, branch=selected, status=validate_status(status), details=count)
 
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
-        """Return the failing test cases that one session lists, whatever its status: this is no verdict.
+        """Return the failing test cases of one session, whatever its status. For a verdict, use `judge`.
 
         With a client, it costs two requests, or more for long lists.
 

@@ -29,10 +29,7 @@ async def command(
     key: Key,
     old: Annotated[
         SessionName,
-        Parameter(
-            help="Like NEW (default: the commit before NEW on its branch). If you pass only one, it is NEW: in Python, "
-            "compare(suite, new=NEW)."
-        ),
+        Parameter(help="Like NEW (default: the commit before NEW on its branch). If you pass only one, it is NEW."),
     ] = None,
     new: SessionName = None,
     /,

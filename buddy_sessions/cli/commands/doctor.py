@@ -44,7 +44,7 @@ async def command(
     """Check whether your account behaves as this package expects. Run this first: it sends at most 15 GET requests.
 
     Each check says what was found, what that means for this package, and what to do. The exit code is 1 if there is a
-    problem.
+    problem. It waits at most 10 seconds for the rate limit, unless you pass --max-wait.
 
     For example:
 

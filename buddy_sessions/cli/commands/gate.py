@@ -97,17 +97,15 @@ class Rules:
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed. A
     cancelled or skipped run gets no verdict."""
-    baseline: Annotated[
-        JudgedBranch, Parameter(help="Branch to compare with (default: the main branch): what failed there is known.")
-    ] = MAIN
+    baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
     last: Count = 10
     """Number of commits of the baseline. A higher number blocks fewer good changes because of flaky tests, but lets
     more regressions through."""
     quarantine: Annotated[Path | None, FILE] = None
-    """TOML file with tests that may fail: [[test]] with name (* for any text), until (a day), and reason."""
+    """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
-    """Share of tests that must have run, of the smallest number in a commit of the baseline; 0 accepts any number but
-    zero. Not checked with --outcome success, or for one session."""
+    """Minimum number of tests, as a share of the fewest in a commit of the baseline; with 0, one test is enough. Not
+    checked with --outcome success, or for one session."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
@@ -179,7 +177,7 @@ async def command(
     """Judge the tests of a change. Exit with 0 if it may be merged, and with 1 if it breaks tests.
 
     It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
-    sessions of a CI run or a commit, and ends with the first new failure. If you name a SESSION, it does not wait.
+    sessions of a CI run or a commit, and stops at the first new failure. If you name a SESSION, it does not wait.
 
     Exit codes: 0 passes, 1 fails, 5 no verdict, 6 not finished in time.
 

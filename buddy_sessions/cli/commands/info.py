@@ -32,10 +32,10 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
 async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
-    """Print which suites a database has, up to which session, when they were last synced, and how large it is.
+    """Print the suites of a database, their saved sessions and last syncs, and the size of the file.
 
-    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND says whether the last
-    syncs did not find the suite, or how many sessions they did not find.
+    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND: the last
+    syncs did not find the suite, or so many of its sessions.
 
     For example:
 

@@ -18,8 +18,8 @@ MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because a
 async def command(*, db: ReadFile = None, access: Access = Access()) -> None:
     """Let agents ask about your tests, over the Model Context Protocol (MCP) on stdin and stdout.
 
-    Add this command to the configuration of your agent, which starts it. Its tools can change nothing. It needs the
-    extra [mcp].
+    Add this command to the configuration of your agent, which starts it. Its tools can change nothing. They wait at
+    most 30 seconds for the rate limit, unless you pass --max-wait. It needs the extra [mcp].
 
     For example:
 

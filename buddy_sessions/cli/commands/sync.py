@@ -34,9 +34,9 @@ async def command(
 ) -> ExitCode:
     """Keep a SQLite database up to date with the sessions of many suites.
 
-    Reads only new and unfinished sessions, and those that earlier syncs did not reach: one request for a suite without
-    any. Each page is saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails does not
-    stop the others.
+    Only new and unfinished sessions are read, and those that earlier syncs did not reach: one request for a suite
+    without any. Each page is saved at once, so the next sync continues after a failure or Ctrl-C. A suite that fails
+    does not stop the others.
 
     For example:
 
