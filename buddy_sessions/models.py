@@ -101,11 +101,6 @@ class SuiteKey(NamedTuple):
         return cls(*names)
 
 
-SuiteRef: TypeAlias = SuiteKey | str
-"""How a suite is referenced in this package: a `SuiteKey`; `workspace/project/suite_id`; or the URL of the suite, or of
-one of its sessions, in the browser or in the API. Of a URL, only the names are used, never the host."""
-
-
 def parse_session_url(url: str) -> tuple[SuiteKey, str | None]:
     """Return the suite and the session ID in a URL of the browser or the API; None for the URL of a suite.
 
@@ -197,6 +192,11 @@ class Suite:
     slow_threshold: int | float | None = None
     error_pattern: str | None = None
     send_commit_status: bool | None = None
+
+
+SuiteRef: TypeAlias = SuiteKey | Suite | str
+"""How a suite is named in this package: a `SuiteKey`; a `Suite`; `workspace/project/suite_id`; or the URL of the suite,
+or of one of its sessions, in the browser or in the API. Of a URL, only the names are used, never the host."""
 
 
 @frozen(kw_only=True)

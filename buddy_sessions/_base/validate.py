@@ -38,15 +38,15 @@ def validate_suite(suite: SuiteRef) -> SuiteKey:
     if isinstance(suite, SuiteKey):
         return suite
     if isinstance(suite, Suite):
-        raise ConfigError("a Suite is not a SuiteKey: pass suite.key")
+        return suite.key
     if not isinstance(suite, str):
-        raise ConfigError(f"not a suite: {suite!r}; pass a SuiteKey, 'workspace/project/suite_id' or a URL")
+        raise ConfigError(f"not a suite: {suite!r}; pass a Suite, its key, 'workspace/project/suite_id' or a URL")
     try:
         return SuiteKey.parse(suite)
     except ValueError as error:
         text, names = str(error), suite.split("/")
         if len(names) == 2 and all(names):
-            text = f"a project, not a suite: {suite!r}; pass the keys of buddy.suites{(*names,)}"
+            text = f"a project, not a suite: {suite!r}; pass those of buddy.suites{(*names,)}"
         raise ConfigError(text) from None
 
 
@@ -127,7 +127,7 @@ def validate_scope(cases: CaseScope) -> CaseScope:
 def validate_suites(suites: _Suites) -> _Suites:
     """Return an iterable of suites, which is not asynchronous. Passing a single suite is a common mistake."""
     if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable):
-        found = "a Suite: pass [suite.key]" if isinstance(suites, Suite) else repr(suites)
+        found = "a Suite: pass [suite]" if isinstance(suites, Suite) else repr(suites)
         raise ConfigError(f"suites must be an iterable of suites, such as a list, not {found}")
     return suites
 

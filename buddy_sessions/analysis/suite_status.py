@@ -28,7 +28,7 @@ class SuiteStatus:
 
     Attributes:
         suite: The suite.
-        name: Its name; None if it is not known, as in the result of `BuddyClient.status`.
+        name: Its name; None if it is not known: a client knows it only of a `Suite`.
         branch: The branch that was looked at; None if there is no main branch.
         commit: The newest commit with a verdict; None if there is none.
         since: The first commit of the streak with that verdict. Commits without a verdict are skipped.

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import get_args
 
+from attrs import evolve
+
 from .._base.validate import (
     LATEST,
     validate_after,
@@ -27,7 +29,7 @@ from ..analysis.quarantine import QuarantinedTest, validate_quarantine
 from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
-from ..models import CaseScope, SessionRef, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
+from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .judging import JudgeSpec, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
 from .named_sessions import explain_missing, find_sessions, validate_session_name
@@ -78,7 +80,8 @@ class Questions:
             ...         print(f"{status.suite} is red since #{status.since.turning_session.relative_id}")
             acme/storefront/65OmRb8v is red since #217
         """
-        keys = [validate_key(suite) for suite in validate_suites(suites)]
+        given = list(validate_suites(suites))
+        keys = [validate_key(suite) for suite in given]
         selected, common_cause = validate_judged_branch(branch), CommonCause()
 
         async def read(suite: SuiteKey) -> SuiteStatus:
@@ -93,7 +96,9 @@ class Questions:
             common_cause.on_success()
             return status
 
-        return await map_concurrently(read, keys, limit=self._source.concurrency)
+        names = {suite.key: suite.name for suite in given if isinstance(suite, Suite)}
+        statuses = await map_concurrently(read, keys, limit=self._source.concurrency)
+        return [evolve(status, name=names.get(status.suite)) for status in statuses]
 
     async def latest(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, is_failing: bool | None = None

@@ -18,7 +18,6 @@ from buddy_sessions import (
     NotFoundError,
     Session,
     SessionStore,
-    Suite,
     SuiteKey,
     SuiteRef,
     TransportError,
@@ -141,8 +140,7 @@ class TestFailures:
         ("suite", "kind", "message"),
         [
             *((suite, ConfigError, "not a suite") for suite in (("a", "b"), 7)),
-            ("a/b", ConfigError, r"^a project, not a suite: 'a/b'; pass the keys of buddy.suites\('a', 'b'\)$"),
-            (Suite(key=SuiteKey("a", "b", "c"), id="c"), ConfigError, "^a Suite is not a SuiteKey: pass suite.key$"),
+            ("a/b", ConfigError, r"^a project, not a suite: 'a/b'; pass those of buddy.suites\('a', 'b'\)$"),
             (None, LookupError, "gone"),
         ],
     )

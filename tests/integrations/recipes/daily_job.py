@@ -22,8 +22,7 @@ async def sync(store):
     async with BuddyClient.from_env() as buddy:
         suites = await buddy.suites(WORKSPACE, PROJECT)
         since = datetime.now(UTC) - timedelta(days=DAYS)
-        keys = [suite.key for suite in suites]
-        changes = store.sync(buddy, keys, since=since, cases="failed", on_failure="collect")
+        changes = store.sync(buddy, suites, since=since, cases="failed", on_failure="collect")
         await changes.run()
     return suites, changes.failures
 
