@@ -27,7 +27,7 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions.analysis import Judgement, Reason
+from buddy_sessions.analysis import Judgement
 
 from ..errors import ExitCode, error_text, exit_code_of
 from ..input.answers import ask, parse_session
@@ -288,7 +288,7 @@ async def _judge_awaited(
             continue
         known = max(len(sessions), len(judgement.sessions))  # green ones before `after` are judged, too
         if late and known < waiting.count and judgement.passes:
-            return evolve(judgement, passes=None, reasons=[Reason("no session", late)])
+            raise NoVerdictError(late)
         is_complete = len(sessions) >= waiting.count and all(session.is_finished for session in sessions)
         if late or is_complete or judgement.passes is False:
             return judgement
