@@ -197,6 +197,7 @@ async def command(
     name, formats = next(iter(awaited.values()), name), {output_format, *(each.format for each in write)}
     details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
     options = {**rules.read(), "branch": question.branch, "details": details}
+    judgement: Judgement | None = None
     failure: BuddyError | None = None
     if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
         messages = question.access.messages()
@@ -219,6 +220,8 @@ async def command(
                 failure, code = error, exit_code_of(error)
                 result = no_verdict_result(suite, error_text(error), about=name)
     _print_verdict(result, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
+    for entry in judgement.unused if judgement is not None else ():
+        messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:

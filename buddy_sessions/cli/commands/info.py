@@ -47,7 +47,6 @@ async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quie
         suites = await store.info()
     sessions = format_count(sum(each.sessions for each in suites), "session")
     result = Result(
-        command="info",
         title=f"{format_count(len(suites), 'suite')}, {sessions}, {_size(db) / 1e6:,.1f} MB",
         columns=_COLUMNS,
         sections=[Section("", [_item(each, now) for each in suites])],

@@ -36,6 +36,7 @@ from .text import escape
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
+_FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
@@ -63,6 +64,11 @@ def choose_format(requested: str | None, *, json: bool, default: str = "", out: 
     if named not in {None, file_format}:
         raise ConfigError(f"the format {named} contradicts --out {out.name}: leave out one of them")
     return file_format
+
+
+def default_limit(output_format: str) -> int | None:
+    """Return how many items a long list has without --limit; None for all."""
+    return 50 if output_format in _FOR_PEOPLE else None
 
 
 @contextmanager
@@ -102,8 +108,7 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
 
 def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
-    is_for_people = output_format in {"table", "markdown"}
-    limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
+    limited = result.limited(limit)
     for warning in result.warnings:
         messages.print_warning(name_options(warning))
     with _CLOSED_PIPE:
@@ -113,10 +118,8 @@ def show(result: Result, output_format: str, messages: Output, *, limit: int | N
             make_writer(output_format, sys.stdout, result.fields).write(limited.rows)
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
-    if (hidden := len(result.items) - len(limited.items)) and is_for_people:
+    if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
-    for note in result.notes:
-        messages.print_note(name_options(note))
 
 
 @frozen
