@@ -235,10 +235,12 @@ class FakeSuite:
             until: An aware time. No session is created or finished later (default: now).
 
         Raises:
-            ValueError: `until` has no time zone, or the suite already has later sessions.
+            ValueError: `count` is below 0, `until` has no time zone, or the suite already has later sessions.
         """
         if until is not None and until.tzinfo is None:
             raise ValueError("until must have a time zone")
+        if count < 0:
+            raise ValueError(f"count must be at least 0, not {count}")
         with self._lock:
             end = self._now() if until is None else int(until.timestamp())
             if end < self._latest:
