@@ -17,7 +17,17 @@ from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
-from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
+from ..render.text import (
+    HASH,
+    author_name,
+    format_age,
+    number_text,
+    origin,
+    outcome_text,
+    plain,
+    revision_text,
+    unread_text,
+)
 
 _COLUMNS = (
     Column("SESSION"),
@@ -88,7 +98,7 @@ def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now:
         format_duration(time),
         format_age(session.create_date, now),
         revision_text(session),
-        author_text(session),
+        plain(author_name(session)),
     )
     values = (key.group, key.classname, key.name, branch, session.id, session.relative_id, status, time)
     of_session = to_row(session)

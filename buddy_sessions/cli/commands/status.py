@@ -30,7 +30,6 @@ from ..render.show import choose_format, show
 from ..render.text import (
     UNKNOWN,
     author_name,
-    author_text,
     cause_text,
     format_age,
     link,
@@ -171,12 +170,14 @@ def status_result(
         "without a verdict": sum(status.reason is not None for status in statuses),
         "not read": sum(status.error is not None for status in statuses),
     }
+    remarks = [f"{status.suite}: {status.remark}" for status in shown if status.remark]
+    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
     return Result(
         command="status",
         title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
-        facts=_remarks(shown),
+        facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,
@@ -184,18 +185,10 @@ def status_result(
     )
 
 
-def _remarks(statuses: Sequence[SuiteStatus]) -> list[str]:
-    """Return what is unusual, such as that a newer commit is running: that changes no colour."""
-    remarks = [f"{status.suite}: {status.remark}" for status in statuses if status.remark]
-    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
-    return remarks[:_MAX_REMARKS] + rest
-
-
 def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: str | None = None) -> Item:
     """Return whether a suite is red, since when, and why. What is not known is None in the row."""
-    row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
-    row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale, "cause": cause}
-    row |= {"synced_at": status.synced_at, "missing_since": status.missing_since}
+    row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES), "is_stale": is_stale, "cause": cause}
+    row |= {name: getattr(status, name) for name in ("name", "branch", "synced_at", "missing_since")}
     names = plain(str(status.suite)), plain(status.name)
     if status.error is not None:
         error = error_text(status.error)
@@ -227,7 +220,7 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
         format_age(first.create_date, now),
         revision_text(first),
-        author_text(first),
+        plain(author_name(first)),
     )
     return Item(None, known, cause or "", row=row, url=session.html_url)
 

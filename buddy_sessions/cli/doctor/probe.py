@@ -201,11 +201,6 @@ def seconds_of(row: JsonRow) -> float | None:
     return None if start is None or finish is None else finish - start
 
 
-def repeats(rows: list[JsonRow], *names: str) -> bool:
-    """Return whether two rows have the same values in these fields."""
-    return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
-
-
 def decode(exchange: Exchange) -> None:
     """Decode the body of a success as the client does. Raises ResponseError, for example DecodeError."""
     if exchange.status == HTTPStatus.OK and exchange.name in _DECODERS:

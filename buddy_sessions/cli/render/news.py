@@ -95,7 +95,7 @@ class SuiteNews:
 
     @property
     def key(self) -> SuiteKey:
-        """Its key."""
+        """The workspace, the project and the ID."""
         return self.status.suite
 
     @property
@@ -110,7 +110,7 @@ class SuiteNews:
 
     @property
     def is_red(self) -> bool:
-        """Whether it is red."""
+        """Whether it is newly red, or for longer."""
         return self.state in {"new", "old"}
 
     @property

@@ -196,11 +196,6 @@ def gate_result(
     )
 
 
-def no_verdict_result(suite: SuiteKey, problem: str, *, about: str) -> Result:
-    """Return that there is no verdict, because nothing could be judged."""
-    return Result(command="gate", suite=suite, about=about, title="No verdict", problems=[problem])
-
-
 def _title(judgement: Judgement) -> str:
     counts = {kind: sum(test.novelty == kind for test in judgement.tests) for kind in NOVELTIES}
     new = sum(test.counts for test in judgement.tests)

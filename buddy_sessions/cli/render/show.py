@@ -14,14 +14,7 @@ from attrs import frozen
 from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import format_of, open_file
-from buddy_sessions._export.session_rows import (
-    KEYED_SESSION_COLUMNS,
-    Csv,
-    JsonLines,
-    RowWriter,
-    suite_names,
-    use_utf8,
-)
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter, suite_names, use_utf8
 
 from ..errors import describe_os_error, name_options
 from ..input.paths import explain_errors
@@ -73,11 +66,7 @@ def default_limit(output_format: str) -> int | None:
 
 @contextmanager
 def open_output(
-    text_format: str,
-    out: Path | None,
-    columns: Sequence[str] = KEYED_SESSION_COLUMNS,
-    *,
-    source: str | None = None,
+    text_format: str, out: Path | None, columns: Sequence[str] = KEYED_SESSION_COLUMNS, *, source: str | None = None
 ) -> Iterator[RowWriter]:
     """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
     if out is None:
