@@ -22,6 +22,7 @@ from ..render.show import KEYED_TEST_COLUMNS, choose_format, default_limit, keye
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
+_FIGURES = "changes", "failed", "commits", "revisions"
 _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
@@ -85,12 +86,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
     def describe(test: FlakyTest) -> Item:
         cells = (str(test.changes), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
         row = keyed_test_row(suite, test.key, found.branch, found.sessions)
-        row |= {
-            "changes": test.changes,
-            "failed": test.failed,
-            "commits": test.commits,
-            "revisions": list(test.revisions),
-        }
+        row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe_reruns(test), row=row)
 
     facts: list[str] = []
@@ -106,7 +102,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         facts=facts,
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, found.tests)))],
-        fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "commits", "revisions"),
+        fields=(*KEYED_TEST_COLUMNS, *_FIGURES),
         warnings=[unread_text(found.unread, "their passed tests were not saved")],
     )
 

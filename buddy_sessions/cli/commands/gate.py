@@ -58,7 +58,6 @@ _AFTER_TESTS = 60.0  # seconds in which sessions must exist and have finished if
 _ATTEMPTS = 3  # to judge sessions that were awaited
 _SHORTEST = 1.0  # seconds that a wait after a known failure has at least
 
-
 _OUTCOMES: dict[str, str] = {
     "success": "success successful succeeded pass passed ok 0",
     "failure": "failure failed fail error errored unstable broken timedout partiallysucceeded succeededwithissues",

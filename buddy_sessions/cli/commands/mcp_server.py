@@ -86,7 +86,6 @@ _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
-
 _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
 _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyClient, BuddyError, Main, SessionStore, SuiteKey
+from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
@@ -24,7 +24,6 @@ from ..input.answers import Answers, lacks_branch, open_answers
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, FromFile, Json, JudgedBranch, Keys, ReadFile
-from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, show
 from ..render.text import (
@@ -97,7 +96,10 @@ async def command(
             suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
             statuses = await answers.status(suites, branch=branch)
         else:
-            statuses = await _read_statuses(answers, selection, branch, messages)
+            with messages.progress() as show_progress:
+                names = await selection.read(answers)
+                show_progress(f"reading {format_count(len(names), 'suite')}")
+                statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
         causes = await read_causes(answers, statuses) if why else {}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
@@ -109,16 +111,6 @@ async def command(
     is_any_read = any(status.error is None for status in statuses)
     code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
     return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code
-
-
-async def _read_statuses(
-    buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
-) -> list[SuiteStatus]:
-    with messages.progress() as show_progress:
-        names = await selection.read(buddy)
-        show_progress(f"reading {format_count(len(names), 'suite')}")
-        statuses = await buddy.status(names, branch=branch)
-    return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
 async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:

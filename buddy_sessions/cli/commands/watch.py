@@ -57,7 +57,6 @@ _GAP = Text("  ")
 _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
-
 _Branch = Annotated[JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")]
 
 

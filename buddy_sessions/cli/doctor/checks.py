@@ -18,7 +18,7 @@ from buddy_sessions._decoding.failures import read_failure
 from buddy_sessions._decoding.hooks import fields_of
 from buddy_sessions._decoding.shapes import CONSTANT
 
-from .probe import SESSION_LISTS, JsonRow, Record, decode, number_in, parse_time, seconds_of
+from .probe import DECODERS, SESSION_LISTS, JsonRow, Record, number_in, parse_time, seconds_of
 
 
 @frozen
@@ -188,7 +188,8 @@ def _quota(record: Record, limit: int, remaining: int, reset: int) -> Finding:
 def _fields(record: Record) -> Iterator[Finding]:
     for each in record.values():
         try:
-            decode(each)
+            if each.status == HTTPStatus.OK and each.name in DECODERS:
+                DECODERS[each.name](each.body)
         except DecodeError as error:
             yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
         except ResponseError:  # the check of the connection reports it

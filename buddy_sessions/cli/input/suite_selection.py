@@ -22,8 +22,6 @@ _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
     "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
 )
-
-
 CONNECTION = HelpGroup("Connection", sort_key=9)  # the last one in --help
 
 

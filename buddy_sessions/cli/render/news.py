@@ -135,11 +135,6 @@ class SharedCause:
         return [suite for suite, _ in self.hits]
 
     @property
-    def is_worse(self) -> bool:
-        """Whether it is new, but all of its suites were red before."""
-        return self.is_new and not any(suite.state == "new" for suite in self.suites)
-
-    @property
     def is_flaky(self) -> bool:
         """Whether all its tests are flaky."""
         return all(cause.is_flaky for cause in self._causes)
@@ -253,19 +248,10 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
 
 
 def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
-    messages = {
-        normalise(text[:_MAX_MESSAGE]): text
-        for text in (each.error_message or _NO_REASON for each in crashed_sessions(judgement))
-    }
-    return [
-        evolve(
-            _unknown_cause(suite, first),
-            key=("crash", key),
-            prefix="No test failed",
-            message=cut(message, _MAX_MESSAGE),
-        )
-        for key, message in messages.items()
-    ]
+    texts = [each.error_message or _NO_REASON for each in crashed_sessions(judgement)]
+    messages = {normalise(text[:_MAX_MESSAGE]): cut(text, _MAX_MESSAGE) for text in texts}
+    cause = evolve(_unknown_cause(suite, first), prefix="No test failed")
+    return [evolve(cause, key=("crash", key), message=message) for key, message in messages.items()]
 
 
 def _name_tests(tests: Sequence[FailingTest]) -> list[tuple[str, str | None]]:

@@ -166,14 +166,10 @@ def gate_result(
 ) -> Result:
     """Return the verdict with what it rests on. `about` names what was judged, if there is no session."""
     suite, tests = judgement.suite, judgement.tests
-    of_kind = {kind: [test for test in tests if test.novelty == kind] for kind in (None, *NOVELTIES)}
-    sections = [
-        Section(
-            f"{(kind or 'failing tests').capitalize()} ({len(members):,})",
-            [_judged_item(judgement, test) for test in members],
-        )
-        for kind, members in of_kind.items()
-    ]
+    sections: list[Section] = []
+    for kind in (None, *NOVELTIES):
+        items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
+        sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
     to_do = dict.fromkeys(advice[reason.kind] for reason in judgement.reasons)
     return Result(

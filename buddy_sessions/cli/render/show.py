@@ -84,15 +84,9 @@ def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> Row
 
 def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:
     """Return what names a test, and the sessions that were looked at: of a branch, or of all."""
-    return {
-        **suite_names(suite),
-        "test_group_name": test.group,
-        "classname": test.classname,
-        "name": test.name,
-        "branch": branch,
-        "oldest": sessions[0].relative_id,
-        "newest": sessions[-1].relative_id,
-    }
+    ends = sessions[0].relative_id, sessions[-1].relative_id
+    values = (*suite, test.group, test.classname, test.name, branch, *ends)
+    return {**suite_names(suite), **dict(zip(KEYED_TEST_COLUMNS, values, strict=True))}
 
 
 def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
