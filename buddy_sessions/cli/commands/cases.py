@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from buddy_sessions import SuiteKey, TestStatus
+from buddy_sessions import TestStatus
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
-from buddy_sessions.analysis import TestedSession
 from buddy_sessions.analysis.baseline import crash_text
 
 from ..input.answers import ask, parse_session
@@ -49,20 +47,15 @@ async def command(
     details = chosen != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    show(cases_result(suite, found, status=wanted), chosen, messages, limit=limit or default_limit(chosen))
-
-
-def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: TestStatus | None) -> Result:
-    """Return the tests of sessions: all, or those with a status."""
     sessions = [each.session for each in found]
     tests = [(each.session, case) for each in found for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
-    title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
+    title = format_count(len(tests), "test" if status is None else f"{status} test")
     if status is None and tests:
         title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
     failed = {session.id for session, case in tests if case.is_failing}
     crashed = [each for each in sessions if status is None and each.is_failing and each.id not in failed]
-    return Result(
+    result = Result(
         suite=suite,
         sessions=sessions,
         title=title,
@@ -71,3 +64,4 @@ def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: Tes
         problems=list(map(crash_text, crashed)),
         fields=SESSION_CASE_COLUMNS,
     )
+    show(result, chosen, messages, limit=limit or default_limit(chosen))

@@ -255,8 +255,8 @@ def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> lis
 
 
 def _name_tests(tests: Sequence[FailingTest]) -> list[tuple[str, str | None]]:
-    names = [(str(test.case.key).rpartition(" > ")[2], test.case.html_url) for test in tests[:_MAX_TESTS]]
-    return [(cut(name, _MAX_NAME), url) for name, url in names]
+    cases = [test.case for test in tests[:_MAX_TESTS]]
+    return [(cut(str(case.key).rpartition(" > ")[2], _MAX_NAME), case.html_url) for case in cases]
 
 
 def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
