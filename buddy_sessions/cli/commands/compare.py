@@ -20,7 +20,7 @@ from ..options import ROWS, Flag, Json, Key, Limit, MaxBytes, Question, SessionN
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, default_limit, show
-from ..render.text import outcome_text
+from ..render.text import status_mark
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
@@ -84,7 +84,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         row = {"key": row["key"], "change": kind, **row, "old_time": None if before is None else before.time}
         time = format_duration(case.time)
         time = time if before is None else f"{format_duration(before.time)} → {time}"
-        return Item(case.key, (outcome_text(case.status), time), row=row)
+        return Item(case.key, (status_mark(case.status), time), row=row)
 
     names = {kind: kind.replace("_", " ") for kind in changes}
     return Result(

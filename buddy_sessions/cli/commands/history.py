@@ -17,17 +17,7 @@ from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
-from ..render.text import (
-    HASH,
-    author_name,
-    format_age,
-    number_text,
-    origin,
-    outcome_text,
-    plain,
-    revision_text,
-    unread_text,
-)
+from ..render.text import HASH, author_text, format_age, number_text, origin, revision_text, status_mark, unread_text
 
 _COLUMNS = (
     Column("SESSION"),
@@ -94,11 +84,11 @@ def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now:
     status, time = (None, None) if case is None else (case.status, case.time)
     cells = (
         number_text(session),
-        Text("did not fail") if status is None else outcome_text(status),
+        Text("did not fail") if status is None else status_mark(status),
         format_duration(time),
         format_age(session.create_date, now),
         revision_text(session),
-        plain(author_name(session)),
+        author_text(session),
     )
     values = (key.group, key.classname, key.name, branch, session.id, session.relative_id, status, time)
     of_session = to_row(session)

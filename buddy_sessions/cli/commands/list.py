@@ -24,7 +24,7 @@ from ..render.show import make_writer
 from ..render.table import print_result
 from ..render.text import (
     UNKNOWN,
-    author_name,
+    author_text,
     format_age,
     link,
     plain,
@@ -109,7 +109,7 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
             Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
             plain(ref_name(session)),
             revision_text(session),
-            plain(author_name(session)),
+            author_text(session),
         )
         return Item(None, cells, row=row)
 

@@ -29,6 +29,7 @@ from ..render.show import choose_format, show
 from ..render.text import (
     UNKNOWN,
     author_name,
+    author_text,
     cause_text,
     format_age,
     link,
@@ -212,7 +213,7 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
         format_age(first.create_date, now),
         revision_text(first),
-        plain(author_name(first)),
+        author_text(first),
     )
     return Item(None, known, cause or "", row=row, url=session.html_url)
 

@@ -41,14 +41,13 @@ from ..render.console import Output
 from ..render.show import make_writer
 from ..render.text import (
     UNKNOWN,
-    author_name,
+    author_text,
     name_text,
     number_text,
     one_line,
-    outcome_text,
-    plain,
     revision_text,
     session_duration,
+    status_mark,
     status_text,
 )
 
@@ -170,12 +169,12 @@ def _print_line(output: Output, change: Change | StatusChange) -> None:
     suite = Text.assemble(f"{one_line(str(change.suite))} ", number_text(session))
     result = f"{one_line(session.ref_name or UNKNOWN)}{duration and f'  {duration}'}{failed}"
     output.print_line(_GAP.join([time, Text(kind), status, suite, Text(result)]))
-    origin = [text for text in (revision_text(session), plain(author_name(session))) if text.plain != UNKNOWN]
+    origin = [text for text in (revision_text(session), author_text(session)) if text.plain != UNKNOWN]
     if is_status and previous is not None and origin:
         output.print_line(_INDENT, _GAP.join(origin))
     for name, cases in tests.items():
         for case in cases[:_MAX_TESTS]:
-            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
+            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else status_mark(case.status)
             output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))
         if len(cases) > _MAX_TESTS:
             output.print_line(_INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))

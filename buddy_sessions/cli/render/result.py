@@ -16,7 +16,7 @@ from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
 
 from ..errors import name_options
-from .text import excuse_text, origin, outcome_text
+from .text import excuse_text, origin, status_mark
 
 MAX_SESSIONS = 5  # how many sessions a text lists
 
@@ -136,7 +136,7 @@ DATABASE_ADVICE = {**ADVICE, "incomplete list": _SYNC, "incomplete cases": _SYNC
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
     """Return a test of a session, with the cells of `CASE_COLUMNS`."""
-    cells = (outcome_text(case.status), format_duration(case.time))
+    cells = (status_mark(case.status), format_duration(case.time))
     return Item(case.key, cells, remark, case, session_case_row(suite, session, case))
 
 

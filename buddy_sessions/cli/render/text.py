@@ -216,10 +216,10 @@ def unread_text(sessions: Sequence[Session], reason: str) -> str:
 
 def status_text(session: Session) -> Text:
     """Return the status of a session as a symbol and a word, in its colour."""
-    return outcome_text("FAILED" if session.status == SessionStatus.ERROR else session.status)
+    return status_mark("FAILED" if session.status == SessionStatus.ERROR else session.status)
 
 
-def outcome_text(status: str) -> Text:
+def status_mark(status: str) -> Text:
     """Return the status of a test or a session as a symbol and a word, in its colour."""
     symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
@@ -233,6 +233,11 @@ def number_text(session: Session) -> Text:
 def revision_text(session: Session) -> Text:
     """Return the first digits of the commit."""
     return plain(session.revision and session.revision[:SHORT_HASH])
+
+
+def author_text(session: Session) -> Text:
+    """Return who started the CI run."""
+    return plain(author_name(session))
 
 
 def name_text(key: TestKey) -> Text:
