@@ -87,9 +87,11 @@ def validate_session_ref(session: SessionRef, suite: SuiteKey) -> Session | str 
         )
     if isinstance(session, int):
         return validate_int("session", session)
-    if not isinstance(session, str):
+    if isinstance(session, Session):
         validate_session(session)
         return session
+    if not isinstance(session, str):
+        raise ConfigError(f"not a session: a {type(session).__name__}; pass a Session, its relative_id, id or URL")
     if "://" in session:
         key, session_id = validate_suite(session), parse_session_url(session)[1]
         if key != suite or session_id is None:

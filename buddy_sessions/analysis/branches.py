@@ -106,4 +106,4 @@ def suggest_branches(branch: str, suite: SuiteKey, sessions: Iterable[Session]) 
         return ""
     more = f" and {len(counts) - _MAX_SUGGESTED} more" if len(counts) > _MAX_SUGGESTED else ""
     known = ", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch"
-    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {known}{more}"
+    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {known}{more}; check the name"

@@ -160,9 +160,9 @@ def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator
     if not baseline.older and facts.is_new_suite:
         yield "nothing to compare with yet: each failure counts"
     elif not baseline.commits and not facts.doubt:
-        found = "only outages" if baseline.older else "no session"
-        known = f"; {facts.branches}" if facts.branches else ""
-        yield Reason("no baseline", f"{baseline.branch} has {found} to compare with{known}")
+        no_session = facts.branches or f"{baseline.branch} has no session to compare with"
+        text = f"{baseline.branch} has only outages to compare with" if baseline.older else no_session
+        yield Reason("no baseline", text)
     for session in baseline.red_sessions if has_new else ():
         if lists_too_few(session, facts.cases):
             yield Reason("incomplete cases", f"to compare with: {_incomplete_text(session, facts.cases)}")

@@ -119,7 +119,7 @@ def describe_error(error: Exception) -> list[str]:
         suite = SuiteKey.parse(error.url)
         text = f"{suite}: {text}"
         if isinstance(error, NotFoundError):
-            notes.append(f"to see the suites of the project, run buddy-sessions status {'/'.join(suite[:2])}")
+            notes.append(f"to see all suites of the workspace, run buddy-sessions status {suite.workspace}")
     return [text, *notes]
 
 

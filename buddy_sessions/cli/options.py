@@ -102,11 +102,7 @@ def _validate_revision(_: Any, revision: str | None) -> None:
 
 Revision: TypeAlias = Annotated[
     str | None,
-    Parameter(
-        validator=_validate_revision,
-        metavar="COMMIT",
-        help="The commit: 7 or more digits of its hash.",
-    ),
+    Parameter(validator=_validate_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
 ]
 RunUrl: TypeAlias = Annotated[
     str | None,

@@ -49,10 +49,12 @@ class Fault:
         """Return a fault that responds with this status.
 
         Args:
-            code: Any HTTP status, including redirects and 204.
+            code: Any HTTP status from 200 to 599, including redirects and 204.
             body: The exact body (default: an error in the API's JSON).
             headers: Additional headers. The content type is JSON unless it is given here.
         """
+        if not 200 <= code <= 599:
+            raise ValueError(f"{code} is no status of a response: use 200 to 599")
         content = error_body(f"HTTP {code} (injected fault)") if body is None else body
 
         async def handler(_request: web.BaseRequest, _make_response: MakeResponse) -> web.Response:

@@ -12,7 +12,7 @@ from .random_history import Runner, random_counts, random_members, random_sessio
 from .stored_sessions import Snapshot, StoredSession, count_cases, make_cases, session_status, shown_in_list
 from .wire import API_URL, APP_URL, JsonObject, check_fields, check_status, format_time, path_segment
 
-SessionRef: TypeAlias = str | Mapping[str, Any]
+SessionOrId: TypeAlias = str | Mapping[str, Any]
 """The `id` of a session, or a session in the API's JSON, as `FakeSuite.create` returns it."""
 
 # The order of a session's fields in the documented example and in Buddy's OpenAPI types.
@@ -136,7 +136,7 @@ class FakeSuite:
 
     def rerun(
         self,
-        session: SessionRef,
+        session: SessionOrId,
         status: str | None = None,
         *,
         cases: Iterable[Mapping[str, Any]] | None = None,
@@ -151,7 +151,7 @@ class FakeSuite:
             same = {name: before[name] for name in _FIELDS_OF_A_COMMIT if name in before}
             return self._add(self._now(), {**same, **fields}, status, cases)
 
-    def add_cases(self, session: SessionRef, cases: Iterable[Mapping[str, Any]]) -> JsonObject:
+    def add_cases(self, session: SessionOrId, cases: Iterable[Mapping[str, Any]]) -> JsonObject:
         """Add test cases to a session, or replace those with the same `id`, count them, and return the session.
 
         The session keeps its other test cases, also random ones, and its status: `finish` sets that.
@@ -169,17 +169,17 @@ class FakeSuite:
             given = {**stored.cases_by_id(), **make_cases(stored.fields, cases)}
             return self._store({**stored.fields, **count_cases(given.values())}, given)
 
-    def cases(self, session: SessionRef, *, status: str | None = None) -> list[JsonObject]:
+    def cases(self, session: SessionOrId, *, status: str | None = None) -> list[JsonObject]:
         """Return the test cases of a session, or those with this status, as the API lists them."""
         return [shown_in_list(case) for case in self._find(session).cases(status=status)]
 
-    def case(self, session: SessionRef, case_id: object) -> JsonObject:
+    def case(self, session: SessionOrId, case_id: object) -> JsonObject:
         """Return a single test case with its `data`. KeyError if there is no such test case."""
         return self._find(session).case(str(case_id))
 
     def finish(
         self,
-        session: SessionRef,
+        session: SessionOrId,
         status: str | None = None,
         *,
         cases: Iterable[Mapping[str, Any]] | None = None,
@@ -212,14 +212,14 @@ class FakeSuite:
                 changes |= random_counts(self._seed, self._highest_relative_id, status)
             return self._store({**before, **changes, **fields}, given)
 
-    def reopen(self, session: SessionRef) -> JsonObject:
+    def reopen(self, session: SessionOrId) -> JsonObject:
         """Set a session to `IN_PROGRESS`, remove its `finish_date` and `error_message`, and return it."""
         with self._lock:
             stored = self._find(session)
             kept = {name: each for name, each in stored.fields.items() if name not in {"finish_date", "error_message"}}
             return self._store({**kept, "status": "IN_PROGRESS"}, stored.given)
 
-    def delete(self, session: SessionRef) -> None:
+    def delete(self, session: SessionOrId) -> None:
         """Delete a session. Its `relative_id` is not used again."""
         with self._lock:
             del self._sessions[self._find(session).fields["id"]]
@@ -235,10 +235,12 @@ class FakeSuite:
             until: An aware time. No session is created or finished later (default: now).
 
         Raises:
-            ValueError: `until` has no time zone, or the suite already has later sessions.
+            ValueError: `count` is below 0, `until` has no time zone, or the suite already has later sessions.
         """
         if until is not None and until.tzinfo is None:
             raise ValueError("until must have a time zone")
+        if count < 0:
+            raise ValueError(f"count must be at least 0, not {count}")
         with self._lock:
             end = self._now() if until is None else int(until.timestamp())
             if end < self._latest:
@@ -267,7 +269,7 @@ class FakeSuite:
         """Return the current time in Unix seconds, but no earlier than the newest session."""
         return max(int(time.time()), self._latest)
 
-    def _find(self, session: SessionRef) -> StoredSession:
+    def _find(self, session: SessionOrId) -> StoredSession:
         session_id = session["id"] if isinstance(session, Mapping) else session
         try:
             return self._sessions[session_id]

@@ -46,11 +46,13 @@ def path_segment(name: object) -> str:
 
 def check_fields(kind: str, given: Mapping[str, object], known: Collection[str]) -> None:
     """Raise TypeError for an unknown field, so that a typing error does not pass a test, and for a datetime."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"a {kind} is a mapping of fields, such as {{'name': 'adds'}}, not {given!r}")
     for name, value in given.items():
         if isinstance(value, datetime):
             raise TypeError(f"{name} of a {kind} is text in the API: pass {format_time(int(value.timestamp()))!r}")
         if name not in known:
-            similar = get_close_matches(name, known, n=1)
+            similar = get_close_matches(name, {*known, "branch"} - {name}, n=1)  # what `create` calls ref_name
             hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(known)}"
             raise TypeError(f"a {kind} has no field {name!r}{hint}")
 

@@ -154,6 +154,6 @@ def test_failure_has_its_exit_code_and_one_line(
     expected, message = FAILURES[failure]
     assert (code, out, message in err, "GET " in err) == (expected, "", True, False)
     if failure == "unknown suite" and command != "harvest":
-        assert err.endswith("\nto see the suites of the project, run buddy-sessions status acme/shop\n")
+        assert err.endswith("\nto see all suites of the workspace, run buddy-sessions status acme\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1

@@ -17,7 +17,6 @@ from helpers.command_line import Call, served, sync_database
 A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests"
 DB = ("--db", "sessions.db")
-NEITHER = "neither a suite nor a project: "
 
 CASES = {
     "command with a typing error": ("swync", 'Unknown command "swync". Did you mean "sync"? Available'),
@@ -28,7 +27,8 @@ CASES = {
     "no database": (f"sync {A}", "error: --db FILE is missing (see --help)"),
     "URL without a scheme": (f"list {URL[8:]}/a", f"a URL begins with https://, as in {URL}/a"),
     "empty database": ("status --db empty.db", "'empty.db' is empty: fill it with buddy-sessions sync"),
-    "incomplete key": ("list a", f"{NEITHER}'a'; write workspace/project/suite_id or"),
+    "incomplete key": ("list a", "not a suite: 'a'; write workspace/project/suite_id, or paste"),
+    "backslashes": (r"list acme\shop\a", "; write / between the names"),
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
     "session and branch": (f"cases {A} 2 --branch main", "--branch selects the latest session: leave it out"),

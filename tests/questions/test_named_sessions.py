@@ -89,3 +89,8 @@ async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meani
     with pytest.raises(ConfigError) as caught:
         await ask.judge(A, name)
     assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
+
+
+async def test_json_is_no_session(ask: Questions) -> None:
+    with pytest.raises(ConfigError, match=r"^not a session: a dict; pass a Session, its relative_id, id or URL$"):
+        await ask.judge(A, {"id": "facade5"})  # type: ignore[arg-type]

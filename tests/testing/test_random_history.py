@@ -61,9 +61,13 @@ def test_populate_continues_the_history_until_now() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "message"),
-    [(UNTIL.replace(tzinfo=None), "time zone"), (UNTIL - timedelta(days=30), "sessions up to 2026-01-30")],
+    ("count", "until", "message"),
+    [
+        (1, UNTIL.replace(tzinfo=None), "time zone"),
+        (1, UNTIL - timedelta(days=30), "sessions up to 2026-01-30"),
+        (-1, UNTIL, "count must be at least 0, not -1"),
+    ],
 )
-def test_populate_rejects_a_wrong_time(until: datetime, message: str) -> None:
+def test_wrong_argument_is_rejected(count: int, until: datetime, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        populated(1).populate(1, until=until)
+        populated(1).populate(count, until=until)

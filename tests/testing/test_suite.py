@@ -73,10 +73,12 @@ def test_rerun_is_of_the_same_commit_and_run(runner: Runner) -> None:
             {"create_date": datetime(2026, 1, 31, tzinfo=UTC)},
             "create_date of a session is text in the API: pass '2",
         ),
+        ({"brnach": "main"}, "a session has no field 'brnach': did you mean 'branch'?"),
+        ({"cases": ["a"]}, "a test case is a mapping of fields, such as {'name': 'adds'}, not 'a'"),
         ({"cases": [{"naem": "a"}]}, "a test case has no field 'naem': did you mean 'name'?"),
         ({"cases": [{"name": "a"}, {"status": "FAILED"}]}, "a test case needs a name: {'status': 'FAILED'}"),
     ],
-    ids=["similar field", "other field", "datetime", "field of a case", "case without a name"],
+    ids=["similar field", "other field", "datetime", "branch", "case", "field of a case", "case without a name"],
 )
 def test_wrong_field_is_rejected(suite: FakeSuite, fields: dict[str, Any], message: str) -> None:
     session = suite.create()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from buddy_sessions import SuiteKey, TestStatus
-from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
-from buddy_sessions.analysis import TestedSession
+from buddy_sessions import TestStatus
+from buddy_sessions._base.figures import format_count
+from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.baseline import crash_text
 
 from ..input.answers import ask, parse_session
 from ..options import ROWS, Json, Key, Limit, Question, SessionName
-from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.show import choose_format, show
-from ..render.text import outcome_text
+from ..render.result import CASE_COLUMNS, Result, Section, case_item
+from ..render.show import choose_format, default_limit, show
 
 
 async def command(
@@ -50,36 +47,21 @@ async def command(
     details = chosen != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    show(cases_result(suite, found, status=wanted), chosen, messages, limit=limit)
-
-
-def cases_result(suite: SuiteKey, found: Sequence[TestedSession], *, status: TestStatus | None) -> Result:
-    """Return the tests of sessions: all, or those with a status."""
     sessions = [each.session for each in found]
     tests = [(each.session, case) for each in found for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
-    title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
+    title = format_count(len(tests), "test" if status is None else f"{status} test")
     if status is None and tests:
         title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
     failed = {session.id for session, case in tests if case.is_failing}
     crashed = [each for each in sessions if status is None and each.is_failing and each.id not in failed]
-    items = [
-        Item(
-            case.key,
-            (outcome_text(case.status), format_duration(case.time)),
-            case=case,
-            row=session_case_row(suite, session, case),
-        )
-        for session, case in tests
-    ]
-    return Result(
-        command="cases",
+    result = Result(
         suite=suite,
         sessions=sessions,
         title=title,
-        columns=(Column("STATUS", "", is_number=False), Column("TIME", "")),
-        reader_limit=READER_LIMIT,
-        sections=[Section("Tests", items)],
+        columns=CASE_COLUMNS,
+        sections=[Section("Tests", [case_item(suite, session, case) for session, case in tests])],
         problems=list(map(crash_text, crashed)),
         fields=SESSION_CASE_COLUMNS,
     )
+    show(result, chosen, messages, limit=limit or default_limit(chosen))

@@ -18,9 +18,9 @@ from ..errors import ExitCode
 from ..input.answers import ask, parse_session, parse_session_of
 from ..options import ROWS, Flag, Json, Key, Limit, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.show import choose_format, show
-from ..render.text import outcome_text
+from ..render.result import Column, Item, Result, Section
+from ..render.show import choose_format, default_limit, show
+from ..render.text import status_mark
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 
@@ -62,7 +62,7 @@ async def command(
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.compare(suite, old_name, new_name, branch=question.branch)
     result = compare_result(suite, found)
-    show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
+    show(result, chosen, messages, limit=limit or default_limit(chosen), max_bytes=max_bytes)
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 
@@ -84,7 +84,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         row = {"key": row["key"], "change": kind, **row, "old_time": None if before is None else before.time}
         time = format_duration(case.time)
         time = time if before is None else f"{format_duration(before.time)} → {time}"
-        return Item(case.key, (outcome_text(case.status), time), row=row)
+        return Item(case.key, (status_mark(case.status), time), row=row)
 
     names = {kind: kind.replace("_", " ") for kind in changes}
     return Result(
@@ -95,7 +95,6 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
         is_red=None if running and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
-        reader_limit=READER_LIMIT,
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()

@@ -89,7 +89,6 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
     problems = [name for name, each in findings.items() if each.level == "problem"]
     verdict = f"{format_count(len(problems), 'problem')}: {', '.join(problems)}" if problems else "no problem"
     return Result(
-        command="doctor",
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,

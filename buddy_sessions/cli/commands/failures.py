@@ -112,6 +112,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
 
 
 def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -> Section:
+    """Return the tests of a cause. The first one has the row of the cause."""
     row: Row = {
         **suite_names(suite),
         "relative_ids": [session.relative_id for session in sessions],
@@ -120,11 +121,8 @@ def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -
         "count": len(cause.tests),
         "tests": [str(test.case.key) for test in cause.tests],
     }
-    return Section(
-        f"{format_count(len(cause.tests), 'test')}: {cause_text(cause)}",
-        [Item(test.case.key) for test in cause.tests],
-        row,
-    )
+    items = [Item(test.case.key, row=None if index else row) for index, test in enumerate(cause.tests)]
+    return Section(f"{format_count(len(cause.tests), 'test')}: {cause_text(cause)}", items)
 
 
 def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: Sequence[Session]) -> str:

@@ -17,11 +17,12 @@ from ..input.answers import ask
 from ..input.times import Age
 from ..options import ROWS, Count, Json, Key, Last, Limit, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.show import KEYED_TEST_COLUMNS, choose_format, keyed_test_row, show, write_text
+from ..render.result import Column, Item, Result, Section
+from ..render.show import KEYED_TEST_COLUMNS, choose_format, default_limit, keyed_test_row, show, write_text
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
+_FIGURES = "changes", "failed", "commits", "revisions"
 _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
@@ -69,7 +70,7 @@ async def command(
         write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
     else:
         result = flaky_result(suite, found)
-        show(result, chosen, messages, limit=limit, max_bytes=max_bytes)
+        show(result, chosen, messages, limit=limit or default_limit(chosen), max_bytes=max_bytes)
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
@@ -85,12 +86,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
     def describe(test: FlakyTest) -> Item:
         cells = (str(test.changes), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
         row = keyed_test_row(suite, test.key, found.branch, found.sessions)
-        row |= {
-            "changes": test.changes,
-            "failed": test.failed,
-            "commits": test.commits,
-            "revisions": list(test.revisions),
-        }
+        row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe_reruns(test), row=row)
 
     facts: list[str] = []
@@ -105,9 +101,8 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         title=f"{format_count(len(found.tests), 'flaky test')} in {count_sessions(found.sessions)}",
         facts=facts,
         columns=_COLUMNS,
-        reader_limit=READER_LIMIT,
         sections=[Section("Flaky tests", list(map(describe, found.tests)))],
-        fields=(*KEYED_TEST_COLUMNS, "changes", "failed", "commits", "revisions"),
+        fields=(*KEYED_TEST_COLUMNS, *_FIGURES),
         warnings=[unread_text(found.unread, "their passed tests were not saved")],
     )
 

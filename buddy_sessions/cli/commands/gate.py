@@ -27,9 +27,9 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions.analysis import Judgement, Reason
+from buddy_sessions.analysis import Judgement
 
-from ..errors import ExitCode, error_text, exit_code_of
+from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
 from ..input.paths import FILE, read_text
 from ..input.times import Duration, parse_since
@@ -49,7 +49,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, DATABASE_ADVICE, Result, gate_result, no_verdict_result
+from ..render.result import ADVICE, DATABASE_ADVICE, Result, gate_result
 from ..render.show import Destination, show
 from .failures import DETAILS
 
@@ -57,7 +57,6 @@ _TIMEOUT = 1800.0  # seconds
 _AFTER_TESTS = 60.0  # seconds in which sessions must exist and have finished if the tests have ended
 _ATTEMPTS = 3  # to judge sessions that were awaited
 _SHORTEST = 1.0  # seconds that a wait after a known failure has at least
-
 
 _OUTCOMES: dict[str, str] = {
     "success": "success successful succeeded pass passed ok 0",
@@ -194,31 +193,32 @@ async def command(
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
     if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    name, formats = next(iter(awaited.values()), name), {output_format, *(each.format for each in write)}
-    details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
+    name, outputs = next(iter(awaited.values()), name), (Destination(output_format, None), *write)
+    details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
     options = {**rules.read(), "branch": question.branch, "details": details}
+    messages, problem, code = question.access.messages(), f"the tests were {options['outcome']}", ExitCode.NO_VERDICT
+    judgement: Judgement | None = None
     failure: BuddyError | None = None
-    if (outcome := options["outcome"]) in {"cancelled", "skipped"}:
-        messages = question.access.messages()
-        result, code = no_verdict_result(suite, f"the tests were {outcome}", about=name), ExitCode.NO_VERDICT
-    else:
+    if options["outcome"] not in {"cancelled", "skipped"}:
         async with ask(key, question) as (answers, suite, messages):
             try:
                 if awaited and isinstance(answers, BuddyClient):
                     judgement = await _judge_awaited(answers, suite, awaited, options, waiting, messages=messages)
                 else:
                     judgement = await answers.judge(suite, name, **options)
-                advice = ADVICE if question.db is None else DATABASE_ADVICE
-                result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
             except asyncio.CancelledError:
                 messages.print_problem("interrupted", "there is no verdict")
                 raise
+            except ConfigError:
+                raise
             except BuddyError as error:
-                if isinstance(error, ConfigError):
-                    raise
-                failure, code = error, exit_code_of(error)
-                result = no_verdict_result(suite, error_text(error), about=name)
-    _print_verdict(result, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
+                failure, problem = error, error_text(error)
+    if judgement is None:
+        result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
+    else:
+        advice = ADVICE if question.db is None else DATABASE_ADVICE
+        result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
+    _print_verdict(result, judgement, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
@@ -227,15 +227,24 @@ async def command(
 
 
 def _print_verdict(
-    result: Result, failure: BuddyError | None, output_format: str, messages: Output, *, limit: int, max_bytes: int
+    result: Result,
+    judgement: Judgement | None,
+    failure: BuddyError | None,
+    output_format: str,
+    messages: Output,
+    *,
+    limit: int,
+    max_bytes: int,
 ) -> None:
     problems = result.problems if failure is None else []  # otherwise, the error says it
     if output_format == "table":
         show(evolve(result, problems=problems), output_format, messages, limit=limit)
-        return
-    for text in (result.title, *problems):
-        messages.print_note(text)
-    show(result, output_format, messages, max_bytes=max_bytes)
+    else:
+        for text in (result.title, *problems):
+            messages.print_note(text)
+        show(result, output_format, messages, max_bytes=max_bytes)
+    for entry in judgement.unused if judgement is not None else ():
+        messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")
 
 
 def _exit_code(judgement: Judgement) -> ExitCode:
@@ -288,7 +297,7 @@ async def _judge_awaited(
             continue
         known = max(len(sessions), len(judgement.sessions))  # green ones before `after` are judged, too
         if late and known < waiting.count and judgement.passes:
-            return evolve(judgement, passes=None, reasons=[Reason("no session", late)])
+            raise NoVerdictError(late)
         is_complete = len(sessions) >= waiting.count and all(session.is_finished for session in sessions)
         if late or is_complete or judgement.passes is False:
             return judgement

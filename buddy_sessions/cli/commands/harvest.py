@@ -50,7 +50,7 @@ async def command(
                 with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=unchanged):
                     async for page in harvest.pages():
                         writer.write(keyed_rows(page.suite, page.sessions))
-            if branch and not (progress.stats.sessions or progress.failures):
+            if branch and not (harvest.stats.sessions or progress.failures):
                 messages.print_warning(await check_branch(buddy, next(iter(suites)), branch))
         is_new = out is None or not out.exists()
         is_written = progress.exit_code == ExitCode.DONE or (progress.is_partial and is_new)
@@ -59,7 +59,7 @@ async def command(
     messages.print_note(progress.summary())
     if out is not None and is_written:
         rest = "without the rest of the failed suites" if progress.is_partial else ""
-        messages.print_written(out, format_count(progress.stats.sessions, "session"), rest)
+        messages.print_written(out, format_count(harvest.stats.sessions, "session"), rest)
     elif out is not None:
         hint = "; for the sessions of the other suites, name a new file" if progress.is_partial else ""
         messages.print_message((one_line(f"{unchanged}: what was read is discarded{hint}"), "dim"))

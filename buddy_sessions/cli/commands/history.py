@@ -15,9 +15,9 @@ from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
-from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.show import show
-from ..render.text import HASH, author_text, format_age, number_text, origin, outcome_text, revision_text, unread_text
+from ..render.result import Column, Item, Result, Section
+from ..render.show import default_limit, show
+from ..render.text import HASH, author_text, format_age, number_text, origin, revision_text, status_mark, unread_text
 
 _COLUMNS = (
     Column("SESSION"),
@@ -59,7 +59,7 @@ async def command(
     async with ask(key, question) as (answers, suite, messages):
         history = await answers.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)
-    show(result, output_format, messages, limit=limit)
+    show(result, output_format, messages, limit=limit or default_limit(output_format))
 
 
 def history_result(suite: SuiteKey, history: TestHistory) -> Result:
@@ -67,14 +67,12 @@ def history_result(suite: SuiteKey, history: TestHistory) -> Result:
     now, branch = datetime.now(UTC), history.branch
     title, *facts = _since(history)
     return Result(
-        command="history",
         noun="commit",
         suite=suite,
         about=f"branch {branch}: {history.key}",
         title=title,
         facts=facts,
         columns=_COLUMNS,
-        reader_limit=READER_LIMIT,
         sections=[Section("Commits", [_item(suite, branch, history.key, each, now) for each in history.outcomes])],
         fields=_FIELDS,
         warnings=[unread_text(history.unread, "not all of their failing tests can be read")],
@@ -86,7 +84,7 @@ def _item(suite: SuiteKey, branch: str, key: TestKey, outcome: TestOutcome, now:
     status, time = (None, None) if case is None else (case.status, case.time)
     cells = (
         number_text(session),
-        Text("did not fail") if status is None else outcome_text(status),
+        Text("did not fail") if status is None else status_mark(status),
         format_duration(time),
         format_age(session.create_date, now),
         revision_text(session),

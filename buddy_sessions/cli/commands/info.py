@@ -45,20 +45,16 @@ async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quie
     output_format, now = printing.choose(), datetime.now(UTC)
     async with SessionStore(find_database(db)) as store:
         suites = await store.info()
+    size = sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
     sessions = format_count(sum(each.sessions for each in suites), "session")
     result = Result(
-        command="info",
-        title=f"{format_count(len(suites), 'suite')}, {sessions}, {_size(db) / 1e6:,.1f} MB",
+        title=f"{format_count(len(suites), 'suite')}, {sessions}, {size / 1e6:,.1f} MB",
         columns=_COLUMNS,
         sections=[Section("", [_item(each, now) for each in suites])],
         fields=_FIELDS,
         noun="suite",
     )
     show(result, output_format, Output(stderr=True, quiet=quiet))
-
-
-def _size(db: Path) -> int:
-    return sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
 
 
 def _item(saved: SavedSuite, now: datetime) -> Item:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
-from buddy_sessions import Session, SessionPaginator, SessionStatus
+from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
 from ..input.answers import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, Printing
 from ..render.console import Output
+from ..render.result import Column, Item, Result, Section
 from ..render.show import make_writer
-from ..render.table import print_sessions
+from ..render.table import print_result
+from ..render.text import (
+    UNKNOWN,
+    author_text,
+    format_age,
+    link,
+    plain,
+    ref_name,
+    revision_text,
+    session_duration,
+    status_text,
+)
 
+_COLUMNS = (
+    Column("#"),
+    Column("STATUS", is_number=False),
+    *map(Column, ("AGE", "TIME", "FAIL")),
+    Column("BRANCH", is_number=False, can_be_cut=True),
+    Column("COMMIT", is_number=False),
+    Column("AUTHOR", is_number=False, can_be_cut=True),
+)
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
 
@@ -68,9 +90,36 @@ async def command(
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
-        print_sessions(Output(), suite, found, branch=branch)
+        print_result(Output(), sessions_result(suite, found, branch=branch))
         more = "; for older sessions add --limit N" if is_limited and count == most else ""
         messages.print_note(f"{_summary(paginator, count)}{more}")
+
+
+def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> Result:
+    """Return the sessions of a suite."""
+    now = datetime.now(UTC)
+
+    def describe(session: Session, row: Row) -> Item:
+        failing = session.failing_count
+        cells = (
+            link(Text(str(session.relative_id), "bold"), session.html_url),
+            status_text(session),
+            format_age(session.create_date, now).removesuffix(" ago"),
+            session_duration(session) or UNKNOWN,
+            Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
+            plain(ref_name(session)),
+            revision_text(session),
+            author_text(session),
+        )
+        return Item(None, cells, row=row)
+
+    return Result(
+        suite=suite,
+        about=f"branch {branch}" if branch else "",
+        columns=_COLUMNS,
+        sections=[Section("", list(map(describe, sessions, keyed_rows(suite, sessions))))],
+        fields=KEYED_SESSION_COLUMNS,
+    )
 
 
 async def _select(

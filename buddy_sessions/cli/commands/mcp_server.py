@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import wraps
@@ -86,7 +86,6 @@ _COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
-
 _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
 _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
@@ -135,10 +134,14 @@ class Tools:
         now = datetime.now(UTC)
         total = status_result(statuses, now)
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
-        result = status_result(shown, now, causes=await self._read_causes(shown))
+        red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
+        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
+        causes = await read_causes(self._answers, red)
+        causes = {key: cut(_for_agents(cause), width) for key, cause in causes.items()}
+        result = status_result(shown, now, causes=causes)
         sections = group_by_cause(result.items)
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
-        hint = "For messages and traces, call get_failures." if any(each.is_failing for each in shown) else ""
+        hint = "For messages and traces, call get_failures." if red else ""
         if not status and len(shown) < len(statuses):
             hint += ' Green suites are left out: status="green" lists them.'
         return await self._render(result, *statuses, offset=offset, hint=hint)
@@ -254,12 +257,6 @@ class Tools:
             return any(each.endswith(f"/{text.casefold()}") for each in ends)
 
         return [suite for suite in self._suites.values() if is_named(suite)]
-
-    async def _read_causes(self, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
-        red = [each for each in statuses if each.is_failing][: None if self._is_saved else MAX_CAUSES]
-        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
-        causes = await read_causes(self._answers, red)
-        return {suite: cut(_for_agents(cause), width) for suite, cause in causes.items()}
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
         """Return the failing test that a text names, with its message and trace."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,8 +27,7 @@ from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys
 from ..render.console import Output
 from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
-from ..render.result import Item, Result, Section
-from ..render.show import show
+from ..render.show import make_writer
 
 _NEW = timedelta(hours=24)
 _MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
@@ -86,8 +86,7 @@ async def command(
             new.write_bytes(page)
         messages.print_written(out, format_count(len(chosen), "suite"))
     if output_format is not None:
-        lines = [Item(None, row=row) for row in digest_rows(found)]
-        show(Result(command="report", noun="suite", sections=[Section("", lines)]), output_format, messages)
+        make_writer(output_format, sys.stdout, ()).write([*digest_rows(found)])
 
 
 async def _read_report(

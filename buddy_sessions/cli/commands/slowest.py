@@ -8,8 +8,8 @@ from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
 from ..options import Key, Last, Limit, Printing, Question
-from ..render.result import READER_LIMIT, Column, Item, Result, Section
-from ..render.show import KEYED_TEST_COLUMNS, keyed_test_row, show
+from ..render.result import Column, Item, Result, Section
+from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions
 
 
@@ -43,13 +43,11 @@ async def command(
         return Item(test.key, cells, row=keyed_test_row(suite, test.key, branch, sessions) | figures)
 
     result = Result(
-        command="slowest",
         suite=suite,
         about=f"branch {branch}",
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST"), Column("SESSIONS")),
-        reader_limit=READER_LIMIT,
         sections=[Section("Slowest tests", list(map(describe, tests)))],
         fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
     )
-    show(result, output_format, messages, limit=limit)
+    show(result, output_format, messages, limit=limit or default_limit(output_format))

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyClient, BuddyError, Main, SessionStore, SuiteKey
+from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
@@ -24,7 +24,6 @@ from ..input.answers import Answers, lacks_branch, open_answers
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, FromFile, Json, JudgedBranch, Keys, ReadFile
-from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, show
 from ..render.text import (
@@ -98,7 +97,10 @@ async def command(
             suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
             statuses = await answers.status(suites, branch=branch)
         else:
-            statuses = await _read_statuses(answers, selection, branch, messages)
+            with messages.progress() as show_progress:
+                names = await selection.read(answers)
+                show_progress(f"reading {format_count(len(names), 'suite')}")
+                statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
         causes = await read_causes(answers, statuses) if why else {}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
@@ -110,16 +112,6 @@ async def command(
     is_any_read = any(status.error is None for status in statuses)
     code = many_suites_code(errors, is_any_read=is_any_read, is_red=exit_code and needs_attention)
     return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code
-
-
-async def _read_statuses(
-    buddy: BuddyClient, selection: SuiteSelection, branch: str | Main, messages: Output
-) -> list[SuiteStatus]:
-    with messages.progress() as show_progress:
-        names = await selection.read(buddy)
-        show_progress(f"reading {format_count(len(names), 'suite')}")
-        statuses = await buddy.status(names, branch=branch)
-    return [evolve(status, name=names[status.suite]) for status in statuses]
 
 
 async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
@@ -171,12 +163,14 @@ def status_result(
         "without a verdict": sum(status.reason is not None for status in statuses),
         "not read": sum(status.error is not None for status in statuses),
     }
+    remarks = [f"{status.suite}: {status.remark}" for status in shown if status.remark]
+    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
     return Result(
         command="status",
         title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
-        facts=_remarks(shown),
+        facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,
@@ -184,18 +178,10 @@ def status_result(
     )
 
 
-def _remarks(statuses: Sequence[SuiteStatus]) -> list[str]:
-    """Return what is unusual, such as that a newer commit is running: that changes no colour."""
-    remarks = [f"{status.suite}: {status.remark}" for status in statuses if status.remark]
-    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
-    return remarks[:_MAX_REMARKS] + rest
-
-
 def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: str | None = None) -> Item:
     """Return whether a suite is red, since when, and why. What is not known is None in the row."""
-    row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES)}
-    row |= {"name": status.name, "branch": status.branch, "is_stale": is_stale, "cause": cause}
-    row |= {"synced_at": status.synced_at, "missing_since": status.missing_since}
+    row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES), "is_stale": is_stale, "cause": cause}
+    row |= {name: getattr(status, name) for name in ("name", "branch", "synced_at", "missing_since")}
     names = plain(str(status.suite)), plain(status.name)
     if status.error is not None:
         error = error_text(status.error)

@@ -76,8 +76,7 @@ async def command(
             with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
                 await sync.run()
     messages.print_note(progress.summary())
-    stats, is_complete = progress.stats, progress.exit_code == ExitCode.DONE
-    if full and is_complete and stats.verified and not stats.repaired:
+    if full and progress.exit_code == ExitCode.DONE and sync.stats.verified and not sync.stats.repaired:
         messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     progress.print_failures(messages)
     return progress.exit_code

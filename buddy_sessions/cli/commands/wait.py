@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-
 from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
 
 from ..errors import ExitCode
 from ..input.answers import check_branch
 from ..input.times import Duration
 from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
-from ..render.console import Output
-from ..render.show import make_writer
-from ..render.table import print_sessions
+from ..render.show import show
+from .list import sessions_result
 
 
 async def command(
@@ -59,8 +54,8 @@ async def command(
         if awaited is not None and not messages.is_terminal:
             messages.print_note(text)
         try:
-            with messages.progress() as show:
-                show(text)
+            with messages.progress() as show_progress:
+                show_progress(text)
                 sessions = await buddy.wait(
                     suite,
                     revision=revision,
@@ -79,9 +74,5 @@ async def command(
             if branch is not None and not error.sessions and (hint := await check_branch(buddy, suite, branch)):
                 failure.add_note(hint)
             raise failure from error
-    with suppress(BrokenPipeError):  # the exit code does not depend on what the reader of a pipe does
-        if output_format == "table":
-            print_sessions(Output(), suite, sessions, branch=branch)
-        else:
-            make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS).write(keyed_rows(suite, sessions))
+    show(sessions_result(suite, sessions, branch=branch), output_format, messages)
     return ExitCode.RED if exit_code and any(session.is_failing for session in sessions) else ExitCode.DONE

@@ -45,9 +45,9 @@ from ..render.text import (
     name_text,
     number_text,
     one_line,
-    outcome_text,
     revision_text,
     session_duration,
+    status_mark,
     status_text,
 )
 
@@ -55,7 +55,6 @@ _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")
 _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
-
 
 _Branch = Annotated[JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")]
 
@@ -175,7 +174,7 @@ def _print_line(output: Output, change: Change | StatusChange) -> None:
         output.print_line(_INDENT, _GAP.join(origin))
     for name, cases in tests.items():
         for case in cases[:_MAX_TESTS]:
-            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else outcome_text(case.status)
+            outcome = Text("no longer failing", "dim") if name == "no_longer_failing" else status_mark(case.status)
             output.print_line(_INDENT, _GAP.join([outcome, name_text(case.key)]))
         if len(cases) > _MAX_TESTS:
             output.print_line(_INDENT, Text(f"and {len(cases) - _MAX_TESTS:,} more", "dim"))

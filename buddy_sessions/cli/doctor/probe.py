@@ -29,8 +29,7 @@ SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes
 FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
 
-
-_DECODERS: dict[str, Callable[[bytes], object]] = {
+DECODERS: dict[str, Callable[[bytes], object]] = {
     "projects": partial(decode_list, name="projects", model=Project),
     "suites": partial(decode_suites, workspace="", project=""),
     "sessions": decode_page,
@@ -199,17 +198,6 @@ def seconds_of(row: JsonRow) -> float | None:
     """Return the seconds from the start of a session to its end; None if a date is missing."""
     start, finish = parse_time(row.get("start_date") or row.get("create_date")), parse_time(row.get("finish_date"))
     return None if start is None or finish is None else finish - start
-
-
-def repeats(rows: list[JsonRow], *names: str) -> bool:
-    """Return whether two rows have the same values in these fields."""
-    return len({tuple(str(row.get(name)) for name in names) for row in rows}) < len(rows)
-
-
-def decode(exchange: Exchange) -> None:
-    """Decode the body of a success as the client does. Raises ResponseError, for example DecodeError."""
-    if exchange.status == HTTPStatus.OK and exchange.name in _DECODERS:
-        _DECODERS[exchange.name](exchange.body)
 
 
 class Probe:

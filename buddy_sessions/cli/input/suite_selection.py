@@ -22,8 +22,6 @@ _PROJECT_PATHS = (
     ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
     "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
 )
-
-
 CONNECTION = HelpGroup("Connection", sort_key=9)  # the last one in --help
 
 
@@ -43,17 +41,17 @@ class KeyDefaults:
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
-        found = self._parse(text)
+        found = self._parse(text, "not a suite", "workspace/project/suite_id")
         if isinstance(found, SuiteKey):
             return found
         name = "/".join(found)
         raise ConfigError(f"{name} is a project: name one of its suites, which buddy-sessions status {name} prints")
 
-    def _parse(self, text: str) -> SuiteKey | tuple[str, str]:
+    def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:
         """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
         names = text.split("/")
         if len(names) > 1 and "." in names[0].strip(".") and "://" not in text:  # a host
-            raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}")
+            raise ConfigError(f"{what}: {text!r}; a URL begins with https://, as in https://{text}")
         if len(names) == 1 and self.workspace:
             names = list(filter(None, [self.workspace, self.project, *names]))
         if "://" not in text and len(names) == 2 and all(names):
@@ -61,7 +59,9 @@ class KeyDefaults:
         try:
             return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
         except ValueError:
-            raise ConfigError(f"neither a suite nor a project: {text!r}; {_advise(text)}") from None
+            advice = f"write {form}, or paste the URL of a suite in Buddy, or set -w and -p"
+            advice = "write / between the names" if "\\" in text else f"{advice} (BUDDY_WORKSPACE, BUDDY_PROJECT)"
+            raise ConfigError(f"{what}: {text!r}; {advice}") from None
 
     def parse_group(self, text: str) -> Group:
         """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
@@ -73,18 +73,10 @@ class KeyDefaults:
             group = (self.workspace,)
         else:
             is_workspace = text and "/" not in text and not (self.workspace or self.project)
-            group = (text,) if is_workspace else self._parse(text)
+            forms = "workspace/project/suite_id or workspace/project"
+            group = (text,) if is_workspace else self._parse(text, "neither a suite nor a project", forms)
         validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
         return group
-
-
-def _advise(text: str) -> str:
-    if "." in text.partition("/")[0]:
-        return f"a URL begins with https://, as in https://{text}"
-    return (
-        "write workspace/project/suite_id or workspace/project, or paste the URL of a suite in Buddy, or set -w and -p "
-        "(BUDDY_WORKSPACE, BUDDY_PROJECT)"
-    )
 
 
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:

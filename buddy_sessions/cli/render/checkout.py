@@ -12,7 +12,7 @@ from buddy_sessions import Failure, TestCase
 from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
-from .result import Item, Result
+from .result import Result
 from .text import cut, trace_of
 
 _MAX_COMMANDS = 10  # GitHub shows no more of a step
@@ -26,16 +26,16 @@ def render_github(result: Result) -> str:
     Uploaded text is encoded, so that each line is one command, whatever it contains.
     """
     commands = [_command(result.title, problem) for problem in result.problems]
-    commands += [_command_of(item) for item in result.items if item.case is not None and not item.remark]
+    commands += [_command_of(item.case) for item in result.items if item.case is not None and not item.remark]
     return "".join(commands[:_MAX_COMMANDS])
 
 
-def _command_of(item: Item) -> str:
-    failure = (item.case.failure if item.case is not None else None) or Failure(kind="failure")
+def _command_of(case: TestCase) -> str:
+    failure = case.failure or Failure(kind="failure")
     where: dict[str, str] = {}
     if (place := find_place(failure)) is not None and (file := _find_end(place[0])) is not None:
         where = {"file": file, "line": str(place[1])}
-    title = cut(str(item.key), 300)
+    title = cut(str(case.key), 300)
     return _command(title, trace_of(failure, limit=_MAX_TRACE) or title, **where)
 
 

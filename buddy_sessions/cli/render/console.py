@@ -21,7 +21,7 @@ from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, Stats, StoreError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
@@ -157,11 +157,6 @@ class HarvestProgress:
     error: BuddyError | None = field(default=None, init=False)
 
     @property
-    def stats(self) -> Stats:
-        """The statistics of the harvest so far."""
-        return self._harvest.stats
-
-    @property
     def failures(self) -> dict[str, BuddyError]:
         """The error of each suite and each project that has failed so far, by its key."""
         return {**self._unlisted} | {str(suite): error for suite, error in self._harvest.failures.items()}
@@ -171,12 +166,12 @@ class HarvestProgress:
         """The exit code of the command, after the harvest has ended."""
         if self.error is not None:
             return exit_code_of(self.error)
-        return many_suites_code(self.failures.values(), is_any_read=self.stats.suites > 0)
+        return many_suites_code(self.failures.values(), is_any_read=self._harvest.stats.suites > 0)
 
     @property
     def is_partial(self) -> bool:
         """Whether the harvest has ended, with some suites that were read and some that failed."""
-        return self.error is None and self.stats.suites > 0 and bool(self.failures)
+        return self.error is None and self._harvest.stats.suites > 0 and bool(self.failures)
 
     @contextmanager
     def run(self, messages: Output, *, enabled: bool = True, after_interrupt: str = "") -> Iterator[None]:
@@ -194,14 +189,14 @@ class HarvestProgress:
         except ConfigError:
             raise
         except BuddyError as error:
-            if isinstance(error, StoreError) and not self.stats.requests:  # nothing was read
+            if isinstance(error, StoreError) and not self._harvest.stats.requests:  # nothing was read
                 raise
             self.error = error
             messages.print_problem("error", error_text(error))
 
     def summary(self) -> str:
         """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
-        stats, failed = self.stats, len(self._harvest.failures)
+        stats, failed = self._harvest.stats, len(self._harvest.failures)
         parts = (
             format_count(stats.suites + failed, "suite"),
             f"{failed:,} failed" if failed else "",
@@ -228,11 +223,12 @@ class HarvestProgress:
             await asyncio.sleep(_INTERVAL)
 
     def _cases(self) -> str:
-        return format_count(self.stats.cases, "test case") if self.stats.cases else ""
+        count = self._harvest.stats.cases
+        return format_count(count, "test case") if count else ""
 
     def _line(self) -> str:
         """Return the progress, the most important part first, because a narrow terminal cuts the line."""
-        stats, failed = self.stats, len(self.failures)
+        stats, failed = self._harvest.stats, len(self.failures)
         parts = (
             f"{stats.suites + stats.failed:,}/{self._suites:,} suites",
             format_count(stats.sessions, "session"),

@@ -199,10 +199,8 @@ def _commits_by_author(
     Buddy does not know the author of a run on GitHub: the page says it.
     """
     for name in dict.fromkeys(author_name(session) for _, session in commits):
-        yield (
-            name,
-            [(suite, each, "" if name else _github_page(each)) for suite, each in commits if author_name(each) == name],
-        )
+        own = [(suite, each) for suite, each in commits if author_name(each) == name]
+        yield name, [(suite, each, "" if name else _github_page(each)) for suite, each in own]
 
 
 def _github_page(session: Session) -> str:

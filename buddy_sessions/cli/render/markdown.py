@@ -197,7 +197,8 @@ def _render_causes(causes: Sequence[str], count: int) -> str:
 def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
     if not section.items:
         return ""
-    blocks = [_block(name, trace) for name, trace in shown if trace]
+    traces = [f"<summary>{name}</summary>\n\n{trace}" for name, trace in shown if trace]
+    blocks = [f"<details>{each}\n\n</details>\n\n" for each in traces]
     items = [_item(name) for name, trace in shown if not trace]
     if more := len(section.items) - len(shown):
         items.append(_item(f"… and {format_count(more, f'more {noun}')}"))
@@ -207,10 +208,6 @@ def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: st
 
 def _item(text: str) -> str:
     return f"- {text}\n"
-
-
-def _block(name: str, trace: str) -> str:
-    return f"<details><summary>{name}</summary>\n\n{trace}\n\n</details>\n\n"
 
 
 def _trace(item: Item, limit: int) -> str:

@@ -95,7 +95,7 @@ class SuiteNews:
 
     @property
     def key(self) -> SuiteKey:
-        """Its key."""
+        """The workspace, the project and the ID."""
         return self.status.suite
 
     @property
@@ -110,7 +110,7 @@ class SuiteNews:
 
     @property
     def is_red(self) -> bool:
-        """Whether it is red."""
+        """Whether it is newly red, or for longer."""
         return self.state in {"new", "old"}
 
     @property
@@ -133,11 +133,6 @@ class SharedCause:
     def suites(self) -> list[SuiteNews]:
         """The suites of `hits`."""
         return [suite for suite, _ in self.hits]
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether it is new, but all of its suites were red before."""
-        return self.is_new and not any(suite.state == "new" for suite in self.suites)
 
     @property
     def is_flaky(self) -> bool:
@@ -253,24 +248,15 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
 
 
 def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> list[SuiteCause]:
-    messages = {
-        normalise(text[:_MAX_MESSAGE]): text
-        for text in (each.error_message or _NO_REASON for each in crashed_sessions(judgement))
-    }
-    return [
-        evolve(
-            _unknown_cause(suite, first),
-            key=("crash", key),
-            prefix="No test failed",
-            message=cut(message, _MAX_MESSAGE),
-        )
-        for key, message in messages.items()
-    ]
+    texts = [each.error_message or _NO_REASON for each in crashed_sessions(judgement)]
+    messages = {normalise(text[:_MAX_MESSAGE]): cut(text, _MAX_MESSAGE) for text in texts}
+    cause = evolve(_unknown_cause(suite, first), prefix="No test failed")
+    return [evolve(cause, key=("crash", key), message=message) for key, message in messages.items()]
 
 
 def _name_tests(tests: Sequence[FailingTest]) -> list[tuple[str, str | None]]:
-    names = [(str(test.case.key).rpartition(" > ")[2], test.case.html_url) for test in tests[:_MAX_TESTS]]
-    return [(cut(name, _MAX_NAME), url) for name, url in names]
+    cases = [test.case for test in tests[:_MAX_TESTS]]
+    return [(cut(str(case.key).rpartition(" > ")[2], _MAX_NAME), case.html_url) for case in cases]
 
 
 def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:

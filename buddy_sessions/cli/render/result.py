@@ -16,10 +16,9 @@ from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
 
 from ..errors import name_options
-from .text import excuse_text, origin, outcome_text
+from .text import excuse_text, origin, status_mark
 
 MAX_SESSIONS = 5  # how many sessions a text lists
-READER_LIMIT = 50  # how many tests a long list has by default, in formats that people read
 
 
 @frozen
@@ -41,7 +40,7 @@ class Column:
 class Item:
     """One thing that a section lists, such as a test: its name, its cells in a table, and a remark.
 
-    A cell can be a text of rich: formats without colours and links ignore these.
+    A cell can be a text of rich: formats without colours and links ignore these. `row` is what programs get.
     """
 
     key: TestKey | None
@@ -49,25 +48,24 @@ class Item:
     remark: str = ""
     case: TestCase | None = None
     row: Row | None = None
-    """What programs get."""
     url: str | None = None
     """Its page in Buddy."""
 
 
 @frozen
 class Section:
-    """Items below a title. `row` is what programs get, if not a row for each item."""
+    """Items below a title."""
 
     title: str
     items: Sequence[Item]
-    row: Row | None = None
 
 
 @frozen(kw_only=True)
 class Result:
     """What a command has found. The texts may contain uploaded names and messages: each format escapes them."""
 
-    command: str
+    command: str = ""
+    """In markdown, what it is the result of."""
     noun: str = "test"
     """What the items are."""
     suite: SuiteKey | None = None
@@ -83,15 +81,11 @@ class Result:
     causes: Sequence[Cause] = ()
     columns: Sequence[Column] = ()
     sections: Sequence[Section] = ()
-    reader_limit: int | None = None
-    """How many items formats for people have by default; None for all."""
     problems: Sequence[str] = ()
     """Why it is not green, other than by a failing test: each precedes the facts."""
     fields: Sequence[str] = ()
     """The columns of rows."""
     warnings: Sequence[str] = ()
-    notes: Sequence[str] = ()
-    """What is only printed to stderr."""
 
     @property
     def items(self) -> list[Item]:
@@ -100,13 +94,8 @@ class Result:
 
     @property
     def rows(self) -> list[Row]:
-        """What programs get: a row for each item, or for each section that has one."""
-        rows = (
-            row
-            for section in self.sections
-            for row in ([item.row for item in section.items] if section.row is None else [section.row])
-        )
-        return [row for row in rows if row is not None]
+        """What programs get."""
+        return [item.row for item in self.items if item.row is not None]
 
     def limited(self, count: int | None) -> Result:
         """Return the result with at most `count` items; with all for None."""
@@ -145,11 +134,15 @@ DATABASE_ADVICE = {**ADVICE, "incomplete list": _SYNC, "incomplete cases": _SYNC
 """What to do if a database was read."""
 
 
+def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
+    """Return a test of a session, with the cells of `CASE_COLUMNS`."""
+    cells = (status_mark(case.status), format_duration(case.time))
+    return Item(case.key, cells, remark, case, session_case_row(suite, session, case))
+
+
 def failing_item(judgement: Judgement, test: FailingTest) -> Item:
     """Return a failing test. Its remark says why it does not count."""
-    case, row = test.case, session_case_row(judgement.suite, test.session, test.case)
-    cells = (outcome_text(case.status), format_duration(case.time))
-    return Item(case.key, cells, excuse_text(test, judgement.baseline), case, row)
+    return case_item(judgement.suite, test.session, test.case, excuse_text(test, judgement.baseline))
 
 
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
@@ -173,14 +166,10 @@ def gate_result(
 ) -> Result:
     """Return the verdict with what it rests on. `about` names what was judged, if there is no session."""
     suite, tests = judgement.suite, judgement.tests
-    of_kind = {kind: [test for test in tests if test.novelty == kind] for kind in (None, *NOVELTIES)}
-    sections = [
-        Section(
-            f"{(kind or 'failing tests').capitalize()} ({len(members):,})",
-            [_judged_item(judgement, test) for test in members],
-        )
-        for kind, members in of_kind.items()
-    ]
+    sections: list[Section] = []
+    for kind in (None, *NOVELTIES):
+        items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
+        sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
     to_do = dict.fromkeys(advice[reason.kind] for reason in judgement.reasons)
     return Result(
@@ -200,16 +189,7 @@ def gate_result(
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
             for entry in judgement.expired
         ],
-        notes=[
-            f"the quarantine of {entry.pattern!r} is unused: no failing test has that name"
-            for entry in judgement.unused
-        ],
     )
-
-
-def no_verdict_result(suite: SuiteKey, problem: str, *, about: str) -> Result:
-    """Return that there is no verdict, because nothing could be judged."""
-    return Result(command="gate", suite=suite, about=about, title="No verdict", problems=[problem])
 
 
 def _title(judgement: Judgement) -> str:

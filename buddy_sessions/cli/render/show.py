@@ -14,14 +14,7 @@ from attrs import frozen
 from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import format_of, open_file
-from buddy_sessions._export.session_rows import (
-    KEYED_SESSION_COLUMNS,
-    Csv,
-    JsonLines,
-    RowWriter,
-    suite_names,
-    use_utf8,
-)
+from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter, suite_names, use_utf8
 
 from ..errors import describe_os_error, name_options
 from ..input.paths import explain_errors
@@ -36,6 +29,7 @@ from .text import escape
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
+_FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
@@ -65,13 +59,14 @@ def choose_format(requested: str | None, *, json: bool, default: str = "", out: 
     return file_format
 
 
+def default_limit(output_format: str) -> int | None:
+    """Return how many items a long list has without --limit; None for all."""
+    return 50 if output_format in _FOR_PEOPLE else None
+
+
 @contextmanager
 def open_output(
-    text_format: str,
-    out: Path | None,
-    columns: Sequence[str] = KEYED_SESSION_COLUMNS,
-    *,
-    source: str | None = None,
+    text_format: str, out: Path | None, columns: Sequence[str] = KEYED_SESSION_COLUMNS, *, source: str | None = None
 ) -> Iterator[RowWriter]:
     """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
     if out is None:
@@ -89,21 +84,14 @@ def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> Row
 
 def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions: Sequence[Session]) -> dict[str, Any]:
     """Return what names a test, and the sessions that were looked at: of a branch, or of all."""
-    return {
-        **suite_names(suite),
-        "test_group_name": test.group,
-        "classname": test.classname,
-        "name": test.name,
-        "branch": branch,
-        "oldest": sessions[0].relative_id,
-        "newest": sessions[-1].relative_id,
-    }
+    ends = sessions[0].relative_id, sessions[-1].relative_id
+    values = (*suite, test.group, test.classname, test.name, branch, *ends)
+    return {**suite_names(suite), **dict(zip(KEYED_TEST_COLUMNS, values, strict=True))}
 
 
 def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
-    is_for_people = output_format in {"table", "markdown"}
-    limited = result.limited(result.reader_limit if limit is None and is_for_people else limit)
+    limited = result.limited(limit)
     for warning in result.warnings:
         messages.print_warning(name_options(warning))
     with _CLOSED_PIPE:
@@ -113,10 +101,8 @@ def show(result: Result, output_format: str, messages: Output, *, limit: int | N
             make_writer(output_format, sys.stdout, result.fields).write(limited.rows)
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
-    if (hidden := len(result.items) - len(limited.items)) and is_for_people:
+    if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
         messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
-    for note in result.notes:
-        messages.print_note(name_options(note))
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Tables for terminals: the result of a command, and the sessions of a suite."""
+"""Tables for terminals."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from buddy_sessions import Session, SuiteKey
 from .console import Output
 from .result import Column, Item, Result
 from .text import (
-    UNKNOWN,
-    author_text,
     format_age,
-    link,
     message_of,
     name_text,
     number_text,
     one_line,
     plain,
     ref_name,
-    revision_text,
     session_duration,
     status_text,
 )
@@ -165,35 +161,3 @@ def _lines(item: Item, width: int) -> list[Text]:
         lines.append(Text(message, "dim"))
         lines[-1].truncate(width, overflow="ellipsis")
     return lines
-
-
-_SESSION_COLUMNS = (
-    Column("#"),
-    Column("STATUS", is_number=False),
-    *map(Column, ("AGE", "TIME", "FAIL")),
-    Column("BRANCH", is_number=False, can_be_cut=True),
-    Column("COMMIT", is_number=False),
-    Column("AUTHOR", is_number=False, can_be_cut=True),
-)
-
-
-def print_sessions(output: Output, suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> None:
-    """Print the name of a suite, and a row for each of its sessions."""
-    output.print_line((one_line(f"{suite}, branch {branch}" if branch else str(suite)), "bold"))
-    now = datetime.now(UTC)
-    items: list[Item] = []
-    for session in sessions:
-        failing = session.failing_count
-        cells = (
-            link(Text(str(session.relative_id), "bold"), session.html_url),
-            status_text(session),
-            format_age(session.create_date, now).removesuffix(" ago"),
-            session_duration(session) or UNKNOWN,
-            Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
-            plain(ref_name(session)),
-            revision_text(session),
-            author_text(session),
-        )
-        items.append(Item(None, cells))
-    if items:
-        _print_suites(output, _SESSION_COLUMNS, items)

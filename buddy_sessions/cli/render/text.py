@@ -178,16 +178,14 @@ def session_facts(session: Session) -> list[str]:
     return list(filter(None, parts))
 
 
-def mark_of(test: FailingTest) -> str:
-    """Return in a word how a failing test compares with the baseline; "" without one."""
-    if test.since is not None and test.novelty == "known":
-        return f"failing since #{test.since.first.relative_id}"
-    return test.novelty or ""
-
-
 def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
     """Return the marks of tests, and how many have each: `("new", 3), ("failing since #380", 7)`. `new` is first."""
-    counts = Counter(filter(None, map(mark_of, tests)))
+    counts: Counter[str] = Counter()
+    for test in tests:
+        if test.since is not None and test.novelty == "known":
+            counts[f"failing since #{test.since.first.relative_id}"] += 1
+        elif test.novelty is not None:
+            counts[test.novelty] += 1
     return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
 
 
@@ -218,10 +216,10 @@ def unread_text(sessions: Sequence[Session], reason: str) -> str:
 
 def status_text(session: Session) -> Text:
     """Return the status of a session as a symbol and a word, in its colour."""
-    return outcome_text("FAILED" if session.status == SessionStatus.ERROR else session.status)
+    return status_mark("FAILED" if session.status == SessionStatus.ERROR else session.status)
 
 
-def outcome_text(status: str) -> Text:
+def status_mark(status: str) -> Text:
     """Return the status of a test or a session as a symbol and a word, in its colour."""
     symbol, word, style = _STATUSES.get(status) or ("?", one_line(status).lower(), "magenta")
     return Text(f"{symbol} {word}", style)
@@ -234,12 +232,12 @@ def number_text(session: Session) -> Text:
 
 def revision_text(session: Session) -> Text:
     """Return the first digits of the commit."""
-    return plain((session.revision or UNKNOWN)[:SHORT_HASH])
+    return plain(session.revision and session.revision[:SHORT_HASH])
 
 
 def author_text(session: Session) -> Text:
     """Return who started the CI run."""
-    return plain(author_name(session) or UNKNOWN)
+    return plain(author_name(session))
 
 
 def name_text(key: TestKey) -> Text:

@@ -223,7 +223,7 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "Suite not found (404)",
         "To see the suites of a project, call list_suites.",
     ),
-    "no name": ("get_failures", {"suite": "Unit tests"}, "write workspace/project/suite_id or", ""),
+    "no name": ("get_failures", {"suite": "Unit tests"}, "write workspace/project/suite_id, or paste", ""),
     "no project": ("list_suites", {"project": ""}, "project is missing: pass 'acme/storefront', or 'acme'", ""),
     "unknown status": ("list_suites", {"project": "acme/shop", "status": "blue"}, "", "status"),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
