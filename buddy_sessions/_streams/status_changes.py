@@ -183,7 +183,7 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
-        """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
+        """Continue with the saved status: newer sessions may have changed it."""
         status = structure(saved, SavedStatus)
         suite.state = status.known
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)

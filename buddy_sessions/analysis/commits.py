@@ -69,7 +69,7 @@ class TestedCommit:
     Sessions without a `revision` belong together if they have the same `ci_run_url`, or else the same `execution_id`.
 
     Attributes:
-        branch: What was tested: the `ref_name` of its first session.
+        branch: The `ref_name` of its first session: a branch, or the tag or pull request that was asked for.
         sessions: All its sessions, newest first.
         counted: Those that count, newest first: not those that were run again, were killed, or belong to an older
             round.

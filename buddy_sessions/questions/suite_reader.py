@@ -171,10 +171,10 @@ class SuiteReader:
             return NoVerdictError(f"{self.suite} has no saved session: sync it first")
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
-        known = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
+        others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
         if branch is None:
-            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
-        return NoVerdictError(known or f"{self.suite} has no finished session of branch {branch!r} yet")
+            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {others}")
+        return NoVerdictError(others or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
