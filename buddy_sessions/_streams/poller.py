@@ -43,6 +43,7 @@ class Polled:
     """What is polled again and again."""
 
     key: SuiteKey
+    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
     is_followed: bool = False  # whether it was found by a look-up, not named
     timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
     is_due: bool = False  # whether it is to be polled, or once more if it is being polled
@@ -63,7 +64,7 @@ class FollowedGroup(Polled):
     """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
 
     looked_up: datetime | None = None  # when its suites were looked up last
-    listed: frozenset[SuiteKey] = frozenset()  # the suites that the last look-up has found
+    suites: frozenset[SuiteKey] = frozenset()  # which were found then
 
     @classmethod
     def parse(cls, text: str) -> FollowedGroup:
@@ -85,7 +86,6 @@ class FollowedGroup(Polled):
 class WatchedSuite(Polled, Generic[_S]):
     """One suite, and what the kind of watch knows of it (`state`)."""
 
-    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
     new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
     is_missing: bool = False  # whether the suite was not found since the last success
     highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
@@ -254,7 +254,14 @@ class Poller(ABC, Generic[_T, _S]):
             started = loop.time()
             polled.is_due, polled.is_running = False, True
             polled.polls += 1
-            wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+            try:
+                wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+            except BuddyError as error:
+                if self.is_watched(polled):
+                    self._on_failed_poll(polled, error)
+                wait = self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
+            if polled.polls == 1:  # all suites start at once: spread their second polls over the interval
+                wait -= self._interval * polled.phase
             polled.is_running = False
             if polled.is_due:
                 self._make_due(polled, is_first=True)
@@ -264,62 +271,46 @@ class Poller(ABC, Generic[_T, _S]):
     async def _look_up(self, group: FollowedGroup) -> float:
         """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
         now = datetime.now(UTC)
-        try:
-            listed = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
-            if group.looked_up is None and self._saved is not None:
-                saved = await self._saved.load(group.key)
-                group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-            # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
-            since = None if group.looked_up is None else group.looked_up - LOOK_UP
-            new = [key for key in dict.fromkeys(listed) if key not in group.listed]
-            group.looked_up, group.listed = now, frozenset(listed)
-            for index, key in enumerate(new):
-                self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
-            await self.save(group.key, lambda _: now.isoformat())
-        except BuddyError as error:
-            self._on_failed_poll(group, f"list the suites of {group}", error)
-            return self._pause(group)
-        group.failed_polls = 0
+        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
+        if group.looked_up is None and self._saved is not None:
+            saved = await self._saved.load(group.key)
+            group.looked_up = None if saved is None else datetime.fromisoformat(saved)
+        # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
+        since = None if group.looked_up is None else group.looked_up - LOOK_UP
+        new = [key for key in dict.fromkeys(suites) if key not in group.suites]
+        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
+        for index, key in enumerate(new):
+            self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
+        await self.save(group.key, lambda _: now.isoformat())
         return LOOK_UP.total_seconds()
 
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
         """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
-        try:
-            events = await self._read_events(suite)
-        except BuddyError as error:
-            if self.is_watched(suite):
-                self._on_failed_poll(suite, f"read {suite.key}", error)
-                self.failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-                if isinstance(error, NotFoundError) and self._is_gone(suite):
-                    _log.info("%s is not listed, and was not found twice: it is not watched any more", suite.key)
-                    self.remove(suite.key)
-        else:
-            suite.failed_polls, suite.is_missing = 0, False
-            self.failures.pop(suite.key, None)
-            for pending in events:
-                await self.channel.put((suite, pending))
-        pause = self._pause(suite)
-        # All suites start at once; spread their second polls over the interval.
-        return pause - self._interval * suite.phase if suite.polls == 1 else pause
+        events = await self._read_events(suite)
+        suite.failed_polls, suite.is_missing = 0, False
+        self.failures.pop(suite.key, None)
+        for pending in events:
+            await self.channel.put((suite, pending))
+        return self._interval
 
-    def _is_gone(self, suite: WatchedSuite[_S]) -> bool:
-        """Return whether a suite that a look-up found is gone: the last one lacks it, and this is the second 404."""
-        was_missing, suite.is_missing = suite.is_missing, True
-        is_listed = self._group is not None and suite.key in self._group.listed
-        return was_missing and suite.is_followed and not is_listed
-
-    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, what: str, error: BuddyError) -> None:
+    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
         may_end_watch = polled.polls == 1 and self._on_failure == "raise" and not polled.is_followed
         is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
         if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
             raise error
         if not polled.failed_polls:
+            what = f"read {polled.key}" if isinstance(polled, WatchedSuite) else f"list the suites of {polled}"
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
         polled.failed_polls += 1
-
-    def _pause(self, polled: WatchedSuite[_S] | FollowedGroup) -> float:
-        return self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
+        if isinstance(polled, WatchedSuite):
+            self.failures[polled.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            is_404 = isinstance(error, NotFoundError)
+            is_listed = self._group is not None and polled.key in self._group.suites
+            if is_404 and polled.is_missing and polled.is_followed and not is_listed:
+                _log.info("%s is not listed, and was not found twice: it is not watched any more", polled.key)
+                self.remove(polled.key)
+            polled.is_missing |= is_404
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""

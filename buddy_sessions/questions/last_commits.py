@@ -179,8 +179,8 @@ async def find_cases(
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
     ids = [(session.id, case_ids(case)) for session, case in failing]
-    known = dict(zip(ids, await reader.read_details(failing), strict=True))
+    detailed = dict(zip(ids, await reader.read_details(failing), strict=True))
     return [
-        TestedSession(each, tuple(known.get((each.id, case_ids(case)), case) for case in cases))
+        TestedSession(each, tuple(detailed.get((each.id, case_ids(case)), case) for case in cases))
         for each, cases in found
     ]
