@@ -193,8 +193,7 @@ class Questions:
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         wanted = validate_scope(cases)
-        _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
-        return list(sessions.values())
+        return (await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted))[1]
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3

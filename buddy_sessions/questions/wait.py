@@ -111,7 +111,7 @@ class _Search:
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self, count: int) -> None:
-        """Also read down to what is known: to the newest session of the poll before, and those that had not finished."""
+        """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
         spec = self._spec
         unfinished = [session.relative_id for session in self.found if not session.is_finished]
         known_id = min([self._newest or 0, *unfinished])

@@ -450,8 +450,6 @@ async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
         fake.requests.clear()
         assert await events.settled() == [(RECOVERED, 2, "", "a")]
         assert not [request for request in fake.requests if "/unit/" in request.path]
-        with pytest.raises(ConfigError, match="not watched"):
-            await events.watch.refresh(suite.key)
         events.watch.add(suite.key)
         assert await events.after(1) == [(CURRENT, 2, "b", "")]
         for wrong in ("acme/shop", "acme/shop/.."):

@@ -13,7 +13,6 @@ from buddy_sessions import (
     MAIN,
     AuthenticationError,
     BuddyClient,
-    ConfigError,
     NoVerdictError,
     ServerError,
     SessionStore,
@@ -129,12 +128,6 @@ async def test_last_commit_that_was_good(buddy: BuddyClient, suite: FakeSuite) -
     assert await buddy.latest(suite.key, branch="fix") is None
 
 
-@pytest.mark.parametrize("branch", [None, "*"])
-async def test_no_verdict_over_all_branches(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    with pytest.raises(ConfigError, match=r"^branch"):
-        await buddy.status([suite.key], branch=branch)
-
-
 async def test_one_request_each_in_their_order(fake: FakeBuddy, buddy: BuddyClient) -> None:
     keys = [fake.add_suite("acme", "shop", f"s{number}").populate(110).key for number in range(20)]
     assert [status.suite for status in await buddy.status(keys)] == keys
@@ -184,8 +177,6 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
         await store.sync(buddy, keys).run()
         assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
-        with pytest.raises(ConfigError):
-            await store.status(branch="*")
         assert (unknown.name, unknown.reason, unknown.remark) == (None, "incomplete", "the suite was not synced")
         with pytest.raises(NoVerdictError, match=r": the suite was not synced$"):
             await store.latest(unknown.suite)
