@@ -194,13 +194,13 @@ def make_commit(
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     size = 0
-    for number, members in enumerate([alive] if is_named else _rounds(alive)):
+    for members in [alive] if is_named else _rounds(alive):
         remaining, replaced = _without_reruns(members, usual)
         reruns += replaced
         size = max(size, _size(remaining))
         is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
         lacks = lacks_tests(count_tests(remaining), count_tests(counted))
-        if number == 0 or (is_known and _size(remaining) >= _size(counted) and not lacks):
+        if not counted or (is_known and _size(remaining) >= _size(counted) and not lacks):
             counted = remaining
         elif is_known:
             counted += remaining

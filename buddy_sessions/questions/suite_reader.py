@@ -203,8 +203,7 @@ class SuiteReader:
         def is_enough(listed: SessionList) -> bool:
             return has_enough_commits(listed) and find(listed) is not None
 
-        listed = await (self.newest() if chosen is None else self.of_branch(chosen, is_enough))
-        self._check(listed)
+        listed = self._checked(await (self.newest() if chosen is None else self.of_branch(chosen, is_enough)))
         return None if chosen is None else find(listed)
 
     async def last_commits(self, branch: str | Main, last: int) -> tuple[list[TestedCommit], SessionList]:
@@ -216,14 +215,14 @@ class SuiteReader:
         if chosen is None:
             raise await self.no_session_of(None)
         listed = await self.of_branch(chosen, lambda listed: sum(each.has_result for each in listed.commits) >= last)
-        self._check(listed)
-        if found := [commit for commit in listed.commits if commit.has_result]:
+        if found := [commit for commit in self._checked(listed).commits if commit.has_result]:
             return found, listed
         raise await self.no_session_of(chosen.name)
 
-    def _check(self, listed: SessionList) -> None:
+    def _checked(self, listed: SessionList) -> SessionList:
         if listed.doubt:
             raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        return listed
 
     async def _read_list(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
