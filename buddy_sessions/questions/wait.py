@@ -123,7 +123,8 @@ class _Search:
                 sessions += page.sessions
                 is_complete = page.is_last
                 reaches_known = len(sessions) >= count and sessions[-1].relative_id <= known_id
-                if reaches_known if spec.belong_together else len(sessions) >= spec.count:
+                is_enough = reaches_known if spec.belong_together else len(sessions) >= spec.count
+                if is_enough:
                     break
         self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
         lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
