@@ -234,8 +234,9 @@ class Questions:
             new: The new session or commit.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
-        return await compare_sessions(reader, names[0], names[1] or LATEST, branch=selected)
+        before = None if old is None else validate_session_name(old, reader.suite)
+        after = validate_session_name(new, reader.suite)
+        return await compare_sessions(reader, before, after, branch=selected)
 
     async def tests(
         self,
@@ -286,4 +287,6 @@ class Questions:
 
 def _validate_details(details: bool | int) -> int | None:
     """Return how many messages to read; None for all."""
-    return validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
+    if isinstance(details, bool):
+        return None if details else 0
+    return validate_int("details", details, minimum=0)
