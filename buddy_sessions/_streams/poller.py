@@ -43,7 +43,6 @@ class Polled:
     """What is polled again and again."""
 
     key: SuiteKey
-    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
     is_followed: bool = False  # whether it was found by a look-up, not named
     timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
     is_due: bool = False  # whether it is to be polled, or once more if it is being polled
@@ -184,8 +183,8 @@ class Poller(ABC, Generic[_T, _S]):
             self._make_due(self._group)
         elif not keys:
             raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
-        for index, key in enumerate(keys):
-            self.add(WatchedSuite(key=key, phase=index / len(keys)))
+        for key in keys:
+            self.add(WatchedSuite(key=key))
 
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
@@ -260,8 +259,6 @@ class Poller(ABC, Generic[_T, _S]):
                 if self.is_watched(polled):
                     self._on_failed_poll(polled, error)
                 wait = self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
-            if polled.polls == 1:  # all suites start at once: spread their second polls over the interval
-                wait -= self._interval * polled.phase
             polled.is_running = False
             if polled.is_due:
                 self._make_due(polled, is_first=True)
@@ -277,10 +274,10 @@ class Poller(ABC, Generic[_T, _S]):
             group.looked_up = None if saved is None else datetime.fromisoformat(saved)
         # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
         since = None if group.looked_up is None else group.looked_up - LOOK_UP
-        new = [key for key in dict.fromkeys(suites) if key not in group.suites]
+        for key in suites:
+            if key not in group.suites:
+                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
         group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
-        for index, key in enumerate(new):
-            self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
         await self.save(group.key, lambda _: now.isoformat())
         return LOOK_UP.total_seconds()
 

@@ -101,7 +101,7 @@ def _judged_commit(
         return named.commit
     older = () if named.what == "session" else baseline.older
     if spec.outcome == "success":
-        usual = 0  # all tests ended well: any session may be a re-run
+        usual = 1  # all tests ended well: any later session may be a re-run
     elif spec.baseline is None:
         usual = len(sessions)  # nothing says how many sessions a commit has: none is a re-run
     else:

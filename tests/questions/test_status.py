@@ -79,6 +79,9 @@ CASES = {
     "100 sessions have few commits of the branch": Case(
         create_matrix("ERROR", "SUCCESSFUL", newer=94, commits=8), ("main", 17, 17, True)
     ),
+    "100 sessions have three commits of the branch": Case(
+        create("main+", "main-", *["fix+"] * 96, *["main-"] * 3), ("main", 101, 2, True)
+    ),
     "no session": Case(create(), "no session"),
     "no session of the branch": Case(create("main+"), "no session", "fix"),
     "running": Case(create("maino", "main?"), "running"),
