@@ -86,7 +86,6 @@ class WatchedSuite(Polled, Generic[_S]):
     """One suite, and what the kind of watch knows of it (`state`)."""
 
     new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
-    is_missing: bool = False  # whether the suite was not found since the last success
     highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
     digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
     is_held: bool = False  # whether the next poll must compare every page, because a change is held back
@@ -115,12 +114,10 @@ class WatchedSuite(Polled, Generic[_S]):
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
         ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
         latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-        # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
-        # sessions may have moved up, because the known ones were deleted.
         low = [session for session in newest if session.relative_id <= highest_id]
+        # Without a later date, older sessions have moved up, because the known ones were deleted.
         is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        is_other = not any(session.id in ids for session in newest)
-        return is_other and (is_later or (self.is_missing and bool(low)))
+        return is_later and not any(session.id in ids for session in newest)
 
 
 def relative_id_of(session: Session) -> int:
@@ -284,7 +281,7 @@ class Poller(ABC, Generic[_T, _S]):
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
         """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
         events = await self._read_events(suite)
-        suite.failed_polls, suite.is_missing = 0, False
+        suite.failed_polls = 0
         self.failures.pop(suite.key, None)
         for pending in events:
             await self.channel.put((suite, pending))
@@ -301,13 +298,13 @@ class Poller(ABC, Generic[_T, _S]):
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
         polled.failed_polls += 1
         if isinstance(polled, WatchedSuite):
+            is_missing = isinstance(error, NotFoundError)
+            was_missing = isinstance(self.failures.get(polled.key), NotFoundError)
             self.failures[polled.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-            is_404 = isinstance(error, NotFoundError)
             is_listed = self._group is not None and polled.key in self._group.suites
-            if is_404 and polled.is_missing and polled.is_followed and not is_listed:
+            if is_missing and was_missing and polled.is_followed and not is_listed:
                 _log.info("%s is not listed, and was not found twice: it is not watched any more", polled.key)
                 self.remove(polled.key)
-            polled.is_missing |= is_404
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""

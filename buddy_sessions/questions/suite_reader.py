@@ -240,7 +240,7 @@ class SuiteReader:
                 listed = evolve(part, sessions=sessions, doubt=doubt)
                 while step <= len(sessions):
                     cut = _cut(listed, step)
-                    if cut.end != "cut" or step >= MAX_SEARCHED or is_enough(cut):
+                    if step >= MAX_SEARCHED or is_enough(cut):
                         return cut
                     step += _STEP
                 if count >= MAX_SEARCHED:
