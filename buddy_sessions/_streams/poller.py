@@ -63,7 +63,7 @@ class FollowedGroup(Polled):
     """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
 
     looked_up: datetime | None = None  # when its suites were looked up last
-    listed: frozenset[SuiteKey] = frozenset()  # the suites that the last look-up has found
+    suites: frozenset[SuiteKey] = frozenset()  # which were found then
 
     @classmethod
     def parse(cls, text: str) -> FollowedGroup:
@@ -85,9 +85,7 @@ class FollowedGroup(Polled):
 class WatchedSuite(Polled, Generic[_S]):
     """One suite, and what the kind of watch knows of it (`state`)."""
 
-    phase: float = 0.0  # from 0 to 1: when it is polled within an interval
     new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
-    is_missing: bool = False  # whether the suite was not found since the last success
     highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
     digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
     is_held: bool = False  # whether the next poll must compare every page, because a change is held back
@@ -116,12 +114,10 @@ class WatchedSuite(Polled, Generic[_S]):
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
         ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
         latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-        # After a 404, an empty or short response is not enough: it may only lack the known sessions. Without one, older
-        # sessions may have moved up, because the known ones were deleted.
         low = [session for session in newest if session.relative_id <= highest_id]
+        # Without a later date, older sessions have moved up, because the known ones were deleted.
         is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        is_other = not any(session.id in ids for session in newest)
-        return is_other and (is_later or (self.is_missing and bool(low)))
+        return is_later and not any(session.id in ids for session in newest)
 
 
 def relative_id_of(session: Session) -> int:
@@ -184,8 +180,8 @@ class Poller(ABC, Generic[_T, _S]):
             self._make_due(self._group)
         elif not keys:
             raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
-        for index, key in enumerate(keys):
-            self.add(WatchedSuite(key=key, phase=index / len(keys)))
+        for key in keys:
+            self.add(WatchedSuite(key=key))
 
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
@@ -254,7 +250,12 @@ class Poller(ABC, Generic[_T, _S]):
             started = loop.time()
             polled.is_due, polled.is_running = False, True
             polled.polls += 1
-            wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+            try:
+                wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+            except BuddyError as error:
+                if self.is_watched(polled):
+                    self._on_failed_poll(polled, error)
+                wait = self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
             polled.is_running = False
             if polled.is_due:
                 self._make_due(polled, is_first=True)
@@ -264,62 +265,46 @@ class Poller(ABC, Generic[_T, _S]):
     async def _look_up(self, group: FollowedGroup) -> float:
         """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
         now = datetime.now(UTC)
-        try:
-            listed = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
-            if group.looked_up is None and self._saved is not None:
-                saved = await self._saved.load(group.key)
-                group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-            # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
-            since = None if group.looked_up is None else group.looked_up - LOOK_UP
-            new = [key for key in dict.fromkeys(listed) if key not in group.listed]
-            group.looked_up, group.listed = now, frozenset(listed)
-            for index, key in enumerate(new):
-                self.add(WatchedSuite(key=key, phase=index / len(new), is_followed=True, new_since=since))
-            await self.save(group.key, lambda _: now.isoformat())
-        except BuddyError as error:
-            self._on_failed_poll(group, f"list the suites of {group}", error)
-            return self._pause(group)
-        group.failed_polls = 0
+        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
+        if group.looked_up is None and self._saved is not None:
+            saved = await self._saved.load(group.key)
+            group.looked_up = None if saved is None else datetime.fromisoformat(saved)
+        # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
+        since = None if group.looked_up is None else group.looked_up - LOOK_UP
+        for key in suites:
+            if key not in group.suites:
+                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
+        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
+        await self.save(group.key, lambda _: now.isoformat())
         return LOOK_UP.total_seconds()
 
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
         """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
-        try:
-            events = await self._read_events(suite)
-        except BuddyError as error:
-            if self.is_watched(suite):
-                self._on_failed_poll(suite, f"read {suite.key}", error)
-                self.failures[suite.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-                if isinstance(error, NotFoundError) and self._is_gone(suite):
-                    _log.info("%s is not listed, and was not found twice: it is not watched any more", suite.key)
-                    self.remove(suite.key)
-        else:
-            suite.failed_polls, suite.is_missing = 0, False
-            self.failures.pop(suite.key, None)
-            for pending in events:
-                await self.channel.put((suite, pending))
-        pause = self._pause(suite)
-        # All suites start at once; spread their second polls over the interval.
-        return pause - self._interval * suite.phase if suite.polls == 1 else pause
+        events = await self._read_events(suite)
+        suite.failed_polls = 0
+        self.failures.pop(suite.key, None)
+        for pending in events:
+            await self.channel.put((suite, pending))
+        return self._interval
 
-    def _is_gone(self, suite: WatchedSuite[_S]) -> bool:
-        """Return whether a suite that a look-up found is gone: the last one lacks it, and this is the second 404."""
-        was_missing, suite.is_missing = suite.is_missing, True
-        is_listed = self._group is not None and suite.key in self._group.listed
-        return was_missing and suite.is_followed and not is_listed
-
-    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, what: str, error: BuddyError) -> None:
+    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
         may_end_watch = polled.polls == 1 and self._on_failure == "raise" and not polled.is_followed
         is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
         if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
             raise error
         if not polled.failed_polls:
+            what = f"read {polled.key}" if isinstance(polled, WatchedSuite) else f"list the suites of {polled}"
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
         polled.failed_polls += 1
-
-    def _pause(self, polled: WatchedSuite[_S] | FollowedGroup) -> float:
-        return self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
+        if isinstance(polled, WatchedSuite):
+            is_missing = isinstance(error, NotFoundError)
+            was_missing = isinstance(self.failures.get(polled.key), NotFoundError)
+            self.failures[polled.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            is_listed = self._group is not None and polled.key in self._group.suites
+            if is_missing and was_missing and polled.is_followed and not is_listed:
+                _log.info("%s is not listed, and was not found twice: it is not watched any more", polled.key)
+                self.remove(polled.key)
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""

@@ -183,7 +183,7 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
-        """As in `Poller`. Newer sessions than those that were saved may have changed the status."""
+        """Continue with the saved status: newer sessions may have changed it."""
         status = structure(saved, SavedStatus)
         suite.state = status.known
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
@@ -205,8 +205,8 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         is_older = known is not None and commit and commit.first.relative_id < known.commit.first.relative_id
         if commit is None or suite.is_held or is_older:
             return []
-        is_known = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
-        failing = known.failing if known is not None and is_known else await self._read_tests(suite.key, commit)
+        is_same = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
+        failing = known.failing if known is not None and is_same else await self._read_tests(suite.key, commit)
         suite.state, event = next_status(known, status, commit, failing, may_grow=grows)
         return [_pending(suite.state, event)]
 

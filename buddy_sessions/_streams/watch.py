@@ -219,13 +219,13 @@ class ChangePoller(Poller[Change, bytes]):
     """
 
     def restore(self, suite: WatchedSuite[bytes], saved: Any) -> None:
-        """As in `Poller`."""
+        """Continue with the saved sessions: all changes in them were acknowledged."""
         sessions = list(map(session_from_dict, saved))
         suite.highest_id = max(map(relative_id_of, sessions), default=0)
         _keep(suite, {session.id: session for session in sessions})
 
     async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
-        """As in `Poller`."""
+        """Return the changes; in a first poll, only sessions that were created after `new_since` are new."""
         # Deleted sessions are known, too, so that one that returns is not reported as new.
         rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
         known = {session.id: session for session in map(session_from_dict, rows)}

@@ -81,10 +81,10 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         >>> pass_rate(session for session in sessions if session.branch == "main")
         0.5
     """
-    known = list(sessions)
-    newest = {each.branch for each in heapq.nlargest(NEWEST, known, key=lambda session: session.relative_id)}
-    older = {each.branch for each in known}
-    candidates = ((MAIN_NAMES, newest), (_OTHER_NAMES, newest), (MAIN_NAMES, older))
+    all_sessions = list(sessions)
+    newest = {each.branch for each in heapq.nlargest(NEWEST, all_sessions, key=lambda session: session.relative_id)}
+    tested = {each.branch for each in all_sessions}
+    candidates = ((MAIN_NAMES, newest), (_OTHER_NAMES, newest), (MAIN_NAMES, tested))
     return next((name for names, branches in candidates for name in names if name in branches), None)
 
 
@@ -105,5 +105,5 @@ def suggest_branches(branch: str, suite: SuiteKey, sessions: Iterable[Session]) 
     if branch in counts:
         return ""
     more = f" and {len(counts) - _MAX_SUGGESTED} more" if len(counts) > _MAX_SUGGESTED else ""
-    known = ", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch"
-    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {known}{more}; check the name"
+    frequent = ", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch"
+    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {frequent}{more}; check the name"

@@ -92,10 +92,10 @@ def _cause(case: TestCase) -> tuple[str | None, str]:
         kind = "AssertionError"
     elif _is_specific(kind, template):
         return kind, template
-    place = place_of(case.failure)
-    if place is None and (kind or template):
-        place = case.test_group_name or case.classname
-    return kind, f"at {place}" if place else template
+    if (frame := _own_frame(case.failure)) is not None:
+        return kind, f"at {frame[1]}:{frame[2]}".replace("\\", "/")
+    place = case.test_group_name or case.classname
+    return kind, f"at {place}" if place and (kind or template) else template
 
 
 def _is_specific(kind: str | None, template: str) -> bool:
@@ -195,14 +195,8 @@ def read_message(failure: Failure) -> tuple[str | None, str]:
     return kind, " ".join([*parts, subject[1]] if subject else parts)
 
 
-def place_of(failure: Failure) -> str | None:
-    """Return the innermost line of code that is not a library's, such as `tests/test_cart.py:42`; None if unknown."""
-    frame = _own_frame(failure)
-    return None if frame is None else f"{frame[1]}:{frame[2]}".replace("\\", "/")
-
-
 def find_place(failure: Failure) -> tuple[str, str] | None:
-    """Return the whole path of that line, as the trace has it, and its number; None if unknown."""
+    """Return the innermost line that is not a library's: its whole path, and its number; None if unknown."""
     frame = _own_frame(failure)
     return None if frame is None else (_whole_path(frame), frame[2])
 

@@ -69,7 +69,7 @@ class TestedCommit:
     Sessions without a `revision` belong together if they have the same `ci_run_url`, or else the same `execution_id`.
 
     Attributes:
-        branch: What was tested: the `ref_name` of its first session.
+        branch: The `ref_name` of its first session: a branch, or the tag or pull request that was asked for.
         sessions: All its sessions, newest first.
         counted: Those that count, newest first: not those that were run again, were killed, or belong to an older
             round.
@@ -194,13 +194,13 @@ def make_commit(
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     size = 0
-    for number, members in enumerate([alive] if is_named else _rounds(alive)):
+    for members in [alive] if is_named else _rounds(alive):
         remaining, replaced = _without_reruns(members, usual)
         reruns += replaced
         size = max(size, _size(remaining))
         is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
         lacks = lacks_tests(count_tests(remaining), count_tests(counted))
-        if number == 0 or (is_known and _size(remaining) >= _size(counted) and not lacks):
+        if not counted or (is_known and _size(remaining) >= _size(counted) and not lacks):
             counted = remaining
         elif is_known:
             counted += remaining

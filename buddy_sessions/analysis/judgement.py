@@ -171,10 +171,10 @@ def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator
 def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | str]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
     newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
-    known = {session.error_message for session in newest if has_crashed(session)}
+    messages = {session.error_message for session in newest if has_crashed(session)}
     succeeded = facts.outcome == "success"
     for session in crashed:
-        if succeeded or session.error_message in known:
+        if succeeded or session.error_message in messages:
             yield f"{crash_text(session)}, {'but the tests succeeded' if succeeded else 'as before'}"
         else:
             yield Reason("no failing test", crash_text(session))
@@ -188,8 +188,8 @@ def _incomplete_text(session: Session, cases: Cases) -> str:
     why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
     if isinstance(why, str):
         return why
-    listed, counted = len(failing_in(session, cases)), format_count(session.failing_count or 0, "failing test")
-    return f"#{session.relative_id} lists {listed:,} of its {counted}"
+    count = format_count(session.failing_count or 0, "failing test")
+    return f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}"
 
 
 def _on_number_of_tests(facts: Facts) -> Iterator[Reason | str]:

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 
 from ..errors import BuddyError
 from ..models import SuiteKey
+from .branches import NEWEST
 from .commits import SessionList, TestedCommit, usual_size
 
 NoVerdict: TypeAlias = Literal[
@@ -78,8 +79,10 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
 
 
 def has_enough_commits(listed: SessionList) -> bool:
-    """Return whether these sessions contain enough finished commits to compare with; otherwise, more are needed."""
-    return listed.end != "cut" or sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
+    """Return whether a status needs no more sessions of a branch: of 100, two commits are enough."""
+    if len(listed.sessions) >= NEWEST:
+        return len(listed.commits) > 1
+    return sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
 
 
 def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> SuiteStatus:

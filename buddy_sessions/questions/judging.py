@@ -80,7 +80,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
-        is_failing=commit.is_failing or (None if facts.doubt else commit.is_failing),
+        is_failing=None if facts.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
         passes=passes,
         reasons=reasons,
         remarks=remarks,
@@ -95,16 +95,18 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
 def _judged_commit(
     named: NamedSessions, sessions: Sequence[Session], baseline: Baseline, spec: JudgeSpec, *, as_of: datetime
 ) -> TestedCommit:
-    """Return the commit as it is in the status of its branch, or all sessions that were named as one commit.
-
-    Without a baseline, nothing says how many sessions a commit has: none is a re-run.
-    """
+    """Return the commit as it is in the status of its branch, or all sessions that were named as one commit."""
     is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
     older = () if named.what == "session" else baseline.older
-    usual = len(sessions) if spec.baseline is None else usual_size(older)
-    return make_commit(sessions, older, 0 if spec.outcome == "success" else usual, as_of=as_of, is_named=True)
+    if spec.outcome == "success":
+        usual = 1  # all tests ended well: any later session may be a re-run
+    elif spec.baseline is None:
+        usual = len(sessions)  # nothing says how many sessions a commit has: none is a re-run
+    else:
+        usual = usual_size(older)
+    return make_commit(sessions, older, usual, as_of=as_of, is_named=True)
 
 
 async def _compare(
@@ -167,8 +169,9 @@ async def _find_retried(
     for session in commit.counted:
         failed = [case for case in failing_in(session, cases) if case.key in retried]
         for group in {case.test_group_id for case in failed}:
-            passed = None if group is None else await reader.source.passed_in_group(reader.suite, session, group)
-            if passed is None and group is not None:
+            no_test = set[TestKey]()
+            passed = no_test if group is None else await reader.source.passed_in_group(reader.suite, session, group)
+            if passed is None:
                 return None
-            retried -= {case.key for case in failed if case.test_group_id == group} - (passed or set())
+            retried -= {case.key for case in failed if case.test_group_id == group} - passed
     return retried

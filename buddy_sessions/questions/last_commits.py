@@ -21,14 +21,14 @@ from .suite_reader import SuiteReader
 
 async def read_last_commits(
     reader: SuiteReader, branch: str | Main, *, last: int, cases: CaseScope = "all"
-) -> tuple[list[TestedCommit], dict[str, TestedSession]]:
-    """Return the last commits of a branch, oldest first, and those of their sessions with cases, by their ID.
+) -> tuple[list[TestedCommit], list[TestedSession]]:
+    """Return the last commits of a branch, and those of their sessions that have cases: both oldest first.
 
     Raises NoVerdictError if there is no commit, or the sessions were deleted; ConfigError if no cases were saved.
     """
     commits = (await reader.last_commits(branch, last))[0][:last][::-1]
     sessions = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
-    return commits, {each.session.id: each for each in await read_cases(reader, sessions, cases)}
+    return commits, await read_cases(reader, sessions, cases)
 
 
 async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: CaseScope = "all") -> list[TestedSession]:
@@ -56,7 +56,7 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
 async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
     """Return the tests whose status changes from commit to commit, or that passed when a session was run again."""
     commits, tested = await read_last_commits(reader, branch, last=last)
-    cases = {session_id: each.cases for session_id, each in tested.items()}
+    cases = {each.session.id: each.cases for each in tested}
     repaired: dict[TestKey, list[str]] = {}
     for commit in commits:
         for key in _passed_again(commit, cases):
@@ -67,10 +67,10 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
     everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     return FlakyTests(
         branch=commits[-1].branch or "",
-        sessions=[each.session for each in tested.values()],
+        sessions=[each.session for each in tested],
         tests=tests,
-        wasted=failed_only_by(tested.values(), {test.key for test in tests}),
-        unread=[session for session in everything if session.id not in tested],
+        wasted=failed_only_by(tested, {test.key for test in tests}),
+        unread=[session for session in everything if session.id not in cases],
     )
 
 
@@ -179,8 +179,8 @@ async def find_cases(
     found = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
     ids = [(session.id, case_ids(case)) for session, case in failing]
-    known = dict(zip(ids, await reader.read_details(failing), strict=True))
+    detailed = dict(zip(ids, await reader.read_details(failing), strict=True))
     return [
-        TestedSession(each, tuple(known.get((each.id, case_ids(case)), case) for case in cases))
+        TestedSession(each, tuple(detailed.get((each.id, case_ids(case)), case) for case in cases))
         for each, cases in found
     ]

@@ -14,7 +14,7 @@ from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack
 from ..analysis.judgement import Named
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
-from .suite_reader import SuiteReader
+from .suite_reader import SuiteReader, merge_lists
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _SHORT_HASH = re.compile("(?=.*[a-f])[0-9a-f]{4,6}", re.IGNORECASE)
@@ -120,13 +120,14 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
     """
 
     def is_enough(listed: SessionList) -> bool:
-        numbers = [number for number, session in enumerate(listed.sessions) if where(session)]
-        return len(listed.sessions) > (numbers[-1] + _MAX_BELOW if numbers else MAX_SEARCHED - 1)
+        indexes = [index for index, session in enumerate(listed.sessions) if where(session)]
+        return len(listed.sessions) > (indexes[-1] + _MAX_BELOW if indexes else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
     if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
-        listed = await reader.reread(listed, is_enough)
+        again = SuiteReader(reader.source, reader.suite)
+        listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed
 
 

@@ -198,8 +198,7 @@ class Questions:
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         wanted = validate_scope(cases)
-        _, sessions = await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
-        return list(sessions.values())
+        return (await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted))[1]
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
@@ -240,8 +239,9 @@ class Questions:
             new: The new session or commit.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        names = [each if each is None else validate_session_name(each, reader.suite) for each in (old, new)]
-        return await compare_sessions(reader, names[0], names[1] or LATEST, branch=selected)
+        before = None if old is None else validate_session_name(old, reader.suite)
+        after = validate_session_name(new, reader.suite)
+        return await compare_sessions(reader, before, after, branch=selected)
 
     async def tests(
         self,
@@ -292,4 +292,6 @@ class Questions:
 
 def _validate_details(details: bool | int) -> int | None:
     """Return how many messages to read; None for all."""
-    return validate_int("details", details, minimum=0) if type(details) is not bool else None if details else 0
+    if isinstance(details, bool):
+        return None if details else 0
+    return validate_int("details", details, minimum=0)

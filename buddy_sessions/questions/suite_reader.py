@@ -128,10 +128,9 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
 class SuiteReader:
     """Reads one suite for one question, or for one poll of a watch. Each list is read once, and longer if needed.
 
-    - `newest`: 100 sessions of all branches. `newest_of` and `of_branch` look for their branch among these first.
-    - `newest_of`: what the status of a branch needs.
-    - `of_branch`: as many sessions of a branch as a question needs.
-    - `search`: the same in the list of a branch itself, or of all branches. `reread` reads that once more.
+    - `newest`: 100 sessions of all branches.
+    - `of_branch`: the sessions of a branch among these if they are enough; or else, `search` in its own list.
+    - `search`: the list of a branch, or of all branches, read until it is enough.
 
     The argument `newest` are the newest sessions, if they were read before: at least 100, or all.
     """
@@ -154,10 +153,6 @@ class SuiteReader:
             self._lists[branch] = listed = await self._read_list(branch, is_enough)
         return listed
 
-    async def reread(self, listed: SessionList, is_enough: IsEnough) -> SessionList:
-        """Return what a list of all branches and another read of it show."""
-        return merge_lists(listed, await self._read_list(None, is_enough))
-
     async def find_branch(self, branch: str | Main) -> JudgedBranch | None:
         """Return the branch to judge; None if there is no main branch. That one needs the newest sessions."""
         if not isinstance(branch, Main):
@@ -165,7 +160,7 @@ class SuiteReader:
         newest = await self.newest()
         name = main_branch(newest.sessions)
         for older in MAIN_NAMES if name is None and newest.end == "cut" else ():  # it was not tested for long
-            if main_branch((await self.search(JudgedBranch(older, is_main=True), _has_two_commits)).sessions):
+            if main_branch((await self.search(JudgedBranch(older, is_main=True), has_enough_commits)).sessions):
                 return JudgedBranch(older, is_main=True)
         return None if name is None else JudgedBranch(name, is_main=True)
 
@@ -176,15 +171,10 @@ class SuiteReader:
             return NoVerdictError(f"{self.suite} has no saved session: sync it first")
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
-        known = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
+        others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
         if branch is None:
-            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {known}")
-        return NoVerdictError(known or f"{self.suite} has no finished session of branch {branch!r} yet")
-
-    async def newest_of(self, branch: JudgedBranch) -> SessionList:
-        """Return the newest sessions of a branch: among the newest 100, if these say what is usual, or its own 100."""
-        own = await self._among_newest(branch)
-        return own if has_enough_commits(own) else await self.search(branch, _has_two_commits)
+            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {others}")
+        return NoVerdictError(others or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
@@ -200,7 +190,7 @@ class SuiteReader:
         chosen = await self.find_branch(branch)
         if chosen is None:
             return status_of(self.suite, None, await self.newest())
-        return status_of(self.suite, chosen.name, await self.newest_of(chosen))
+        return status_of(self.suite, chosen.name, await self.of_branch(chosen, has_enough_commits))
 
     async def latest(self, branch: str | Main, *, is_failing: bool | None) -> TestedCommit | None:
         """Return the newest commit of a branch with a verdict, or with this one; None if there is none."""
@@ -210,10 +200,10 @@ class SuiteReader:
         def find(listed: SessionList) -> TestedCommit | None:
             return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
 
-        listed = await (self.newest() if chosen is None else self.newest_of(chosen))
-        if chosen is not None and find(listed) is None:
-            listed = await self.of_branch(chosen, lambda listed: find(listed) is not None)
-        self._check(listed)
+        def is_enough(listed: SessionList) -> bool:
+            return has_enough_commits(listed) and find(listed) is not None
+
+        listed = self._checked(await (self.newest() if chosen is None else self.of_branch(chosen, is_enough)))
         return None if chosen is None else find(listed)
 
     async def last_commits(self, branch: str | Main, last: int) -> tuple[list[TestedCommit], SessionList]:
@@ -225,14 +215,14 @@ class SuiteReader:
         if chosen is None:
             raise await self.no_session_of(None)
         listed = await self.of_branch(chosen, lambda listed: sum(each.has_result for each in listed.commits) >= last)
-        self._check(listed)
-        if found := [commit for commit in listed.commits if commit.has_result]:
+        if found := [commit for commit in self._checked(listed).commits if commit.has_result]:
             return found, listed
         raise await self.no_session_of(chosen.name)
 
-    def _check(self, listed: SessionList) -> None:
+    def _checked(self, listed: SessionList) -> SessionList:
         if listed.doubt:
             raise NoVerdictError(f"no verdict about {self.suite}: {listed.doubt}")
+        return listed
 
     async def _read_list(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
@@ -250,7 +240,7 @@ class SuiteReader:
                 listed = evolve(part, sessions=sessions, doubt=doubt)
                 while step <= len(sessions):
                     cut = _cut(listed, step)
-                    if cut.end != "cut" or step >= MAX_SEARCHED or is_enough(cut):
+                    if step >= MAX_SEARCHED or is_enough(cut):
                         return cut
                     step += _STEP
                 if count >= MAX_SEARCHED:
@@ -294,15 +284,9 @@ class SuiteReader:
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 
 
-def _has_two_commits(listed: SessionList) -> bool:
-    """Return whether there are two commits: one says how many sessions the other has."""
-    return len(listed.commits) > 1
-
-
 def _cut(listed: SessionList, count: int) -> SessionList:
-    if count >= len(listed.sessions):
-        return listed
-    return evolve(listed, sessions=listed.sessions[:count], end="cut")
+    is_whole = count >= len(listed.sessions)
+    return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], end="cut")
 
 
 def merge_lists(listed: SessionList, again: SessionList) -> SessionList:

@@ -21,7 +21,7 @@ from ..models import Session, SuiteKey, has_revision, has_run_url
 _log = logging.getLogger("buddy_sessions")
 
 _SEARCHED = 1000
-"""How many sessions a poll searches until one has succeeded and is confirmed: the awaited ones may exist already."""
+"""How many sessions a poll searches at most. The first ones search so many: the awaited ones may exist already."""
 _POLLED = 100
 """How many sessions each later poll searches, unless more were created since the poll before."""
 
@@ -60,13 +60,13 @@ class WaitSpec:
         return len(sessions) >= self.count and all(session.is_finished for session in sessions)
 
 
-class _AwaitedSessions:
-    """Finds the awaited sessions as they are now."""
+class _Search:
+    """Polls the newest sessions of a suite for the awaited ones."""
 
     def __init__(self, spec: WaitSpec, api: Api) -> None:
-        self.found: list[Session] = []  # by the last poll, newest first
+        self.found: list[Session] = []  # the awaited ones that exist, newest first
         self.failure: BuddyError | None = None  # of the last poll
-        self.may_lack_sessions = False  # whether a `relative_id` is missing in the list of the last poll
+        self.has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
         self._spec = spec
         self._api = api
         self._read_spec = ReadSpec(
@@ -79,7 +79,7 @@ class _AwaitedSessions:
         self._newest: int | None = None  # the highest relative_id of an earlier poll; None before the first success
 
     async def poll(self, count: int) -> None:
-        """Search the newest `count` sessions, and all new ones. Raises an error unless another poll may succeed."""
+        """Search at least the newest `count` sessions. Raises an error unless another poll may succeed."""
         try:
             await self._read(count)
         except BuddyError as error:
@@ -111,48 +111,49 @@ class _AwaitedSessions:
         return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
 
     async def _read(self, count: int) -> None:
-        """Read the newest sessions, down to the last ones of the poll before and those that had not finished."""
+        """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
         spec = self._spec
         unfinished = [session.relative_id for session in self.found if not session.is_finished]
-        lowest_id = min([self._newest or 0, *unfinished])
+        known_id = min([self._newest or 0, *unfinished])
         reader = self._api.read(spec.suite, self._read_spec)
-        listed: list[Session] = []
+        sessions: list[Session] = []
         is_complete = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                listed += page.sessions
+                sessions += page.sessions
                 is_complete = page.is_last
-                is_known = len(listed) >= count and listed[-1].relative_id <= lowest_id
-                if is_known if spec.belong_together else len(listed) >= spec.count:
+                reaches_known = len(sessions) >= count and sessions[-1].relative_id <= known_id
+                is_enough = reaches_known if spec.belong_together else len(sessions) >= spec.count
+                if is_enough:
                     break
-        self._newest = max([self._newest or 0, *(session.relative_id for session in listed)])
+        self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
         lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
-        self.may_lack_sessions = spec.belong_together and may_lack_sessions(listed, lowest=lowest)
-        ids = {session.id for session in listed}
-        # One that has not finished, and is not listed any more, was deleted.
-        listed += [each for each in self.found if each.is_finished and each.id not in ids]
-        found = [each for each in listed if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
+        self.has_gap = spec.belong_together and may_lack_sessions(sessions, lowest=lowest)
+        ids = {session.id for session in sessions}
+        # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
+        sessions += [each for each in self.found if each.is_finished and each.id not in ids]
+        found = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
         found.sort(key=lambda session: -session.relative_id)
         self.found = found if spec.belong_together else found[: spec.count]
 
 
 async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     """Return the awaited sessions once all have finished."""
-    search = _AwaitedSessions(spec, api)
+    search = _Search(spec, api)
     loop = asyncio.get_running_loop()
     started = loop.time()
     deadline = asyncio.timeout_at(started + min(spec.appear_timeout, spec.timeout))
-    confirmed: list[Session] | None = None
+    previous: list[Session] | None = None  # what a list with a gap has shown
     count = _SEARCHED
     try:
         async with deadline:
             while True:
                 await search.poll(count)
                 if search.failure is None and spec.is_enough(search.found):
-                    if not search.may_lack_sessions or search.found == confirmed:
+                    if not search.has_gap or search.found == previous:
                         return search.found
-                    confirmed = search.found
-                    continue  # once more, at once: one response may lack a session
+                    previous = search.found
+                    continue  # once more, at once
                 if len(search.found) >= spec.count:
                     deadline.reschedule(started + spec.timeout)
                 if search.failure is None:

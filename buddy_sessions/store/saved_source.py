@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
 from ..analysis.commits import SessionList
-from ..analysis.suite_status import SuiteStatus, status_of
+from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from ..questions.suite_reader import SuiteReader
@@ -149,7 +149,7 @@ async def find_deciding_sessions(thread: DatabaseThread, key: SuiteKey) -> Seque
     branch = await reader.find_branch(MAIN)
     if branch is None:
         return ()
-    commit = status_of(key, branch.name, evolve(await reader.newest_of(branch), doubt="")).commit
+    commit = status_of(key, branch.name, evolve(await reader.of_branch(branch, has_enough_commits), doubt="")).commit
     return () if commit is None else commit.sessions
 
 

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Sequence
 
 import pytest
 
-from buddy_sessions import MAIN, RefType, Session, SessionStatus, main_branch, pass_rate
+from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
 
 
 def numbered(refs: Sequence[tuple[str | None, RefType | None]]) -> list[Session]:
@@ -60,8 +58,3 @@ def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
 def test_pass_rate(statuses: list[str], rate: float | None) -> None:
     sessions = [Session(id=status, relative_id=1, status=SessionStatus(status)) for status in statuses]
     assert pass_rate(iter(sessions)) == rate
-
-
-def test_main_stays_itself() -> None:
-    assert pickle.loads(pickle.dumps(MAIN)) is copy.deepcopy(MAIN) is MAIN
-    assert repr(MAIN) == "MAIN"

@@ -84,6 +84,8 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+ b- | b+5", True, [3, 2], id="a round with half of the tests is added"),
         pytest.param("a+ b+ | b?", False, [2], id="a round that is running"),
         pytest.param("a+ b+ | b-", True, [3], id="a round that is red"),
+        pytest.param("a+ b? " + "| " * 11 + "b+", None, [3, 2], id="unfinished for 23 hours"),
+        pytest.param("a+ b? " + "| " * 12 + "b+", False, [3], id="unfinished for a day: killed"),
         pytest.param("a+ b+9", False, [2], id="nine of ten tests are enough"),
         pytest.param("a+ b+8", None, [2], id="eight of ten tests are too few"),
         pytest.param("a+5 b+ c+5", False, [3], id="compared with the fewest before"),

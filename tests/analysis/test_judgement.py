@@ -99,6 +99,8 @@ VERDICTS = {
     "green": (verdict(main("", "")), True, []),
     "red after #2": (two_jobs().judge(after=2), False, ["1 new failure"]),
     "red, but not after #3": (two_jobs().judge(after=3), True, []),
+    "red after a time": (two_jobs().judge(after=START + timedelta(minutes=15)), False, ["1 new failure"]),
+    "red, but not after a time": (two_jobs().judge(after=START + timedelta(minutes=16)), True, []),
     "new failure": (verdict(main("", ""), "pays"), False, ["1 new failure"]),
     "known failure": (verdict(main("", "pays"), "pays"), True, []),
     "failed earlier": (verdict(main("pays", ""), "pays"), True, []),
@@ -219,16 +221,6 @@ def test_matrix_and_its_rerun() -> None:
         "#9 replaced #7: it was run again",
         "#10 replaced #9: it was run again",
     ]
-
-
-def test_after_leaves_out_what_was_red_before() -> None:
-    history = main("", "")
-    history.add("pays", branch="fix", revision=FIX)
-    history.add(branch="fix", revision=FIX, tests_count=10)
-    assert history.judge().passes is False
-    assert history.judge(after=3, min_tests=0).passes is True
-    assert history.judge(after=START + timedelta(minutes=18), min_tests=0).passes is True
-    assert [session.relative_id for session in history.judge(after=3).sessions] == [4]
 
 
 def test_judged_commit_is_not_its_own_baseline() -> None:

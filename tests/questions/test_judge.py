@@ -23,13 +23,16 @@ def fail(suite: FakeSuite, branch: str = "fix", **fields: Any) -> Any:
     return suite.create(branch, cases=PAYS, **{"revision": FIX if branch == "fix" else None, **fields})
 
 
-async def test_baseline_below_the_newest_100(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+async def test_sessions_below_the_newest_100(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Of the baseline, and of the commit itself."""
     fail(suite, "main")
-    for _ in range(240):
+    fail(suite)
+    for _ in range(190):
         suite.create("other", "SUCCESSFUL")
     fail(suite)
     judgement = await buddy.judge(suite.key, FIX)
     assert (judgement.passes, [test.novelty for test in judgement.tests]) == (True, ["known"])
+    assert [session.relative_id for session in judgement.sessions] == [193, 2]
 
 
 async def test_nothing_to_compare_with(buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -152,14 +155,16 @@ async def test_session_that_one_list_lacks_is_judged(fake: FakeBuddy, buddy: Bud
     assert (await buddy.judge(suite.key, FIX)).passes is True
 
 
-@pytest.mark.parametrize("baseline", ["main", None])
+@pytest.mark.parametrize(("baseline", "times"), [("main", 9), (None, 9), (None, 1)], ids=str)
 async def test_unverified_list_is_no_verdict(
-    baseline: str | None, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+    baseline: str | None, times: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
-    """A red session of the commit may be missing, whatever it is compared with."""
-    for revision in (FIX, "ab" * 20, "cd" * 20):
-        suite.create("fix", "SUCCESSFUL", revision=revision, tests_count=2)
-    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
+    """A red session of the commit may be missing, whatever it is compared with: also if a second list is verified."""
+    for revision in (FIX, "ab" * 20, "cd" * 20, FIX):
+        last = suite.create("fix", "SUCCESSFUL", revision=revision, tests_count=2)
+    suite.create("fix", "SUCCESSFUL", revision="ef" * 20, tests_count=2)
+    suite.delete(last)
+    fake.inject(Fault.swapped(1), times=times)
     judgement = await buddy.judge(suite.key, FIX, baseline=baseline)
     assert (judgement.is_failing, judgement.passes) == (None, None)
     assert [reason.kind for reason in judgement.reasons] == ["incomplete list"]

@@ -64,6 +64,10 @@ async def test_1000_sessions_are_searched(fake: FakeBuddy, buddy: BuddyClient, s
     with pytest.raises(NoVerdictError, match=r"has no finished session of branch 'main' yet$"):
         await buddy.recent_tests(suite.key)
     assert len(fake.requests) == 11
+    suite.create("fix", "SKIPPED", ref_type="PULL_REQUEST")  # no list of its own
+    with pytest.raises(NoVerdictError, match=r"^no session of branch 'fix'"):
+        await buddy.recent_tests(suite.key, branch="fix")
+    assert len(fake.requests) == 11 + 11
 
 
 async def test_deleted_session_is_left_out(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:

@@ -111,6 +111,8 @@ async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, Sess
         (lambda it: it.judge(SUITE, "a/b"), ConfigError),
         (lambda it: it.judge(SUITE, quarantine="quarantine.toml"), ConfigError),
         (lambda it: it.judge(SUITE, branch=""), ConfigError),
+        (lambda it: it.latest(SUITE, branch=None), ConfigError),
+        (lambda it: it.status([SUITE], branch="*"), ConfigError),
         (lambda it: it.history(SUITE, 5), ConfigError),
     ],
 )

@@ -13,7 +13,6 @@ from buddy_sessions import (
     MAIN,
     AuthenticationError,
     BuddyClient,
-    ConfigError,
     NoVerdictError,
     ServerError,
     SessionStore,
@@ -80,6 +79,9 @@ CASES = {
     "100 sessions have few commits of the branch": Case(
         create_matrix("ERROR", "SUCCESSFUL", newer=94, commits=8), ("main", 17, 17, True)
     ),
+    "100 sessions have three commits of the branch": Case(
+        create("main+", "main-", *["fix+"] * 96, *["main-"] * 3), ("main", 101, 2, True)
+    ),
     "no session": Case(create(), "no session"),
     "no session of the branch": Case(create("main+"), "no session", "fix"),
     "running": Case(create("maino", "main?"), "running"),
@@ -127,12 +129,6 @@ async def test_last_commit_that_was_good(buddy: BuddyClient, suite: FakeSuite) -
     assert latest is not None
     assert latest.session.relative_id == 1
     assert await buddy.latest(suite.key, branch="fix") is None
-
-
-@pytest.mark.parametrize("branch", [None, "*"])
-async def test_no_verdict_over_all_branches(branch: Any, buddy: BuddyClient, suite: FakeSuite) -> None:
-    with pytest.raises(ConfigError, match=r"^branch"):
-        await buddy.status([suite.key], branch=branch)
 
 
 async def test_one_request_each_in_their_order(fake: FakeBuddy, buddy: BuddyClient) -> None:
@@ -184,8 +180,6 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
         await store.sync(buddy, keys).run()
         assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
-        with pytest.raises(ConfigError):
-            await store.status(branch="*")
         assert (unknown.name, unknown.reason, unknown.remark) == (None, "incomplete", "the suite was not synced")
         with pytest.raises(NoVerdictError, match=r": the suite was not synced$"):
             await store.latest(unknown.suite)
@@ -244,42 +238,36 @@ async def test_large_matrix(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
         assert (await store.status())[0].is_failing is True
 
 
-def create_unfinished(suite: FakeSuite, hours: int, *, is_again: bool) -> None:
-    """Add a green commit, and one whose first session never finished; perhaps a second one did."""
-    began = datetime.now(UTC) - timedelta(hours=hours)
-    unfinished: dict[str, Any] = {
-        "status": "IN_PROGRESS",
-        "create_date": f"{began:%Y-%m-%dT%H:%M:%SZ}",
-        "tests_count": 0,
-    }
+async def test_latest_red_commit_was_not_repaired(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """The newest 100 sessions lack the commit that says how many sessions are usual: which one is a re-run."""
+    start = datetime.now(UTC) - timedelta(hours=9)
+    for number in range(121):
+        began = start + timedelta(minutes=number)
+        dates: dict[str, Any] = {"create_date": str(began), "finish_date": str(began + timedelta(seconds=30))}
+        result, commit = "ERROR" if number == 60 else "SUCCESSFUL", min(number // 60, 1)
+        suite.create("main", result, revision=f"{commit:040}", tests_count=10, **dates)
+    assert (await buddy.status([suite.key]))[0].is_failing is False
+    assert await buddy.latest(suite.key, is_failing=True) is None
+
+
+@pytest.mark.parametrize(("is_again", "decides", "advice"), [(False, 1, "; run it again"), (True, 3, "")])
+async def test_session_that_never_finished_is_named(
+    is_again: bool, decides: int, advice: str, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    yesterday = datetime.now(UTC) - timedelta(hours=25)
     suite.create("main", "SUCCESSFUL", tests_count=8)
-    suite.create("main", revision="ab" * 20, **unfinished)
+    suite.create("main", "IN_PROGRESS", revision="ab" * 20, create_date=yesterday.isoformat(), tests_count=0)
     if is_again:
         suite.create("main", "SUCCESSFUL", revision="ab" * 20, tests_count=8)
-
-
-@pytest.mark.parametrize(
-    ("hours", "is_again", "decides", "remark"),
-    [
-        (23, False, 1, "#2 is running"),
-        (23, True, 1, "#2 is running"),
-        (25, False, 1, "#2 never finished: that run was killed; run it again"),
-        (25, True, 3, "#2 never finished: that run was killed"),
-    ],
-)
-async def test_session_that_never_finished_is_named(
-    hours: int, is_again: bool, decides: int, remark: str, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
-) -> None:
-    create_unfinished(suite, hours, is_again=is_again)
     async with SessionStore(tmp_path / "sessions.db") as store:
         await store.sync(buddy, [suite.key]).run()
         for source in (buddy, store):
             (status,) = await source.status([suite.key])
             assert status.commit is not None
             assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
-            assert status.remark == remark
+            assert status.remark == f"#2 never finished: that run was killed{advice}"
     judgement = await buddy.judge(suite.key, "ab" * 20)
-    assert judgement.passes is (True if (hours, is_again) == (25, True) else None)
+    assert judgement.passes is (True if is_again else None)
     assert "#2" in " ".join([*map(str, judgement.reasons), *judgement.remarks])
 
 

@@ -142,6 +142,7 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [3, 2, 1],
         25,
     ),
+    "exists already, below 800 others": ([(0, DONE), (0, create(800))], COMMIT, [1], 0),
     "created with 150 newer ones between two polls": (
         [(0, create()), (5, DONE), (5, create(150))],
         {**COMMIT},
