@@ -34,11 +34,12 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     return not timedelta() <= now - checked < pause
 
 
-class SessionId(NamedTuple):
-    """The two ids of a session."""
+class SessionToCheck(NamedTuple):
+    """A session that is requested by itself: an unfinished one, or the newest one, which the first page lacks."""
 
     relative_id: int
     id: str
+    is_newest: bool = False
 
 
 @frozen(kw_only=True)
@@ -56,9 +57,9 @@ class PageToSave:
     # The lowest `relative_id` of the list, if it is above 1, and this page proves that the list ends there.
     end: int | None = None
     is_first: bool = False  # of the list
-    # Whether this sync has already dropped the known range. It never does so twice, or it might not end.
-    is_repair: bool = False
-    checked: int | None = None  # the `relative_id` of an unfinished session that was requested to check it
+    # Whether a page before was a contradiction. There is only one in a sync, or it might not end.
+    after_contradiction: bool = False
+    checked: int | None = None  # the `relative_id` of the session that was requested by itself
     # The id of the newest session, which could be requested, although the first page lacks it.
     unlisted: str | None = None
     older_than: datetime | None = None  # a time before which all sessions below `read` were created
@@ -106,6 +107,7 @@ class ReadRange:
         too_old = {each.relative_id for each in kept if each.relative_id <= self.all_above and not scope.includes(each)}
         is_pruned = bool(sessions) and not kept
         self.is_done = bool(sessions) and len(too_old) == len(kept)
+        is_first = self.high is None and self.lowest is None
         if not is_verified:
             self.is_done |= self.low > 1 and any(each.relative_id <= self.low for each in sessions)
             return PageToSave(sessions=sessions, too_old=too_old)
@@ -128,6 +130,7 @@ class ReadRange:
             proven=proven,
             read=self.read if self.extends else None,
             end=self.lowest if is_end and not self.is_cut else None,
+            is_first=is_first,
             older_than=scope.since if is_older else None,
         )
 
@@ -194,7 +197,7 @@ def find_changes(
     changes.is_contradiction |= changes.is_recreated or any(
         each.id not in known and _should_be_saved(each, state) for each in page.listed
     )
-    changes.is_contradiction &= not page.is_repair
+    changes.is_contradiction &= not page.after_contradiction
     changes.is_recreated &= changes.is_contradiction
     if changes.is_recreated:
         # What is above this page was read before: it is of the list that this page shows.

@@ -18,7 +18,7 @@ from .page_rules import (
     PageToSave,
     SavedPage,
     SavedSession,
-    SessionId,
+    SessionToCheck,
     find_changes,
     is_check_due,
     state_after,
@@ -59,7 +59,7 @@ _SAVE_SESSION = f"""
 """
 
 
-def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionId]]:
+def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionToCheck]]:
     """Return what the database knows of a suite, and the unfinished sessions that are due for a check.
 
     First those whose last check is the longest ago.
@@ -67,14 +67,14 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteS
     state = load_state(file, key)
     columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
     sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
-    due: dict[int, SessionId] = {}
+    due: dict[int, SessionToCheck] = {}
     for row in file.execute(sql, (*key, _lowest(state))):
         number, id_, status = row[:3]
         session = Session(
             id=id_, relative_id=number, status=SessionStatus(status), finish_date=to_time(row["finish_date"])
         )
         if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
-            due[number] = SessionId(number, id_)
+            due[number] = SessionToCheck(number, id_)
     return state, due
 
 
@@ -83,10 +83,10 @@ def _lowest(state: SuiteState) -> int:
     return state.end.number if state.end else 1
 
 
-def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
+def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionToCheck | None:
     """Return the newest living session of a suite."""
     row = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", key).fetchone()
-    return None if row is None else SessionId(row["relative_id"], row["id"])
+    return None if row is None else SessionToCheck(row["relative_id"], row["id"], is_newest=True)
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, now: datetime, *, below: int) -> int:

@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
-    "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
+    "after-a-contradiction": (page(1, after_contradiction=True), [GONE], {"restored": [1], "present": [1]}),
     "another-session-with-its-number": (
         page_of_another(9, proven=(9, 9)),
         [saved(9)],
