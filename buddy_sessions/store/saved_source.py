@@ -13,7 +13,7 @@ from ..analysis.commits import SessionList
 from ..analysis.suite_status import SuiteStatus, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
-from ..questions.suite_reader import SuiteReader
+from ..questions.suite_reader import Source, SuiteReader
 from .cases import load_cases, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
@@ -22,7 +22,7 @@ from .suites import ALL_NUMBERS, Bottom, Interval, to_state
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
 
-class SavedSource:
+class SavedSource(Source):
     """See `Source`."""
 
     is_saved = True
@@ -56,10 +56,6 @@ class SavedSource:
         """Return the saved cases of a session, all or those with a status."""
         scope: CaseScope = "failed" if status in FAILING else "all"
         return [case for case in await self._load(suite, session, scope) if status in {None, case.status}]
-
-    async def with_details(self, _suite: SuiteKey, _session: Session | str, case: TestCase) -> TestCase:
-        """Return the case as it was saved."""
-        return case
 
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         """Return the tests that passed in a group; None if only failing cases were saved."""
