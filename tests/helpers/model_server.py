@@ -184,22 +184,21 @@ class ModelClient:
         self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
 
     def read(self, suite: SuiteKey, spec: ReadSpec) -> PageReader:
-        async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
+        async def fetch(window: Window, known_digest: bytes | None = None) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            if spec.known_digest is None or window.page > 1:
+            if known_digest is None:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
-            return Fetched(
-                stats=stats, value=NotModified() if digest == spec.known_digest else FirstPage(rows, digest=digest)
-            )
+            return Fetched(stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest))
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        return PageReader(suite, fetch, fetch, reconciler, own_slots, cursor=spec.cursor)
+        fetch_first = partial(fetch, known_digest=spec.known_digest)
+        return PageReader(suite, fetch, fetch_first, reconciler, own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)
