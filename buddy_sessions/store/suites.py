@@ -129,8 +129,8 @@ class SuiteState:
     def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
         """Return the state after a range was read without a gap.
 
-        If it overlaps the known range, it extends that: a page was compared with both. If it does not, and the list
-        ends there (`is_end`), it replaces it.
+        If it overlaps the known range, it extends that: a page was compared with both. If they only touch, the suite
+        may have been created again. If the list ends there (`is_end`), it extends or replaces the known range.
         """
         known = self.known
         if known is not None and known[0] <= read[1] and read[0] <= known[1] + is_end:
