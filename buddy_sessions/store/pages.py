@@ -25,6 +25,7 @@ from .page_rules import (
 )
 from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, time_to_prefix, to_time, to_values
 from .suites import (
+    MARK_COLUMNS,
     CompleteSync,
     Marks,
     SuiteState,
@@ -49,12 +50,12 @@ _HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMB
 _CREATED_BY = FIELDS.index("created_by")
 
 _WITH_IDS = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
-_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(Marks._fields)}) = (?, ?, ?, ?)"
+_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMNS}) = (?, ?, ?, ?)"
 
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
     VALUES (?, ?, next_position(), {_PARAMETERS})
-    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {", ".join(Marks._fields)}) =
+    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, 0, NULL)
 """
 
@@ -117,7 +118,9 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         if after != before:
             save_state(file, key, after)
         if after.end is not None and after.end.is_final and after.end != before.end:
-            _unmark_below(file, number, after.end.number)
+            # Buddy has deleted what is older: below the end of the list, nothing is missing.
+            older = "suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
+            file.execute(f"{_SET_MARKS} WHERE {older}", (*Marks(), number, after.end.number))
         mark_suite_found(file, key)
         unfinished = {session.id for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [values[id_] for id_ in changes.changed], unfinished, now)
@@ -162,10 +165,10 @@ def finish_sync(
     with file.transaction():
         file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
         state = load_state(file, key)
-        known = state.complete
-        if not complete or (known and known.digest == complete.digest and complete.scope.is_within(known.scope)):
+        last = state.complete
+        if not complete or (last and last.digest == complete.digest and complete.scope.is_within(last.scope)):
             return
-        is_read = not top or (state.continues_at(complete.scope) is None)
+        is_read = not top or state.continues_at(complete.scope) is None
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
         is_top = file.number(_HIGHEST, key) == top or (unlisted is not None and unlisted == state.unlisted)
         if is_read and not is_missing and is_top:
@@ -217,7 +220,7 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
     """
     time, marked = unstructure_time(now), False
     sql = f"""
-        SELECT {", ".join(Marks._fields)}, number FROM session_rows
+        SELECT {MARK_COLUMNS}, number FROM session_rows
         WHERE suite = ? AND relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))
         AND deleted_at IS NULL AND marked_at IS NOT ? AND (missing_since IS NULL OR NOT ?) LIMIT {_CHUNK}
     """
@@ -228,9 +231,3 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
             file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
             marked = True
     return marked
-
-
-def _unmark_below(file: DatabaseFile, suite: int, number: int) -> None:
-    """Remove the marks of missing sessions below the end of the list: Buddy has deleted what is older."""
-    sql = f"{_SET_MARKS} WHERE suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
-    file.execute(sql, (*Marks(), suite, number))

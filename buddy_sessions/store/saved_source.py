@@ -33,16 +33,16 @@ class SavedSource(Source):
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted. Outside of the known range, some may be missing."""
-        lowest_id, known = await self._thread.run(_load_known, suite)
-        part = evolve(known, end="cut")
+        lowest_id, last = await self._thread.run(_load_known, suite)
+        part = evolve(last, end="cut")
         async for sessions in load_pages(self._thread, suite, branch=branch):
             inside = [session for session in sessions if session.relative_id >= lowest_id]
             if inside:
                 yield evolve(part, sessions=inside)
             if len(inside) < len(sessions):
                 doubt = f"older sessions than #{lowest_id} were not saved completely: sync again"
-                yield evolve(part, sessions=sessions[len(inside) :], doubt=known.doubt or doubt)
-        yield known
+                yield evolve(part, sessions=sessions[len(inside) :], doubt=last.doubt or doubt)
+        yield last
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID."""

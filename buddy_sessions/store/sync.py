@@ -43,7 +43,7 @@ class _Found:
     state: SuiteState  # what it knows now
     due: dict[int, SessionToCheck]  # the unfinished sessions that no page has shown, and that are still to be checked
     top: int = 0  # the highest `relative_id` on the first page
-    complete: CompleteSync | None = None  # what the first page says, if nothing is in doubt at the end
+    complete: CompleteSync | None = None  # to be saved at the end, if nothing is in doubt
     is_outdated: bool = False  # whether the first page is older than what is saved
     is_verified: bool = True  # whether the list was in order so far
     after_contradiction: bool = False  # whether a page was a contradiction: all is read once more
@@ -126,7 +126,11 @@ class SuiteSync:
                     return
 
     async def _parts(self, found: _Found) -> AsyncGenerator[ReadRange | SessionToCheck, None]:
-        """Iterate over what to read: ranges of the list, and single sessions. What was found decides what follows."""
+        """Iterate over what to read, from what was found so far.
+
+        The list from its top, and below the known range; around missing sessions; then, each by itself, the newest
+        saved session, if the first page lacks it, and unfinished sessions.
+        """
         run, key, start, known = self.run, self.key, found.start.known, found.state.known
         # After a contradiction, what was known is read again, whatever `since` is.
         all_above = start[0] - 1 if start and found.after_contradiction else ALL_NUMBERS[1]
@@ -184,21 +188,16 @@ class SuiteSync:
 
     async def _new_reader(self, found: _Found, part: ReadRange) -> PageReader:
         """Return a read of a range. It also yields the sessions below the range that are on its last page."""
-        cursor, known_digest, complete = None, None, found.state.complete
+        cursor, digest, complete = None, None, found.state.complete
         if part.high is not None:
             # If the offset is wrong, the read needs more requests, but misses no session.
             cursor = Cursor(part.high + 1, await self.run.call(count_above, self.key, part.high))
         elif complete is None or self.full or found.due or not (await self._limit_scope()).is_within(complete.scope):
-            known_digest = b""
+            digest = b""
         else:
-            known_digest = complete.digest
+            digest = complete.digest
         spec = ReadSpec(
-            after=part.low - 1,
-            cursor=cursor,
-            min_id=1,
-            check_end=True,
-            slots=self.slots,
-            known_digest=known_digest,
+            after=part.low - 1, cursor=cursor, min_id=1, check_end=True, slots=self.slots, known_digest=digest
         )
         return self.run.buddy.api.read(self.key, spec)
 
@@ -218,16 +217,11 @@ class SuiteSync:
             proven = found.top + 1, session.relative_id
         except ConfigError as error:
             _log.warning("%s: session %r is not checked: %s", self.key, session.id, error)
-        is_unlisted = session.is_newest and bool(listed)
-        if is_unlisted and session.id != found.state.unlisted:
+        unlisted = session.id if session.is_newest and listed else None
+        if unlisted not in {None, found.state.unlisted}:
             message = "%s: the list is outdated: it does not contain the newest saved session, %d, which exists"
             _log.warning(message, self.key, session.relative_id)
-        to_save = PageToSave(
-            sessions=listed,
-            proven=proven,
-            checked=session.relative_id,
-            unlisted=session.id if is_unlisted else None,
-        )
+        to_save = PageToSave(sessions=listed, proven=proven, checked=session.relative_id, unlisted=unlisted)
         saved = await self._save(found, to_save)
         yield SessionPage(suite=self.key, number=0, sessions=saved.changed)
 
