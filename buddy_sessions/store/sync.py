@@ -48,13 +48,6 @@ class _Found:
     is_verified: bool = True  # whether the list was in order so far
     after_contradiction: bool = False  # whether a page was a contradiction: all is read once more
 
-    @property
-    def to_restore(self) -> SuiteState:
-        """What the database still knows if the list is out of order."""
-        if self.after_contradiction:
-            return self.start.forget()
-        return self.start.up_to(self.top) if self.is_outdated else self.start
-
 
 @attrs.define(eq=False, repr=False)
 class SuiteSync:
@@ -245,10 +238,14 @@ class SuiteSync:
         return saved
 
     async def _withdraw_claims(self, found: _Found) -> None:
-        """The list is out of order: undo the marks of this sync, and its changes of the known range."""
+        """The list is out of order: undo the marks of this sync, and its changes of the known range.
+
+        After a contradiction, the range stays dropped.
+        """
         if found.is_verified:
             found.is_verified = False
-            await self.run.call(withdraw_claims, self.key, found.to_restore, self.run.now)
+            before = found.start.forget() if found.after_contradiction else found.start
+            await self.run.call(withdraw_claims, self.key, before, self.run.now)
 
     async def _read_cases(self, scope: SyncScope) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
