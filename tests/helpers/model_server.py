@@ -31,31 +31,18 @@ BRANCHES = ("main", "main", "main", "feature")
 
 
 class ModelServer:
-    """One suite. Its sessions are created, finished and deleted, also between the requests of one read.
-
-    Attributes:
-        rows: The sessions that exist, newest first: each was created a minute after the one before.
-        expired: The ids of those that were deleted because they were old.
-        requests: The number of requests so far.
-        created: The number of sessions created so far, also before the suite was created again.
-        wrong: The share of responses that are wrong.
-        kinds: The kinds of wrong responses.
-        changes: The share of requests before which the list changes.
-
-    Args:
-        random: Decides about changes and wrong responses.
-    """
+    """One suite. Its sessions are created, finished and deleted, also between the requests of one read."""
 
     def __init__(self, random: Random) -> None:
-        self.rows: list[Session] = []
-        self.expired: set[str] = set()
+        self.rows: list[Session] = []  # newest first: each was created a minute after the one before
+        self.expired: set[str] = set()  # the ids of those that were deleted because they were old
         self.requests = 0
-        self.wrong = 0.0
+        self.wrong = 0.0  # the share of responses that are wrong
         self.kinds: tuple[str, ...] = WRONG_RESPONSES
-        self.changes = 0.0
+        self.changes = 0.0  # the share of requests before which the list changes
         self._random = random
         self._highest = 0
-        self.created = 0
+        self.created = 0  # also before the suite was created again
         self._version = 0
         self._history: list[list[Session]] = [[]]
 
