@@ -108,20 +108,21 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
 
 
 async def exported_rows(
-    suite: SuiteKey,
-    pages: AsyncIterable[Sequence[Session]],
-    load_cases: Callable[[Session], Awaitable[Sequence[TestCase]]] | None,
+    suites: Iterable[SuiteKey],
+    pages: Callable[[SuiteKey], AsyncIterable[Sequence[Session]]],
+    load_cases: Callable[[SuiteKey, Session], Awaitable[Sequence[TestCase]]] | None,
     *,
     since: datetime | None,
 ) -> AsyncIterator[list[Row]]:
-    """Iterate over lists of rows: of the saved sessions of a suite, or of their test cases, if these can be loaded."""
-    async for page in pages:
-        sessions = [session for session in page if not is_before(session, since)]
-        if load_cases is None:
-            yield list(keyed_rows(suite, sessions))
-            continue
-        for session in sessions:
-            yield [session_case_row(suite, session, case) for case in await load_cases(session)]
+    """Iterate over lists of rows: of the saved sessions of suites, or of their test cases, if these can be loaded."""
+    for suite in suites:
+        async for page in pages(suite):
+            sessions = [session for session in page if not is_before(session, since)]
+            if load_cases is None:
+                yield list(keyed_rows(suite, sessions))
+                continue
+            for session in sessions:
+                yield [session_case_row(suite, session, case) for case in await load_cases(suite, session)]
 
 
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full-width

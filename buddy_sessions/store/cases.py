@@ -29,7 +29,7 @@ from .suites import MARK_INCOMPLETE, SyncScope
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
-_IS_LIVE = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
+_IS_LIVING = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
 _CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
 _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
@@ -51,7 +51,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVE}
+        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVING}
         AND {OF_BRANCH} AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
         ORDER BY relative_id DESC

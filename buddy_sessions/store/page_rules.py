@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from attrs import Factory, define, evolve, frozen
 
@@ -34,11 +34,12 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
     return not timedelta() <= now - checked < pause
 
 
-class SessionId(NamedTuple):
-    """The two ids of a session."""
+class SessionToCheck(NamedTuple):
+    """A session that is requested by itself: an unfinished one, or the newest one, which the first page lacks."""
 
     relative_id: int
     id: str
+    is_newest: bool = False
 
 
 @frozen(kw_only=True)
@@ -56,9 +57,9 @@ class PageToSave:
     # The lowest `relative_id` of the list, if it is above 1, and this page proves that the list ends there.
     end: int | None = None
     is_first: bool = False  # of the list
-    # Whether this sync has already dropped the known range. It never does so twice, or it might not end.
-    is_repair: bool = False
-    checked: int | None = None  # the `relative_id` of an unfinished session that was requested to check it
+    # Whether a page before was a contradiction. There is only one in a sync, or it might not end.
+    after_contradiction: bool = False
+    checked: int | None = None  # the `relative_id` of the session that was requested by itself
     # The id of the newest session, which could be requested, although the first page lacks it.
     unlisted: str | None = None
     older_than: datetime | None = None  # a time before which all sessions below `read` were created
@@ -106,6 +107,7 @@ class ReadRange:
         too_old = {each.relative_id for each in kept if each.relative_id <= self.all_above and not scope.includes(each)}
         is_pruned = bool(sessions) and not kept
         self.is_done = bool(sessions) and len(too_old) == len(kept)
+        is_first = self.high is None and self.lowest is None
         if not is_verified:
             self.is_done |= self.low > 1 and any(each.relative_id <= self.low for each in sessions)
             return PageToSave(sessions=sessions, too_old=too_old)
@@ -128,6 +130,7 @@ class ReadRange:
             proven=proven,
             read=self.read if self.extends else None,
             end=self.lowest if is_end and not self.is_cut else None,
+            is_first=is_first,
             older_than=scope.since if is_older else None,
         )
 
@@ -165,9 +168,9 @@ class PageChanges:
     restored: list[int] = Factory(list)  # the numbers of those that were missing or deleted
     # The ranges of `relative_id`s in which only the sessions exist that the page lists.
     absent: list[Interval] = Factory(list)
-    is_contradiction: bool = False  # whether it is a contradiction that drops the known range
-    is_recreated: bool = False
-    is_outdated: bool = False  # whether it is a first page that shows an older state of the list
+    is_contradiction: bool = False  # the known range is dropped
+    is_recreated: bool = False  # the suite was created again, which is a contradiction, too
+    is_outdated: bool = False  # a first page lacks the newest living session: the list is an older one
 
 
 def find_changes(
@@ -183,18 +186,19 @@ def find_changes(
     `values` are those of its sessions by their ids. `saved` are the sessions in the database that have a
     `relative_id` on the page, and `newest` is the highest one of a living session, 0 if there is none.
     """
-    kind = _kind_of(page, saved, newest, state)
     changes = _compare(page, values, saved)
-    known = {session.id for session in saved}
+    saved_ids = {session.id for session in saved}
     left_out = {each.id for each in page.sessions if each.relative_id in page.too_old or state.was_pruned(each)}
-    changes.new += [id_ for id_ in values if id_ not in known and id_ not in left_out]
+    changes.new += [id_ for id_ in values if id_ not in saved_ids and id_ not in left_out]
     changes.changed += changes.new
-    changes.is_outdated = kind == "outdated"
-    changes.is_recreated |= kind == "recreated"
+    top = page.top or 0
+    is_another_list = 0 < top <= newest and _is_another_list(page, saved, state)
+    changes.is_outdated = 0 < top < newest and not is_another_list
+    changes.is_recreated |= is_another_list
     changes.is_contradiction |= changes.is_recreated or any(
-        each.id not in known and _should_be_saved(each, state) for each in page.listed
+        each.id not in saved_ids and _should_be_saved(each, state) for each in page.listed
     )
-    changes.is_contradiction &= not page.is_repair
+    changes.is_contradiction &= not page.after_contradiction
     changes.is_recreated &= changes.is_contradiction
     if changes.is_recreated:
         # What is above this page was read before: it is of the list that this page shows.
@@ -203,8 +207,8 @@ def find_changes(
         return changes
     if page.proven is not None:
         changes.absent.append(page.proven)
-    if page.top and kind is None:
-        changes.absent.append((page.top + 1, ALL_NUMBERS[1]))
+    if top and not is_another_list and not changes.is_outdated:
+        changes.absent.append((top + 1, ALL_NUMBERS[1]))
     return changes
 
 
@@ -226,22 +230,11 @@ def _compare(page: PageToSave, values: Mapping[str, SessionValues], saved: Colle
     return changes
 
 
-def _kind_of(
-    page: PageToSave, saved: Collection[SavedSession], newest: int, state: SuiteState
-) -> Literal["outdated", "recreated"] | None:
-    """Return what is unusual about a first page with sessions; None if nothing is, or for another page.
-
-    - outdated: an older state of the list. It lacks the newest living session.
-    - recreated: another list. It has no session that is saved or was pruned, and no `relative_id` above the newest
-      living one.
-    """
-    if not page.top or page.top > newest:
-        return None
+def _is_another_list(page: PageToSave, saved: Collection[SavedSession], state: SuiteState) -> bool:
+    """Return whether a page has no session that is saved or was pruned."""
     listed = {(each.id, each.relative_id) for each in page.listed}
     was_pruned = any(map(state.was_pruned, page.listed))
-    if not was_pruned and listed.isdisjoint((session.id, session.relative_id) for session in saved):
-        return "recreated"
-    return "outdated" if page.top < newest else None
+    return not was_pruned and listed.isdisjoint((each.id, each.relative_id) for each in saved)
 
 
 def _should_be_saved(session: Session, state: SuiteState) -> bool:

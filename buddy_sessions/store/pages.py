@@ -18,13 +18,14 @@ from .page_rules import (
     PageToSave,
     SavedPage,
     SavedSession,
-    SessionId,
+    SessionToCheck,
     find_changes,
     is_check_due,
     state_after,
 )
 from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, time_to_prefix, to_time, to_values
 from .suites import (
+    MARK_COLUMNS,
     CompleteSync,
     Marks,
     SuiteState,
@@ -49,17 +50,17 @@ _HIGHEST = f"SELECT max(relative_id) FROM session_rows WHERE suite = {SUITE_NUMB
 _CREATED_BY = FIELDS.index("created_by")
 
 _WITH_IDS = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
-_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({', '.join(Marks._fields)}) = (?, ?, ?, ?)"
+_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMNS}) = (?, ?, ?, ?)"
 
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
     VALUES (?, ?, next_position(), {_PARAMETERS})
-    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {", ".join(Marks._fields)}) =
+    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL, 0, NULL)
 """
 
 
-def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionId]]:
+def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteState, dict[int, SessionToCheck]]:
     """Return what the database knows of a suite, and the unfinished sessions that are due for a check.
 
     First those whose last check is the longest ago.
@@ -67,14 +68,14 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteS
     state = load_state(file, key)
     columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
     sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
-    due: dict[int, SessionId] = {}
+    due: dict[int, SessionToCheck] = {}
     for row in file.execute(sql, (*key, _lowest(state))):
         number, id_, status = row[:3]
         session = Session(
             id=id_, relative_id=number, status=SessionStatus(status), finish_date=to_time(row["finish_date"])
         )
         if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
-            due[number] = SessionId(number, id_)
+            due[number] = SessionToCheck(number, id_)
     return state, due
 
 
@@ -83,10 +84,10 @@ def _lowest(state: SuiteState) -> int:
     return state.end.number if state.end else 1
 
 
-def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionId | None:
+def load_newest(file: DatabaseFile, key: SuiteKey) -> SessionToCheck | None:
     """Return the newest living session of a suite."""
     row = file.execute(f"SELECT relative_id, id {_LIVING} ORDER BY relative_id DESC LIMIT 1", key).fetchone()
-    return None if row is None else SessionId(row["relative_id"], row["id"])
+    return None if row is None else SessionToCheck(row["relative_id"], row["id"], is_newest=True)
 
 
 def find_missing(file: DatabaseFile, key: SuiteKey, now: datetime, *, below: int) -> int:
@@ -117,7 +118,9 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: PageToSave, now: datetime
         if after != before:
             save_state(file, key, after)
         if after.end is not None and after.end.is_final and after.end != before.end:
-            _unmark_below(file, number, after.end.number)
+            # Buddy has deleted what is older: below the end of the list, nothing is missing.
+            older = "suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
+            file.execute(f"{_SET_MARKS} WHERE {older}", (*Marks(), number, after.end.number))
         mark_suite_found(file, key)
         unfinished = {session.id for session in page.sessions if not session.is_finished}
         _save_sessions(file, number, [values[id_] for id_ in changes.changed], unfinished, now)
@@ -162,10 +165,10 @@ def finish_sync(
     with file.transaction():
         file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
         state = load_state(file, key)
-        known = state.complete
-        if not complete or (known and known.digest == complete.digest and complete.scope.is_within(known.scope)):
+        last = state.complete
+        if not complete or (last and last.digest == complete.digest and complete.scope.is_within(last.scope)):
             return
-        is_read = not top or (state.continues_at(complete.scope) is None)
+        is_read = not top or state.continues_at(complete.scope) is None
         is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
         is_top = file.number(_HIGHEST, key) == top or (unlisted is not None and unlisted == state.unlisted)
         if is_read and not is_missing and is_top:
@@ -217,7 +220,7 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
     """
     time, marked = unstructure_time(now), False
     sql = f"""
-        SELECT {", ".join(Marks._fields)}, number FROM session_rows
+        SELECT {MARK_COLUMNS}, number FROM session_rows
         WHERE suite = ? AND relative_id BETWEEN ? AND ? AND number NOT IN (SELECT value FROM json_each(?))
         AND deleted_at IS NULL AND marked_at IS NOT ? AND (missing_since IS NULL OR NOT ?) LIMIT {_CHUNK}
     """
@@ -228,9 +231,3 @@ def _mark_absent(file: DatabaseFile, suite: int, changes: PageChanges, now: date
             file.execute_many(f"{_SET_MARKS} WHERE number = ?", marks)
             marked = True
     return marked
-
-
-def _unmark_below(file: DatabaseFile, suite: int, number: int) -> None:
-    """Remove the marks of missing sessions below the end of the list: Buddy has deleted what is older."""
-    sql = f"{_SET_MARKS} WHERE suite = ? AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
-    file.execute(sql, (*Marks(), suite, number))

@@ -13,7 +13,7 @@ from ..analysis.commits import SessionList
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
-from ..questions.suite_reader import SuiteReader
+from ..questions.suite_reader import Source, SuiteReader
 from .cases import load_cases, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
@@ -22,7 +22,7 @@ from .suites import ALL_NUMBERS, Bottom, Interval, to_state
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 
 
-class SavedSource:
+class SavedSource(Source):
     """See `Source`."""
 
     is_saved = True
@@ -33,16 +33,16 @@ class SavedSource:
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted. Outside of the known range, some may be missing."""
-        lowest_id, known = await self._thread.run(_load_known, suite)
-        part = evolve(known, end="cut")
+        lowest_id, last = await self._thread.run(_load_known, suite)
+        part = evolve(last, end="cut")
         async for sessions in load_pages(self._thread, suite, branch=branch):
             inside = [session for session in sessions if session.relative_id >= lowest_id]
             if inside:
                 yield evolve(part, sessions=inside)
             if len(inside) < len(sessions):
                 doubt = f"older sessions than #{lowest_id} were not saved completely: sync again"
-                yield evolve(part, sessions=sessions[len(inside) :], doubt=known.doubt or doubt)
-        yield known
+                yield evolve(part, sessions=sessions[len(inside) :], doubt=last.doubt or doubt)
+        yield last
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID."""
@@ -56,10 +56,6 @@ class SavedSource:
         """Return the saved cases of a session, all or those with a status."""
         scope: CaseScope = "failed" if status in FAILING else "all"
         return [case for case in await self._load(suite, session, scope) if status in {None, case.status}]
-
-    async def with_details(self, _suite: SuiteKey, _session: Session | str, case: TestCase) -> TestCase:
-        """Return the case as it was saved."""
-        return case
 
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         """Return the tests that passed in a group; None if only failing cases were saved."""

@@ -243,11 +243,10 @@ class SessionStore(AsyncContext, Questions):
         count = 0
         columns = SESSION_CASE_COLUMNS if cases else KEYED_SESSION_COLUMNS
         with open_file(Path(path), columns, source=self._thread.path) as writer:
-            for key in keys:
-                load = partial(self.cases, key) if cases else None
-                async for rows in exported_rows(key, self.pages(key, branch=branch), load, since=since):
-                    await asyncio.to_thread(writer.write, rows)
-                    count += len(rows)
+            pages, load_cases = partial(self.pages, branch=branch), self.cases if cases else None
+            async for rows in exported_rows(keys, pages, load_cases, since=since):
+                await asyncio.to_thread(writer.write, rows)
+                count += len(rows)
             await asyncio.to_thread(writer.finish)
         return count
 

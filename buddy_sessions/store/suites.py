@@ -101,18 +101,13 @@ class SuiteState:
     @property
     def bottom(self) -> Bottom | None:
         """What is below the known range; None if no sync has read that far."""
-        bottom: Bottom | None = None
-        if self.known is None:
+        if self.known is None or (self.known[0] > 1 and self.end is None and self.older_than is None):
             return None
+        if self.pruned_before is not None:
+            return "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
         if self.known[0] == 1:
-            bottom = "start"
-        elif self.end is not None:
-            bottom = "retention"
-        elif self.older_than is not None:
-            bottom = "since"
-        if bottom is not None and self.pruned_before is not None:
-            bottom = "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
-        return bottom
+            return "start"
+        return "since" if self.end is None else "retention"
 
     def knows(self, number: int) -> bool:
         """Return whether a `relative_id` is in the known range."""
@@ -129,8 +124,8 @@ class SuiteState:
     def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
         """Return the state after a range was read without a gap.
 
-        If it overlaps the known range, it extends that: a page was compared with both. If it does not, and the list
-        ends there (`is_end`), it replaces it.
+        If it overlaps the known range, it extends that: a page was compared with both. If they only touch, the suite
+        may have been created again. If the list ends there (`is_end`), it extends or replaces the known range.
         """
         known = self.known
         if known is not None and known[0] <= read[1] and read[0] <= known[1] + is_end:
@@ -175,6 +170,10 @@ class Marks(NamedTuple):
     deleted_at: str | None = None
     absences: int = 0
     marked_at: str | None = None
+
+
+MARK_COLUMNS = ", ".join(Marks._fields)
+"""Their columns, in SQL."""
 
 
 def next_marks(marks: Marks, now: str) -> Marks:
@@ -222,18 +221,16 @@ def to_state(text: str | None) -> SuiteState:
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that the server does not know a suite, by `next_marks`. Its sessions and its known range stay."""
-    names = ", ".join(Marks._fields)
-    row = file.execute(f"SELECT {names} FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    row = file.execute(f"SELECT {MARK_COLUMNS} FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is not None:
         marks = next_marks(Marks(*row), unstructure_time(now))
-        sql = f"UPDATE suite_rows SET ({names}) = (?, ?, ?, ?), {MARK_INCOMPLETE} WHERE {OF_SUITE}"
+        sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?, ?, ?), {MARK_INCOMPLETE} WHERE {OF_SUITE}"
         file.execute(sql, (*marks, *key))
 
 
 def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
-    names = ", ".join(Marks._fields)
-    sql = f"UPDATE suite_rows SET ({names}) = (?, ?, ?, ?) WHERE {OF_SUITE} AND missing_since NOT NULL"
+    sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?, ?, ?) WHERE {OF_SUITE} AND missing_since NOT NULL"
     file.execute(sql, (*Marks(), *key))
 
 
@@ -255,10 +252,10 @@ def save_names(
     with file.transaction():
         file.execute("INSERT OR REPLACE INTO projects VALUES (?, ?, ?)", (workspace, project, unstructure_time(now)))
         file.execute_many(
-            """
+            f"""
             INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, project, suite_id) DO UPDATE
-            SET (name, identifier, html_url, missing_since, deleted_at, absences, marked_at) =
+            SET (name, identifier, html_url, {MARK_COLUMNS}) =
                 (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL, 0, NULL)
             """,
             [(workspace, project, suite.id, suite.name, suite.identifier, suite.html_url) for suite in suites],
@@ -283,13 +280,12 @@ class WatchState:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(f"name must be letters, digits, '.', '_' or '-', because it names a file, not {name!r}")
         self._thread = thread
-        self._lock = kind, name
         # Git forbids "*" in a name. Not null for all sessions: in SQL, null is not equal to null.
         self._key = kind, name, "*" if branch is MAIN else branch or ""
 
     def hold(self) -> AbstractAsyncContextManager[None]:
         """Refuse other watches of this kind and name until the block ends."""
-        return hold_watch(self._thread.path, *self._lock)
+        return hold_watch(self._thread.path, *self._key[:2])
 
     async def load(self, suite: SuiteKey) -> Any:
         """Return the state of a suite, as JSON values; None if it was never watched."""

@@ -8,11 +8,12 @@ from datetime import datetime
 from buddy_sessions import RefType, Session, SuiteKey, TestCase, TestKey, TestStatus
 from buddy_sessions.analysis.commits import SessionList
 from buddy_sessions.questions.questions import Questions
+from buddy_sessions.questions.suite_reader import Source
 
 SUITE = SuiteKey("acme", "shop", "MNbyVedg")
 
 
-class ListSource:
+class ListSource(Source):
     """See `Source`: the sessions of one suite, newest first, and the test cases of each."""
 
     concurrency = 1
@@ -42,9 +43,6 @@ class ListSource:
 
     async def cases(self, _suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
         return [case for case in self._cases_of(session.id) if status in {None, case.status}]
-
-    async def with_details(self, _suite: SuiteKey, _session: Session | str, case: TestCase) -> TestCase:
-        return case
 
     async def passed_in_group(self, _suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         cases = self._cases_of(session.id)

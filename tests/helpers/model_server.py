@@ -31,31 +31,18 @@ BRANCHES = ("main", "main", "main", "feature")
 
 
 class ModelServer:
-    """One suite. Its sessions are created, finished and deleted, also between the requests of one read.
-
-    Attributes:
-        rows: The sessions that exist, newest first: each was created a minute after the one before.
-        expired: The ids of those that were deleted because they were old.
-        requests: The number of requests so far.
-        created: The number of sessions created so far, also before the suite was created again.
-        wrong: The share of responses that are wrong.
-        kinds: The kinds of wrong responses.
-        changes: The share of requests before which the list changes.
-
-    Args:
-        random: Decides about changes and wrong responses.
-    """
+    """One suite. Its sessions are created, finished and deleted, also between the requests of one read."""
 
     def __init__(self, random: Random) -> None:
-        self.rows: list[Session] = []
-        self.expired: set[str] = set()
+        self.rows: list[Session] = []  # newest first: each was created a minute after the one before
+        self.expired: set[str] = set()  # the ids of those that were deleted because they were old
         self.requests = 0
-        self.wrong = 0.0
+        self.wrong = 0.0  # the share of responses that are wrong
         self.kinds: tuple[str, ...] = WRONG_RESPONSES
-        self.changes = 0.0
+        self.changes = 0.0  # the share of requests before which the list changes
         self._random = random
         self._highest = 0
-        self.created = 0
+        self.created = 0  # also before the suite was created again
         self._version = 0
         self._history: list[list[Session]] = [[]]
 
@@ -184,22 +171,21 @@ class ModelClient:
         self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
 
     def read(self, suite: SuiteKey, spec: ReadSpec) -> PageReader:
-        async def fetch(window: Window) -> Fetched[DecodedPage | NotModified]:
+        async def fetch(window: Window, known_digest: bytes | None = None) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            if spec.known_digest is None or window.page > 1:
+            if known_digest is None:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
-            return Fetched(
-                stats=stats, value=NotModified() if digest == spec.known_digest else FirstPage(rows, digest=digest)
-            )
+            return Fetched(stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest))
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        return PageReader(suite, fetch, fetch, reconciler, own_slots, cursor=spec.cursor)
+        fetch_first = partial(fetch, known_digest=spec.known_digest)
+        return PageReader(suite, fetch, fetch_first, reconciler, own_slots, cursor=spec.cursor)
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)

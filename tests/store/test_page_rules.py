@@ -10,7 +10,7 @@ from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions.store.page_rules import PageChanges, PageToSave, SavedSession, find_changes, is_check_due
-from buddy_sessions.store.suites import ABSENCES, ALL_NUMBERS, KnownEnd, Marks, SuiteState, next_marks
+from buddy_sessions.store.suites import ABSENCES, ALL_NUMBERS, Interval, KnownEnd, Marks, SuiteState, next_marks
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
@@ -51,7 +51,7 @@ CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
-    "in-a-repair": (page(1, is_repair=True), [GONE], {"restored": [1], "present": [1]}),
+    "after-a-contradiction": (page(1, after_contradiction=True), [GONE], {"restored": [1], "present": [1]}),
     "another-session-with-its-number": (
         page_of_another(9, proven=(9, 9)),
         [saved(9)],
@@ -121,7 +121,19 @@ def test_unfinished_session_is_due_after_a_tenth_of_its_age(age: timedelta | Non
 
 
 class TestKnownRange:
-    """Read ranges that are added, one after the other, and what is known then."""
+    @pytest.mark.parametrize(
+        ("read", "is_end", "known"),
+        [
+            ((5, 9), False, (3, 9)),
+            ((1, 3), False, (1, 5)),
+            pytest.param((6, 9), False, (3, 5), id="only-touches"),
+            ((6, 9), True, (3, 9)),
+            ((7, 9), True, (7, 9)),
+        ],
+    )
+    def test_read_range_extends_one_that_it_overlaps(self, read: Interval, is_end: bool, known: Interval) -> None:
+        """If they only touch, the read may be of another suite of that name, unless the list ends there."""
+        assert SuiteState(known=(3, 5)).extend(read, is_end=is_end).known == known
 
     @pytest.mark.parametrize(
         ("fields", "bottom"),

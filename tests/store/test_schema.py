@@ -38,7 +38,8 @@ def test_session_is_loaded_as_it_was_saved(database: DatabaseFile, session: Sess
     assert save_page(database, key, page, NOW) == SavedPage(state=SuiteState())
     for later, is_due in ((timedelta(0), False), (timedelta(days=1), not session.is_finished)):
         _, due = load_start(database, key, NOW + later)
-        assert list(due.values()) == [(session.relative_id, session.id)] * is_due
+        found = [(number, each.id) for number, each in due.items()]
+        assert found == [(session.relative_id, session.id)] * is_due
 
 
 def test_only_sessions_of_a_branch_are_selected(database: DatabaseFile) -> None:

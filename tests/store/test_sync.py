@@ -269,3 +269,21 @@ class TestListOutOfOrder:
             db.fake.inject(Fault.status(500))
         await db.sync(on_failure="collect")
         assert await db.known_range() is None
+        await db.sync()
+        assert await db.known_range() == (1, 60), "the same first page is read again"
+
+
+@pytest.mark.parametrize(("faults", "known"), [([], (1, 60)), ([*[Fault.stall(0)] * 2, Fault.swapped(25)], None)])
+async def test_deleted_session_that_reappears_drops_the_known_range(
+    db: SyncedSuite, faults: list[Fault], known: tuple[int, int] | None
+) -> None:
+    """All of it is read again, whatever `since` is; if that is out of order, it is not restored."""
+    create_daily(db.suite, 60)
+    await db.sync()
+    for _ in range(ABSENCES):
+        db.fake.inject(Fault.missing_row(3))
+        await db.sync()
+    assert db.marked() == [57]
+    db.fake.inject(*faults)
+    await db.sync(since=datetime.now(UTC) - timedelta(days=10))
+    assert (db.marked(), await db.known_range()) == ([], known)

@@ -52,18 +52,12 @@ class SyncMachine(RuleBasedStateMachine):
         self.random = chance
         self.copy = DatabaseCopy()
         self.store.on_page = self.copy_is_equal  # marks may be withdrawn later in a sync
-        self.bad_syncs = 0
-        """The number of syncs with wrong responses since the last healthy one."""
-        self.is_repairable = True
-        """Whether bad syncs were always followed by a healthy one since the last full check."""
-        self.is_always_right = True
-        """Whether no response was wrong since the last full check."""
-        self.is_recreated = False
-        """Whether the suite was created again since the last sync that has read down to its known range."""
-        self.pruned_before = FIRST_DATE
-        """All sessions created before this time were pruned."""
-        self.pruned: set[str] = set()
-        """The ids of these sessions."""
+        self.bad_syncs = 0  # with wrong responses, since the last healthy sync
+        self.is_repairable = True  # bad syncs were always followed by a healthy one since the last full check
+        self.is_always_right = True  # no response was wrong since the last full check
+        self.is_recreated = False  # since the last sync that has read down to the known range
+        self.pruned_before = FIRST_DATE  # all sessions created before this time were pruned
+        self.pruned: set[str] = set()  # the ids of these sessions
         self.run_sync()
 
     @rule(count=st.integers(1, 60))

@@ -51,13 +51,11 @@ async def command(
     ):
         async with SessionStore(find_database(db)) as store:
             suites = select_keys([suite.key for suite in await store.suites()], targets, db)
-            for suite in suites:
-                pages = store.pages(suite, branch=branch)
-                load = partial(store.cases, suite) if cases else None
-                async for rows in exported_rows(suite, pages, load, since=since):
-                    writer.write(rows)
-                    count += len(rows)
-                    show(format_count(count, noun))
+            pages, load_cases = partial(store.pages, branch=branch), store.cases if cases else None
+            async for rows in exported_rows(suites, pages, load_cases, since=since):
+                writer.write(rows)
+                count += len(rows)
+                show(format_count(count, noun))
             if branch and not count:
                 messages.print_warning(await check_branch(store, suites[0], branch))
             elif cases and not count:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 
@@ -19,9 +20,10 @@ def database(fake: FakeBuddy, suites: dict[str, FakeSuite], call: Call, tmp_path
     sync_database(fake, path)
     fake.delete_suite(suites[X])
     call("sync", X, "--db", str(path))
-    for session in suites[A].sessions[100:102]:
+    for session, syncs in zip(suites[A].sessions[100:102], (ABSENCES - 1, 1), strict=True):
         suites[A].delete(session)
-        call("sync", A, "--db", str(path), "--full")
+        for _ in range(syncs):
+            call("sync", A, "--db", str(path), "--full")
     return path
 
 
