@@ -191,7 +191,7 @@ class Pacing:
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._missing = self.offset - self.page_size.start_of(window) - count
-        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
+        self._full_pages = self._full_pages + 1 if is_full else 0
         if known == count:
             return
         self.overlap = 0
