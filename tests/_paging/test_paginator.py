@@ -13,15 +13,8 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    BadRequestError,
-    BuddyClient,
-    Cursor,
-    ServerError,
-    Session,
-    SuiteKey,
-    UnstableListingError,
-)
+from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey, UnstableListingError
+from buddy_sessions._paging.reconciler import ReadSpec
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.effort import repeats
 
@@ -66,15 +59,19 @@ class TestPages:
         assert ids_of(await paginator.collect()) == [4, 3, 2, 1]
         assert paginator.stats.requests == 1
 
-    @pytest.mark.parametrize("limit", [20, 50])
-    async def test_refused_page_size_is_requested_once(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, limit: int
-    ) -> None:
-        fake.refuse_above = limit
-        suite.populate(100)
-        for _ in range(2):
-            assert ids_of(await buddy.sessions(KEY, per_page=100).collect()) == list(range(100, 0, -1))
-        assert [request.per_page for request in fake.requests] == [100] + [20] * 10
+    async def test_refused_page_size_is_requested_once(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        """Also by a read that only finds page 1 unchanged."""
+        fake.refuse_above = 50
+        suite.populate(30)
+        digest = b""
+        for is_known in (False, True):
+            async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+                reader = buddy.api.read(KEY, ReadSpec(known_digest=digest))
+                pages = [page async for page in reader.pages()]
+                assert (len(pages), reader.is_not_modified) == ((0, True) if is_known else (2, False))
+                digest = reader.first_digest or b""
+                assert ids_of(await buddy.sessions(KEY).collect()) == list(range(30, 0, -1))
+        assert [request.per_page for request in fake.requests] == [100, *[20] * 4, 100, *[20] * 3]
 
     async def test_other_bad_request_is_raised(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
         fake.inject(Fault.status(400), times=2)
