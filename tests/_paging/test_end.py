@@ -14,7 +14,7 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from buddy_sessions._paging.pacing import ServerLimits
 from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
-from helpers.fake_list import FakeList, FaultyList, experienced, read_list
+from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, read_list
 from helpers.read_machine import ReadMachine, read_aheads
 
 
@@ -141,9 +141,7 @@ class EndMachine(ReadMachine):
             assert self.reader.verified
             assert not self.limits.rows_follow_short_pages
         if self.reader.verified:
-            assert self.found == sorted(set(self.found), reverse=True)
-            missed = self.listing.stable - self.hidden - set(self.found)
-            assert not missed, f"lost, but verified: {missed}"
+            assert_exact(self.found, self.listing.stable - self.hidden)
 
 
 def test_end_is_verified_only_if_nothing_is_missed() -> None:
