@@ -171,22 +171,22 @@ class Reconciler:
 
     def _take_accepted(self, window: Window, sessions: Sequence[Session], known: int, length: PageLength) -> PageResult:
         """Move on over an accepted page, or complete the read."""
-        pacing, is_full = self._pacing, length is PageLength.FULL
-        is_first, count = self._frontier.lowest_id is None, len(sessions)
-        start, relative_ids = pacing.page_size.start_of(window), [session.relative_id for session in sessions]
+        pacing, relative_ids = self._pacing, [session.relative_id for session in sessions]
+        start, end = pacing.page_size.start_of(window), pacing.page_size.end_of(window)
+        is_first, is_full = self._frontier.lowest_id is None, length is PageLength.FULL
+        has_new = known < len(sessions)
         proven_range = self._frontier.move(sessions, known)
         lowest_id = self._frontier.lowest_id
         pacing.on_accepted(window, relative_ids, known, is_full=is_full)
-        end = pacing.page_size.end_of(window)
         has_last = relative_ids[-1:] == [lowest_id]
-        self._end.on_accepted(window, sessions, length, end, has_new=known < count, has_last=has_last)
+        self._end.on_accepted(window, sessions, length, end, has_new=has_new, has_last=has_last)
         self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
         elif self._selection.ends_at(lowest_id, sessions):
             self.is_complete = True
-        elif known == count and lowest_id is not None and not self._end.is_possible:
-            self._drop_plan()
+        elif not has_new and lowest_id is not None and not self._end.is_possible:
+            self._drop_plan()  # the list has grown
             pacing.skip_ahead(relative_ids[-1] - lowest_id)
         return self._selection.select(sessions[known:], start + known, known, proven_range)
 
