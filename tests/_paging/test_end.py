@@ -29,6 +29,7 @@ from helpers.read_machine import ReadMachine, read_aheads
         pytest.param([5, 3, 1], {"check_end": True}, 1, id="number-1"),
         pytest.param(range(31, 61), {"per_page": 100, "limits": ServerLimits()}, 3, id="perhaps-cut"),
         pytest.param(range(31, 71), {}, 4, id="after-a-full-page"),
+        pytest.param(range(301, 381), {"read_ahead": 4}, 9, id="after-full-pages-read-ahead"),
     ],
 )
 def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests: int) -> None:
