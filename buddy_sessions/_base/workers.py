@@ -60,10 +60,6 @@ def add_jitter(interval: float) -> float:
     return interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not a secret
 
 
-def _no_task() -> None:
-    """Return None, as a weak reference to a task that is gone does."""
-
-
 class Channel(Generic[_T]):
     """Runs `work` in a task, and passes the items that it `put`s to one consumer: the first task that asks for one.
 
@@ -80,7 +76,7 @@ class Channel(Generic[_T]):
         self._free_slots = asyncio.Semaphore(size)
         self.failure: BaseException | None = None
         self.is_closed = False
-        self._consumer: Callable[[], asyncio.Task[Any] | None] = _no_task
+        self._consumer: Callable[[], asyncio.Task[Any] | None] = lambda: None  # a weak reference
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self._task is not None and not self._task.done() and not self.is_closed:
@@ -105,7 +101,7 @@ class Channel(Generic[_T]):
             return
         if consumer is not None and not consumer.done():
             raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
-        self._consumer = weakref.ref(current) if current else _no_task
+        self._consumer = weakref.ref(current) if current else lambda: None
 
     @property
     def is_unused(self) -> bool:

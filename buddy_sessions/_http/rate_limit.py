@@ -25,10 +25,10 @@ LONGEST_PAUSE = 20.0  # seconds, unless the response names a longer one
 _PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response, which may report the rate limit
 
 
-class RateWindow:
-    """The rate limit's current window, as far as responses have reported it. Pure: every method is given the time.
+class Quota:
+    """What responses have reported of the rate limit until its next reset. Pure: every method is given the time.
 
-    The lowest `remaining` reported in this window, minus the requests in flight, may still be sent. A throttled request
+    The lowest `remaining` since the last reset, minus the requests in flight, may still be sent. A throttled request
     (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
     for its response. The others also wait for the first response of all, but only for a second.
 
@@ -59,7 +59,7 @@ class RateWindow:
         reset_at = limit.reset_at.timestamp()
         if reset_at > self._reset_at:
             self._reset_at, self._remaining, self._limit = reset_at, limit.remaining, limit.limit or math.inf
-        elif reset_at == self._reset_at:  # an earlier one is a late response from the window before
+        elif reset_at == self._reset_at:  # an earlier one is a late response from before the reset
             self._remaining = min(self._remaining, limit.remaining)
         self.expires_at = now + self._max_age
 
@@ -96,7 +96,7 @@ class RateWindow:
         end = self._reset_at - self._clock_offset
         if now < end:
             return now if in_flight < self._remaining else end
-        return now if in_flight < self._limit else math.inf  # the next window, of which nothing is reported yet
+        return now if in_flight < self._limit else math.inf  # after the reset, nothing is reported yet
 
 
 def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
@@ -190,7 +190,7 @@ class RateLimiter:
         self.rate_limit: RateLimit | None = None  # as reported by the last response that has reported one
         self._max_wait = max_wait
         self._limiter = limiter  # awaited before each request; this wait is not charged
-        self._window: RateWindow | None = None
+        self._quota: Quota | None = None
         self._in_flight = 0
         self._slots = asyncio.Semaphore(max_concurrency)
         self._queue = asyncio.Lock()
@@ -237,30 +237,30 @@ class RateLimiter:
         `throttled`: it asks the client to wait (see `is_throttled`).
         """
         now = asyncio.get_running_loop().time()
-        window = self._current_window(now)
+        quota = self._current_quota(now)
         if limit is not None:
             self.rate_limit = limit
-            window.update(limit, now)
+            quota.update(limit, now)
         self._is_changed.set()
         if throttled:
-            return window.pause(now, (limit.retry_after if limit else None) or 0.0)
-        window.resume(now)
+            return quota.pause(now, (limit.retry_after if limit else None) or 0.0)
+        quota.resume(now)
         return 0.0
 
-    def _current_window(self, now: float) -> RateWindow:
-        """Return the window. It is replaced by a new one when its reports are too old."""
-        if self._window is None or now >= self._window.expires_at:
-            self._window = RateWindow(self._max_wait, now, clock_offset=time.time() - now)
-        return self._window
+    def _current_quota(self, now: float) -> Quota:
+        """Return the quota. It is replaced by a new one when its reports are too old."""
+        if self._quota is None or now >= self._quota.expires_at:
+            self._quota = Quota(self._max_wait, now, clock_offset=time.time() - now)
+        return self._quota
 
     def _seconds_until_turn(self, budget: WaitBudget, charge: float) -> float:
         """Return the seconds until the next turn, or until the reports are too old."""
         now = asyncio.get_running_loop().time()
-        window = self._current_window(now)
+        quota = self._current_quota(now)
         # No turn is earlier than with no request in flight; the requests in flight may end before it.
-        seconds = window.next_turn(now, in_flight=0) - now
+        seconds = quota.next_turn(now, in_flight=0) - now
         if seconds > max(budget.remaining - charge + _TOLERANCE, 0):
             message = f"the server permits no request for {format_duration(seconds)}"
             reset_at = self.rate_limit.reset_at if self.rate_limit else None
             raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds)
-        return min(window.next_turn(now, self._in_flight), window.expires_at) - now
+        return min(quota.next_turn(now, self._in_flight), quota.expires_at) - now

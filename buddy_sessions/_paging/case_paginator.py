@@ -147,8 +147,6 @@ class CasePlan:
         if length is PageLength.CUT:
             self.page_size.cap = len(cases)
         self._offset = self.page_size.end_of(window)
-        if cases:
-            self.page_size.confirm()
         by_id = {case_ids(case): case for case in cases}
         unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)

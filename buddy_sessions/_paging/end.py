@@ -30,12 +30,12 @@ class EndCheck(Enum):
 class ListEnd:
     """Where the list of one read ends.
 
-    Takes every accepted page, and what was requested after it. While the list `is_open` and no requested page is left,
+    Takes every accepted page, and what was requested after it. If the end `is_possible` and no requested page is left,
     `check` decides.
     """
 
     def __init__(self, limits: ServerLimits, *, is_filtered: bool, is_always_checked: bool) -> None:
-        self.is_open = False  # the last accepted page is not full: the list may end there
+        self.is_possible = False  # after the last accepted page, because it is not full
         self.next_page = Window(1, 1)
         self._limits = limits
         self._is_filtered = is_filtered
@@ -67,9 +67,9 @@ class ListEnd:
         self._has_rows, self._has_last = bool(sessions), has_last
         self._is_short = length is PageLength.SHORT
         self._is_followed = False
-        self.is_open = self._is_short or (has_new and length is PageLength.CUT)
+        self.is_possible = self._is_short or (has_new and length is PageLength.CUT)
         self.next_page = Window(window.page + 1, window.per_page)
-        if self.is_open and not self._is_short:  # with the last row, and no longer than the server allows
+        if self.is_possible and not self._is_short:  # with the last row, and no longer than the server allows
             self.next_page = Window.covering(window.start + len(sessions) - 1, len(sessions))
         if self._is_short and sessions:
             self._short_id = sessions[-1].relative_id
@@ -80,7 +80,7 @@ class ListEnd:
 
         Return False if it is a gap like any other: rows may have moved up into a page that is full, or was cut.
         """
-        if not self.is_open or not (self._is_short or self._limits.rows_follow_short_pages):
+        if not self.is_possible or not (self._is_short or self._limits.rows_follow_short_pages):
             return False
         self._is_followed = True
         self._search.take(window, [], end, has_new=False)
@@ -88,7 +88,7 @@ class ListEnd:
 
     def on_gap(self) -> None:
         """Take a page that shows that the list may go on."""
-        self.is_open = False
+        self.is_possible = False
         self._search.is_same = None
 
     def is_searched(self, size: int) -> bool:
@@ -96,7 +96,7 @@ class ListEnd:
         return self._search.offsets >= max(size, _SEARCHED)
 
     def check(self, size: int) -> EndCheck:
-        """Return what to do now, if the list is open."""
+        """Return what to do now, if the end is possible."""
         limits, search = self._limits, self._search
         if limits.rows_follow_short_pages:
             if not self.is_searched(size):

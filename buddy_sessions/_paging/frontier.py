@@ -81,13 +81,13 @@ class Frontier:
         """Do not return `Skipped` before the next new row: the rows above the page are requested now."""
         self._has_reread_above = True
 
-    def check(self, window: Window, sessions: Sequence[Session], *, requested_before_last_accept: bool) -> PageCheck:
+    def check(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageCheck:
         """Return whether a page proves that no session is missed down to its last row, or why it does not."""
         relative_ids = [session.relative_id for session in sessions]
         if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
             return Unordered()
         if self._contradicts_recent_rows(sessions):
-            return Outdated() if requested_before_last_accept else Unordered()
+            return Outdated() if in_advance else Unordered()
         if window.page > 1:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:

@@ -99,7 +99,6 @@ class PageSize:
     limits: ServerLimits
     cap: int | None = None  # the size to which the server cuts larger pages
     _cut_rows: int = 0  # of the last page that may have been cut
-    _is_refused: bool = False
 
     @property
     def value(self) -> int:
@@ -129,15 +128,10 @@ class PageSize:
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:
+            self.limits.max_size = None  # the 400 has another cause
             return False
-        self._is_refused = True
-        self.per_page = DOCUMENTED_SIZE
+        self.per_page = self.limits.max_size = DOCUMENTED_SIZE
         return True
-
-    def confirm(self) -> None:
-        """Take a page: if a larger one was refused, the client remembers this size."""
-        if self._is_refused:
-            self.limits.max_size = self.per_page
 
     def _served(self, per_page: int) -> int:
         # If rows are hidden, two pages may have the same length by chance.
@@ -191,13 +185,12 @@ class Pacing:
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._missing = self.offset - self.page_size.start_of(window) - count
-        self._full_pages = self._full_pages + 1 if is_full and known * 2 < count else 0
+        self._full_pages = self._full_pages + 1 if is_full else 0
         if known == count:
             return
         self.overlap = 0
         if self._density <= _DENSE:  # by two listed rows, as far as half a page has them
             self.overlap = max(min(-(-2 * window.per_page // count) - 1, window.per_page // 2), 1)
-        self.page_size.confirm()
 
     def go_on_after(self, window: Window) -> None:
         self.offset = self.page_size.end_of(window)

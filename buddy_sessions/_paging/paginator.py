@@ -79,7 +79,7 @@ class SessionPage:
 
 @attrs.define(eq=False, repr=False)  # in a trace, it would show sessions
 class PageReader:
-    """One read of one suite, from `cursor` on. `fetch_first` fetches the first page that is requested."""
+    """One read of one suite, from `cursor` on. `fetch_first` fetches its first page."""
 
     suite: SuiteKey
     fetch: FetchPage[DecodedPage | NotModified]
@@ -90,6 +90,7 @@ class PageReader:
     is_not_modified: bool = False  # page 1 had the known digest: no page is yielded
     first_digest: bytes | None = None  # of page 1, if one was asked for
     listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
+    _is_first: bool = True  # no page was accepted yet
     _result: PageResult = attrs.Factory(PageResult)  # the current page
     _consumed: int = 0  # how many of its sessions were yielded: all, unless they are yielded one by one
     _stats: Stats = attrs.Factory(Stats)  # without the sessions of the current page
@@ -157,12 +158,13 @@ class PageReader:
                     yield session
 
     async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
-        fetched = await (self.fetch if self._stats.requests else self.fetch_first)(window)
+        fetched = await (self.fetch_first if self._is_first else self.fetch)(window)
         self._stats += fetched.stats
         return fetched
 
     def _count_page(self, result: PageResult) -> None:
         """Count a page that the reconciler has taken."""
+        self._is_first = False
         verified = self.reconciler.verified
         if self._stats.verified and not verified:
             _log.warning(

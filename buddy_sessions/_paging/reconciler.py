@@ -93,8 +93,8 @@ class Reconciler:
         )
         self._end = ListEnd(limits, is_filtered=spec.branch is not None, is_always_checked=spec.check_end)
         self._planned: list[Window] = []
-        self._requested_before_last_accept: set[Window] = set()
-        self._rejected: tuple[Window, Sequence[Session]] | None = None  # kept until another page closes the gap
+        self._in_advance: set[Window] = set()  # those that were planned when the last page was accepted
+        self._kept_page: tuple[Window, Sequence[Session]] | None = None  # below a gap, until another page closes it
         self._stalled_pages = 0
         self._seen_ids: set[str] = set()  # used once the list is known to be out of order
 
@@ -125,36 +125,38 @@ class Reconciler:
     def accept_page(self, sessions: Sequence[Session]) -> PageResult:
         """Take the sessions of the first window, and return the new ones. Raises what `check_stability` does."""
         window = self._planned.pop(0)
-        is_early = window in self._requested_before_last_accept
-        self._requested_before_last_accept.discard(window)
-        if not is_early:
+        in_advance = window in self._in_advance
+        self._in_advance.discard(window)
+        if not in_advance:
             self._end.compare_with_short_page(sessions)
         before = self._frontier.lowest_id, len(self._seen_ids)
-        result = self._take_page(window, sessions, is_early=is_early)
+        result = self._take_page(window, sessions, in_advance=in_advance)
         has_new = before != (self._frontier.lowest_id, len(self._seen_ids))
         self._stalled_pages = 0 if has_new else self._stalled_pages + 1
         check_stability("sessions", stalled_pages=self._stalled_pages, rows_by_id=len(self._seen_ids))
         if self._stalled_pages > _MAX_SEARCH and self._limits.rows_follow_short_pages and self.verified:
             self._switch_to_unordered()
-        if has_new and self._rejected and not self.is_done:
-            result = self._take_rejected(result, self._rejected)
-        if self.verified and self._end.is_open and not self._planned and not self.is_done:
+        if has_new and self._kept_page and not self.is_done:
+            result = self._take_kept_page(result, *self._kept_page)
+        if self.verified and self._end.is_possible and not self._planned and not self.is_done:
             result = self._check_end(result)
         if self._selection.is_exceeded:
             self.is_complete = False  # the limit was reached before the end
         return result
 
-    def _take_page(self, window: Window, sessions: Sequence[Session], *, is_early: bool) -> PageResult:
-        """Take a page; `is_early` says that it was requested before the last page was accepted."""
+    def _take_page(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageResult:
+        """Take a page; `in_advance`: it may have been requested before the last page was accepted."""
         length = self._pacing.page_size.classify(window, len(sessions))
         if not self.verified:
             return self._take_unordered(window, sessions, length)
-        match self._frontier.check(window, sessions, requested_before_last_accept=is_early):
+        check = self._frontier.check(window, sessions, in_advance=in_advance)
+        if in_advance and self._end.is_possible and (not sessions or check == Accepted(known=len(sessions))):
+            return PageResult(duplicates=len(sessions))  # nothing new, but rows may have moved there since
+        match check:
             case Accepted(known):
-                if known < len(sessions) or not (is_early and self._end.is_open):
-                    return self._continue(window, sessions, known, length)
+                return self._take_accepted(window, sessions, known, length)
             case Gap():
-                return self._take_gap(window, sessions, is_early=is_early)
+                return self._take_gap(window, sessions)
             case Skipped():
                 self._frontier.mark_reread_above()
                 self._end.on_gap()
@@ -167,66 +169,47 @@ class Reconciler:
                 return self._take_unordered(window, sessions, length)
         return PageResult(duplicates=len(sessions))
 
-    def _continue(self, window: Window, sessions: Sequence[Session], known: int, length: PageLength) -> PageResult:
+    def _take_accepted(self, window: Window, sessions: Sequence[Session], known: int, length: PageLength) -> PageResult:
         """Move on over an accepted page, or complete the read."""
-        pacing, is_full = self._pacing, length is PageLength.FULL
-        is_first, count = self._frontier.lowest_id is None, len(sessions)
-        start, relative_ids = pacing.page_size.start_of(window), [session.relative_id for session in sessions]
+        pacing, relative_ids = self._pacing, [session.relative_id for session in sessions]
+        start, end = pacing.page_size.start_of(window), pacing.page_size.end_of(window)
+        is_first, is_full = self._frontier.lowest_id is None, length is PageLength.FULL
+        has_new = known < len(sessions)
         proven_range = self._frontier.move(sessions, known)
         lowest_id = self._frontier.lowest_id
         pacing.on_accepted(window, relative_ids, known, is_full=is_full)
-        end = pacing.page_size.end_of(window)
         has_last = relative_ids[-1:] == [lowest_id]
-        self._end.on_accepted(window, sessions, length, end, has_new=known < count, has_last=has_last)
-        self._requested_before_last_accept = set(self._planned)
+        self._end.on_accepted(window, sessions, length, end, has_new=has_new, has_last=has_last)
+        self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
         elif self._selection.ends_at(lowest_id, sessions):
             self.is_complete = True
-        elif known == count and lowest_id is not None and not self._end.is_open:
-            self._drop_plan()
+        elif not has_new and lowest_id is not None and not self._end.is_possible:
+            self._drop_plan()  # the list has grown
             pacing.skip_ahead(relative_ids[-1] - lowest_id)
         return self._selection.select(sessions[known:], start + known, known, proven_range)
 
-    def _check_end(self, result: PageResult) -> PageResult:
-        """Decide what follows a page that may be the last one: `result` is that of the latest page."""
-        match self._end.check(self._pacing.page_size.value):
-            case EndCheck.READ_ON:
-                pass
-            case EndCheck.REQUEST:
-                self._planned.append(self._end.next_page)
-            case EndCheck.TRUSTED:
-                self.is_complete = True
-            case EndCheck.PROVED:
-                self.is_complete = True
-                below = (1, (self._frontier.lowest_id or 1) - 1)
-                return self._selection.select((), result.offset, result.duplicates, below)
-            case EndCheck.MOVED:
-                self.is_complete, self.verified = True, False
-        return result
-
-    def _take_gap(self, window: Window, sessions: Sequence[Session], *, is_early: bool) -> PageResult:
+    def _take_gap(self, window: Window, sessions: Sequence[Session]) -> PageResult:
         """Request rows farther up, unless an empty page follows one that may be the last.
 
-        Keep one rejected page: it may be accepted after another has closed the gap.
+        The first such page is kept: it may be accepted after another one has closed the gap.
         """
-        if not sessions and is_early and self._end.is_open:
-            return PageResult()  # rows may have moved there since
         if not sessions and self._end.on_empty(window, self._pacing.page_size.end_of(window)):
             self._pacing.go_on_after(window)
             return PageResult()
         self._end.on_gap()
-        if self._rejected:
+        if self._kept_page:
             self._drop_plan()
         elif sessions:
-            self._rejected = window, sessions
+            self._kept_page = window, sessions
         self._planned.insert(0, self._pacing.step_back(window))
         return PageResult()
 
-    def _take_rejected(self, result: PageResult, rejected: tuple[Window, Sequence[Session]]) -> PageResult:
-        """Take the rejected page again, now that a page has moved the frontier. Return both results as one."""
-        self._rejected = None
-        more = self._take_page(*rejected, is_early=True)
+    def _take_kept_page(self, result: PageResult, window: Window, sessions: Sequence[Session]) -> PageResult:
+        """Take the kept page, now that a page has moved the frontier. Return both results as one."""
+        self._kept_page = None
+        more = self._take_page(window, sessions, in_advance=True)
         upper, lower = result.proven_range, more.proven_range
         if upper and lower and lower[1] + 1 >= upper[0]:
             upper = lower[0], upper[1]
@@ -259,10 +242,27 @@ class Reconciler:
         start = self._pacing.page_size.start_of(window)
         return self._selection.select(tuple(new.values()), start, known, None)
 
+    def _check_end(self, result: PageResult) -> PageResult:
+        """Decide what follows a page that may be the last one: `result` is that of the latest page."""
+        match self._end.check(self._pacing.page_size.value):
+            case EndCheck.READ_ON:
+                pass
+            case EndCheck.REQUEST:
+                self._planned.append(self._end.next_page)
+            case EndCheck.TRUSTED:
+                self.is_complete = True
+            case EndCheck.PROVED:
+                self.is_complete = True
+                below = (1, (self._frontier.lowest_id or 1) - 1)
+                return self._selection.select((), result.offset, result.duplicates, below)
+            case EndCheck.MOVED:
+                self.is_complete, self.verified = True, False
+        return result
+
     def _drop_plan(self) -> None:
-        """Drop the planned windows and the rejected page."""
+        """Drop the planned windows and the kept page."""
         self._planned.clear()
-        self._rejected = None
+        self._kept_page = None
         self._pacing.restart()
 
 

@@ -112,11 +112,11 @@ class Simulation:
         self.waited[number] = budget.waited
 
 
-@pytest.mark.parametrize("skew", [0.0, 3600.37, -100.9])
+@pytest.mark.parametrize(("skew", "concurrency"), [(0.0, 8), (3600.37, 1), (-100.9, 8)])
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 1), (1, 60), (2, 5), (7, 3), (20, 1), (60, 3), (60, 60)])
-async def test_single_client_uses_the_whole_quota_and_causes_no_429(limit: int, seconds: float, skew: float) -> None:
+async def test_client_uses_its_quota_without_429(limit: int, seconds: float, skew: float, concurrency: int) -> None:
     calls = min(limit * 40, 2400)
-    simulation = Simulation(LimitedServer(limit, seconds, skew), calls)
+    simulation = Simulation(LimitedServer(limit, seconds, skew), calls, max_concurrency=concurrency)
     await simulation.run()
     assert simulation.server.throttled == 0
     assert simulation.server.used() >= 0.95

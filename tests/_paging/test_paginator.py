@@ -13,17 +13,12 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    BadRequestError,
-    BuddyClient,
-    Cursor,
-    ServerError,
-    Session,
-    SuiteKey,
-    UnstableListingError,
-)
+from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey, UnstableListingError
+from buddy_sessions._paging.pacing import RequestSlots
+from buddy_sessions._paging.reconciler import ReadSpec
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.effort import repeats
+from helpers.fake_list import assert_exact
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 
@@ -66,15 +61,19 @@ class TestPages:
         assert ids_of(await paginator.collect()) == [4, 3, 2, 1]
         assert paginator.stats.requests == 1
 
-    @pytest.mark.parametrize("limit", [20, 50])
-    async def test_refused_page_size_is_requested_once(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, limit: int
-    ) -> None:
-        fake.refuse_above = limit
-        suite.populate(100)
-        for _ in range(2):
-            assert ids_of(await buddy.sessions(KEY, per_page=100).collect()) == list(range(100, 0, -1))
-        assert [request.per_page for request in fake.requests] == [100] + [20] * 10
+    async def test_refused_page_size_is_requested_once(self, fake: FakeBuddy, suite: FakeSuite) -> None:
+        """Also by a read that only finds page 1 unchanged."""
+        fake.refuse_above = 50
+        suite.populate(30)
+        digest = b""
+        for is_known in (False, True):
+            async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+                reader = buddy.api.read(KEY, ReadSpec(known_digest=digest))
+                pages = [page async for page in reader.pages()]
+                assert (len(pages), reader.is_not_modified) == ((0, True) if is_known else (2, False))
+                digest = reader.first_digest or b""
+                assert ids_of(await buddy.sessions(KEY).collect()) == list(range(30, 0, -1))
+        assert [request.per_page for request in fake.requests] == [100, *[20] * 4, 100, *[20] * 3]
 
     async def test_other_bad_request_is_raised(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
         fake.inject(Fault.status(400), times=2)
@@ -91,6 +90,7 @@ class TestLimits:
         [
             ({"max_sessions": 0}, 0, []),
             ({"max_sessions": 21}, 2, [(81, 100), (80, 80)]),
+            ({"max_sessions": 99}, 5, [(81, 100), (61, 80), (41, 60), (21, 40), (2, 20)]),
             ({"max_sessions": 1000}, 5, [(81, 100), (61, 80), (41, 60), (21, 40), (1, 20)]),
             ({"after": 80}, 1, [(81, 100)]),
             ({"after": 79}, 2, [(81, 100), (80, 80)]),
@@ -169,7 +169,7 @@ class TestMovingList:
                 suite.delete(session["id"])
         fake.largest_page = chance.choice([None, None, 20, 30])
         branch = chance.choice([None, None, "main"])
-        stable = {session["id"] for session in suite.sessions if branch in (None, session["ref_name"])}
+        stable = {session["relative_id"] for session in suite.sessions if branch in (None, session["ref_name"])}
 
         def churn(_: object) -> None:
             for _ in range(chance.choice([0, 0, 1, 1, 5])):
@@ -177,14 +177,13 @@ class TestMovingList:
             alive = suite.sessions
             for session in chance.sample(alive, min(len(alive), chance.choice([0, 0, 1, 4]))):
                 suite.delete(session["id"])
-                stable.discard(session["id"])
+                stable.discard(session["relative_id"])
 
         fake.on_request = churn
         per_page, read_ahead = chance.choice([10, 20, 50, 100]), chance.choice([1, 4, 16])
         paginator = buddy.sessions(KEY, branch=branch, per_page=per_page, read_ahead=read_ahead)
         seen = await paginator.collect()
-        assert ids_of(seen) == sorted(set(ids_of(seen)), reverse=True)
-        assert stable <= {session.id for session in seen}
+        assert_exact(ids_of(seen), stable)
         assert paginator.stats.verified
 
     async def test_unordered_list_is_read_and_reported_as_unverified(
@@ -267,10 +266,11 @@ class TestCursor:
 
 
 async def test_dropped_iterator_cancels_its_requests(buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
-    """Long before they time out."""
+    """Long before they time out. Other reads of the harvest get its slots."""
     suite.populate(1000)
     fake.on_request = lambda request: fake.inject(Fault.hang()) if request.page > 3 else None
-    sessions = aiter(buddy.sessions(KEY, per_page=100, read_ahead=8))
+    slots = RequestSlots(8, reads=1)
+    sessions = buddy.api.read(KEY, ReadSpec(per_page=100, slots=slots)).sessions()
     for _ in range(250):
         await anext(sessions)
     async with asyncio.timeout(20):
@@ -280,3 +280,4 @@ async def test_dropped_iterator_cancels_its_requests(buddy: BuddyClient, fake: F
         gc.collect()
         while fake.in_flight:
             await asyncio.sleep(0.001)
+    assert slots.idle == 7

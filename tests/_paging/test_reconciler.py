@@ -9,7 +9,7 @@ import pytest
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.pacing import ServerLimits
 from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
-from helpers.fake_list import FakeList, FaultyList, experienced, read_list, session
+from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, read_list, session
 
 
 def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
@@ -17,11 +17,26 @@ def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
     return reconciler.accept_page(page)
 
 
+@pytest.mark.parametrize(
+    ("offset", "page", "proven"),
+    [
+        pytest.param(40, [204, 203, 202, 201], (201, 202), id="overlaps"),
+        pytest.param(40, [202, 201], (201, 202), id="touches"),
+        pytest.param(40, [201, 200], None, id="session-202-may-exist"),
+        pytest.param(0, [201, 200], (200, 201), id="page-1-may-lack-session-202"),
+    ],
+)
+def test_page_proves_only_what_it_cannot_lack(offset: int, page: list[int], proven: tuple[int, int] | None) -> None:
+    """After session 203. Page 1 may be outdated."""
+    reconciler = Reconciler(ReadSpec(cursor=Cursor(203, offset)), per_page=4, limits=ServerLimits())
+    assert accept(reconciler, [session(number) for number in page]).proven_range == proven
+
+
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
     found, requests, _ = read_list(listing, ServerLimits(), lambda requests: listing.delete(0) if requests else None)
+    assert_exact(found, listing.stable)
     assert requests > 200 + 110
-    assert listing.stable <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +15,15 @@ T = TypeVar("T")
 
 def session(number: int, suffix: str = "") -> Session:
     return Session(id=f"id{number}{suffix}", relative_id=number, status=SessionStatus.SUCCESSFUL)
+
+
+def assert_exact(found: Sequence[int], stable: Collection[int]) -> None:
+    """Fail unless every session that has existed all the time was found once, newest first."""
+    repeated = [number for number, count in Counter(found).items() if count > 1]
+    assert not repeated, f"these sessions were repeated: {repeated}"
+    lost = sorted(set(stable) - set(found))
+    assert not lost, f"these sessions were lost, although they existed during the whole read: {lost}"
+    assert list(found) == sorted(found, reverse=True), "the sessions were not found newest first"
 
 
 def experienced() -> ServerLimits:
@@ -78,7 +87,6 @@ class FaultyList(FakeList):
     ) -> None:
         super().__init__(numbers, visible=lambda number: number not in hidden)
         self.age = 0  # the number of changes that the pages do not show yet: outdated snapshots are served
-        self.newest_shown = math.inf  # the lowest of the newest sessions of all snapshots that were served
         self._moved = moved or {}
         self._doubled = doubled
         self._hidden = hidden
@@ -94,7 +102,6 @@ class FaultyList(FakeList):
 
     def read(self, window: Window) -> tuple[Session, ...]:
         numbers = self._snapshots[max(-1 - self.age, -len(self._snapshots))]
-        self.newest_shown = min(self.newest_shown, numbers[0] if numbers else 0)
         if self._moved:
             numbers = sorted(numbers, key=lambda number: self._moved.get(number, number), reverse=True)
         rows = self._cut(self._rows(numbers), window) if self._doubled else self._rows(self._cut(numbers, window))
