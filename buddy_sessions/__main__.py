@@ -17,7 +17,9 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name not in {"cyclopts", "rich"}:
             raise
-        sys.stderr.write(f"error: {error.name} is not installed; run: pip install 'buddy_sessions[cli]'\n")
+        sys.stderr.write(
+            f"error: {error.name} is not installed: run pip install '.[cli]' in the clone of buddy_sessions\n"
+        )
         return 2
     _handle_sigterm()
     code = run()

@@ -227,5 +227,5 @@ def import_extra(name: str, *, extra: str) -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise ConfigError(
-            f"{name.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'"
+            f"{name.partition('.')[0]} is not installed: run pip install '.[{extra}]' in the clone of buddy_sessions"
         ) from error

@@ -132,9 +132,8 @@ class DatabaseFile:
         sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
         owner, version, tables = self.execute(sql).fetchone()
         if owner != APPLICATION_ID and (owner or version or tables):
-            raise OtherFileError(
-                f"{self.path} was written by another program, and was not changed: choose another path"
-            )
+            writer = "another version of buddy_sessions" if owner >> 16 == APPLICATION_ID >> 16 else "another program"
+            raise OtherFileError(f"{self.path} was written by {writer}, and was not changed: choose another path")
         if version > VERSION:
             raise OtherFileError(
                 f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to {VERSION}), and "

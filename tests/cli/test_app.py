@@ -74,7 +74,7 @@ sys.exit(main())
 @pytest.mark.parametrize("name", ["cyclopts", "rich"])
 def test_missing_extra_is_2(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", NOT_INSTALLED, name], capture_output=True, text=True, check=False)
-    message = f"error: {name} is not installed; run: pip install 'buddy_sessions[cli]'\n"
+    message = f"error: {name} is not installed: run pip install '.[cli]' in the clone of buddy_sessions\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 

@@ -146,7 +146,8 @@ def test_missing_extra(
 ) -> None:
     before = sorted(folder.iterdir())
     monkeypatch.setitem(sys.modules, module, None)
-    expected = f"error: {module.partition('.')[0]} is not installed; run: pip install 'buddy_sessions[{extra}]'\n"
+    name = module.partition(".")[0]
+    expected = f"error: {name} is not installed: run pip install '.[{extra}]' in the clone of buddy_sessions\n"
     assert call(*command.split()) == (2, "", expected)
     assert not fake.requests
     assert sorted(folder.iterdir()) == before
