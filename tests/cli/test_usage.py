@@ -59,7 +59,6 @@ CASES = {
     },
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
-    "two formats": (f"list {A} --json --format csv", "--format csv and --json exclude each other"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "the format jsonl contradicts --out x.csv: leave"),
     "no attempt": (f"harvest {A} --attempts 0", "--attempts"),

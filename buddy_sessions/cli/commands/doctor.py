@@ -21,7 +21,7 @@ from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
 from ..options import FORMAT, Access
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, show
+from ..render.show import show
 from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
@@ -58,7 +58,7 @@ async def command(
             account, it quotes only field names and constants that this package does not know, at its top.
         format: Output format (default: table on a terminal, otherwise jsonl).
     """
-    output_format, messages = choose_format(format, json=False), access.messages()
+    messages = access.messages()
     names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
     if report is not None:
         if report.suffix not in _WRITERS:
@@ -69,7 +69,7 @@ async def command(
         probe = Probe(buddy.api)
         await probe.run(names)
     findings = examine(probe.record)
-    show(_result(findings, probe.count), output_format, messages)
+    show(_result(findings, probe.count), format, messages)
     if report is not None:
         with explain_errors(report, replace_file(report)) as new:
             new.write_text(_WRITERS[report.suffix](make_report(probe.record, findings)), encoding="utf-8")

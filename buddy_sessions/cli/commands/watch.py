@@ -36,9 +36,9 @@ from ..input.answers import lacks_branch
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
-from ..options import Access, Flag, FromFile, JudgedBranch, Keys, Printing
+from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat
 from ..render.console import Output
-from ..render.show import make_writer
+from ..render.show import choose_format, make_writer
 from ..render.text import (
     UNKNOWN,
     author_text,
@@ -68,7 +68,7 @@ async def command(
     db: Annotated[Path | None, FILE] = None,
     name: Annotated[str, Parameter(metavar="NAME")] = "default",
     on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
     access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
@@ -80,7 +80,7 @@ async def command(
     For example:
 
     - buddy-sessions watch acme/storefront --branch main
-    - buddy-sessions watch acme/storefront --status --db watch.db --json
+    - buddy-sessions watch acme/storefront --status --db watch.db
 
     Args:
         interval: Time between two polls of a suite (default: 1m).
@@ -89,7 +89,6 @@ async def command(
         on_failure: With retry, a suite that is unknown at the start is reported, and the watch goes on.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
-    output_format = printing.choose()
     path = resolve_file(db, source=from_file and from_file.name) if db is not None else None
     if path is None and name != "default":
         raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
@@ -117,7 +116,7 @@ async def command(
         if messages.is_terminal:
             pause = format_duration(interval)
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {pause}, until Ctrl-C")
-        write = _printer(output_format, status=status)
+        write = _printer(choose_format(output_format), status=status)
         changes = 0
         try:
             async for change in watch:

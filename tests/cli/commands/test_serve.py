@@ -59,7 +59,7 @@ def test_uploads_are_judged(call: Call, monkeypatch: pytest.MonkeyPatch) -> None
         environment = dict(os.environ)
         upload(environment, [{**case, "status": "PASSED"}], ref_type="BRANCH", ref_name="main", revision=main)
         upload(environment, [{**case, "status": "FAILED"}], ref_type="BRANCH", ref_name="try", revision=change)
-        waited = call("wait", SUITE, "--revision", change, "--json")
+        waited = call("wait", SUITE, "--revision", change)
         judged = call("gate", SUITE, "--revision", change, "--format", "jsonl")
     assert [(row["relative_id"], row["status"]) for row in rows(waited.out)] == [(2, "ERROR")]
     assert judged.code == 1
