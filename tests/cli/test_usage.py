@@ -72,7 +72,6 @@ CASES = {
     "file in a missing folder": (f"harvest {A} --out none/x.csv", "none' not found: create it, or choose another path"),
     "file that is a folder": (f"harvest {A} --out folder.csv", "'folder.csv' exists and is not a file: choose another"),
     "database that is the input": ("sync --from names.csv --db names.csv", "'names.csv' is the input file: choose"),
-    "name of a watch without a database": (f"watch {A} --name chat", "--name is the name of a saved state: add --db"),
     "unknown file": ("harvest --from none.txt", "cannot read 'none.txt': no such file"),
     "folder without files": (f"harvest {A} -o /proc/x.csv", "cannot write '/proc/x.csv': no such"),
     "page instead of the database": (f"report {' '.join(DB)} -o sessions.db", "'sessions.db' is the input file"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated
@@ -80,13 +80,18 @@ async def command(
         found: list[Session] = []  # a table is printed when all of them are known
         count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            async for sessions in _select(paginator, status=status, most=most):
-                if writer is None:
-                    found += sessions
-                else:
-                    writer.write(keyed_rows(suite, sessions))
-                count += len(sessions)
-                show(_summary(paginator, count))
+            async with aclosing(paginator.pages()) as pages:
+                async for page in pages:
+                    sessions = [session for session in page.sessions if status in {None, session.status}]
+                    sessions = sessions[: None if most is None else most - count]
+                    if writer is None:
+                        found += sessions
+                    else:
+                        writer.write(keyed_rows(suite, sessions))
+                    count += len(sessions)
+                    show(_summary(paginator, count))
+                    if count == most:
+                        break
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
@@ -120,19 +125,6 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         sections=[Section("", list(map(describe, sessions, keyed_rows(suite, sessions))))],
         fields=KEYED_SESSION_COLUMNS,
     )
-
-
-async def _select(
-    paginator: SessionPaginator, *, status: SessionStatus | None, most: int | None
-) -> AsyncIterator[list[Session]]:
-    """Iterate over the sessions of each page with a status, at most `most`."""
-    async with aclosing(paginator.pages()) as pages:
-        async for page in pages:
-            found = [session for session in page.sessions if status in {None, session.status}][:most]
-            yield found
-            most = None if most is None else most - len(found)
-            if most == 0:
-                break
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
@@ -17,7 +16,6 @@ from rich.text import Text
 from buddy_sessions import (
     MAIN,
     Change,
-    ConfigError,
     Main,
     Session,
     SessionStore,
@@ -31,7 +29,6 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
-from ..errors import error_text
 from ..input.answers import lacks_branch
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
@@ -66,16 +63,14 @@ async def command(
     from_file: FromFile = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
-    name: Annotated[str, Parameter(metavar="NAME")] = "default",
-    on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     output_format: TableFormat = None,
     access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends, unless
-    --on-failure is retry. A later failure is reported once; the suite is then polled less often. Suites that are
-    created later are not watched. JSON lines also contain the session before the change.
+    If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends. A later
+    failure is reported once; the suite is then polled less often. Suites that are created later are not watched. JSON
+    lines also contain the session before the change.
 
     For example:
 
@@ -85,47 +80,35 @@ async def command(
     Args:
         interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
-        name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
-        on_failure: With retry, a suite that is unknown at the start is reported, and the watch goes on.
+            Several bots need several files.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     path = resolve_file(db, source=from_file and from_file.name) if db is not None else None
-    if path is None and name != "default":
-        raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
     messages = access.messages()
     selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = list(await selection.read(buddy))
-        for group, error in selection.failures.items():
-            if on_failure == "raise" or not suites:
-                raise error
-            messages.print_problem("failed", f"{group}: {error_text(error)}")
+        if selection.failures:
+            raise next(iter(selection.failures.values()))
         if isinstance(branch, str):
             await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch
         if status:
-            watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
-            watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
+            watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy)
+            watch = watch_status(suites, interval=interval, branch=branch)
         else:
-            new_watch = buddy.watch if store is None else partial(store.watch, buddy, name=name)
+            new_watch = buddy.watch if store is None else partial(store.watch, buddy)
             named = None if isinstance(branch, Main) else branch
-            watch = new_watch(suites, interval=interval, branch=named, on_failure=on_failure)
+            watch = new_watch(suites, interval=interval, branch=named)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {pause}, until Ctrl-C")
         write = _printer(choose_format(output_format), status=status)
-        changes = 0
-        try:
-            async for change in watch:
-                write(change)
-                changes += 1
-        except asyncio.CancelledError:
-            saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
-            messages.print_problem("interrupted", format_count(changes, "change") + saved)
-            raise
+        async for change in watch:
+            write(change)
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:
