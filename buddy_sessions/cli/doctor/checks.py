@@ -44,7 +44,6 @@ _LEVELS = "unchecked", "ok", "note", "problem"
 _DAY = 86_400
 _PAGE = 100
 _SLOW = 2000  # milliseconds
-_OPTIONAL = "token", "workspaces"  # requests that a token need not be allowed
 _LIMIT_HEADERS = "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"
 _COUNTS = "tests_count", "failed_count", "skipped_count", "error_count"
 _DATES = fields_of(Session, datetime | None)
@@ -69,27 +68,23 @@ def _token(record: Record) -> Iterator[Finding]:
             advice = "set BUDDY_TOKEN to a personal access token, not the BUDDY_UT_TOKEN of a suite"
             advice += f"; if it is one of another region, add {others}" if record.region else ""
             yield _problem("the token is rejected (401)", advice=advice)
-        elif each.status == HTTPStatus.FORBIDDEN and not each.is_disabled and each.purpose not in _OPTIONAL:
+        elif each.status == HTTPStatus.FORBIDDEN and not each.is_disabled and each.purpose != "workspaces":
             has, needs = (", ".join(filter(CONSTANT.fullmatch, each.scopes(kind))) for kind in ("", "accepted-"))
             scopes = f"the token has {has or 'unknown scopes'}; this needs {needs or 'unknown ones'}"
             if each.purpose == "projects":
                 yield _note("the token may not list projects (403):", scopes, meaning="only a WORKSPACE needs it")
             else:
                 yield _problem(f"the token may not read the {each.name} (403):", scopes)
-    own = record["token"]
-    expiry, listed = parse_time(own.document.get("expires_at")), own.document.get("scopes")
-    if expiry is not None and (days := (expiry - record.now) / _DAY) < 14:
-        yield _note(f"the token expires in {days:.0f} days", advice="create another one")
-    if own.status:
-        names = ", ".join(map(str, listed) if isinstance(listed, list) else own.scopes(""))
-        yield _fact("accepted, scopes:", names or "unknown")
+    if record.answered:
+        listed = next(filter(None, (each.scopes("") for each in record.answered)), ["unknown"])
+        yield _fact("accepted, scopes:", ", ".join(listed))
 
 
 def _api(record: Record) -> Iterator[Finding]:
     for each in record.values():
         is_after_end = each.purpose in ("page-2", "window") and each.status == record["beyond"].status
         is_missing = each.purpose in ("projects", "suites", "page-1") and each.status == HTTPStatus.NOT_FOUND
-        is_optional = each.purpose in _OPTIONAL and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        is_optional = each.purpose == "workspaces" and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
         if each.is_disabled:
             advice = "let an administrator enable the API in the settings of the workspace"
             yield _problem("the API is disabled in the workspace", advice=advice)
@@ -136,7 +131,7 @@ def _paging(record: Record) -> Iterator[Finding]:
     first, again = record["page-1"].numbers, record["again"].numbers
     for each in (record["page-2"], record["window"]):
         shift = record.shift_of(each)
-        if shift and not -len(record.deleted) <= shift <= max(again, default=first[0]) - first[0]:
+        if shift and not 0 < shift <= max(again, default=first[0]) - first[0]:
             place, side = f"page {each.query['page']} of {each.size}", "early" if shift > 0 else "late"
             yield _problem(f"{place} begins {abs(shift)} sessions too {side}")
 
@@ -147,8 +142,7 @@ def _branch(record: Record) -> Iterator[Finding]:
         yield _problem("a branch that does not exist has sessions: the filter is ignored")
     if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
         yield _problem(f"{len(others)} of {len(listed.rows)} sessions of a branch are of another one")
-    missing = record.missing_of_branch - record.deleted
-    if missing and listed.status == HTTPStatus.OK:
+    if (missing := record.missing_of_branch) and listed.status == HTTPStatus.OK:
         found = f"sessions of a branch that are not listed for it: {len(missing)}"
         yield _problem(found, meaning="a verdict may be outdated")
 
@@ -219,7 +213,8 @@ def _values(record: Record) -> Iterator[Finding]:
 
 def _dates(record: Record) -> Iterator[Finding]:
     rows = record.sessions
-    ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - record.now
+    now = max((max(each.server_time or 0, each.at) for each in record.values()), default=0)  # by the later clock
+    ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - now
     if ahead > 120:
         yield _problem(f"the newest session is created {ahead:,.0f} s in the future: times may be local ones")
     lengths = [(length, number_in(row.get("duration"))) for row in rows if (length := seconds_of(row)) is not None]
@@ -312,7 +307,7 @@ _NAMES = "check the names, and that the owner of the token can see them"
 
 CHECKS = {
     "connection": Check(_connection, _RESPONSE, "all responses are JSON", _NETWORK, _URL),
-    "token": Check(_token, _RESPONSE, "accepted", _NOTHING, _SCOPES),
+    "token": Check(_token, _RESPONSE, "", _NOTHING, _SCOPES),
     "api": Check(_api, _TARGET, "enabled", _NOTHING, "try again later; if it stays, " + REPORT_IT),
     "clock": Check(_clock, _RESPONSE, "the clocks agree", "ages and --since are wrong", "set the clock"),
     "suites": Check(_suites, _TARGET, "visible", _NOTHING, _NAMES),

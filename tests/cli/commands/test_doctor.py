@@ -81,7 +81,7 @@ def test_finding_names_the_cause(name: str, said: str, call: Call, monkeypatch: 
 def test_healthy_server_is_no_problem(account: Account, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(account) as server:
         result = examine(server, call, monkeypatch, account.target)
-        assert len(server.fake.requests) <= (MAX_REQUESTS if account.target else 2)
+        assert len(server.fake.requests) <= (MAX_REQUESTS if account.target else 1)
         assert {request.method for request in server.fake.requests} == {"GET"}
     assert complaints(result) == NOTES.get(account.name, set()), result.out
     assert (result.code, [*levels(result)]) == (0, [*CHECKS])
