@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -102,12 +102,6 @@ def _usage_text(error: CycloptsError) -> str:
         return f"{error.argument.name} {metavar}".strip() + " is missing"
     if isinstance(error, UnusedCliTokensError):
         return f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
-    if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
-        first = (error.unused_tokens or [""])[0]
-        if first.startswith("-"):
-            return f"options come after the command: buddy-sessions COMMAND … {first}"
-        names = ", ".join(name for name in error.app if not name.startswith("-"))
-        return f"{str(error).partition(' Available commands: ')[0]} Available commands: {names}"
     return str(error)
 
 

@@ -15,7 +15,7 @@ from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
-from ..input.answers import ask, parse_session, parse_session_of
+from ..input.answers import ask, parse_session
 from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
@@ -54,8 +54,8 @@ async def command(
     Args:
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
-    named, in_key = parse_session(question.access.defaults, key)
-    names = [parse_session_of(named, text) for text in (old, new) if text is not None]
+    _, in_key = parse_session(question.access.defaults, key)
+    names = [text for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.compare(suite, old_name, new_name, branch=question.branch)

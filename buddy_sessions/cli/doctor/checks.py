@@ -82,13 +82,12 @@ def _token(record: Record) -> Iterator[Finding]:
 
 def _api(record: Record) -> Iterator[Finding]:
     for each in record.values():
-        is_after_end = each.purpose in ("page-2", "window") and each.status == record["beyond"].status
         is_missing = each.purpose in ("projects", "suites", "page-1") and each.status == HTTPStatus.NOT_FOUND
         is_optional = each.purpose == "workspaces" and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
         if each.is_disabled:
             advice = "let an administrator enable the API in the settings of the workspace"
             yield _problem("the API is disabled in the workspace", advice=advice)
-        elif each.status not in (0, 200, 401, 403, 429) and not (is_after_end or is_missing or is_optional):
+        elif each.status not in (0, 200, 401, 403, 429) and not (is_missing or is_optional):
             meaning = f"{each.name} cannot be read completely"
             yield _problem(f"{each.purpose}: status {each.status}", meaning=meaning)
 

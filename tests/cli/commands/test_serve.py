@@ -67,6 +67,5 @@ def test_uploads_are_judged(call: Call, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
-    place = f"'127.0.0.1:{fake.base_url.port}'"
-    error = f"error: cannot serve on {place}: address already in use; choose another --port, or 0 for a free one\n"
+    error = "error: address already in use; choose another --port, or 0 for a free one\n"
     assert call("serve", "--port", str(fake.base_url.port)) == (7, "", error)
