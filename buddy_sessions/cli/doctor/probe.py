@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from buddy_sessions import BuddyError, Project, RateLimitError, Region, Session, TestCase
+from buddy_sessions import BuddyError, Project, RateLimit, RateLimitError, Region, Session, TestCase
 from buddy_sessions._api import Api
 from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
 from buddy_sessions._decoding.shapes import Shape, load_json
@@ -55,6 +55,7 @@ class Exchange:
     seconds: float = 0.0
     at: float = 0.0
     error: str = ""
+    rate_limit: RateLimit | None = None
 
     @property
     def name(self) -> str:
@@ -262,6 +263,7 @@ class Probe:
         try:
             response = await self._api.receive(*path, **query)
             received = {"status": response.status, "headers": response.headers, "body": response.body}
+            received["rate_limit"] = response.rate_limit
         except RateLimitError as error:  # the request was not sent
             received = {"status": HTTPStatus.TOO_MANY_REQUESTS, "error": str(error)}
         except (BuddyError, UnicodeEncodeError) as error:  # a name that the server has sent
