@@ -135,9 +135,11 @@ def _branch(record: Record) -> Iterator[Finding]:
         yield _problem("a branch that does not exist has sessions: the filter is ignored")
     if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
         yield _problem(f"{len(others)} of {len(listed.rows)} sessions of a branch are of another one")
-    if (missing := record.missing_of_branch) and listed.status == HTTPStatus.OK:
-        found = f"sessions of a branch that are not listed for it: {len(missing)}"
-        yield _problem(found, meaning="a verdict may be outdated")
+    reference = "BRANCH", listed.query.get("branch")
+    on_page_1 = (row for row in record["page-1"].rows if (row.get("ref_type"), row.get("ref_name")) == reference)
+    newest, listed_ids = next(on_page_1, {}).get("id"), [row.get("id") for row in listed.rows]
+    if listed.status == HTTPStatus.OK and newest not in (None, *listed_ids):
+        yield _problem("the newest session of a branch is not listed for it", meaning="a verdict may be outdated")
 
 
 def _end(record: Record) -> Iterator[Finding]:

@@ -145,15 +145,6 @@ class Record(dict[str, Exchange]):
         size = min(page.size, len(first.rows)) if page.purpose == "page-2" else page.size  # page 1 may be cut
         return (int(page.query["page"]) - 1) * size - known.index(page.numbers[0])
 
-    @property
-    def missing_of_branch(self) -> set[int]:
-        """The `relative_id`s of a branch on page 1 that are not listed for it, although an older one is."""
-        branch, rows = self["branch"], self["page-1"].rows
-        oldest = min(branch.numbers, default=0) if len(branch.rows) >= len(rows) else 0  # older ones are on page 2
-        reference = "BRANCH", branch.query.get("branch")
-        numbers = [row.get("relative_id") for row in rows if (row.get("ref_type"), row.get("ref_name")) == reference]
-        return {number for number in numbers if type(number) is int and number > oldest} - {*branch.numbers}
-
     @cached_property
     def shape(self) -> Shape:
         """The shape of all responses."""
