@@ -258,8 +258,7 @@ def _latency(record: Record) -> Iterator[Finding]:
 _NEEDS: dict[str, Callable[[Record], object]] = {
     "no response": lambda record: record.answered,
     "no SUITE, PROJECT or WORKSPACE is given, or it cannot be read": lambda record: record.asked.document,
-    "no list of sessions": lambda record: record["page-1"].rows,
-    "no session": lambda record: record.sessions,
+    "no session": lambda record: record["page-1"].rows,
     "no finished session with tests": lambda record: record["cases"].document,
     "no test with data was read": lambda record: record["case"].document.get("data"),
 }
@@ -277,7 +276,7 @@ class Check:
     advice: str = REPORT_IT
 
 
-_RESPONSE, _TARGET, _LIST, _SESSION, _CASES, _CASE = _NEEDS
+_RESPONSE, _TARGET, _SESSION, _CASES, _CASE = _NEEDS
 _NOTHING = "nothing can be read"
 _LOSES = "a read may miss sessions or repeat them"
 _NETWORK = "the network, a proxy or the base URL is wrong"
@@ -291,11 +290,11 @@ CHECKS = {
     "api": Check(_api, _TARGET, "enabled", _NOTHING, "try again later; if it stays, " + REPORT_IT),
     "clock": Check(_clock, _RESPONSE, "the clocks agree", "ages and --since are wrong", "set the clock"),
     "suites": Check(_suites, _TARGET, "visible", _NOTHING, _NAMES),
-    "page-size": Check(_page_size, _LIST, "as requested", "reads take more requests, or miss sessions"),
-    "order": Check(_order, _LIST, "newest first, by relative_id", _LOSES),
-    "paging": Check(_paging, _LIST, "pages continue each other", _LOSES),
-    "branch": Check(_branch, _LIST, "a branch has its own sessions only", "all sessions are read for a branch"),
-    "end": Check(_end, _LIST, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
+    "page-size": Check(_page_size, _SESSION, "as requested", "reads take more requests, or miss sessions"),
+    "order": Check(_order, _SESSION, "newest first, by relative_id", _LOSES),
+    "paging": Check(_paging, _SESSION, "pages continue each other", _LOSES),
+    "branch": Check(_branch, _SESSION, "a branch has its own sessions only", "all sessions are read for a branch"),
+    "end": Check(_end, _SESSION, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
     "rate-limit": Check(_rate_limit, _RESPONSE, "", "the quota is not respected until a 429"),
     "fields": Check(_fields, _SESSION, "as documented", "this package ignores them, or cannot read the response"),
     "values": Check(_values, _SESSION, "as documented", "statuses, pass rates and gates are wrong"),
