@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
@@ -29,6 +29,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_files import resolve_file
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
 
+from ..errors import error_text
 from ..input.answers import lacks_branch
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
@@ -63,14 +64,15 @@ async def command(
     from_file: FromFile = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
+    on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     output_format: TableFormat = None,
     access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
-    If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends. A later
-    failure is reported once; the suite is then polled less often. Suites that are created later are not watched. JSON
-    lines also contain the session before the change.
+    If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends, unless
+    --on-failure is retry. A later failure is reported once; the suite is then polled less often. Suites that are
+    created later are not watched. JSON lines also contain the session before the change.
 
     For example:
 
@@ -81,6 +83,7 @@ async def command(
         interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
             Several bots need several files.
+        on_failure: With retry, a suite that is unknown at the start is reported, and the watch goes on.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
     path = resolve_file(db, source=from_file and from_file.name) if db is not None else None
@@ -90,18 +93,20 @@ async def command(
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = list(await selection.read(buddy))
-        if selection.failures:
-            raise next(iter(selection.failures.values()))
+        for group, error in selection.failures.items():
+            if on_failure == "raise" or not suites:
+                raise error
+            messages.print_problem("failed", f"{group}: {error_text(error)}")
         if isinstance(branch, str):
             await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy)
-            watch = watch_status(suites, interval=interval, branch=branch)
+            watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
             new_watch = buddy.watch if store is None else partial(store.watch, buddy)
             named = None if isinstance(branch, Main) else branch
-            watch = new_watch(suites, interval=interval, branch=named)
+            watch = new_watch(suites, interval=interval, branch=named, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)

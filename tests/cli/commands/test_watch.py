@@ -147,6 +147,13 @@ class TestStatus:
         ]
 
 
+def test_watch_goes_on_without_an_unknown_suite(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
+    suite.create()
+    interrupt_at_request(fake, 9)
+    code, _, err = call("watch", A, "acme/shop/none", *OFTEN, "--on-failure", "retry", "--attempts", "1")
+    assert (code, err.count("cannot read acme/shop/none, trying again")) == (130, 1)
+
+
 def test_project_that_cannot_be_listed_ends_the_watch(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create()
     interrupt_at_request(fake, 9)
