@@ -53,12 +53,6 @@ OBJECTS: dict[str, Mapping[str, Kind]] = {
     "suite": {**_fields(Suite), "token": None},
     "project": {**_fields(Project), "status": frozenset({"ACTIVE", "CLOSED"}), **_any("access", "create_date")},
     "workspace": _any("url", "html_url", "id", "name", "domain"),
-    "token": {
-        **_any("url", "html_url", "id", "name", "token", "expires_in", "expires_at"),
-        "scopes": _SCOPES,
-        "ip_restrictions": None,
-        "workspace_restrictions": None,
-    },
     **{
         f"{name}s": {"url": None, "html_url": None, f"{name}s": name}
         for name in ("session", "case", "suite", "project", "workspace")
@@ -84,7 +78,7 @@ _HOSTS = {
 }
 _SUITES = "API/workspaces/*/projects/*/unit-tests/suites"
 _URLS = (
-    *("API/user/tokens/*", "API/workspaces", "API/workspaces/*", "API/workspaces/*/members/*"),
+    *("API/workspaces", "API/workspaces/*", "API/workspaces/*/members/*"),
     *("API/workspaces/*/projects", "API/workspaces/*/projects/*", _SUITES, f"{_SUITES}/*", f"{_SUITES}/*/sessions"),
     *(f"{_SUITES}/*/sessions/*{rest}" for rest in ("", "/cases", "/test-groups/*/cases/*")),
     *("PAGES/*", "PAGES/*/*", "PAGES/*/*/unit-tests", "PAGES/*/*/unit-tests/*", "PAGES/*/*/unit-tests/*/*"),

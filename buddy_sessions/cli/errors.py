@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -26,7 +26,8 @@ _OPTIONS = {
     r"^branch selects the latest session": "--branch selects the latest session",
     r"has no main branch: name the branch": "has no main branch: name one with --branch",
     r"pass a revision, a run_url, a branch or after$": "pass --revision, --run-url, --branch or --after",
-    r"^(interval|timeout|name|changes) must be": r"--\1 must be",
+    r"^(interval|timeout|changes) must be": r"--\1 must be",
+    r"or pass another name$": "or name another file with --db",
     r"or base_url for your own server$": "or --base-url for your own server",
     r'sync with cases="(failed|all)"': r"sync with --cases \1",
     r"\bafter=([0-9]+)": r"--after \1",
@@ -85,9 +86,7 @@ def error_text(error: Exception) -> str:
         return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     if isinstance(error, OSError) and not isinstance(error, BuddyError):
         return describe_os_error(error)
-    text = without_request(str(error))
-    is_advice = isinstance(error, ConfigError | NoVerdictError | WaitTimeoutError)
-    return name_options(text) if is_advice else text
+    return name_options(without_request(str(error)))
 
 
 def name_options(text: str) -> str:
@@ -103,12 +102,6 @@ def _usage_text(error: CycloptsError) -> str:
         return f"{error.argument.name} {metavar}".strip() + " is missing"
     if isinstance(error, UnusedCliTokensError):
         return f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
-    if isinstance(error, UnknownCommandError) and error.app is not None:  # cyclopts lists only the first eight
-        first = (error.unused_tokens or [""])[0]
-        if first.startswith("-"):
-            return f"options come after the command: buddy-sessions COMMAND … {first}"
-        names = ", ".join(name for name in error.app if not name.startswith("-"))
-        return f"{str(error).partition(' Available commands: ')[0]} Available commands: {names}"
     return str(error)
 
 

@@ -20,7 +20,6 @@ from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
 from .input.times import Duration
 from .render.console import Output
 from .render.markdown import MIN_BYTES
-from .render.show import choose_format
 
 Key: TypeAlias = Annotated[
     str,
@@ -156,7 +155,7 @@ ROWS = Parameter(
 RowFormat: TypeAlias = Annotated[
     Literal["jsonl", "csv"] | None, FORMAT, Parameter(help=f"Output format (default: jsonl). {_CSV}")
 ]
-Json: TypeAlias = Annotated[bool, Parameter(show_default=False, help="The same as --format jsonl.")]
+TableFormat: TypeAlias = Annotated[Literal["table", "jsonl", "csv"] | None, ROWS]
 MaxBytes: TypeAlias = Annotated[
     int,
     Parameter(
@@ -166,19 +165,6 @@ MaxBytes: TypeAlias = Annotated[
         "comment.",
     ),
 ]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Printing:
-    """How data is printed."""
-
-    format: Annotated[Literal["table", "jsonl", "csv"] | None, ROWS] = None
-    json: Json = False
-
-    def choose(self) -> str:
-        """Return the format to print. Raises ConfigError if the two options contradict each other."""
-        return choose_format(self.format, json=self.json)
 
 
 @Parameter(name="*", group=CONNECTION)

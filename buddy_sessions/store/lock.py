@@ -55,10 +55,7 @@ def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AbstractAsyncC
 
 def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[None]:
     """Hold the lock of the watches of a kind and name."""
-    message = (
-        f"another watch named {name!r} is running with {path}: stop it, or give this one another name (name=, or "
-        "--name)"
-    )
+    message = f"another watch named {name!r} is running with {path}: stop it, or pass another name"
     return _hold(f"{os.path.realpath(path)}-lock-{kind}-{name}", message)
 
 

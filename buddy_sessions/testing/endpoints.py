@@ -183,7 +183,6 @@ class Upload:
     body: bytes
     content_type: str
     keeps_repeated_cases: bool
-    close_decides: bool
 
     def respond(self, method: str, path: str) -> tuple[int, JsonObject]:
         """Return the status and the content of the response. Raises `ErrorResponse`."""
@@ -242,11 +241,10 @@ class Upload:
         return next(shown_in_list(each) for each in self.suite.cases(session_id) if _key(each) == _key(given))
 
     def _close(self, session_id: str, status: str | None) -> JsonObject:
-        """Finish a session. If no test case failed, the status in the request may decide."""
+        """Finish a session. If no test case failed, the status in the request decides."""
         if status not in (None, *CASE_STATUSES):
             raise ValueError(f"status must be one of {', '.join(CASE_STATUSES)}")
-        fails = self.close_decides and status in ("FAILED", "ERROR")
-        return self.suite.finish(session_id, "ERROR" if fails else None)
+        return self.suite.finish(session_id, "ERROR" if status in ("FAILED", "ERROR") else None)
 
     def _import(self) -> JsonObject:
         """Add a finished session with the test cases of JUnit XML files."""

@@ -34,10 +34,11 @@ class FakeBuddy:
 
     It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`.
 
-    It assumes what Buddy does not document: `keeps_repeated_cases` and `close_decides`; that `branch` selects sessions
-    with the `ref_type` `BRANCH` only; fixed windows of the rate limit; the texts of errors; that `run_id` of an upload
-    is shown nowhere; and of JUnit XML, that the group of a test case is the name of the element around it, that
-    namespaces are ignored, an empty `time` is 0, and that of `1,234.5` is 1234.5 seconds.
+    It assumes what Buddy does not document: `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR
+    fails, although no test case failed; that `branch` selects sessions with the `ref_type` `BRANCH` only; fixed windows
+    of the rate limit; the texts of errors; that `run_id` of an upload is shown nowhere; and of JUnit XML, that the
+    group of a test case is the name of the element around it, that namespaces are ignored, an empty `time` is 0, and
+    that of `1,234.5` is 1234.5 seconds.
 
     Attributes:
         token: The only token that may read.
@@ -54,7 +55,6 @@ class FakeBuddy:
         rate_window: Seconds per window. Windows are fixed; windows of whole seconds end on whole seconds.
         keeps_repeated_cases: Whether a session keeps all test cases that are uploaded under the same group, class and
             name. By default, the last one replaces the others.
-        close_decides: Whether a session that is closed as FAILED or ERROR fails, although no test case failed.
         compress: Whether to compress bodies larger than 1 KiB with gzip, if the client accepts it.
         ssl_context: Serve HTTPS with this context; None for HTTP.
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
@@ -77,7 +77,6 @@ class FakeBuddy:
     rate_limit: int | None = None
     rate_window: float = 60.0
     keeps_repeated_cases: bool = False
-    close_decides: bool = True
     compress: bool = False
     ssl_context: ssl.SSLContext | None = None
     on_request: Callable[[RecordedRequest], object] | None = None
@@ -277,7 +276,6 @@ class FakeBuddy:
             body=record.body,
             content_type=record.headers.get("Content-Type", ""),
             keeps_repeated_cases=self.keeps_repeated_cases,
-            close_decides=self.close_decides,
         )
         return upload.respond(record.method, record.path)
 

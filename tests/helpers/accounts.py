@@ -59,7 +59,6 @@ class Account:
         before: Called with the server and each request, before its response is made.
         view: What the responses to a request show of the suites.
         changes: Changes of the responses, in this order.
-        token_info: Fields of `GET /user/token`; None if the token may not read them.
         environment: Environment variables besides those that lead to the server.
         tls: Serve HTTPS, with a certificate of an unknown authority.
     """
@@ -72,7 +71,6 @@ class Account:
     before: Callable[[FakeBuddy, RecordedRequest], object] = lambda _fake, _request: None
     view: Callable[[RecordedRequest], View] = lambda _: View()
     changes: tuple[Change, ...] = ()
-    token_info: Mapping[str, Any] | None = {}
     environment: Mapping[str, str] = {}
     tls: bool = False
 
@@ -109,8 +107,6 @@ class Account:
             return response
         lists_projects = fake.api_enabled and "WORKSPACE" in fake.scopes
         match request.path.split("/")[1:]:
-            case ["user", "token"]:
-                response = self._describe_token(fake, response)
             case ["workspaces", *others] if len(others) in {0, 3} and not lists_projects:
                 response = error(403, "The client cannot receive data", response)
             case ["workspaces"]:
@@ -123,13 +119,6 @@ class Account:
             case _:
                 pass
         return response
-
-    def _describe_token(self, fake: FakeBuddy, response: web.Response) -> web.Response:
-        if self.token_info is None:
-            return error(403, "The client cannot receive data: the token lacks the scope TOKEN_INFO", response)
-        token_id, scopes = "ed0f8927-c116-4afe-b555-c888dfd86c92", [*fake.scopes, "TOKEN_INFO"]
-        url = f"https://api.buddy.works/user/tokens/{token_id}"
-        return success({"url": url, "id": token_id, "name": "CI", "scopes": scopes, **self.token_info}, response)
 
 
 def success(content: JsonObject, response: web.Response) -> web.Response:
@@ -165,10 +154,10 @@ def header(name: str, value: Callable[[], object] | str | None) -> Change:
 
 
 def content(change: Callable[[RecordedRequest, Any], object]) -> Change:
-    """Return a change of all JSON with status 200, except that about the token. None: it was changed in place."""
+    """Return a change of all JSON with status 200. None: it was changed in place."""
 
     def apply(request: RecordedRequest, response: web.Response) -> None:
-        if response.status == 200 and not request.path.startswith("/user"):
+        if response.status == 200:
             before = json.loads(cast("bytes", response.body))
             after = change(request, before)
             response.body = json.dumps(before if after is None else after).encode()

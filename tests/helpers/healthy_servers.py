@@ -9,7 +9,7 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 from buddy_sessions.testing.wire import RecordedRequest
 from helpers.accounts import KEY, PROJECT, Account, JsonObject, add_suite, sessions
 from helpers.recordings import sessions_of, uploads_of
-from helpers.wrong_servers import date_header, in_days, settings
+from helpers.wrong_servers import date_header, settings
 
 
 def _adds_and_finishes(fake: FakeBuddy, _request: RecordedRequest) -> None:
@@ -19,17 +19,6 @@ def _adds_and_finishes(fake: FakeBuddy, _request: RecordedRequest) -> None:
         suite.finish(running)
     suite.create("main")
     suite.create("topic", "SUCCESSFUL", duration=0)
-
-
-def _deletes_oldest(fake: FakeBuddy, _request: RecordedRequest) -> None:
-    suite = fake.suites[KEY]
-    suite.delete(suite.sessions[-1])
-
-
-def _deletes_green_ones(fake: FakeBuddy, _request: RecordedRequest) -> None:
-    suite = fake.suites[KEY]
-    for row in [row for row in suite.sessions if not row["failed_count"]][:3]:
-        suite.delete(row)
 
 
 def _with_retention(fake: FakeBuddy) -> None:
@@ -89,20 +78,13 @@ HEALTHY_SERVERS = (
     Account("pull requests only", prepare=_pull_requests),
     Account("sessions are created and finish meanwhile", before=_adds_and_finishes),
     Account("old sessions have been deleted", prepare=_with_retention),
-    Account("old sessions are deleted meanwhile", before=_deletes_oldest),
-    Account("new sessions are deleted meanwhile", before=_deletes_green_ones),
     Account("recordings of Buddy's reporters", prepare=_recorded),
     Account("Jest uploads", prepare=lambda fake: add_suite(fake, runner="jest")),
     Account("a project", target=PROJECT),
     Account("a workspace with six suites and an empty project", target="acme", prepare=_all_suites_of_a_demo),
     Account("no argument", target=None),
-    Account("the token may not read its scopes", token_info=None),
     Account("the token may not list projects", prepare=settings(scopes=("UNIT_TEST_INFO",))),
     Account("the token has the newer scope", prepare=settings(scopes=("UNIT_TEST_READ", "WORKSPACE"))),
-    Account(
-        "the token expires in a year",
-        token_info=in_days(365),
-    ),
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
     Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),

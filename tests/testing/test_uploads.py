@@ -124,21 +124,18 @@ async def test_case_uploaded_three_times(
 
 
 @pytest.mark.parametrize(
-    ("decides", "cases", "closed", "status"),
+    ("cases", "closed", "status"),
     [
-        (True, [PASSED], "FAILED", "ERROR"),
-        (True, [], "ERROR", "ERROR"),
-        (False, [PASSED], "FAILED", "SUCCESSFUL"),
-        (False, [FAILED], "PASSED", "ERROR"),
-        (True, [FAILED], "PASSED", "ERROR"),
-        (True, [PASSED], "PASSED", "SUCCESSFUL"),
-        (True, [FAILED], None, "ERROR"),
+        ([PASSED], "FAILED", "ERROR"),
+        ([], "ERROR", "ERROR"),
+        ([FAILED], "PASSED", "ERROR"),
+        ([PASSED], "PASSED", "SUCCESSFUL"),
+        ([FAILED], None, "ERROR"),
     ],
 )
 async def test_status_of_a_closed_session(
-    decides: bool, cases: list[Any], closed: str | None, status: str, suite: FakeSuite, fake_buddy: FakeBuddy
+    cases: list[Any], closed: str | None, status: str, suite: FakeSuite, fake_buddy: FakeBuddy
 ) -> None:
-    fake_buddy.close_decides = decides
     _, session = await upload(fake_buddy, suite, "POST", "sessions", json={"ref_type": "BRANCH", "ref_name": "main"})
     path = f"sessions/{session['id']}"
     await upload(fake_buddy, suite, "POST", f"{path}/cases/batch", json={"cases": cases})

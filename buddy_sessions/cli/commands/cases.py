@@ -13,7 +13,7 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.baseline import crash_text
 
 from ..input.answers import ask, parse_session
-from ..options import ROWS, Json, Key, Limit, Question, SessionName
+from ..options import ROWS, Key, Limit, Question, SessionName
 from ..render.result import CASE_COLUMNS, Result, Section, case_item
 from ..render.show import choose_format, default_limit, show
 
@@ -27,7 +27,6 @@ async def command(
     limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "junit"] | None, ROWS] = None,
-    json: Json = False,
 ) -> None:
     """Print all tests of a commit, a CI run or a session, in the order of the API.
 
@@ -43,8 +42,8 @@ async def command(
         status: Only tests with this status.
     """
     _, name = parse_session(question.access.defaults, key, session)
-    chosen, wanted = choose_format(output_format, json=json), None if status is None else TestStatus(status.upper())
-    details = chosen != "table" and (True if limit is None else limit)
+    wanted = None if status is None else TestStatus(status.upper())
+    details = choose_format(output_format) != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
     sessions = [each.session for each in found]
@@ -64,4 +63,4 @@ async def command(
         problems=list(map(crash_text, crashed)),
         fields=SESSION_CASE_COLUMNS,
     )
-    show(result, chosen, messages, limit=limit or default_limit(chosen))
+    show(result, output_format, messages, limit=limit or default_limit(output_format))

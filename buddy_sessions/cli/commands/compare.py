@@ -15,11 +15,11 @@ from buddy_sessions.analysis.baseline import crash_text
 from buddy_sessions.analysis.commits import name_sessions
 
 from ..errors import ExitCode
-from ..input.answers import ask, parse_session, parse_session_of
-from ..options import ROWS, Flag, Json, Key, Limit, MaxBytes, Question, SessionName
+from ..input.answers import ask, parse_session
+from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, default_limit, show
+from ..render.show import default_limit, show
 from ..render.text import status_mark
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
@@ -38,7 +38,6 @@ async def command(
     limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
-    json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
 ) -> ExitCode:
     """Print how the tests of two commits differ: newly failing, fixed, still failing, added, removed, slower.
@@ -55,14 +54,13 @@ async def command(
     Args:
         exit_code: Exit with 1 if tests newly fail, or if NEW failed without a failing test.
     """
-    chosen = choose_format(output_format, json=json)
-    named, in_key = parse_session(question.access.defaults, key)
-    names = [parse_session_of(named, text) for text in (old, new) if text is not None]
+    _, in_key = parse_session(question.access.defaults, key)
+    names = [text for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.compare(suite, old_name, new_name, branch=question.branch)
     result = compare_result(suite, found)
-    show(result, chosen, messages, limit=limit or default_limit(chosen), max_bytes=max_bytes)
+    show(result, output_format, messages, limit=limit or default_limit(output_format), max_bytes=max_bytes)
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 

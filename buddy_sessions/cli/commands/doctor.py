@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from buddy_sessions import ConfigError, __version__
+from buddy_sessions import __version__
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
 
@@ -19,9 +18,9 @@ from ..doctor.checks import Finding, examine
 from ..doctor.probe import Probe, Record
 from ..errors import ExitCode
 from ..input.paths import FILE, explain_errors
-from ..options import FORMAT, Access
+from ..options import Access, TableFormat
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, show
+from ..render.show import show
 from ..render.text import one_line
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
@@ -38,7 +37,7 @@ async def command(
     /,
     *,
     report: Annotated[Path | None, FILE] = None,
-    format: Annotated[Literal["table", "jsonl"] | None, FORMAT] = None,  # noqa: A002 - the name of the option
+    output_format: TableFormat = None,
     access: Access = Access(),
 ) -> ExitCode:
     """Check whether your account behaves as this package expects. Run this first: it sends at most 15 GET requests.
@@ -49,22 +48,16 @@ async def command(
     For example:
 
     - buddy-sessions doctor
-    - buddy-sessions doctor acme/storefront --report doctor.md
+    - buddy-sessions doctor acme/storefront --report doctor.json
 
     Args:
         target: WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT, or WORKSPACE. Without it, only the
             connection and the token are checked.
-        report: File for a report to attach to an issue, .json or .md. It describes the shape of the responses. Of your
-            account, it quotes only field names and constants that this package does not know, at its top.
-        format: Output format (default: table on a terminal, otherwise jsonl).
+        report: JSON file for a report to attach to an issue. It describes the shape of the responses. Of your account,
+            it quotes only field names and constants that this package does not know, at its top.
     """
-    output_format, messages = choose_format(format, json=False), access.messages()
+    messages = access.messages()
     names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
-    if report is not None:
-        if report.suffix not in _WRITERS:
-            raise ConfigError(f"--report {report.name} is no file of a known format: end its name in .json or .md")
-        with explain_errors(report, replace_file(report)):
-            pass  # it can be written, which is checked before the first request
     async with access.connection.open_client(messages, max_wait=10.0) as buddy:
         probe = Probe(buddy.api)
         await probe.run(names)
@@ -72,9 +65,8 @@ async def command(
     show(_result(findings, probe.count), output_format, messages)
     if report is not None:
         with explain_errors(report, replace_file(report)) as new:
-            new.write_text(_WRITERS[report.suffix](make_report(probe.record, findings)), encoding="utf-8")
-        look = f"Before you send it, look at it with: less {shlex.quote(str(report))}"
-        messages.print_note(f"Wrote {report}, in which only the words at its top are from outside. {look}")
+            new.write_text(f"{to_json(make_report(probe.record, findings))}\n", encoding="utf-8")
+        messages.print_note(f"Wrote {report}: before you send it, read its top, where words from outside are")
     return ExitCode.RED if any(each.level == "problem" for each in findings.values()) else ExitCode.DONE
 
 
@@ -93,7 +85,6 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
         sections=[Section("", items)],
         fields=_FIELDS,
         title=f"{verdict}, {format_count(requests, 'request')}",
-        is_red=bool(problems),
     )
 
 
@@ -112,22 +103,9 @@ def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, An
     }
 
 
-def to_json(value: Mapping[str, Any]) -> str:
-    """Return the report as JSON."""
-    return f"{json.dumps(value, ensure_ascii=False, indent=1)}\n"
-
-
-def to_markdown(value: Mapping[str, Any], level: str = "#") -> str:
-    """Return the report as Markdown: a heading for each object, and a line for each innermost one."""
-    text = ""
-    for name, each in value.items():
-        if not isinstance(each, dict):
-            text += f"{each}\n"
-        elif any(isinstance(inner, dict) for inner in each.values()):
-            text += f"\n{level} {name}\n\n{to_markdown(each, level + '#')}"
-        else:
-            text += f"- `{name}`: {', '.join(f'{form} {count}' for form, count in each.items()) or 'none'}\n"
-    return text
-
-
-_WRITERS = {".json": to_json, ".md": to_markdown}
+def to_json(value: Any, indent: str = "") -> str:
+    """Return the report as JSON, with one line for each innermost object."""
+    if not isinstance(value, dict) or not any(isinstance(each, dict) for each in value.values()):
+        return json.dumps(value, ensure_ascii=False)
+    lines = [f"{indent} {json.dumps(name)}: {to_json(each, f'{indent} ')}" for name, each in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"

@@ -12,9 +12,9 @@ from ..input.answers import check_branch
 from ..input.paths import find_database
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
-from ..options import Branch, Flag, Json, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
+from ..options import Branch, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
 from ..render.console import Output
-from ..render.show import choose_format, open_output
+from ..render.show import open_output
 
 
 async def command(
@@ -23,7 +23,6 @@ async def command(
     branch: Branch = None,
     since: Since = None,
     output_format: RowFormat = None,
-    json: Json = False,
     out: OutFile = None,
     cases: Flag = False,
     quiet: Quiet = False,
@@ -36,17 +35,16 @@ async def command(
     For example:
 
     - buddy-sessions export --db sessions.db --out sessions.parquet
-    - buddy-sessions export acme/storefront --db sessions.db --since 7d --json
+    - buddy-sessions export acme/storefront --db sessions.db --since 7d
 
     Args:
         cases: Write the saved test cases of these sessions instead, without what was uploaded (data).
     """
-    chosen = choose_format(output_format, json=json, default="jsonl", out=out)
     targets = [defaults.parse_group(text) for text in key]
     messages, count = Output(stderr=True, quiet=quiet), 0
     columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")
     with (
-        open_output(chosen, out, columns, source=str(db)) as writer,
+        open_output(output_format, out, columns, source=str(db)) as writer,
         messages.progress(enabled=out is not None) as show,
     ):
         async with SessionStore(find_database(db)) as store:

@@ -15,7 +15,7 @@ from buddy_sessions.analysis.baseline import crash_text
 
 from ..errors import ExitCode
 from ..input.answers import ask, parse_session
-from ..options import ROWS, Count, Flag, Json, Key, MaxBytes, Question, SessionName
+from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
@@ -41,7 +41,6 @@ async def command(
             "the node IDs of failing tests, to run again: run the command in the folder where the tests ran."
         ),
     ] = None,
-    json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     limit: Annotated[
         Count | None,
@@ -68,7 +67,7 @@ async def command(
         group: Print the causes: the failing tests with similar messages, in a table, jsonl or csv.
     """
     _, name = parse_session(question.access.defaults, key, session)
-    chosen = choose_format(output_format, json=json)
+    chosen = choose_format(output_format)
     if group and chosen in {"junit", "github", "pytest", "files"}:
         raise ConfigError(f"--group contradicts --format {chosen}: leave out one of them")
     count = limit or DETAILS.get("markdown" if group else chosen)

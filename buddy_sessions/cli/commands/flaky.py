@@ -15,10 +15,10 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..input.answers import ask
 from ..input.times import Age
-from ..options import ROWS, Count, Json, Key, Last, Limit, MaxBytes, Question
+from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
-from ..render.show import KEYED_TEST_COLUMNS, choose_format, default_limit, keyed_test_row, show, write_text
+from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
@@ -40,7 +40,6 @@ async def command(
         ROWS,
         Parameter(help=f'{ROWS.help} quarantine prints entries for the file of "gate --quarantine".'),
     ] = None,
-    json: Json = False,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     until: Age | None = None,
 ) -> None:
@@ -60,17 +59,16 @@ async def command(
         changes: Minimum number of changes of the status.
         until: How long the entries of a quarantine are valid, such as 14d or 2w (default: 14d).
     """
-    chosen = choose_format(output_format, json=json)
-    if until is not None and chosen != "quarantine":
+    if until is not None and output_format != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.flaky(suite, branch=question.branch, last=last, changes=changes)
-    if chosen == "quarantine":
+    if output_format == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
         write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
     else:
         result = flaky_result(suite, found)
-        show(result, chosen, messages, limit=limit or default_limit(chosen), max_bytes=max_bytes)
+        show(result, output_format, messages, limit=limit or default_limit(output_format), max_bytes=max_bytes)
 
 
 def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:

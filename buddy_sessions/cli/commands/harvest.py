@@ -11,9 +11,9 @@ from ..errors import ExitCode
 from ..input.answers import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
-from ..options import Access, Branch, FromFile, Json, Keys, OutFile, RowFormat
+from ..options import Access, Branch, FromFile, Keys, OutFile, RowFormat
 from ..render.console import HarvestProgress
-from ..render.show import choose_format, open_output
+from ..render.show import open_output
 from ..render.text import one_line
 
 
@@ -24,7 +24,6 @@ async def command(
     since: Since = None,
     out: OutFile = None,
     output_format: RowFormat = None,
-    json: Json = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites to stdout or a file, each suite's newest first. For a database, use sync.
@@ -35,12 +34,12 @@ async def command(
     For example:
 
     - buddy-sessions harvest acme/storefront --since 2w --out sessions.parquet
-    - buddy-sessions harvest acme/storefront/MNbyVedg acme/api --json
+    - buddy-sessions harvest acme/storefront/MNbyVedg acme/api
     """
-    chosen, messages = choose_format(output_format, json=json, default="jsonl", out=out), access.messages()
+    messages = access.messages()
     selection = SuiteSelection(key, from_file, defaults=access.defaults)
     unchanged = f"{out} was not written" if out is not None else ""
-    with open_output(chosen, out, source=from_file and from_file.name) as writer:
+    with open_output(output_format, out, source=from_file and from_file.name) as writer:
         async with access.connection.open_client(messages) as buddy:
             with messages.progress():
                 suites = await selection.read(buddy)

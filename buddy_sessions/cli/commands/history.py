@@ -14,7 +14,7 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
-from ..options import Key, Last, Limit, Printing, Question
+from ..options import Key, Last, Limit, Question, TableFormat
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
 from ..render.text import HASH, author_text, format_age, number_text, origin, revision_text, status_mark, unread_text
@@ -40,7 +40,7 @@ async def command(
     last: Last = LAST,
     limit: Limit = None,
     question: Question = Question(),
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
 ) -> None:
     """Print in which commits a test failed, since when it fails, and which commits may have broken it.
 
@@ -55,7 +55,6 @@ async def command(
     Args:
         test: Name of a test as other commands print it, or a part that matches only this test.
     """
-    output_format = printing.choose()
     async with ask(key, question) as (answers, suite, messages):
         history = await answers.history(suite, test, branch=question.branch, last=last)
     result = history_result(suite, history)

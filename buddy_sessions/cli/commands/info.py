@@ -13,7 +13,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import suite_names
 
 from ..input.paths import find_database
-from ..options import Printing, Quiet, SavedFile
+from ..options import Quiet, SavedFile, TableFormat
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
@@ -31,7 +31,7 @@ _VALUES = tuple(field.name for field in attrs.fields(SavedSuite) if field.name !
 _FIELDS = (*SuiteKey._fields, *_VALUES)
 
 
-async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quiet = False) -> None:
+async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Quiet = False) -> None:
     """Print the suites of a database, their saved sessions and last syncs, and the size of the file.
 
     The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND: the last
@@ -40,9 +40,9 @@ async def command(*, db: SavedFile, printing: Printing = Printing(), quiet: Quie
     For example:
 
     - buddy-sessions info --db sessions.db
-    - buddy-sessions info --db sessions.db --json
+    - buddy-sessions info --db sessions.db
     """
-    output_format, now = printing.choose(), datetime.now(UTC)
+    now = datetime.now(UTC)
     async with SessionStore(find_database(db)) as store:
         suites = await store.info()
     size = sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,10 +17,10 @@ from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Row, keye
 
 from ..input.answers import check_branch
 from ..input.times import Since
-from ..options import Access, After, Branch, Count, Key, Printing
+from ..options import Access, After, Branch, Count, Key, TableFormat
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
-from ..render.show import make_writer
+from ..render.show import choose_format, make_writer
 from ..render.table import print_result
 from ..render.text import (
     UNKNOWN,
@@ -54,7 +54,7 @@ async def command(
     since: Since = None,
     status: Annotated[SessionStatus | None, Parameter(metavar="STATUS")] = None,
     limit: Count | None = None,
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
     access: Access = Access(),
 ) -> None:
     """Print the sessions of a suite, newest first.
@@ -63,30 +63,35 @@ async def command(
 
     - buddy-sessions list acme/storefront/MNbyVedg --branch main --since 7d
     - buddy-sessions list acme/storefront/MNbyVedg --branch main --status successful --limit 1
-    - buddy-sessions list MNbyVedg -w acme -p storefront --json --limit 5
+    - buddy-sessions list MNbyVedg -w acme -p storefront --limit 5
 
     Args:
         status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
     """
     suite = access.defaults.parse_suite(key)
-    messages, output_format = access.messages(), printing.choose()
-    is_limited = output_format == "table" and limit is None
+    messages, chosen = access.messages(), choose_format(output_format)
+    is_limited = chosen == "table" and limit is None
     async with access.connection.open_client(messages) as buddy:
         most = _TABLE_LIMIT if is_limited else limit
         max_sessions = most if status is None else None
         paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=max_sessions)
-        writer = make_writer(output_format, sys.stdout, KEYED_SESSION_COLUMNS) if output_format != "table" else None
+        writer = make_writer(chosen, sys.stdout, KEYED_SESSION_COLUMNS) if chosen != "table" else None
         found: list[Session] = []  # a table is printed when all of them are known
         count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
-            async for sessions in _select(paginator, status=status, most=most):
-                if writer is None:
-                    found += sessions
-                else:
-                    writer.write(keyed_rows(suite, sessions))
-                count += len(sessions)
-                show(_summary(paginator, count))
+            async with aclosing(paginator.pages()) as pages:
+                async for page in pages:
+                    sessions = [session for session in page.sessions if status in {None, session.status}]
+                    sessions = sessions[: None if most is None else most - count]
+                    if writer is None:
+                        found += sessions
+                    else:
+                        writer.write(keyed_rows(suite, sessions))
+                    count += len(sessions)
+                    show(_summary(paginator, count))
+                    if count == most:
+                        break
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
@@ -120,19 +125,6 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         sections=[Section("", list(map(describe, sessions, keyed_rows(suite, sessions))))],
         fields=KEYED_SESSION_COLUMNS,
     )
-
-
-async def _select(
-    paginator: SessionPaginator, *, status: SessionStatus | None, most: int | None
-) -> AsyncIterator[list[Session]]:
-    """Iterate over the sessions of each page with a status, at most `most`."""
-    async with aclosing(paginator.pages()) as pages:
-        async for page in pages:
-            found = [session for session in page.sessions if status in {None, session.status}][:most]
-            yield found
-            most = None if most is None else most - len(found)
-            if most == 0:
-                break
 
 
 def _summary(paginator: SessionPaginator, count: int) -> str:

@@ -37,7 +37,7 @@ from buddy_sessions.analysis.commits import name_sessions
 from buddy_sessions.analysis.history import find_test
 
 from ..errors import without_request
-from ..input.answers import Answers, parse_session, parse_session_of
+from ..input.answers import Answers, parse_session
 from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
@@ -210,8 +210,7 @@ class Tools:
         of each session.
         """
         key, name = await self._open(suite, new)
-        old_name = parse_session_of(key, old) if old else None
-        result = compare_result(key, await self._answers.compare(key, old_name, name, branch=branch or MAIN))
+        result = compare_result(key, await self._answers.compare(key, old or None, name, branch=branch or MAIN))
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 
     async def _list(self, project: str) -> list[Suite]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 from cyclopts.types import Port
 from cyclopts.validators import Number
 
-from buddy_sessions import BuddyError, SuiteKey
+from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
-from ..errors import describe_os_error
 from ..input.times import Duration
 from ..options import Flag
 from ..render.console import Output
@@ -47,11 +45,7 @@ async def command(
     fake = FakeBuddy(port=port)
     suites = [fake.add_suite("acme", "storefront", "MNbyVedg")] if empty else fake.add_demo_suites()
     key = SuiteKey(*suites[0].key)
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(fake)
-        except OSError as error:
-            raise BuddyError(f"cannot serve on {describe_os_error(error, f'127.0.0.1:{port}')}") from error
+    async with fake:
         messages = Output(stderr=True)
         messages.print_message(f"A fake Buddy is running at {fake.base_url} until Ctrl-C. In another terminal, run:")
         variables = {"API_URL": fake.base_url, "TOKEN": fake.token, "UT_TOKEN": suites[0].upload_token}

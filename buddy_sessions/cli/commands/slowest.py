@@ -7,7 +7,7 @@ from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
-from ..options import Key, Last, Limit, Printing, Question
+from ..options import Key, Last, Limit, Question, TableFormat
 from ..render.result import Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions
@@ -20,7 +20,7 @@ async def command(
     last: Last = LAST,
     limit: Limit = None,
     question: Question = Question(),
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
 ) -> None:
     """Print the tests of a suite that take longest, by the median of their times in the last commits of a branch.
 
@@ -30,7 +30,6 @@ async def command(
 
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
     """
-    output_format = printing.choose()
     async with ask(key, question) as (answers, suite, messages):
         found = await answers.recent_tests(suite, branch=question.branch, last=last)
     tests = slowest_tests([each.cases for each in found])

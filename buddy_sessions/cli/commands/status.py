@@ -23,9 +23,9 @@ from ..errors import ExitCode, error_text, many_suites_code
 from ..input.answers import Answers, lacks_branch, open_answers
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
-from ..options import ROWS, Access, Flag, FromFile, Json, JudgedBranch, Keys, ReadFile
+from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, show
+from ..render.show import show
 from ..render.text import (
     UNKNOWN,
     author_name,
@@ -68,7 +68,6 @@ async def command(
     max_age: Age | None = None,
     exit_code: Flag = False,
     output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
-    json: Json = False,
     max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000), metavar="BYTES")] = 4_000,
     access: Access = Access(),
 ) -> ExitCode:
@@ -90,7 +89,7 @@ async def command(
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of markdown; suites that do not fit are left out. The default fits in a chat message.
     """
-    chosen, messages, now = choose_format(output_format, json=json), access.messages(), datetime.now(UTC)
+    messages, now = access.messages(), datetime.now(UTC)
     selection = SuiteSelection(key, from_file, defaults=access.defaults, may_be_empty=db is not None)
     async with open_answers(db, access, messages) as answers:
         if isinstance(answers, SessionStore):
@@ -104,7 +103,7 @@ async def command(
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
         causes = await read_causes(answers, statuses) if why else {}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
-    show(result, chosen, messages, max_bytes=max_bytes)
+    show(result, output_format, messages, max_bytes=max_bytes)
     for name, error in selection.failures.items():
         messages.print_problem("failed", f"{name}: {error_text(error)}")
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)

@@ -8,7 +8,7 @@ from buddy_sessions._base.figures import format_duration
 from ..errors import ExitCode
 from ..input.answers import check_branch
 from ..input.times import Duration
-from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Printing, Revision, RunUrl
+from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Revision, RunUrl, TableFormat
 from ..render.show import show
 from .list import sessions_result
 
@@ -26,7 +26,7 @@ async def command(
     interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
     access: Access = Access(),
 ) -> ExitCode:
     """Wait until the sessions of a commit or a CI run exist and have finished, and print them, newest first.
@@ -46,8 +46,7 @@ async def command(
         fail_fast: End as soon as one session is red.
         exit_code: Exit with 1 if one of the sessions failed.
     """
-    messages, output_format = access.messages(), printing.choose()
-    suite = access.defaults.parse_suite(key)
+    messages, suite = access.messages(), access.defaults.parse_suite(key)
     async with access.connection.open_client(messages) as buddy:
         awaited = revision or run_url or branch or (None if after is None else f"a session after #{after}")
         text = f"waiting up to {format_duration(timeout)} for {awaited} of {suite}"

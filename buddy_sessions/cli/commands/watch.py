@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,7 +16,6 @@ from rich.text import Text
 from buddy_sessions import (
     MAIN,
     Change,
-    ConfigError,
     Main,
     Session,
     SessionStore,
@@ -36,9 +34,9 @@ from ..input.answers import lacks_branch
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Duration
-from ..options import Access, Flag, FromFile, JudgedBranch, Keys, Printing
+from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat
 from ..render.console import Output
-from ..render.show import make_writer
+from ..render.show import choose_format, make_writer
 from ..render.text import (
     UNKNOWN,
     author_text,
@@ -66,9 +64,8 @@ async def command(
     from_file: FromFile = None,
     interval: Duration = 60.0,
     db: Annotated[Path | None, FILE] = None,
-    name: Annotated[str, Parameter(metavar="NAME")] = "default",
     on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
-    printing: Printing = Printing(),
+    output_format: TableFormat = None,
     access: Access = Access(),
 ) -> None:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
@@ -80,19 +77,16 @@ async def command(
     For example:
 
     - buddy-sessions watch acme/storefront --branch main
-    - buddy-sessions watch acme/storefront --status --db watch.db --json
+    - buddy-sessions watch acme/storefront --status --db watch.db
 
     Args:
         interval: Time between two polls of a suite (default: 1m).
         db: SQLite file for the state of the watch. The next watch with this file continues where this one stopped.
-        name: Name of the watch in the file, for several bots with one file. Only one watch of a name can run.
+            Several bots need several files.
         on_failure: With retry, a suite that is unknown at the start is reported, and the watch goes on.
         status: Print the current status of each suite, then when it turns red or green, or other tests fail.
     """
-    output_format = printing.choose()
     path = resolve_file(db, source=from_file and from_file.name) if db is not None else None
-    if path is None and name != "default":
-        raise ConfigError("--name is the name of a saved state: add --db FILE, or leave it out")
     messages = access.messages()
     selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with AsyncExitStack() as stack:
@@ -107,26 +101,19 @@ async def command(
             await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch
         if status:
-            watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy, name=name)
+            watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy)
             watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
-            new_watch = buddy.watch if store is None else partial(store.watch, buddy, name=name)
+            new_watch = buddy.watch if store is None else partial(store.watch, buddy)
             named = None if isinstance(branch, Main) else branch
             watch = new_watch(suites, interval=interval, branch=named, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)
             messages.print_note(f"watching {format_count(len(suites), 'suite')} every {pause}, until Ctrl-C")
-        write = _printer(output_format, status=status)
-        changes = 0
-        try:
-            async for change in watch:
-                write(change)
-                changes += 1
-        except asyncio.CancelledError:
-            saved = f"; the next watch with --db {db} continues from here" if db is not None else ""
-            messages.print_problem("interrupted", format_count(changes, "change") + saved)
-            raise
+        write = _printer(choose_format(output_format), status=status)
+        async for change in watch:
+            write(change)
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from buddy_sessions import BuddyError, Project, RateLimitError, Region, Session, TestCase
+from buddy_sessions import BuddyError, Project, RateLimit, RateLimitError, Region, Session, TestCase
 from buddy_sessions._api import Api
 from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
 from buddy_sessions._decoding.shapes import Shape, load_json
@@ -22,7 +22,7 @@ JsonRow: TypeAlias = dict[str, Any]
 
 MAX_REQUESTS = 15
 _SIZE, _DOCUMENTED_SIZE = 100, 20  # of a page
-_FINAL = 0, HTTPStatus.TOO_MANY_REQUESTS
+_FINAL = 0, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS
 _MAX_GROUPS = 3  # projects, or suites, in which to look for a session
 
 SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes of requests for sessions of a suite
@@ -55,6 +55,7 @@ class Exchange:
     seconds: float = 0.0
     at: float = 0.0
     error: str = ""
+    rate_limit: RateLimit | None = None
 
     @property
     def name(self) -> str:
@@ -135,11 +136,6 @@ class Record(dict[str, Exchange]):
         """All sessions that have finished."""
         return [row for row in self.sessions if row.get("status") in FINISHED]
 
-    @cached_property
-    def now(self) -> float:
-        """The latest time by a clock of the server or of this machine."""
-        return max((max(each.server_time or 0, each.at) for each in self.values()), default=0)
-
     def shift_of(self, page: Exchange) -> int:
         """Return how many sessions earlier than expected a page begins, as if so many were created; 0 if unknown."""
         first = self["page-1"]
@@ -148,21 +144,6 @@ class Record(dict[str, Exchange]):
             return 0
         size = min(page.size, len(first.rows)) if page.purpose == "page-2" else page.size  # page 1 may be cut
         return (int(page.query["page"]) - 1) * size - known.index(page.numbers[0])
-
-    @property
-    def missing_of_branch(self) -> set[int]:
-        """The `relative_id`s of a branch on page 1 that are not listed for it, although an older one is."""
-        branch, rows = self["branch"], self["page-1"].rows
-        oldest = min(branch.numbers, default=0) if len(branch.rows) >= len(rows) else 0  # older ones are on page 2
-        reference = "BRANCH", branch.query.get("branch")
-        numbers = [row.get("relative_id") for row in rows if (row.get("ref_type"), row.get("ref_name")) == reference]
-        return {number for number in numbers if type(number) is int and number > oldest} - {*branch.numbers}
-
-    @property
-    def deleted(self) -> set[int]:
-        """The `relative_id`s of page 1 that were deleted meanwhile: a second request of page 1 lacks them."""
-        again = self["again"].numbers
-        return {number for number in self["page-1"].numbers if again and min(again) < number and number not in again}
 
     @cached_property
     def shape(self) -> Shape:
@@ -211,8 +192,6 @@ class Probe:
 
     async def run(self, target: Sequence[str]) -> None:
         """Send the requests for a suite, a project, a workspace, or without any of these."""
-        if (await self._ask("token", "user", "token")).status == HTTPStatus.UNAUTHORIZED:
-            return
         if not target:
             await self._ask("workspaces", "workspaces")
             return
@@ -238,7 +217,7 @@ class Probe:
         branches = Counter(str(row.get("ref_name")) for row in rows if row.get("ref_type") == "BRANCH")
         for name, _ in branches.most_common(1):
             await self._ask("branch", *sessions, page=1, per_page=size, branch=name)
-        if record.missing_of_branch or any(record.shift_of(record[name]) for name in ("page-2", "window")):
+        if any(record.shift_of(record[name]) for name in ("page-2", "window")):
             await self._ask("again", *sessions, page=1, per_page=size)
         end = max(first.numbers, default=0) // len(rows)  # the highest relative_id counts sessions
         await self._ask("beyond", *sessions, page=end + 3, per_page=size)
@@ -249,13 +228,11 @@ class Probe:
         """Send the requests for a session, if possible one with failing tests, and for its test cases."""
         finished = [row for row in first.rows if row.get("status") in FINISHED and row.get("tests_count")]
         finished.sort(key=lambda row: not row.get("failed_count"))
-        row: JsonRow = {}
-        for row in (finished or first.rows)[:2]:  # the first may have been deleted meanwhile
-            if (await self._ask("session", *sessions, str(row.get("id")))).status != HTTPStatus.NOT_FOUND:
-                break
+        row = (finished or first.rows)[0]
+        place, page = (*sessions, str(row.get("id"))), {"page": 1, "per_page": first.size}
+        await self._ask("session", *place)
         if not finished:
             return
-        place, page = (*sessions, str(row.get("id"))), {"page": 1, "per_page": first.size}
         cases = (await self._ask("cases", *place, "cases", **page)).rows
         if row.get("failed_count"):
             cases = [*(await self._ask("failed", *place, "cases", **page, status="FAILED")).rows, *cases]
@@ -266,7 +243,8 @@ class Probe:
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> Exchange:
         """Send a request, and return it with its response, or with the error in place of one.
 
-        It replaces an earlier one for the same purpose. Without a connection or a quota, no further one is sent.
+        It replaces an earlier one for the same purpose. Without a connection, a valid token or a quota, no further one
+        is sent.
         """
         if self.count == MAX_REQUESTS or any(each.status in _FINAL for each in self.record.values()):
             return Exchange()
@@ -276,6 +254,7 @@ class Probe:
         try:
             response = await self._api.receive(*path, **query)
             received = {"status": response.status, "headers": response.headers, "body": response.body}
+            received["rate_limit"] = response.rate_limit
         except RateLimitError as error:  # the request was not sent
             received = {"status": HTTPStatus.TOO_MANY_REQUESTS, "error": str(error)}
         except (BuddyError, UnicodeEncodeError) as error:  # a name that the server has sent

@@ -12,7 +12,6 @@ from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
 from buddy_sessions.models import parse_session_url
-from buddy_sessions.questions.named_sessions import validate_session_name
 
 from ..options import Access, Question
 from ..render.console import Output
@@ -51,12 +50,7 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
         return suite, key if is_session else LATEST
     if is_session:
         raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
-    return suite, parse_session_of(suite, session)
-
-
-def parse_session_of(suite: SuiteKey, text: str) -> str:
-    """Return the name of a session of a suite. Raises ConfigError for the URL of another suite, or of no session."""
-    return str(validate_session_name(text, suite))
+    return suite, session
 
 
 async def check_branch(answers: Answers, suite: SuiteKey, branch: str) -> str:

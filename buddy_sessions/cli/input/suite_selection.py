@@ -1,13 +1,11 @@
-"""The suites, projects and workspaces that arguments and files name: by a key, a part of a key, or a URL."""
+"""The suites, projects and workspaces that arguments and files name: by a key, a part of it, or the URL of a suite."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
@@ -18,10 +16,6 @@ from buddy_sessions._base.validate import validate_names
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
 
-_PROJECT_PATHS = (
-    ".*/workspaces/([^/]+)/projects/([^/]+)(?:/unit-tests(?:/suites)?)?/?",  # of the API, also on premises
-    "/([^/]+)/([^/]+)(?:/unit-tests)?/?",  # of the browser
-)
 CONNECTION = HelpGroup("Connection", sort_key=9)  # the last one in --help
 
 
@@ -48,7 +42,7 @@ class KeyDefaults:
         raise ConfigError(f"{name} is a project: name one of its suites, which buddy-sessions status {name} prints")
 
     def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:
-        """Return the suite or the project that a key or a URL names; without a text, the project of the defaults."""
+        """Return the suite that a key or a URL names, or a project; without a text, the project of the defaults."""
         names = text.split("/")
         if len(names) > 1 and "." in names[0].strip(".") and "://" not in text:  # a host
             raise ConfigError(f"{what}: {text!r}; a URL begins with https://, as in https://{text}")
@@ -57,7 +51,7 @@ class KeyDefaults:
         if "://" not in text and len(names) == 2 and all(names):
             return names[0], names[1]
         try:
-            return _project_in_url(text) or SuiteKey.parse(text if "://" in text else "/".join(names))
+            return SuiteKey.parse(text if "://" in text else "/".join(names))
         except ValueError:
             advice = f"write {form}, or paste the URL of a suite in Buddy, or set -w and -p"
             advice = "write / between the names" if "\\" in text else f"{advice} (BUDDY_WORKSPACE, BUDDY_PROJECT)"
@@ -98,13 +92,6 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
 
 def _groups(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
     return suite, suite[:2], suite[:1]
-
-
-def _project_in_url(text: str) -> tuple[str, str] | None:
-    """Return the names of a workspace and a project in a URL of the browser or the API; None if it has none."""
-    path = urlsplit(text).path if "://" in text else ""
-    match = next(filter(None, (re.fullmatch(pattern, path) for pattern in _PROJECT_PATHS)), None)
-    return None if match is None else (unquote(match[1]), unquote(match[2]))
 
 
 class SuiteFile(NamedTuple):

@@ -43,34 +43,25 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def choose_format(requested: str | None, *, json: bool, default: str = "", out: Path | None = None) -> str:
-    """Return the format that --format, --json or a file name; without a default, table on a terminal, otherwise jsonl.
-
-    Raises ConfigError if they contradict each other.
-    """
-    if json and requested not in {None, "jsonl"}:
-        raise ConfigError(f"--format {requested} and --json exclude each other: use one of them")
-    named = "jsonl" if json else requested
-    if out is None:
-        return named or default or ("table" if sys.stdout.isatty() else "jsonl")
-    file_format = format_of(out)
-    if named not in {None, file_format}:
-        raise ConfigError(f"the format {named} contradicts --out {out.name}: leave out one of them")
-    return file_format
+def choose_format(requested: str | None) -> str:
+    """Return the format to print: without --format, table on a terminal, otherwise jsonl."""
+    return requested or ("table" if sys.stdout.isatty() else "jsonl")
 
 
-def default_limit(output_format: str) -> int | None:
+def default_limit(requested: str | None) -> int | None:
     """Return how many items a long list has without --limit; None for all."""
-    return 50 if output_format in _FOR_PEOPLE else None
+    return 50 if choose_format(requested) in _FOR_PEOPLE else None
 
 
 @contextmanager
 def open_output(
-    text_format: str, out: Path | None, columns: Sequence[str] = KEYED_SESSION_COLUMNS, *, source: str | None = None
+    requested: str | None, out: Path | None, columns: Sequence[str] = KEYED_SESSION_COLUMNS, *, source: str | None
 ) -> Iterator[RowWriter]:
-    """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout in this format."""
+    """Open a new file of rows, which replaces `out` if it is finished; if `out` is None, stdout, jsonl by default."""
     if out is None:
-        yield make_writer(text_format, sys.stdout, columns)
+        yield make_writer(requested or "jsonl", sys.stdout, columns)
+    elif requested not in {None, format_of(out)}:
+        raise ConfigError(f"the format {requested} contradicts --out {out.name}: leave out one of them")
     else:
         with explain_errors(out, open_file(out, columns, source=source)) as writer:
             yield writer
@@ -89,9 +80,11 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
     return {**suite_names(suite), **dict(zip(KEYED_TEST_COLUMNS, values, strict=True))}
 
 
-def show(result: Result, output_format: str, messages: Output, *, limit: int | None = None, max_bytes: int = 0) -> None:
+def show(
+    result: Result, requested: str | None, messages: Output, *, limit: int | None = None, max_bytes: int = 0
+) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
-    limited = result.limited(limit)
+    output_format, limited = choose_format(requested), result.limited(limit)
     for warning in result.warnings:
         messages.print_warning(name_options(warning))
     with _CLOSED_PIPE:

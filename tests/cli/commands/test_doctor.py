@@ -81,7 +81,7 @@ def test_finding_names_the_cause(name: str, said: str, call: Call, monkeypatch: 
 def test_healthy_server_is_no_problem(account: Account, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(account) as server:
         result = examine(server, call, monkeypatch, account.target)
-        assert len(server.fake.requests) <= (MAX_REQUESTS if account.target else 2)
+        assert len(server.fake.requests) <= (MAX_REQUESTS if account.target else 1)
         assert {request.method for request in server.fake.requests} == {"GET"}
     assert complaints(result) == NOTES.get(account.name, set()), result.out
     assert (result.code, [*levels(result)]) == (0, [*CHECKS])
@@ -94,7 +94,7 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     with served(account) as server:
         examine(server, call, monkeypatch, account.target)
         out = call("doctor", SUITE, "--format", "table").out
-    assert "note  rate-limit  1 of 3 headers: X-Rate-Limit-Remaining or -Reset is missing" in out
+    assert "note  rate-limit  X-Rate-Limit-Remaining or -Reset is missing, or not a number" in out
     assert "the quota is not respected until a 429; send the file" in out
     assert max(map(len, out.splitlines())) <= 80
 

@@ -47,7 +47,7 @@ def test_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, database: 
     assert f"no test cases are saved in {database}: sync with --cases failed" in err
     sync_database(fake, database, cases="failed")
     code, out, err = call("export", B, "--db", str(database), "--cases")
-    cases = [row for number in (3, 2, 1) for row in rows(call("cases", B, f"#{number}", "--json").out)]
+    cases = [row for number in (3, 2, 1) for row in rows(call("cases", B, f"#{number}").out)]
     failures = [row for row in cases if row["status"] in {"FAILED", "ERROR"}]
     assert (code, err) == (0, "")
     assert len(rows(out)) == len(failures) > 0

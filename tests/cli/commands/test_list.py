@@ -47,7 +47,7 @@ def test_jsonl_is_written_page_by_page(fake: FakeBuddy, call: Call) -> None:
         ("--branch only/here", [251]),
         ("--after 248", [251, 250, 249]),
         ("--limit 2", [251, 250]),
-        ("--limit 1 --json --format jsonl", [251]),
+        ("--limit 1 --format jsonl", [251]),
     ],
 )
 def test_options_select_sessions(arguments: str, expected: list[int], suite: FakeSuite, call: Call) -> None:

@@ -17,7 +17,7 @@ def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: Fak
     suite.create(status="SUCCESSFUL", revision=SHA)
     running = suite.create(revision=SHA)
     fake.on_request = lambda _: len(fake.requests) == 2 and suite.finish(running, "ERROR")
-    code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--json", "--exit-code")
+    code, out, err = call("wait", A, "--revision", SHA, "--after", "1", "--interval", "1s", "--exit-code")
     assert (code, numbers(out), rows(out)[0]["status"]) == (1, [2], "ERROR")
     assert err == f"waiting up to 30m for {SHA} of {A}\n"  # in the log of a CI job
 
@@ -25,7 +25,7 @@ def test_session_that_finishes_meanwhile(call: Call, fake: FakeBuddy, suite: Fak
 def test_fail_fast_does_not_wait_for_the_others(call: Call, suite: FakeSuite) -> None:
     suite.create(revision=SHA)
     suite.create(status="ERROR", revision=SHA)
-    result = call("wait", A, "--revision", SHA, "--fail-fast", "--quiet", "--json", "--exit-code")
+    result = call("wait", A, "--revision", SHA, "--fail-fast", "--quiet", "--exit-code")
     assert (result.code, numbers(result.out), result.err) == (1, [2, 1], "")
 
 

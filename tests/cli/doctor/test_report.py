@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase
 from buddy_sessions._decoding.shapes import NOT_SHOWN, OBJECTS
-from buddy_sessions.cli.commands.doctor import make_report, to_json, to_markdown
+from buddy_sessions.cli.commands.doctor import make_report, to_json
 from buddy_sessions.cli.doctor.checks import CHECKS, examine
 from buddy_sessions.cli.doctor.probe import SESSION_LISTS, Exchange, Probe, Record
 from buddy_sessions.testing import FakeBuddy
@@ -33,7 +33,7 @@ CONSTANTS = {
 
 
 def report_of(record: Record) -> str:
-    return to_markdown(make_report(record, examine(record)))
+    return to_json(make_report(record, examine(record)))
 
 
 def random_names(seed: int) -> Iterator[str]:
@@ -113,7 +113,7 @@ def test_no_private_string_is_written(call: Call, monkeypatch: pytest.MonkeyPatc
     cases = [{"name": SECRET, "message": SECRET, "text": SECRET, "status": "FAILED"}]
     for _ in range(120):
         suite.create(SECRET, cases=cases, created_by={"name": SECRET, "email": f"{SECRET}@x"}, revision=SECRET)
-    report = tmp_path / "report.md"
+    report = tmp_path / "report.json"
     monkeypatch.setenv("BUDDY_TOKEN", fake.token)
     with serve(fake):
         monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
@@ -123,7 +123,7 @@ def test_no_private_string_is_written(call: Call, monkeypatch: pytest.MonkeyPatc
     assert [each for each in (SECRET, fake.token, "127.0.0.1") if each.casefold() in text] == []
     assert text.count("\n") <= 300
     assert max(map(len, text.splitlines())) <= 300
-    assert f"less {report}" in result.err
+    assert f"Wrote {report}: before you send it, read its top" in result.err
 
 
 def exchange(content: object, purpose: str = "page-1", **fields: Any) -> Exchange:
@@ -153,7 +153,7 @@ def record(*exchanges: Exchange) -> Record:
         exchange({SECRET: {SECRET: SECRET}, "sessions": {SECRET: [SECRET]}}),
         exchange({"sessions": [{"id": SECRET, SECRET: 1, f"{SECRET}_x".lower() + "y" * 40: 1, "created_by": SECRET}]}),
         exchange({"sessions": [{"id": 1, "status": f"OK\n{SECRET}", f"ok\n{SECRET}": 1, "create_date": SECRET}]}),
-        exchange({"scopes": [SECRET, {SECRET: 1}], "expires_at": SECRET, "workspace_restrictions": [SECRET]}, "token"),
+        exchange({"workspaces": [SECRET, {SECRET: 1}, {"name": SECRET, "domain": [SECRET]}]}, "workspaces"),
         exchange({"id": 1, "status": "FAILED", "data": json.dumps({"name": 1, SECRET: {SECRET: SECRET}})}, "case"),
         exchange({"id": 1, "status": "FAILED", "data": f"<testcase {SECRET}='1'><{SECRET}/></testcase>"}, "case"),
         exchange({"suites": [{"id": 1, "url": f"https://app.buddy.works/{SECRET}/{SECRET}/x/{SECRET}"}]}, "suites"),
@@ -167,25 +167,25 @@ def test_hostile_word_is_counted_only(hostile: Exchange) -> None:
 async def test_token_of_another_region_is_suspected() -> None:
     async with BuddyClient("token", region="US") as buddy:
         found = Probe(buddy.api).record
-    found["token"] = exchange({}, "token", status=401)
+    found["projects"] = exchange({}, "projects", status=401)
     assert examine(found)["token"].advice.endswith("if it is one of another region, add --region EU or --region AS")
 
 
 def test_words_from_outside_are_at_the_top() -> None:
     row = {"id": "1", "relative_id": 1, "status": "CANCELLED", "ref_type": "not one", "labels": 1, "Not a name": 2}
-    report = report_of(record(exchange({"sessions": [row]}), exchange({"scopes": ["PIPELINE_READ"]}, "token")))
-    about, _, unknown = report.partition("# unknown_fields")
-    assert about.startswith("The shape of")
+    report = report_of(record(exchange({"sessions": [row]}, headers={"x-oauth-scopes": "PIPELINE_READ"})))
+    about, _, unknown = report.partition(' "unknown_fields"')
+    assert about.startswith('{\n "about": "The shape of')
     assert unknown.startswith(
-        f"""
-
-- `session.labels`: whole number 1
-- `session {NOT_SHOWN}`: whole number 1
-
-# unknown_values
-
-- `session.status`: CANCELLED 1
-- `session.ref_type`: {NOT_SHOWN} 1
+        f""": {{
+  "session.labels": {{"whole number": 1}},
+  "session {NOT_SHOWN}": {{"whole number": 1}}
+ }},
+ "unknown_values": {{
+  "session.status": {{"CANCELLED": 1}},
+  "session.ref_type": {{"{NOT_SHOWN}": 1}},
+  "headers.x-oauth-scopes": {{"PIPELINE_READ": 1}}
+ }},
 """
     )
     assert [report.count(word) for word in ("labels", "CANCELLED", "PIPELINE_READ", "Not a name")] == [1, 1, 1, 0]
@@ -217,7 +217,7 @@ rows_of_anything = st.lists(st.dictionaries(names, json_values) | json_values, m
 lists = dict.fromkeys(("sessions", "suites", "projects", "cases"), rows_of_anything)
 bodies = st.fixed_dictionaries(lists) | json_values
 purposes = st.sampled_from(
-    ["token", "projects", "suites", *SESSION_LISTS, "again", "no-branch", "session", "cases", "failed", "case"]
+    ["workspaces", "projects", "suites", *SESSION_LISTS, "again", "no-branch", "session", "cases", "failed", "case"]
 )
 
 
@@ -227,4 +227,3 @@ def test_no_response_breaks_a_check(exchanges: list[Exchange]) -> None:
     report = make_report(record(*exchanges), examine(record(*exchanges)))
     assert [*report["checks"]] == [*CHECKS]
     assert json.loads(to_json(report))
-    assert to_markdown(report)

@@ -26,8 +26,6 @@ pytestmark = pytest.mark.usefixtures("suites")
         "acme/other",
         "other -w acme",
         "-w acme -p other",
-        "https://app.buddy.works/acme/other",
-        "https://api.buddy.works/workspaces/acme/projects/other/unit-tests/suites",
     ],
 )
 def test_suite_and_project_can_be_given_in_many_ways(line: str, call: Call) -> None:

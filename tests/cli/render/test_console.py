@@ -70,7 +70,7 @@ def prepare(name: str, output_format: str, fake: FakeBuddy, suite: FakeSuite) ->
 
     if name == "watch":
         fake.on_request = on_request
-    return [*COMMANDS[name], *(["--json"] if output_format == "jsonl" else ["--format", output_format])]
+    return [*COMMANDS[name], "--format", output_format]
 
 
 @pytest.mark.parametrize(("name", "output_format"), EACH)
