@@ -183,12 +183,11 @@ class ForbiddenError(StatusError):
     """
 
     _cause = "access denied"
-    _hint = "give the token the scope UNIT_TEST_READ (older name UNIT_TEST_INFO), and enable the API in the workspace"
+    _hint = "give the token the scopes UNIT_TEST_READ and, for projects, WORKSPACE; enable the API in the workspace"
 
     def __init__(
         self,
         *,
-        status: int = 403,
         messages: Sequence[str] = (),
         url: str = "",
         scopes: Sequence[str] | None = None,
@@ -200,7 +199,7 @@ class ForbiddenError(StatusError):
             causes.append(f"the token has {', '.join(scopes) or 'no scope'}")
         if accepted_scopes:
             causes.append(f"this needs {' or '.join(accepted_scopes)}")
-        super().__init__(status=status, messages=causes, url=url, not_from_buddy=not_from_buddy)
+        super().__init__(status=403, messages=causes, url=url, not_from_buddy=not_from_buddy)
         self.messages = tuple(messages)
         self.scopes = None if scopes is None else tuple(scopes)
         self.accepted_scopes = None if accepted_scopes is None else tuple(accepted_scopes)
@@ -228,13 +227,12 @@ class RateLimitError(StatusError):
     def __init__(
         self,
         *,
-        status: int = 429,
         messages: Sequence[str] = (),
         url: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(status=status, messages=messages, url=url)
+        super().__init__(status=429, messages=messages, url=url)
         self.reset_at = reset_at
         self.retry_after = retry_after
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from attrs import evolve
@@ -89,9 +88,7 @@ class SessionStore(AsyncContext, Questions):
         await self.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def open(self) -> None:
@@ -165,6 +162,7 @@ class SessionStore(AsyncContext, Questions):
             validate_age("keep", keep)
         self._thread.check_open()
         run = SyncRun(buddy, self._thread, wait=wait)
+        limit = 2 * buddy.api.max_concurrency if concurrency is None else concurrency
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             scope = SyncScope(since=since, cases=cases, cases_branch=cases_branch, details=details)
@@ -174,7 +172,7 @@ class SessionStore(AsyncContext, Questions):
             buddy.api,
             suites,
             read,
-            concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
+            concurrency=validate_int("concurrency", limit),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
             is_sync=True,
