@@ -26,7 +26,7 @@ from .._base.validate import (
 from .._base.workers import AsyncContext
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
-from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
+from .._export.session_rows import keyed_rows
 from .._paging.pacing import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
@@ -211,40 +211,22 @@ class SessionStore(AsyncContext, Questions):
                 await self._thread.run(forget_suite, key)
             await shrink_file(self._thread)
 
-    async def export(
-        self,
-        path: str | os.PathLike[str],
-        suites: Iterable[SuiteRef] | None = None,
-        *,
-        branch: str | None = None,
-        since: datetime | None = None,
-        cases: bool = False,
-    ) -> int:
-        """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
+    async def export(self, path: str | os.PathLike[str]) -> int:
+        """Write all sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
-        An existing file is replaced only when the new one is complete.
-
-        Args:
-            path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
-            suites: The suites; None for all.
-            branch: Only sessions of this branch.
-            since: Only sessions created at this time or later, and those without a date; an aware datetime.
-            cases: Write the saved test cases of these sessions instead, without their `data`.
+        The ending of the file is its format: .jsonl, .csv or .parquet (extra `[parquet]`). An existing file is replaced
+        only when the new one is complete.
 
         Raises:
-            ConfigError: An argument is invalid, or duckdb is not installed.
+            ConfigError: The file has another ending, or is a database; or duckdb is not installed.
             OSError: The new file cannot be written.
         """
-        validate_since(since)
-        chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
-        keys = [validate_key(suite) for suite in chosen]
         count = 0
-        columns = SESSION_CASE_COLUMNS if cases else KEYED_SESSION_COLUMNS
-        with open_file(Path(path), columns, source=self._thread.path) as writer:
-            pages, load_cases = partial(self.pages, branch=branch), self.cases if cases else None
-            async for rows in exported_rows(keys, pages, load_cases, since=since):
-                await asyncio.to_thread(writer.write, rows)
-                count += len(rows)
+        with open_file(Path(path), source=self._thread.path) as writer:
+            for suite in await self.suites():
+                async for sessions in self.pages(suite):
+                    await asyncio.to_thread(writer.write, keyed_rows(suite.key, sessions))
+                    count += len(sessions)
             await asyncio.to_thread(writer.finish)
         return count
 
