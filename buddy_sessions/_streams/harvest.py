@@ -130,12 +130,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         return item
 
     async def run(self) -> Stats:
-        """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes.
-
-        Raises:
-            BuddyError: As in `Harvest`.
-            RuntimeError: Another task is iterating over the harvest.
-        """
+        """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes."""
         async with self:
             async for _ in self.pages():
                 pass
@@ -145,10 +140,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """Iterate over the pages; `page.suite` is the suite of a page.
 
         After a loop over sessions, the rest of its current page is skipped.
-
-        Raises:
-            BuddyError: As in `Harvest`.
-            RuntimeError: Another task is iterating over the harvest.
         """
         self._raise_if_ended()
         while (page := await self._next_page()) is not None:
