@@ -20,6 +20,7 @@ from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import ALL_NUMBERS, Bottom, Interval, to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
+_TOP = ALL_NUMBERS[1], ""  # above every `relative_id`
 
 
 class SavedSource(Source):
@@ -99,32 +100,28 @@ def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
 
 
 def load_sessions(
-    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, up_to: int = ALL_NUMBERS[1], limit: int = -1
+    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, below: tuple[int, str] = _TOP, limit: int = -1
 ) -> list[Session]:
-    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
+    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, below a `relative_id` and ID.
+
+    After a wrong response, two sessions may have one `relative_id`.
+    """
     sql = f"""
         SELECT {", ".join(FIELDS)} FROM sessions
         WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
-        AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
+        AND (relative_id, id) < (?, ?) ORDER BY relative_id DESC, id DESC LIMIT ?
     """
-    return to_sessions(file.execute(sql, (*key, branch, up_to, limit)))
+    return to_sessions(file.execute(sql, (*key, branch, *below, limit)))
 
 
 async def load_pages(
     thread: DatabaseThread, key: SuiteKey, *, branch: str | None
 ) -> AsyncGenerator[list[Session], None]:
     """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
-    last, size = ALL_NUMBERS[1], _FIRST_SIZE
-    yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
-    while True:
-        limit, size = size + len(yielded), _PAGE_SIZE
-        sessions = await thread.run(load_sessions, key, branch=branch, up_to=last, limit=limit)
-        page = [session for session in sessions if session.id not in yielded]
-        if not page:
-            return
+    below, size = _TOP, _FIRST_SIZE
+    while page := await thread.run(load_sessions, key, branch=branch, below=below, limit=size):
         yield page
-        last = page[-1].relative_id
-        yielded = {session.id for session in sessions if session.relative_id == last}
+        below, size = (page[-1].relative_id, page[-1].id), _PAGE_SIZE
 
 
 def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session | None:
