@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from io import TextIOWrapper
@@ -16,7 +16,7 @@ import attrs
 
 from .._decoding.converter import to_dict
 from .._decoding.hooks import unstructure_time
-from ..models import Failure, Member, Session, SuiteKey, TestCase, is_before
+from ..models import Failure, Member, Session, SuiteKey, TestCase
 
 Row: TypeAlias = Mapping[str, Any]
 """Values by column name: JSON values, enums, and times in UTC."""
@@ -105,24 +105,6 @@ def case_row(case: TestCase) -> dict[str, Any]:
 def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[str, Any]:
     """Return a test case as a row that begins with the names of its suite, and the two ids of its session."""
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
-
-
-async def exported_rows(
-    suites: Iterable[SuiteKey],
-    pages: Callable[[SuiteKey], AsyncIterable[Sequence[Session]]],
-    load_cases: Callable[[SuiteKey, Session], Awaitable[Sequence[TestCase]]] | None,
-    *,
-    since: datetime | None,
-) -> AsyncIterator[list[Row]]:
-    """Iterate over lists of rows: of the saved sessions of suites, or of their test cases, if these can be loaded."""
-    for suite in suites:
-        async for page in pages(suite):
-            sessions = [session for session in page if not is_before(session, since)]
-            if load_cases is None:
-                yield list(keyed_rows(suite, sessions))
-                continue
-            for session in sessions:
-                yield [session_case_row(suite, session, case) for case in await load_cases(suite, session)]
 
 
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full-width
