@@ -35,12 +35,14 @@ class BuddyError(Exception):
     Attributes:
         cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
+        ends_harvest: Whether it ends a harvest or a sync at once, because no other suite can be read or saved either.
         not_tried: The number of suites that were not tried, if the error ended a harvest of a list or another iterable
             with a length; otherwise None.
     """
 
     cursor: Cursor | None = None
     retryable: bool = False
+    ends_harvest: bool = False
     not_tried: int | None = None
 
     def __init__(self, message: str, *, retryable: bool | None = None) -> None:
@@ -66,6 +68,8 @@ class ConfigError(BuddyError, ValueError):
 
 class ClientClosedError(BuddyError):
     """The client, or your aiohttp session, is closed."""
+
+    ends_harvest = True
 
 
 class TransportError(BuddyError):
@@ -170,6 +174,7 @@ class BadRequestError(StatusError):
 class AuthenticationError(StatusError):
     """401: the token is missing, wrong or expired."""
 
+    ends_harvest = True
     _cause = "the token was rejected"
     _hint = "check the token and the region (a token of one region is not valid in another)"
 

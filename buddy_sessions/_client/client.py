@@ -110,7 +110,8 @@ class BuddyClient(AsyncContext, Questions):
         return cls(hidden.reveal() if isinstance(hidden, Secret) else hidden, **options_from_environment(options))
 
     def __repr__(self) -> str:
-        return f"<BuddyClient {self.api.base_url}>"
+        # A traceback also shows a client whose __init__ has failed.
+        return f"<BuddyClient {self.api.base_url if hasattr(self, 'api') else 'not initialised'}>"
 
     async def __aenter__(self) -> Self:
         self.api.transport.check_event_loop()

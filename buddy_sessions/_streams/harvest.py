@@ -18,7 +18,7 @@ from .._base.validate import validate_key, validate_suite, validate_suites
 from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
-from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
+from ..errors import BuddyError, ConfigError, HarvestError
 from ..models import Session, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
@@ -179,8 +179,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
                     self._common_cause.on_success()
                     await self._channel.put(page)
             self._ended_reads += Stats(suites=1)
-        except ClientClosedError:
-            raise  # no other suite can be read either
         except BuddyError as error:
             self._on_failed_suite(key, error)
         finally:

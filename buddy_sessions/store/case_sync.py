@@ -108,7 +108,7 @@ class CaseSync:
         # The API has no path for a case without a group.
         failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
         failing = failing[: self.details]
-        await self.run.call(
+        await self.run.thread.run(
             save_cases,
             *(self.key, session, self.scope, cases),
             is_complete=is_complete,
@@ -121,7 +121,7 @@ class CaseSync:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
             _log.warning(message, self.key, session.id, lost)
         elif failing and is_verified:
-            await self.run.call(verify_cases, self.key, session, self.scope)
+            await self.run.thread.run(verify_cases, self.key, session, self.scope)
 
     async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
@@ -134,5 +134,5 @@ class CaseSync:
                 _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
             if found is listed:
                 return False
-            await self.run.call(save_details, self.key, session, ordinal, found.data)
+            await self.run.thread.run(save_details, self.key, session, ordinal, found.data)
             return True

@@ -149,8 +149,7 @@ class SessionStore(AsyncContext, Questions):
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
             StoreError: While iterating, before any request: another process is syncing into the file, or pruning it, or
-                another task syncs the suite; `error.retryable` is True. If the file fails during a sync, every suite
-                that is not completely read fails with this error.
+                another task syncs the suite; `error.retryable` is True. If the file fails, this ends the sync.
         """
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
