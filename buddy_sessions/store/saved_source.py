@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve, frozen
@@ -156,13 +156,10 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     ]
 
 
-def load_statuses(file: DatabaseFile, keys: Iterable[SuiteKey] | None = None) -> list[SuiteStatus]:
-    """Return these suites, as far as they were synced, or all, sorted by their keys. Their sessions are not read."""
-    sql = "SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at FROM suite_rows"
-    if keys is None:
-        rows = file.execute(f"{sql} WHERE state NOT NULL ORDER BY 1, 2, 3").fetchall()
-    else:
-        rows = [row for key in keys for row in file.execute(f"{sql} WHERE state NOT NULL AND {OF_SUITE}", key)]
+def load_statuses(file: DatabaseFile) -> list[SuiteStatus]:
+    """Return the suites that were synced, sorted by their keys. Their sessions are not read."""
+    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
+    rows = file.execute(f"SELECT {columns} FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3")
     return [
         SuiteStatus(
             suite=SuiteKey(*row[:3]),

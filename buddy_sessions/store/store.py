@@ -318,7 +318,7 @@ class SessionStore(AsyncContext, Questions):
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
         """
         keys = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
-        known = {each.suite: each for each in await self._thread.run(load_statuses, keys)}
+        known = {each.suite: each for each in await self._thread.run(load_statuses)}
         keys = list(known) if keys is None else keys
         judged = {key for key in keys if key not in known or known[key].missing_since is None}
         for status in await super().status(judged, branch=branch):
