@@ -110,7 +110,6 @@ class Channel(Generic[_T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no item waits for the consumer."""
         return self._queue.empty()
 
     def raise_if_unconsumed(self) -> None:

@@ -138,7 +138,6 @@ class JsonLines(RowWriter):
     """Writes one compact JSON object per line."""
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Write one line for each row, and flush."""
         lines = _line_encoder()(list(rows)).replace(b"##[", b"##\\u005b")  # what a log of GitHub takes for a command
         if self._escape is None and isinstance(self._stream, TextIOWrapper):
             self._stream.buffer.write(lines)  # not as text, which would be decoded, and encoded again
@@ -161,7 +160,6 @@ class Csv(RowWriter):
         self._header_written = False
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Write one line for each row, and flush. The first call writes the header before them."""
         if not self._header_written:
             self._header_written = True
             self._writer.writerow(flat_columns(self._columns))
@@ -169,8 +167,7 @@ class Csv(RowWriter):
         self._stream.flush()
 
     def finish(self) -> None:
-        """Write the header if there were no rows."""
-        self.write(())
+        self.write(())  # the header, if there were no rows
         super().finish()
 
     def _cells(self, row: Row) -> list[_Cell]:
@@ -187,7 +184,6 @@ def use_utf8(stream: TextIO) -> None:
 
 
 def _dump_json(value: Any) -> str:
-    """Return a value as compact JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=unstructure_time)
 
 

@@ -315,5 +315,4 @@ class RetryQuota:
         return True
 
     def record_success(self, *, retried: bool) -> None:
-        """Return the credits that a successful call earns."""
         self._credits = min(self._capacity, self._credits + (self.COST if retried else 1))
