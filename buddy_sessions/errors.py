@@ -111,7 +111,6 @@ class DecodeError(ResponseError):
         page: The number of the page, from 1; None if the response has no pages.
         item: The index of the item on that page, from 0; None if the page itself is wrong.
         field: The name of the field, with dots if it is nested; None if the item itself is wrong.
-        reason: What is wrong with it.
     """
 
     def __init__(
@@ -120,7 +119,6 @@ class DecodeError(ResponseError):
         places = (("page", page), ("item", item), ("field", field))
         where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
         super().__init__(f"{where}: {reason}" if where else reason)
-        self.reason = reason
         self.page = page
         self.item = item
         self.field = field
