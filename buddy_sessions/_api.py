@@ -30,7 +30,7 @@ from ._paging.case_paginator import CasePaginator, CasePlan
 from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerLimits, Window
 from ._paging.paginator import FetchPage, PageReader
 from ._paging.reconciler import ReadSpec, Reconciler
-from .errors import BadRequestError, ConfigError, ForbiddenError, NotFoundError, ResponseError
+from .errors import BadRequestError, ConfigError, NotFoundError, ResponseError
 from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
@@ -43,12 +43,6 @@ def failing_statuses(session: Session) -> Sequence[TestStatus]:
     counts = zip(FAILING, (session.failed_count, session.error_count), strict=True)
     counted = [status for status, count in counts if count != 0]
     return counted or (FAILING if session.is_failing else ())
-
-
-class _HiddenProjectsError(ForbiddenError):
-    """403: the token may not list the projects of a workspace."""
-
-    _hint = "give the token the scope WORKSPACE, or name the projects; and enable the API in the workspace"
 
 
 class Api:
@@ -89,15 +83,6 @@ class Api:
                     raise
                 window = Window(1, DOCUMENTED_SIZE)
                 continue
-            except ForbiddenError as error:
-                if not error.messages:  # the response may be that of a proxy
-                    raise
-                raise _HiddenProjectsError(
-                    messages=error.messages,
-                    url=error.url,
-                    scopes=error.scopes,
-                    accepted_scopes=error.accepted_scopes,
-                ) from None
             known = len(found)
             found |= {project.name: project for project in page if project.name not in found}
             # A server may shorten a page, but not below the documented size. A page without new projects is the last.

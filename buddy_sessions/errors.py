@@ -35,12 +35,14 @@ class BuddyError(Exception):
     Attributes:
         cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
+        ends_harvest: Whether it ends a harvest or a sync at once, because no other suite can be read or saved either.
         not_tried: The number of suites that were not tried, if the error ended a harvest of a list or another iterable
             with a length; otherwise None.
     """
 
     cursor: Cursor | None = None
     retryable: bool = False
+    ends_harvest: bool = False
     not_tried: int | None = None
 
     def __init__(self, message: str, *, retryable: bool | None = None) -> None:
@@ -66,6 +68,8 @@ class ConfigError(BuddyError, ValueError):
 
 class ClientClosedError(BuddyError):
     """The client, or your aiohttp session, is closed."""
+
+    ends_harvest = True
 
 
 class TransportError(BuddyError):
@@ -107,7 +111,6 @@ class DecodeError(ResponseError):
         page: The number of the page, from 1; None if the response has no pages.
         item: The index of the item on that page, from 0; None if the page itself is wrong.
         field: The name of the field, with dots if it is nested; None if the item itself is wrong.
-        reason: What is wrong with it.
     """
 
     def __init__(
@@ -116,7 +119,6 @@ class DecodeError(ResponseError):
         places = (("page", page), ("item", item), ("field", field))
         where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
         super().__init__(f"{where}: {reason}" if where else reason)
-        self.reason = reason
         self.page = page
         self.item = item
         self.field = field
@@ -170,6 +172,7 @@ class BadRequestError(StatusError):
 class AuthenticationError(StatusError):
     """401: the token is missing, wrong or expired."""
 
+    ends_harvest = True
     _cause = "the token was rejected"
     _hint = "check the token and the region (a token of one region is not valid in another)"
 
@@ -183,12 +186,11 @@ class ForbiddenError(StatusError):
     """
 
     _cause = "access denied"
-    _hint = "give the token the scope UNIT_TEST_READ (older name UNIT_TEST_INFO), and enable the API in the workspace"
+    _hint = "give the token the scopes UNIT_TEST_READ and, for projects, WORKSPACE; enable the API in the workspace"
 
     def __init__(
         self,
         *,
-        status: int = 403,
         messages: Sequence[str] = (),
         url: str = "",
         scopes: Sequence[str] | None = None,
@@ -200,7 +202,7 @@ class ForbiddenError(StatusError):
             causes.append(f"the token has {', '.join(scopes) or 'no scope'}")
         if accepted_scopes:
             causes.append(f"this needs {' or '.join(accepted_scopes)}")
-        super().__init__(status=status, messages=causes, url=url, not_from_buddy=not_from_buddy)
+        super().__init__(status=403, messages=causes, url=url, not_from_buddy=not_from_buddy)
         self.messages = tuple(messages)
         self.scopes = None if scopes is None else tuple(scopes)
         self.accepted_scopes = None if accepted_scopes is None else tuple(accepted_scopes)
@@ -228,13 +230,12 @@ class RateLimitError(StatusError):
     def __init__(
         self,
         *,
-        status: int = 429,
         messages: Sequence[str] = (),
         url: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(status=status, messages=messages, url=url)
+        super().__init__(status=429, messages=messages, url=url)
         self.reset_at = reset_at
         self.retry_after = retry_after
 

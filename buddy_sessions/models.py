@@ -120,18 +120,7 @@ def _no_suite(text: object) -> ValueError:
 
 @frozen(kw_only=True)
 class Member:
-    """A member of a workspace.
-
-    Attributes:
-        url: The member in the API.
-        html_url: The member in the browser.
-        id: The number of the member.
-        name: The full name.
-        avatar_url: The picture.
-        email: The email address.
-        admin: Whether the member is an administrator of the workspace.
-        workspace_owner: Whether the member owns the workspace.
-    """
+    """A member of a workspace, who may administrate (`admin`) or own it. `url` is the member in the API."""
 
     url: str | None = None
     html_url: str | None = None
@@ -145,15 +134,7 @@ class Member:
 
 @frozen(kw_only=True)
 class Project:
-    """A project of a workspace. `name` is always present.
-
-    Attributes:
-        name: The name in URLs and in keys of suites.
-        display_name: The name that people read.
-        status: The status, such as `ACTIVE`.
-        url: The project in the API.
-        html_url: The project in the browser.
-    """
+    """A project of a workspace. `name`, which is always present, is in URLs; people read the `display_name`."""
 
     name: str
     display_name: str | None = None

@@ -49,7 +49,7 @@ def test_status_error_says_cause_and_url(error: StatusError, message: str) -> No
 
 
 def test_error_says_which_scope_the_token_lacks() -> None:
-    assert "(403): give the token the scope UNIT_TEST_READ" in str(ForbiddenError(scopes=[]))
+    assert "(403): give the token the scopes UNIT_TEST_READ" in str(ForbiddenError(scopes=[]))
 
 
 def test_retryable_is_a_default_or_an_argument() -> None:

@@ -55,10 +55,6 @@ class Stats:
         verified: False if sessions may have been missed or repeated; the guide of a read lists what it cannot notice.
             For test cases: whether the session is finished, and as many cases were read as it reports. `a + b` is
             verified if both are.
-
-    Example:
-        >>> Stats(requests=2, sessions=150) + Stats(requests=1, sessions=3)
-        Stats(requests=3, retries=0, waited=0.0, pages=0, sessions=153, ...)
     """
 
     requests: int = 0

@@ -52,11 +52,7 @@ def validate_suite(suite: SuiteRef) -> SuiteKey:
 
 def validate_key(suite: SuiteRef) -> SuiteKey:
     """Return the key of a suite, whose names can be sent in a URL."""
-    return validate_names(validate_suite(suite))
-
-
-def validate_names(key: SuiteKey) -> SuiteKey:
-    """Return a key whose names can be sent in a URL."""
+    key = validate_suite(suite)
     for what, name in zip(SuiteKey._fields, key, strict=True):
         validate_name(what, name)
     return key

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from ..errors import AuthenticationError, BuddyError, StatusError, TransportError
+from ..errors import BuddyError, StatusError, TransportError
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -110,7 +110,6 @@ class Channel(Generic[_T]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no item waits for the consumer."""
         return self._queue.empty()
 
     def raise_if_unconsumed(self) -> None:
@@ -180,7 +179,7 @@ class AsyncItems:
 
 
 class CommonCause:
-    """Notices that the cause of failures is outside of the suites that fail: a rejected token, an outage, a proxy."""
+    """Notices that the cause of failures is outside of the suites that fail: the token, an outage, a proxy, a file."""
 
     def __init__(self) -> None:
         self._last: tuple[object, ...] = ()
@@ -195,4 +194,4 @@ class CommonCause:
         self._count = self._count + 1 if kind == self._last else 1
         self._last = kind
         is_down = self._count >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
-        return is_down or isinstance(error, AuthenticationError)
+        return is_down or error.ends_harvest

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Self, Unpack
 
 import attrs
 
-from .._api import Api
 from .._base.validate import (
     validate_after,
     validate_branch,
@@ -113,8 +111,7 @@ class BuddyClient(AsyncContext, Questions):
 
     def __repr__(self) -> str:
         # A traceback also shows a client whose __init__ has failed.
-        api: Api | None = getattr(self, "api", None)
-        return f"<BuddyClient {api.base_url if api is not None else 'not initialised'}>"
+        return f"<BuddyClient {self.api.base_url if hasattr(self, 'api') else 'not initialised'}>"
 
     async def __aenter__(self) -> Self:
         self.api.transport.check_event_loop()
@@ -122,11 +119,6 @@ class BuddyClient(AsyncContext, Questions):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        api: Api | None = getattr(self, "api", None)  # None if __init__ has failed
-        if api is not None and api.transport.is_open:
-            _warn(f"unclosed {self!r}: use `async with`, or await its close()", ResourceWarning, source=self)
 
     async def close(self) -> None:
         """Close the connections of this client. Your own aiohttp session stays open. You can call it more than once."""
@@ -136,11 +128,6 @@ class BuddyClient(AsyncContext, Questions):
     def rate_limit(self) -> RateLimit | None:
         """The rate limit as reported by the last response; None if no response has reported one."""
         return self.api.transport.rate_limiter.rate_limit
-
-    @property
-    def max_concurrency(self) -> int:
-        """The maximum number of requests of this client at once."""
-        return self.api.max_concurrency
 
     async def projects(self, workspace: str) -> list[Project]:
         """Return the projects of a workspace that the token can see, with one request for each 100 of them.
@@ -297,7 +284,7 @@ class BuddyClient(AsyncContext, Questions):
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
         branch: str | None = None,
-        after: int | Mapping[SuiteKey, int] | None = None,
+        after: int | None = None,
         since: datetime | None = None,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
@@ -307,7 +294,7 @@ class BuddyClient(AsyncContext, Questions):
         Args:
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch.
-            after: Only sessions with a higher `relative_id`: one for all suites, or one for each.
+            after: Only sessions with a higher `relative_id`.
             since: Only sessions created at this time or later; an aware datetime.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the failed
@@ -316,19 +303,20 @@ class BuddyClient(AsyncContext, Questions):
         Raises:
             ConfigError: Also while iterating, if an element of `suites` is not a suite.
         """
-        spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
-        if not isinstance(after, Mapping):
-            spec = attrs.evolve(spec, after=validate_int("after", 0 if after is None else after, minimum=0))
+        spec = ReadSpec(
+            branch=validate_branch(branch),
+            after=0 if after is None else validate_int("after", after, minimum=0),
+            since=validate_since(since),
+        )
 
         def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
-            own = validate_int("after", after.get(key, 0), minimum=0) if isinstance(after, Mapping) else spec.after
-            return self.api.read(key, attrs.evolve(spec, after=own, slots=slots))
+            return self.api.read(key, attrs.evolve(spec, slots=slots))
 
         return Harvest(
             self.api,
             suites,
             read,
-            concurrency=self.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
+            concurrency=self.api.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
         )
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NoReturn, get_type_hints
 
 import cattrs
@@ -71,9 +72,9 @@ def make_converter(read_failure: Callable[[str], Failure | None], *, detailed_va
         return read_failure(data) if data and type(data) is str else None
 
     converter = cattrs.Converter(detailed_validation=detailed_validation)
-    converter.register_structure_hook(str, _structure_text)
-    converter.register_structure_hook(str | None, _structure_optional_text)
-    converter.register_structure_hook(bool | None, _structure_optional_boolean)
+    converter.register_structure_hook(str, _type_hook("a string", str))
+    converter.register_structure_hook(str | None, _type_hook("a string", str, type(None)))
+    converter.register_structure_hook(bool | None, _type_hook("true or false", bool, type(None)))
     converter.register_structure_hook(int | None, _structure_optional_integer)
     converter.register_structure_hook(int | float | None, _structure_optional_number)
     converter.register_structure_hook(datetime | None, _structure_optional_time)
@@ -82,7 +83,7 @@ def make_converter(read_failure: Callable[[str], Failure | None], *, detailed_va
     for enum in (SessionStatus, TestStatus, CIProvider, RefType):
         converter.register_structure_hook(enum, _enum_hook(enum, optional=False))
         converter.register_structure_hook(enum | None, _enum_hook(enum, optional=True))
-        converter.register_unstructure_hook(enum, _unstructure_enum)
+        converter.register_unstructure_hook(enum, attrgetter("value"))
 
     converter.register_structure_hook(Member | None, _member_hook(make_dict_structure_fn(Member, converter)))
     identifier = override(struct_hook=_structure_identifier)
@@ -113,20 +114,13 @@ def unstructure_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"  # faster than with the time zone
 
 
-def _unstructure_enum(member: StrEnum) -> str:
-    return member.value
+def _type_hook(expected: str, *types: type) -> Callable[[Any, object], Any]:
+    def structure(value: Any, _: object) -> Any:
+        if type(value) in types:
+            return value
+        raise wrong_type(expected, value)
 
-
-def _structure_text(value: Any, _: object) -> str:
-    if type(value) is str:
-        return value
-    raise wrong_type("a string", value)
-
-
-def _structure_optional_text(value: Any, _: object) -> str | None:
-    if type(value) is str or value is None:
-        return value
-    raise wrong_type("a string", value)
+    return structure
 
 
 def _structure_identifier(value: Any, _: object) -> str:
@@ -169,12 +163,6 @@ def _structure_optional_number(value: Any, _: object) -> int | float | None:
 
 def _wrong_number(expected: str, value: object) -> ValueError:
     return ValueError("must fit in 64 bits") if type(value) is int else wrong_type(expected, value)
-
-
-def _structure_optional_boolean(value: Any, _: object) -> bool | None:
-    if value is None or type(value) is bool:
-        return value
-    raise wrong_type("true or false", value)
 
 
 def _structure_optional_time(value: Any, _: object) -> datetime | None:

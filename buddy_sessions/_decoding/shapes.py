@@ -31,7 +31,6 @@ _INTERNAL = {"key", "failure"}  # fields of the models that are not in responses
 
 
 def _fields(model: type) -> dict[str, Kind]:
-    """Return the fields of a model, and what each contains."""
     kinds: dict[str, Kind] = {}
     for name, hint in get_type_hints(model).items():
         types = get_args(hint) or (hint,)

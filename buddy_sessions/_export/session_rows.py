@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from io import TextIOWrapper
@@ -16,7 +16,7 @@ import attrs
 
 from .._decoding.converter import to_dict
 from .._decoding.hooks import unstructure_time
-from ..models import Failure, Member, Session, SuiteKey, TestCase, is_before
+from ..models import Failure, Member, Session, SuiteKey, TestCase
 
 Row: TypeAlias = Mapping[str, Any]
 """Values by column name: JSON values, enums, and times in UTC."""
@@ -107,24 +107,6 @@ def session_case_row(suite: SuiteKey, session: Session, case: TestCase) -> dict[
     return {**suite_names(suite), "session_id": session.id, "relative_id": session.relative_id, **case_row(case)}
 
 
-async def exported_rows(
-    suites: Iterable[SuiteKey],
-    pages: Callable[[SuiteKey], AsyncIterable[Sequence[Session]]],
-    load_cases: Callable[[SuiteKey, Session], Awaitable[Sequence[TestCase]]] | None,
-    *,
-    since: datetime | None,
-) -> AsyncIterator[list[Row]]:
-    """Iterate over lists of rows: of the saved sessions of suites, or of their test cases, if these can be loaded."""
-    for suite in suites:
-        async for page in pages(suite):
-            sessions = [session for session in page if not is_before(session, since)]
-            if load_cases is None:
-                yield list(keyed_rows(suite, sessions))
-                continue
-            for session in sessions:
-                yield [session_case_row(suite, session, case) for case in await load_cases(suite, session)]
-
-
 _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full-width
 """The first characters by which a spreadsheet recognises a formula (OWASP, CSV injection)."""
 
@@ -156,7 +138,6 @@ class JsonLines(RowWriter):
     """Writes one compact JSON object per line."""
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Write one line for each row, and flush."""
         lines = _line_encoder()(list(rows)).replace(b"##[", b"##\\u005b")  # what a log of GitHub takes for a command
         if self._escape is None and isinstance(self._stream, TextIOWrapper):
             self._stream.buffer.write(lines)  # not as text, which would be decoded, and encoded again
@@ -179,7 +160,6 @@ class Csv(RowWriter):
         self._header_written = False
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Write one line for each row, and flush. The first call writes the header before them."""
         if not self._header_written:
             self._header_written = True
             self._writer.writerow(flat_columns(self._columns))
@@ -187,8 +167,7 @@ class Csv(RowWriter):
         self._stream.flush()
 
     def finish(self) -> None:
-        """Write the header if there were no rows."""
-        self.write(())
+        self.write(())  # the header, if there were no rows
         super().finish()
 
     def _cells(self, row: Row) -> list[_Cell]:
@@ -205,7 +184,6 @@ def use_utf8(stream: TextIO) -> None:
 
 
 def _dump_json(value: Any) -> str:
-    """Return a value as compact JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=unstructure_time)
 
 

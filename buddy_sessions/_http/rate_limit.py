@@ -48,7 +48,6 @@ class Quota:
         self._probe_until = now + _PROBE_TIMEOUT
 
     def update(self, limit: RateLimit, now: float) -> None:
-        """Store what a response reports."""
         if limit.responded_at is not None:
             # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest.
             offset = limit.responded_at.timestamp() - now

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError
 from attrs import field, frozen
 from yarl import URL
 
@@ -158,8 +158,6 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
         return TransportError(message, retryable=error.status >= 500)
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return TransportError(f"TLS failed: {text}; GET {url}", retryable=False)
-    if isinstance(_root_cause(error), ContentEncodingError):
-        return TransportError(f"the body cannot be decompressed: {text}; GET {url}")
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}; GET {url}")
@@ -186,10 +184,3 @@ def strip_traceback(error: _E) -> _E:
     """Return an error without the frames and errors that led to it, which hold the response and secrets."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """Return the first error of a chain of causes: aiohttp wraps a `ContentEncodingError` in another error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

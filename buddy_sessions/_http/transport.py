@@ -81,18 +81,14 @@ class Transport:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BuddyClient cannot be pickled, nor what reads with it: create a client in each process")
 
-    @property
-    def is_open(self) -> bool:
-        """Whether its own aiohttp session is open and must be closed."""
-        return self._owns_session and self._session is not None and not self._session.closed
-
     async def close(self) -> None:
         """Close its own aiohttp session; ConfigError if that belongs to another event loop or process."""
-        if self.is_open:
+        session = self._session if self._owns_session else None
+        if session is not None and not session.closed:
             self.check_event_loop()
         self._is_closed = True
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        if session is not None:
+            await session.close()
 
     async def get(
         self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY, on_size: OnSize = None
@@ -319,5 +315,4 @@ class RetryQuota:
         return True
 
     def record_success(self, *, retried: bool) -> None:
-        """Return the credits that a successful call earns."""
         self._credits = min(self._capacity, self._credits + (self.COST if retried else 1))

@@ -14,11 +14,11 @@ import attrs
 
 from .._api import Api
 from .._base.figures import Stats
-from .._base.validate import validate_names, validate_suite, validate_suites
+from .._base.validate import validate_key, validate_suite, validate_suites
 from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
-from ..errors import BuddyError, ClientClosedError, ConfigError, HarvestError
+from ..errors import BuddyError, ConfigError, HarvestError
 from ..models import Session, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
@@ -73,7 +73,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         concurrency: int,
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
-        is_sync: bool = False,
+        is_sync: bool = False,  # reads a suite that is listed twice once
     ) -> None:
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
@@ -87,7 +87,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         self._slots = RequestSlots(api.max_concurrency)
         self._ended_reads = Stats()
         self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")
-        self._is_ended = False
         self._is_sync = is_sync
         self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
 
@@ -103,7 +102,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     async def aclose(self) -> None:
         """Stop the harvest, and wait until its requests have ended. You can call it more than once."""
-        self._is_ended = True
         self._items = iter(())
         await self._channel.close()
 
@@ -132,12 +130,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         return item
 
     async def run(self) -> Stats:
-        """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes.
-
-        Raises:
-            BuddyError: As in `Harvest`.
-            RuntimeError: Another task is iterating over the harvest.
-        """
+        """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes."""
         async with self:
             async for _ in self.pages():
                 pass
@@ -147,10 +140,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         """Iterate over the pages; `page.suite` is the suite of a page.
 
         After a loop over sessions, the rest of its current page is skipped.
-
-        Raises:
-            BuddyError: As in `Harvest`.
-            RuntimeError: Another task is iterating over the harvest.
         """
         self._raise_if_ended()
         while (page := await self._next_page()) is not None:
@@ -162,18 +151,15 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     async def _next_page(self) -> SessionPage | None:
         self._api.transport.check_event_loop()  # otherwise each suite would fail
-        page = await self._channel.get()
-        if page is None and not self._is_ended and self._channel.failure is None:
-            self._is_ended = True
-            if self._suites.error is not None:
-                raise self._suites.error
-            if self._failures and self._on_failure == "raise":
-                raise HarvestError(self._failures)
-        return page
+        return await self._channel.get()
 
     async def _work(self, hold: Callable[[], AbstractAsyncContextManager[None]], concurrency: int) -> None:
         async with hold():
             await run_workers(self._read_suites, concurrency)
+        if self._suites.error is not None:
+            raise self._suites.error
+        if self._failures and self._on_failure == "raise":
+            raise HarvestError(self._failures)
 
     async def _read_suites(self) -> None:
         while (key := await self._suites.next()) is not None:
@@ -181,7 +167,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._read(validate_names(key), self._slots)
+            reader = self._read(validate_key(key), self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return
@@ -193,8 +179,6 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
                     self._common_cause.on_success()
                     await self._channel.put(page)
             self._ended_reads += Stats(suites=1)
-        except ClientClosedError:
-            raise  # no other suite can be read either
         except BuddyError as error:
             self._on_failed_suite(key, error)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,7 +23,7 @@ from .watch import SuiteWatch
 _HOLD = timedelta(minutes=5)
 """So long after its last session has ended, a green commit with few sessions may get more."""
 _MAX_UNREAD = 3
-"""How many polls try to read the tests of a session."""
+"""How many polls in a row may fail before an event comes without the tests that cannot be read."""
 
 
 class StatusKind(StrEnum):
@@ -51,11 +50,6 @@ class StatusChange:
         no_longer_failing: The tests that failed before and do not fail now, with their old results: they passed, or did
             not run. Empty while the commit is running, and if it failed without a failing test.
         has_tests: False if the failing tests could not be read in three polls: then both lists are empty.
-
-    Example:
-        >>> async for change in buddy.watch_status(["acme/storefront/MNbyVedg"]):
-        ...     print(f"{change.suite} {change.kind} since {change.since.revision}")
-        acme/storefront/MNbyVedg FAILING since 5ff36f3
     """
 
     suite: SuiteKey
@@ -178,8 +172,6 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        # How many polls could not read the tests of a session, by its ID.
-        self._unread = Counter[tuple[SuiteKey, str]]()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
@@ -206,7 +198,7 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         if commit is None or suite.is_held or is_older:
             return []
         is_same = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
-        failing = known.failing if known is not None and is_same else await self._read_tests(suite.key, commit)
+        failing = known.failing if known is not None and is_same else await self._read_tests(suite, commit)
         suite.state, event = next_status(known, status, commit, failing, may_grow=grows)
         return [_pending(suite.state, event)]
 
@@ -221,20 +213,17 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
             newest = merge_lists(newest, await SuiteReader(self._source, suite).newest())
         return SuiteReader(self._source, suite, newest)
 
-    async def _read_tests(self, suite: SuiteKey, commit: TestedCommit) -> tuple[TestCase, ...] | None:
-        """Return the failing tests of a commit; None if they cannot be read. The first two times, fail the poll."""
+    async def _read_tests(self, suite: WatchedSuite[KnownStatus], commit: TestedCommit) -> tuple[TestCase, ...] | None:
+        """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
         failing: dict[TestKey, TestCase] = {}
         for session in _red_sessions(commit):
             try:
-                cases = await self._source.failing_cases(suite, session)
+                cases = await self._source.failing_cases(suite.key, session)
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                self._unread[suite, session.id] += 1
-                if self._unread[suite, session.id] >= _MAX_UNREAD:
-                    del self._unread[suite, session.id]
+                if suite.failed_polls + 1 >= _MAX_UNREAD:
                     return None
                 message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
                 raise BuddyError(message, retryable=True) from None
-            self._unread.pop((suite, session.id), None)
             failing = {case.key: case for case in cases} | failing
         return tuple(failing.values())
 

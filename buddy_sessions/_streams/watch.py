@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -24,8 +23,6 @@ from ..errors import BuddyError, ConfigError
 from ..models import Session, SuiteKey, SuiteRef, is_before
 from .poller import REMEMBERED_SESSIONS, Pending, Poller, WatchedSuite, relative_id_of
 
-_log = logging.getLogger("buddy_sessions")
-
 _POLL = 0.01
 """Seconds between two checks of `settled`."""
 
@@ -33,7 +30,10 @@ _T = TypeVar("_T")
 
 
 class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
-    """Passes the events of a poller to one loop."""
+    """Passes the events of a poller to one loop.
+
+    Its methods raise `ConfigError` for a suite that is invalid, and `RuntimeError` once the watch has ended.
+    """
 
     def __init__(self, poller: Poller[_T, Any]) -> None:
         self._poller = poller
@@ -58,10 +58,6 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
         """Watch one more suite, as if it had been passed at the start: it is polled at once.
 
         Does nothing if the suite is watched already.
-
-        Raises:
-            ConfigError: The suite is invalid.
-            RuntimeError: The watch has ended.
         """
         key = validate_key(suite)
         self._raise_if_ended()
@@ -72,9 +68,6 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
 
         Does nothing if the suite is not watched. A store keeps what it has saved of it: if the suite is added again,
         the watch continues from there. A watch without suites waits for `add`.
-
-        Raises:
-            ConfigError: The suite is invalid.
         """
         self._poller.remove(validate_key(suite))
 
@@ -87,11 +80,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
         call has no effect, because the loop starts with a poll of every suite.
 
         Args:
-            suites: The suites (default: all suites of the watch).
-
-        Raises:
-            ConfigError: A suite is invalid, or is not watched. None is polled then.
-            RuntimeError: The watch has ended.
+            suites: The suites (default: all suites of the watch). If one is not watched, none is polled (ConfigError).
         """
         keys = [validate_suite(suite) for suite in suites]
         for key in keys:
@@ -103,18 +92,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
     async def settled(self) -> None:
         """Poll all suites now, and wait until the loop has handled every change. For tests, in place of a `sleep`.
 
-        The loop runs in another task. If it has not started yet, this waits until it has.
-
-        Example:
-            >>> async with asyncio.TaskGroup() as group, buddy.watch([suite.key]) as changes:
-            ...     group.create_task(report(buddy, changes, posts.append))
-            ...     await changes.settled()  # sessions that exist now are not reported
-            ...     suite.create(status="ERROR")
-            ...     await changes.settled()
-            >>> assert len(posts) == 1
-
-        Raises:
-            RuntimeError: The watch has ended, or no other task iterates over it any more.
+        The loop runs in another task. If it has not started yet, this waits until it has; RuntimeError if it has ended.
         """
         await self.refresh()
         while not (self._poller.is_idle and self._channel.is_empty and self._current is None):
@@ -259,11 +237,8 @@ def find_changes(suite: SuiteKey, sessions: Sequence[Session], known: Mapping[st
 
 def _keep(suite: WatchedSuite[bytes], known: Mapping[str, Session]) -> None:
     """Keep the newest of the sessions that were reported, or need not be."""
-    oldest_first = sorted(known.values(), key=relative_id_of)
-    for session in oldest_first[:-REMEMBERED_SESSIONS]:
-        if not session.is_finished:
-            _log.debug("%s: session %d is unfinished, but too old to be watched", suite.key, session.relative_id)
-    rows = json.dumps(list(map(to_dict, oldest_first[-REMEMBERED_SESSIONS:])))
+    newest = sorted(known.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
+    rows = json.dumps(list(map(to_dict, newest)))
     suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
 
 

@@ -44,11 +44,6 @@ class SuiteStatus:
         synced_at: When the last sync of the suite began that has read to its end; None without a database.
         missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
         error: Why the suite could not be read; None if it was read.
-
-    Example:
-        >>> status = SuiteStatus(suite=SuiteKey("acme", "shop", "MNbyVedg"), branch="main", reason="running")
-        >>> print(status.is_failing)
-        None
     """
 
     suite: SuiteKey

@@ -22,15 +22,6 @@ MAX_FAILURES = 10
 _log = logging.getLogger("buddy_sessions")
 
 
-@attrs.frozen
-class _CaseList:
-    """The cases of a session with one status, up to an error."""
-
-    cases: list[TestCase]
-    is_verified: bool
-    error: BuddyError | None = None
-
-
 @attrs.define(eq=False, repr=False)
 class CaseSync:
     """Reads the cases of finished sessions."""
@@ -45,7 +36,7 @@ class CaseSync:
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
-        await map_concurrently(self._read_session, sessions, limit=self.run.buddy.max_concurrency)
+        await map_concurrently(self._read_session, sessions, limit=self.run.buddy.api.max_concurrency)
         await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
@@ -57,9 +48,9 @@ class CaseSync:
             _log.warning("%s: session %r: its cases are skipped: %s", self.key, session.id, error)
             await self._save(session, [], is_complete=False, is_verified=True)
             return
-        cases = [case for each in lists for case in each.cases]
+        cases = [case for found, _, _ in lists for case in found]
         unique = list({case_ids(case): case for case in cases}.values())
-        failure = next((each.error for each in lists if each.error is not None), None)
+        failure = next((error for _, _, error in lists if error is not None), None)
         if failure is not None:
             # A 404 means that the session was deleted, which is no fault.
             level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
@@ -74,11 +65,13 @@ class CaseSync:
             return
         await self._save_failed()
         # A case may have moved to another list meanwhile: then the lists are out of date.
-        is_verified = all(each.is_verified for each in lists) and len(unique) == len(cases)
+        is_verified = all(is_verified for _, is_verified, _ in lists) and len(unique) == len(cases)
         await self._save(session, unique, is_complete=failure is None, is_verified=is_verified)
 
-    async def _read_list(self, session: Session, status: TestStatus | None) -> _CaseList:
-        """Read the cases of a session with one status; None for all cases."""
+    async def _read_list(
+        self, session: Session, status: TestStatus | None
+    ) -> tuple[list[TestCase], bool, BuddyError | None]:
+        """Return the cases of a session with one status (None: all) up to an error, if they are verified, the error."""
         paginator = self.run.buddy.cases(self.key, session, status=status)
         cases: list[TestCase] = []
         failure: BuddyError | None = None
@@ -89,7 +82,7 @@ class CaseSync:
             failure = error
         finally:
             self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
-        return _CaseList(cases, paginator.stats.verified, failure)
+        return cases, paginator.stats.verified, failure
 
     def _statuses(self, session: Session) -> Sequence[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""
@@ -108,7 +101,7 @@ class CaseSync:
         # The API has no path for a case without a group.
         failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
         failing = failing[: self.details]
-        await self.run.call(
+        await self.run.thread.run(
             save_cases,
             *(self.key, session, self.scope, cases),
             is_complete=is_complete,
@@ -116,12 +109,12 @@ class CaseSync:
         )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
-        lost = (await map_concurrently(read, failing, limit=self.run.buddy.max_concurrency)).count(False)
+        lost = (await map_concurrently(read, failing, limit=self.run.buddy.api.max_concurrency)).count(False)
         if lost:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
             _log.warning(message, self.key, session.id, lost)
         elif failing and is_verified:
-            await self.run.call(verify_cases, self.key, session, self.scope)
+            await self.run.thread.run(verify_cases, self.key, session, self.scope)
 
     async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
@@ -134,5 +127,5 @@ class CaseSync:
                 _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
             if found is listed:
                 return False
-            await self.run.call(save_details, self.key, session, ordinal, found.data)
+            await self.run.thread.run(save_details, self.key, session, ordinal, found.data)
             return True

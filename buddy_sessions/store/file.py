@@ -41,13 +41,14 @@ _ADVICE = {
 }
 
 
-class OtherFileError(StoreError, ConfigError):
+class FileError(StoreError):
+    """The whole file cannot be used, as opposed to the values of one suite."""
+
+    ends_harvest = True
+
+
+class OtherFileError(FileError, ConfigError):
     """The file is no database of this package, or one of a newer version."""
-
-
-def is_file_error(error: BaseException | None) -> bool:
-    """Return whether an error of SQLite concerns the whole file, not only the values of one suite."""
-    return isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.DataError | sqlite3.IntegrityError)
 
 
 class DatabaseFile:
@@ -65,11 +66,13 @@ class DatabaseFile:
         """Raise `StoreError`, with advice if there is any, in place of errors of SQLite and of stored values."""
         try:
             yield
+        except (sqlite3.DataError, sqlite3.IntegrityError) as error:  # a value
+            raise StoreError(f"{self.path}: {error}") from error
         except sqlite3.Error as error:
             self.check_same_file()  # if it was replaced, any error can follow
             # The low byte is the kind of the error. Errors of the Python module itself have no code.
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            advice, kind = _ADVICE.get(code), OtherFileError if code == sqlite3.SQLITE_NOTADB else StoreError
+            advice, kind = _ADVICE.get(code), OtherFileError if code == sqlite3.SQLITE_NOTADB else FileError
             if code == sqlite3.SQLITE_CANTOPEN and os.path.isdir(self.path):
                 advice = "it is a folder: name a file in it"
             elif code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(self.path) or "."):
@@ -111,7 +114,7 @@ class DatabaseFile:
     def check_same_file(self) -> None:
         """Raise `StoreError` if the file was deleted or replaced since it was opened: then nothing is saved in it."""
         if self._connection is not None and self._find_identity() != self._identity:
-            raise StoreError(
+            raise FileError(
                 f"{self.path} was deleted or replaced while it was open: open the store again, and repeat the call; "
                 "nothing that was saved meanwhile is in the file"
             )
@@ -199,7 +202,7 @@ class DatabaseFile:
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise StoreError(f"{self.path} is closed")
+            raise FileError(f"{self.path} is closed")
         return self._connection
 
 
@@ -235,7 +238,7 @@ class DatabaseThread:
     def check_open(self) -> ThreadPoolExecutor:
         """Return the executor of the thread. Raise `StoreError` if the thread is not open in this process."""
         if self._executor is None:
-            raise StoreError(f"the store {self.path} is not open: use `async with`, or await its open()")
+            raise FileError(f"the store {self.path} is not open: use `async with`, or await its open()")
         self._check_process()
         return self._executor
 

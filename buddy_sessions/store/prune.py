@@ -99,12 +99,8 @@ async def shrink_file(thread: DatabaseThread) -> None:
     """Give unused space back to the file system."""
     while await thread.run(return_space):
         pass
-    await thread.run(_checkpoint)
-
-
-def _checkpoint(file: DatabaseFile) -> None:
-    """Copy the write-ahead log into the file, and shorten both; while a program is reading, a later commit does it."""
-    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # This shortens the write-ahead log and the file; while a program is reading, a later commit does it.
+    await thread.run(lambda file: file.execute("PRAGMA wal_checkpoint(TRUNCATE)").close())
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:

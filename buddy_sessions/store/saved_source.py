@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve, frozen
@@ -20,6 +20,7 @@ from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import ALL_NUMBERS, Bottom, Interval, to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
+_TOP = ALL_NUMBERS[1], ""  # above every `relative_id`
 
 
 class SavedSource(Source):
@@ -99,32 +100,28 @@ def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
 
 
 def load_sessions(
-    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, up_to: int = ALL_NUMBERS[1], limit: int = -1
+    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, below: tuple[int, str] = _TOP, limit: int = -1
 ) -> list[Session]:
-    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, up to a `relative_id`."""
+    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, below a `relative_id` and ID.
+
+    After a wrong response, two sessions may have one `relative_id`.
+    """
     sql = f"""
         SELECT {", ".join(FIELDS)} FROM sessions
         WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
-        AND relative_id <= ? ORDER BY relative_id DESC LIMIT ?
+        AND (relative_id, id) < (?, ?) ORDER BY relative_id DESC, id DESC LIMIT ?
     """
-    return to_sessions(file.execute(sql, (*key, branch, up_to, limit)))
+    return to_sessions(file.execute(sql, (*key, branch, *below, limit)))
 
 
 async def load_pages(
     thread: DatabaseThread, key: SuiteKey, *, branch: str | None
 ) -> AsyncGenerator[list[Session], None]:
     """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
-    last, size = ALL_NUMBERS[1], _FIRST_SIZE
-    yielded = set[str]()  # the sessions with the `relative_id` `last`: after a wrong response, it may not be unique
-    while True:
-        limit, size = size + len(yielded), _PAGE_SIZE
-        sessions = await thread.run(load_sessions, key, branch=branch, up_to=last, limit=limit)
-        page = [session for session in sessions if session.id not in yielded]
-        if not page:
-            return
+    below, size = _TOP, _FIRST_SIZE
+    while page := await thread.run(load_sessions, key, branch=branch, below=below, limit=size):
         yield page
-        last = page[-1].relative_id
-        yielded = {session.id for session in sessions if session.relative_id == last}
+        below, size = (page[-1].relative_id, page[-1].id), _PAGE_SIZE
 
 
 def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session | None:
@@ -159,13 +156,10 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     ]
 
 
-def load_statuses(file: DatabaseFile, keys: Iterable[SuiteKey] | None = None) -> list[SuiteStatus]:
-    """Return these suites, as far as they were synced, or all, sorted by their keys. Their sessions are not read."""
-    sql = "SELECT workspace, project, suite_id, name, synced_at, missing_since, deleted_at FROM suite_rows"
-    if keys is None:
-        rows = file.execute(f"{sql} WHERE state NOT NULL ORDER BY 1, 2, 3").fetchall()
-    else:
-        rows = [row for key in keys for row in file.execute(f"{sql} WHERE state NOT NULL AND {OF_SUITE}", key)]
+def load_statuses(file: DatabaseFile) -> list[SuiteStatus]:
+    """Return the suites that were synced, sorted by their keys. Their sessions are not read."""
+    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
+    rows = file.execute(f"SELECT {columns} FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3")
     return [
         SuiteStatus(
             suite=SuiteKey(*row[:3]),

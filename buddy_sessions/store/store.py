@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from attrs import evolve
@@ -27,7 +26,7 @@ from .._base.validate import (
 from .._base.workers import AsyncContext
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
-from .._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
+from .._export.session_rows import keyed_rows
 from .._paging.pacing import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
@@ -89,9 +88,7 @@ class SessionStore(AsyncContext, Questions):
         await self.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def open(self) -> None:
@@ -152,8 +149,7 @@ class SessionStore(AsyncContext, Questions):
         Raises:
             ConfigError: While iterating, as in `BuddyClient.harvest`.
             StoreError: While iterating, before any request: another process is syncing into the file, or pruning it, or
-                another task syncs the suite; `error.retryable` is True. If the file fails during a sync, every suite
-                that is not completely read fails with this error.
+                another task syncs the suite; `error.retryable` is True. If the file fails, this ends the sync.
         """
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
@@ -165,6 +161,7 @@ class SessionStore(AsyncContext, Questions):
             validate_age("keep", keep)
         self._thread.check_open()
         run = SyncRun(buddy, self._thread, wait=wait)
+        limit = 2 * buddy.api.max_concurrency if concurrency is None else concurrency
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
             scope = SyncScope(since=since, cases=cases, cases_branch=cases_branch, details=details)
@@ -174,7 +171,7 @@ class SessionStore(AsyncContext, Questions):
             buddy.api,
             suites,
             read,
-            concurrency=2 * buddy.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
+            concurrency=validate_int("concurrency", limit),
             on_failure=on_failure,
             hold=partial(hold_file, self._thread.path, wait=wait),
             is_sync=True,
@@ -213,40 +210,22 @@ class SessionStore(AsyncContext, Questions):
                 await self._thread.run(forget_suite, key)
             await shrink_file(self._thread)
 
-    async def export(
-        self,
-        path: str | os.PathLike[str],
-        suites: Iterable[SuiteRef] | None = None,
-        *,
-        branch: str | None = None,
-        since: datetime | None = None,
-        cases: bool = False,
-    ) -> int:
-        """Write sessions to a file, each suite's newest first, as the command `export` does. Return their number.
+    async def export(self, path: str | os.PathLike[str]) -> int:
+        """Write all sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
-        An existing file is replaced only when the new one is complete.
-
-        Args:
-            path: The file. Its ending is the format: .jsonl, .csv or .parquet (extra `[parquet]`).
-            suites: The suites; None for all.
-            branch: Only sessions of this branch.
-            since: Only sessions created at this time or later, and those without a date; an aware datetime.
-            cases: Write the saved test cases of these sessions instead, without their `data`.
+        The ending of the file is its format: .jsonl, .csv or .parquet (extra `[parquet]`). An existing file is replaced
+        only when the new one is complete.
 
         Raises:
-            ConfigError: An argument is invalid, or duckdb is not installed.
+            ConfigError: The file has another ending, or is a database; or duckdb is not installed.
             OSError: The new file cannot be written.
         """
-        validate_since(since)
-        chosen = [suite.key for suite in await self.suites()] if suites is None else validate_suites(suites)
-        keys = [validate_key(suite) for suite in chosen]
         count = 0
-        columns = SESSION_CASE_COLUMNS if cases else KEYED_SESSION_COLUMNS
-        with open_file(Path(path), columns, source=self._thread.path) as writer:
-            pages, load_cases = partial(self.pages, branch=branch), self.cases if cases else None
-            async for rows in exported_rows(keys, pages, load_cases, since=since):
-                await asyncio.to_thread(writer.write, rows)
-                count += len(rows)
+        with open_file(Path(path), source=self._thread.path) as writer:
+            for suite in await self.suites():
+                async for sessions in self.pages(suite):
+                    await asyncio.to_thread(writer.write, keyed_rows(suite.key, sessions))
+                    count += len(sessions)
             await asyncio.to_thread(writer.finish)
         return count
 
@@ -339,7 +318,7 @@ class SessionStore(AsyncContext, Questions):
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
         """
         keys = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
-        known = {each.suite: each for each in await self._thread.run(load_statuses, keys)}
+        known = {each.suite: each for each in await self._thread.run(load_statuses)}
         keys = list(known) if keys is None else keys
         judged = {key for key in keys if key not in known or known[key].missing_since is None}
         for status in await super().status(judged, branch=branch):

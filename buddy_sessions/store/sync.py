@@ -80,7 +80,7 @@ class SuiteSync:
         """
         run, key = self.run, self.key
         async with hold_suite(run.thread.path, key, wait=run.wait):
-            start, due = await run.call(load_start, key, run.now)
+            start, due = await run.thread.run(load_start, key, run.now)
             found = _Found(start=start, state=start, due=due)
             async with aclosing(self._read(found)) as pages:
                 async for page in pages:
@@ -89,12 +89,12 @@ class SuiteSync:
             self._counts += await run.update_names(key)
             has_cases = not self._counts.pages or await self._read_cases(await self._limit_scope())
             complete = found.complete if has_cases and self._counts.verified else None
-            await run.call(finish_sync, key, run.now, complete, top=found.top, unlisted=start.unlisted)
+            await run.thread.run(finish_sync, key, run.now, complete, top=found.top, unlisted=start.unlisted)
             if self.full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self.keep is not None:
                 await prune_suite(run.thread, key, await run.time_before(self.keep))
-                while await run.call(return_space):
+                while await run.thread.run(return_space):
                     pass
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
@@ -138,9 +138,9 @@ class SuiteSync:
         if number is not None and not was_found_now:
             yield ReadRange(high=number, all_above=all_above)
         number = found.top + 1
-        while number := await run.call(find_missing, key, run.now, below=number):
+        while number := await run.thread.run(find_missing, key, run.now, below=number):
             yield ReadRange(low=number, high=number, extends=False)
-        if found.is_outdated and (newest := await run.call(load_newest, key)) and newest.relative_id > found.top:
+        if found.is_outdated and (newest := await run.thread.run(load_newest, key)) and newest.relative_id > found.top:
             yield newest
         for _ in range(MAX_CHECKS):
             if not found.due:
@@ -174,7 +174,7 @@ class SuiteSync:
             self._reader = None
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
             if isinstance(failure, NotFoundError):
-                await self.run.call(mark_suite_missing, self.key, self.run.now)
+                await self.run.thread.run(mark_suite_missing, self.key, self.run.now)
             if not reader.stats.verified:
                 await self._withdraw_claims(found)
             raise failure
@@ -184,7 +184,7 @@ class SuiteSync:
         cursor, digest, complete = None, None, found.state.complete
         if part.high is not None:
             # If the offset is wrong, the read needs more requests, but misses no session.
-            cursor = Cursor(part.high + 1, await self.run.call(count_above, self.key, part.high))
+            cursor = Cursor(part.high + 1, await self.run.thread.run(count_above, self.key, part.high))
         elif complete is None or self.full or found.due or not (await self._limit_scope()).is_within(complete.scope):
             digest = b""
         else:
@@ -221,7 +221,7 @@ class SuiteSync:
     async def _save(self, found: _Found, page: PageToSave, complete: CompleteSync | None = None) -> SavedPage:
         """Save a page, in one transaction, and note what it has shown."""
         page = attrs.evolve(page, after_contradiction=found.after_contradiction)
-        saved = await self.run.call(save_page, self.key, page, self.run.now)
+        saved = await self.run.thread.run(save_page, self.key, page, self.run.now)
         self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
         if saved.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
@@ -245,15 +245,15 @@ class SuiteSync:
         if found.is_verified:
             found.is_verified = False
             before = found.start.forget() if found.after_contradiction else found.start
-            await self.run.call(withdraw_claims, self.key, before, self.run.now)
+            await self.run.thread.run(withdraw_claims, self.key, before, self.run.now)
 
     async def _read_cases(self, scope: SyncScope) -> bool:
         """Read the cases that the database lacks. Return whether none remain."""
         if scope.cases is None:
             return True
         self._case_sync = CaseSync(self.run, self.key, scope.cases, scope.details)
-        pending = await self.run.call(load_pending, self.key, scope, full=self.full)
+        pending = await self.run.thread.run(load_pending, self.key, scope, full=self.full)
         if pending:
             await self._case_sync.read(pending)
-            pending = await self.run.call(load_pending, self.key, scope)
+            pending = await self.run.thread.run(load_pending, self.key, scope)
         return not pending

@@ -8,20 +8,16 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
 
 from attrs import Factory, define
 
 from .._base.figures import Stats
 from .._client.client import BuddyClient
-from ..errors import BuddyError, NotFoundError, StoreError
+from ..errors import BuddyError, NotFoundError
 from ..models import Session, Suite, SuiteKey
-from .file import DatabaseFile, DatabaseThread, is_file_error
+from .file import DatabaseThread
 from .prune import load_newest_date, time_before
 from .suites import is_listed, mark_suite_found, mark_suite_missing, save_names
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -64,36 +60,13 @@ class SyncRun:
     wait: float = 0.0
     now: datetime = Factory(partial(datetime.now, UTC))
     long_bodies: LongBodies = Factory(LongBodies)
-    _file_failure: str | None = None
     _listed_projects: set[tuple[str, str]] = Factory(set)
     _newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
-
-    async def call(
-        self, function: Callable[Concatenate[DatabaseFile, _P], _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Call a function in the thread of the database.
-
-        Once the file fails (locked, full, damaged), every other call fails at once with the same message, so that no
-        more requests are made for sessions that cannot be saved. A value that cannot be saved fails only its own call.
-        """
-
-        def call(file: DatabaseFile) -> _T:
-            if self._file_failure is not None:  # perhaps while this call was waiting
-                raise StoreError(self._file_failure)
-            try:
-                with file.translate_errors():
-                    return function(file, *args, **kwargs)
-            except StoreError as error:
-                if error.__cause__ is None or is_file_error(error.__cause__):
-                    self._file_failure = str(error)
-                raise
-
-        return await self.thread.run(call)
 
     async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
         """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""
         if self._newest is None:
-            self._newest = await self.call(load_newest_date)
+            self._newest = await self.thread.run(load_newest_date)
         dates = (self._newest, *(session.create_date for session in sessions))
         self._newest = max(filter(None, dates), default=None)
         return time_before(age, self.now, self._newest, self.buddy.api.transport.server_time)
@@ -107,7 +80,7 @@ class SyncRun:
         if project in self._listed_projects:
             return Stats()
         self._listed_projects.add(project)
-        if await self.call(is_listed, *project, self.now):
+        if await self.thread.run(is_listed, *project, self.now):
             return Stats()
         suites: list[Suite] = []
         try:
@@ -117,9 +90,9 @@ class SyncRun:
             if error.retryable:  # the next sync tries again
                 return Stats(requests=1)
             if not isinstance(error, NotFoundError):
-                await self.call(save_names, *project, suites, self.now)
+                await self.thread.run(save_names, *project, suites, self.now)
                 return Stats(requests=1)
-        not_listed = await self.call(save_names, *project, suites, self.now)
+        not_listed = await self.thread.run(save_names, *project, suites, self.now)
         for each in not_listed:
             await self._check_suite(each)
         return Stats(requests=1 + len(not_listed))
@@ -128,8 +101,8 @@ class SyncRun:
         try:
             await self.buddy.suite(key)
         except NotFoundError:
-            await self.call(mark_suite_missing, key, self.now)
+            await self.thread.run(mark_suite_missing, key, self.now)
         except BuddyError as error:
             _log.warning("cannot check whether the suite %s still exists: %s", key, error)
         else:
-            await self.call(mark_suite_found, key)
+            await self.thread.run(mark_suite_found, key)

@@ -53,7 +53,7 @@ BROKEN: dict[str, Row] = {
     "no last chunk": (CHUNKED + chunk(PAGE), TransportError, 3, ""),
     "invalid gzip": (encoded(b"nonsense"), TransportError, 3, ""),
     "gzip with a bad CRC": (encoded(gzip.compress(PAGE)[:-8] + bytes(8)), TransportError, 3, ""),
-    "brotli, which was not requested": (encoded(PAGE, "br"), TransportError, 3, ""),
+    "brotli, which was not requested": (encoded(PAGE, "br"), ResponseError, 1, "encoding: brotli"),
 }
 # Only the JSON shows that the first two are incomplete; invalid JSON is retried once.
 NOT_JSON: dict[str, Row] = {

@@ -73,7 +73,8 @@ class TestExport:
             (".parquet", "failure.message"),
         ):
             path = tmp_path / f"cases{suffix}"
-            assert await db.store.export(path, cases=True) == 2
+            arguments = ["export", "--cases", "--db", str(db.path), "--out", str(path), "--quiet"]
+            assert await asyncio.to_thread(run, arguments) == 0
             columns = f"suite_id, session_id, relative_id, name, status, time, {message}"
             found = duckdb.sql(f"SELECT {columns} FROM '{path}' ORDER BY name").fetchall()
             names = ("cases", suite.sessions[0]["id"], 1)
@@ -82,21 +83,16 @@ class TestExport:
     async def test_file_is_replaced_only_when_it_is_complete(self, db: SyncedSuite, tmp_path: Path) -> None:
         path = tmp_path / "sessions.csv"
         path.write_text("before")
-        with pytest.raises(ConfigError, match="branch must be"):
-            await db.store.export(path, branch="")
         await db.store.close()
         with pytest.raises(StoreError, match="not open"):
-            await db.store.export(path, [KEY])
+            await db.store.export(path)
         assert path.read_text() == "before"
         assert sorted(os.listdir(tmp_path)) == ["sessions.csv", "sessions.db", "sessions.db-lock"]
 
-    async def test_wrong_path_or_suites(self, db: SyncedSuite, tmp_path: Path) -> None:
+    async def test_wrong_path(self, db: SyncedSuite, tmp_path: Path) -> None:
         for name, message in (("a.txt", "cannot write"), (db.path.name, "a database"), ("no/a.csv", "not found")):
             with pytest.raises(ConfigError, match=message):
                 await db.store.export(tmp_path / name)
-        for suites in ("acme/shop/a", db.store.pages(KEY)):  # the latter is asynchronous
-            with pytest.raises(ConfigError, match="must be an iterable"):
-                await db.store.export(tmp_path / "a.csv", suites)  # type: ignore[arg-type] # what is tested
 
 
 @pytest.mark.parametrize("has_object", [False, True])

@@ -103,7 +103,7 @@ async def reads(buddy: BuddyClient, suite: Suite) -> None:
 
 
 async def harvests(buddy: BuddyClient, keys: AsyncIterator[SuiteKey]) -> None:
-    async with buddy.harvest(keys, after={SuiteKey("w", "p", "s"): 7}, on_failure="collect") as harvest:
+    async with buddy.harvest(keys, after=7, on_failure="collect") as harvest:
         assert_type(harvest, Harvest)
         async for key, session in harvest:
             assert_type(key, SuiteKey)

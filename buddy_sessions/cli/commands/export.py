@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, SESSION_CASE_COLUMNS, exported_rows
+from buddy_sessions._export.session_rows import (
+    KEYED_SESSION_COLUMNS,
+    SESSION_CASE_COLUMNS,
+    keyed_rows,
+    session_case_row,
+)
+from buddy_sessions.models import is_before
 
 from ..input.answers import check_branch
 from ..input.paths import find_database
@@ -49,11 +53,17 @@ async def command(
     ):
         async with SessionStore(find_database(db)) as store:
             suites = select_keys([suite.key for suite in await store.suites()], targets, db)
-            pages, load_cases = partial(store.pages, branch=branch), store.cases if cases else None
-            async for rows in exported_rows(suites, pages, load_cases, since=since):
-                writer.write(rows)
-                count += len(rows)
-                show(format_count(count, noun))
+            for suite in suites:
+                async for page in store.pages(suite, branch=branch):
+                    sessions = [session for session in page if not is_before(session, since)]
+                    if not cases:
+                        writer.write(keyed_rows(suite, sessions))
+                        count += len(sessions)
+                    for session in sessions if cases else ():
+                        saved = await store.cases(suite, session)
+                        writer.write(session_case_row(suite, session, case) for case in saved)
+                        count += len(saved)
+                    show(format_count(count, noun))
             if branch and not count:
                 messages.print_warning(await check_branch(store, suites[0], branch))
             elif cases and not count:

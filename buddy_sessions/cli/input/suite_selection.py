@@ -11,7 +11,7 @@ from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
-from buddy_sessions._base.validate import validate_names
+from buddy_sessions._base.validate import validate_key
 
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
@@ -69,7 +69,7 @@ class KeyDefaults:
             is_workspace = text and "/" not in text and not (self.workspace or self.project)
             forms = "workspace/project/suite_id or workspace/project"
             group = (text,) if is_workspace else self._parse(text, "neither a suite nor a project", forms)
-        validate_names(SuiteKey(*group, *["any"] * (3 - len(group))))
+        validate_key(SuiteKey(*group, *["any"] * (3 - len(group))))
         return group
 
 

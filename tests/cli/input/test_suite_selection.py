@@ -79,7 +79,7 @@ def test_workspace_without_its_scope(fake: FakeBuddy, call: Call) -> None:
     assert (code, out) == (4, "")
     scopes = "the token lacks the scope WORKSPACE; the token has UNIT_TEST_INFO; this needs WORKSPACE (403)"
     assert f"failed: acme: The client cannot receive data: {scopes}" in err
-    assert "name the projects" in err
+    assert "for projects, WORKSPACE" in err
 
 
 @pytest.mark.parametrize("command", ["harvest", "sync --db x.db", "watch", "status"])
