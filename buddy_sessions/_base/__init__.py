@@ -14,5 +14,6 @@ def _exit_quietly(kind: type[BaseException], error: BaseException, trace: Traceb
     sys.__excepthook__(kind, error, trace)
 
 
-if PurePath(sys.argv[0]).stem == "buddy-sessions" or sys.orig_argv[1:3] == ["-m", "buddy_sessions"]:
+_NAMES = [PurePath(name).stem for name in sys.argv[:1]]  # empty in a program that embeds Python
+if _NAMES == ["buddy-sessions"] or sys.orig_argv[1:3] == ["-m", "buddy_sessions"]:
     sys.excepthook = _exit_quietly

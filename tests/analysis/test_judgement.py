@@ -76,6 +76,14 @@ def two_jobs() -> History:
     return history
 
 
+def fix_before_main_broke() -> History:
+    """Return a history of a red fix, and of a commit of main in which the same test fails later."""
+    history = main("", "")
+    history.add("pays", branch="fix", revision=FIX)
+    history.add("pays")
+    return history
+
+
 def matrix() -> History:
     """Return a history of main with two commits, each of which was tested by two CI runs."""
     history = History()
@@ -103,6 +111,7 @@ VERDICTS = {
     "red, but not after a time": (two_jobs().judge(after=START + timedelta(minutes=16)), True, []),
     "new failure": (verdict(main("", ""), "pays"), False, ["1 new failure"]),
     "known failure": (verdict(main("", "pays"), "pays"), True, []),
+    "main failed only later": (fix_before_main_broke().judge(), False, ["1 new failure"]),
     "failed earlier": (verdict(main("pays", ""), "pays"), True, []),
     "compared with nothing": (
         verdict(main("", "pays"), "pays", options={"baseline": None}),

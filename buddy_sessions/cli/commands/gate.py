@@ -28,6 +28,7 @@ from buddy_sessions import (
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement
+from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 
 from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
@@ -97,12 +98,12 @@ class Rules:
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed. A
     cancelled or skipped run gets no verdict."""
     baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
-    last: Count = 10
+    last: Count = LAST
     """Number of commits of the baseline. A higher number blocks fewer good changes because of flaky tests, but lets
     more regressions through."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
-    min_tests: Annotated[str, Parameter(metavar="SHARE")] = "90%"
+    min_tests: Annotated[str, Parameter(metavar="SHARE")] = f"{MIN_TESTS:.0%}"
     """Minimum number of tests, as a share of the fewest in a commit of the baseline; with 0, one test is enough. Not
     checked with --outcome success, or for one session."""
     after: Annotated[
