@@ -49,7 +49,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, DATABASE_ADVICE, Result, gate_result
+from ..render.result import Result, gate_result
 from ..render.show import Destination, show
 from .failures import DETAILS
 
@@ -216,8 +216,7 @@ async def command(
     if judgement is None:
         result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = ADVICE if question.db is None else DATABASE_ADVICE
-        result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
+        result, code = gate_result(judgement, about=name), _exit_code(judgement)
     _print_verdict(result, judgement, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
