@@ -35,7 +35,7 @@ def test_commands_that_take_long_say_so(fake: FakeBuddy, tmp_path: Path) -> None
         "harvest": (f"harvest {A}", "0 of 1 suite, 0 sessions, 0 requests \u00b7 30s"),
         "sync": (
             f"sync {A} --db {tmp_path / 'x.db'}",
-            "0 of 1 suite, 0 new or changed sessions, 0 \u00b7 30s",
+            "0 of 1 suite, 0 new or changed sessions, 0 requests \u00b7 30s",
         ),
         "status": (f"status {A}", "reading 1 suite \u00b7 30s"),
         "list": (f"list {A}", "reading \u00b7 30s"),
