@@ -206,9 +206,6 @@ async def command(
                     judgement = await _judge_awaited(answers, suite, awaited, options, waiting, messages=messages)
                 else:
                     judgement = await answers.judge(suite, name, **options)
-            except asyncio.CancelledError:
-                messages.print_problem("interrupted", "there is no verdict")
-                raise
             except ConfigError:
                 raise
             except BuddyError as error:

@@ -66,8 +66,6 @@ class Result:
 
     command: str = ""
     """In markdown, what it is the result of."""
-    noun: str = "test"
-    """What the items are."""
     suite: SuiteKey | None = None
     about: str = ""
     """Which sessions it is about, if these are not listed: `branch main`."""

@@ -19,7 +19,7 @@ from buddy_sessions.analysis import Reason
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.result import ADVICE
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call, Source, closed_pipe, interrupt_at_request, rows
+from helpers.command_line import Call, Source, closed_pipe, rows
 
 SUITE = "acme/shop/a"
 URL = "https://ci/17"
@@ -80,7 +80,7 @@ class TestVerdict:
         [
             ("table", "Fails: 2 new failures, 1 known, 1 earlier, 1 quarantined"),
             ("table", "Compared with main: 3 commits, #1 to #3"),
-            ("markdown", "## ❌ Fails: 2 new failures, 1 known, 1 earlier, 1 quarantined: <code>fix</code>"),
+            ("markdown", "## ❌ Fails: 2 new failures, 1 known, 1 earlier, 1 quarantined: acme/shop/a <code>#4</code>"),
             ("junit", '" tests="5" failures="2" errors="0" skipped="3" '),
         ],
     )
@@ -254,12 +254,6 @@ def test_closed_pipe_does_not_change_the_exit_code(
         monkeypatch.setattr(sys, "stdout", stream)
         code = run(words.format(SUITE).split())
     assert code == 1
-
-
-def test_interrupted_wait_says_so(fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-    add(suite, **OF_RUN, status="IN_PROGRESS")
-    interrupt_at_request(fake, 3)
-    assert call("gate", SUITE, "--run-url", URL, *QUICK) == (130, "", "interrupted: there is no verdict\n")
 
 
 def test_database_without_cases_needs_a_sync(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
