@@ -63,8 +63,6 @@ def render_for_agent(result: Result, *, offset: int = 0, hint: str = "") -> str:
             break
         lines += new
         heading, count = title, count + 1
-    if offset and not count:
-        hint = f"There is nothing at offset={offset}. {hint}"
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 

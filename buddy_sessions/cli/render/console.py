@@ -19,7 +19,7 @@ from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, StoreError
+from buddy_sessions import BuddyClient, BuddyError, Harvest, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
@@ -179,8 +179,6 @@ class HarvestProgress:
                     task.cancel()
         except asyncio.CancelledError:
             messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
-            raise
-        except ConfigError:
             raise
         except BuddyError as error:
             if isinstance(error, StoreError) and not self._harvest.stats.requests:  # nothing was read

@@ -43,16 +43,8 @@ class Period:
     @property
     def text(self) -> str:
         """Since when, as a part of a sentence: "since yesterday", "in the last 3 d"."""
-        return "since yesterday" if self._is_a_day else f"in the last {self.age(self.new_since)}"
-
-    @property
-    def before(self) -> str:
-        """When that was: "yesterday", "3 d ago"."""
-        return "yesterday" if self._is_a_day else f"{self.age(self.new_since)} ago"
-
-    @property
-    def _is_a_day(self) -> bool:
-        return timedelta(hours=20) <= self.now - self.new_since <= timedelta(hours=28)
+        is_a_day = timedelta(hours=20) <= self.now - self.new_since <= timedelta(hours=28)
+        return "since yesterday" if is_a_day else f"in the last {self.age(self.new_since)}"
 
     def age(self, moment: datetime) -> str:
         """Return the age of a moment, at least a minute: `3 h`."""
