@@ -122,8 +122,7 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
             text, *folded = text.wrap(output, width) or [text]
         elif width:
             text.truncate(width, overflow="ellipsis")
-            padding = " " * (width - text.cell_len)
-            text = Text.assemble(padding, text) if column.is_number else Text.assemble(text, padding)
+            text.align("right" if column.is_number else "left", width)
         texts.append(text)
     row = Text(" " * _GAP).join(texts)
     row.rstrip()
