@@ -113,7 +113,7 @@ def test_sigterm(line: str, trap: str, fake: FakeBuddy, tmp_path: Path, monkeypa
         process.terminate()
         out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, "")
-    assert err.startswith("interrupted: 0 suites, 100 ")
+    assert err.startswith("interrupted: 0 of 1 suite, 100 ")
     if line.startswith("sync"):
         assert query(tmp_path / "new.db", "SELECT count(*) FROM sessions") == [(100,)]
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("new.db")] == ["old.csv"]

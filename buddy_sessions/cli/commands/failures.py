@@ -77,9 +77,6 @@ async def command(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
     result = failures_result(judgement, by_cause=group and chosen != "markdown")
-    shown = judgement.tests[:count] if details else []
-    if question.db is not None and (unread := sum(not test.case.has_details for test in shown)):
-        messages.print_note(f"details not read: {format_count(unread, 'test')}; leave out --db to read them")
     for problem in result.problems if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(problem)
     most = None if group or chosen == "markdown" else count

@@ -50,7 +50,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, DATABASE_ADVICE, Result, gate_result
+from ..render.result import Result, gate_result
 from ..render.show import Destination, show
 from .failures import DETAILS
 
@@ -207,9 +207,6 @@ async def command(
                     judgement = await _judge_awaited(answers, suite, awaited, options, waiting, messages=messages)
                 else:
                     judgement = await answers.judge(suite, name, **options)
-            except asyncio.CancelledError:
-                messages.print_problem("interrupted", "there is no verdict")
-                raise
             except ConfigError:
                 raise
             except BuddyError as error:
@@ -217,9 +214,9 @@ async def command(
     if judgement is None:
         result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = ADVICE if question.db is None else DATABASE_ADVICE
-        result, code = gate_result(judgement, about=name, advice=advice), _exit_code(judgement)
-    _print_verdict(result, judgement, failure, output_format, messages, limit=limit, max_bytes=max_bytes)
+        result, code = gate_result(judgement, about=name), _exit_code(judgement)
+    problems = result.problems if failure is None else []  # otherwise, the error says it
+    _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
     for destination in write:
         destination.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
@@ -228,24 +225,14 @@ async def command(
 
 
 def _print_verdict(
-    result: Result,
-    judgement: Judgement | None,
-    failure: BuddyError | None,
-    output_format: str,
-    messages: Output,
-    *,
-    limit: int,
-    max_bytes: int,
+    result: Result, output_format: str, messages: Output, *, problems: Sequence[str], limit: int, max_bytes: int
 ) -> None:
-    problems = result.problems if failure is None else []  # otherwise, the error says it
     if output_format == "table":
         show(evolve(result, problems=problems), output_format, messages, limit=limit)
     else:
         for text in (result.title, *problems):
             messages.print_note(text)
         show(result, output_format, messages, max_bytes=max_bytes)
-    for entry in judgement.unused if judgement is not None else ():
-        messages.print_note(f"the quarantine of {entry.pattern!r} is unused: no failing test has that name")
 
 
 def _exit_code(judgement: Judgement) -> ExitCode:

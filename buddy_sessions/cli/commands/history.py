@@ -66,7 +66,6 @@ def history_result(suite: SuiteKey, history: TestHistory) -> Result:
     now, branch = datetime.now(UTC), history.branch
     title, *facts = _since(history)
     return Result(
-        noun="commit",
         suite=suite,
         about=f"branch {branch}: {history.key}",
         title=title,

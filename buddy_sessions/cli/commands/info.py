@@ -52,7 +52,6 @@ async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Qu
         columns=_COLUMNS,
         sections=[Section("", [_item(each, now) for each in suites])],
         fields=_FIELDS,
-        noun="suite",
     )
     show(result, output_format, Output(stderr=True, quiet=quiet))
 

@@ -15,7 +15,7 @@ from attrs import evolve
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from buddy_sessions import (
     MAIN,
@@ -40,7 +40,7 @@ from ..errors import without_request
 from ..input.answers import Answers, parse_session
 from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import ADVICE, Column, Item, Result, Section, failing_item, gate_result
+from ..render.result import Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
 from .compare import compare_result
 from .failures import failures_result
@@ -65,24 +65,11 @@ MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
-_ADVICE = {
-    **ADVICE,
-    "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing",
-    "unfinished": "the verdict may change when it has finished",
-    "no session": "its tests may not have been uploaded yet: look at their log",
-    "incomplete list": "",
-    "incomplete cases": "",
-    "no baseline": "name a branch that is tested as the baseline",
-}
 _FOR_USERS = re.compile(
     r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)|, which buddy-sessions status .*'
 )
-_MAX_OFFSET = 100_000  # of any list; a higher one is as good as this one
 _MAX_NAME = 40  # characters of the name of a suite
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
-_MAX_NAMED = 25  # suites in an error
-_MAX_MARKS = 3
-_COMPLETE = (Column("STATUS"), Column("TIME"))  # of a single test
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
@@ -103,11 +90,7 @@ _Baseline = Annotated[
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
 _Test = Annotated[str, _Text, Field(description="The name of a test as results show it, or a part of it")]
 _Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest tested commits to look at")]
-_Offset = Annotated[
-    int,
-    Field(ge=0, description="Continues an earlier result, which names the number"),
-    AfterValidator(lambda offset: min(offset, _MAX_OFFSET)),
-]
+_Offset = Annotated[int, Field(ge=0, le=100_000, description="Continues an earlier result, which names the number")]
 
 
 def _for_agents(text: str) -> str:
@@ -169,11 +152,11 @@ class Tools:
         failures = failures_result(judgement)
         if test:
             items = [await self._read_test(judgement, test)]
-            result = evolve(failures, title="One failing test", is_red=None, causes=[], columns=_COMPLETE, warnings=[])
-            return await self._render(evolve(result, sections=[Section("", items)]), offset=offset)
-        result = gate_result(judgement, about=name, advice=_ADVICE, translate=_for_agents)
+            result = evolve(failures, title="One failing test", is_red=None, warnings=[], sections=[Section("", items)])
+            return await self._render(result, offset=offset)
+        result = gate_result(judgement, about=name, advice={}, translate=_for_agents)
         if not baseline:
-            marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests)[:_MAX_MARKS])
+            marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests))
             title = ": ".join(filter(None, [failures.title, marks]))
             problems = dict.fromkeys([*result.problems, *failures.problems])
             result = evolve(result, title=title, is_red=failures.is_red, problems=list(problems))
@@ -218,8 +201,6 @@ class Tools:
         group: tuple[str, ...] = ()
         if project == self._defaults.workspace:
             group = (project,)
-        elif not (project or self._is_saved or self._defaults.workspace):
-            raise ConfigError("project is missing: pass 'acme/storefront', or 'acme' for a whole workspace")
         elif project or not self._is_saved:
             group = self._defaults.parse_group(project)[:2]
         if isinstance(self._answers, SessionStore):
@@ -240,7 +221,7 @@ class Tools:
                 await self._list("")
             found = self._find(suite)
         if len(found) > 1:
-            names = ", ".join(str(each.key) for each in found[:_MAX_NAMED])
+            names = ", ".join(str(each.key) for each in found)
             raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
         key = str(found[0].key) if found else suite
         named, name = parse_session(self._defaults, key, session or None)

@@ -117,7 +117,7 @@ async def _read_report(
         progress(f"{len(suites):,}/{format_count(len(statuses), 'suite')}")
     missing = "sync --cases all saves the tests that passed"
     return Report(
-        suites=sorted(suites, key=lambda each: (each.project, each.name, each.key)),
+        suites=sorted(suites, key=lambda each: (each.key[:2], each.name, each.key)),
         causes=share_causes(suites),
         period=period,
         branch=branch if isinstance(branch, str) else None,

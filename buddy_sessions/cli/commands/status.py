@@ -173,7 +173,6 @@ def status_result(
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,
-        noun="suite",
     )
 
 

@@ -20,16 +20,14 @@ from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import Item, Result, Section, failing_item
-from .text import cause_text, cut, escape, one_line, share, trace_of, web_url
+from .text import cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000  # the maximum number of characters of a result
 
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
 _MAX_FACT = 700
-_ALL_CAUSES = 10_000  # characters that the list of the causes may take
-_COUNTS, _SHORTEST_CAUSE, _LONGEST_CAUSE = 60, 60, 300  # `3 tests (2 new): `, and what follows
-_ALL_TRACES = 10_000
+_ALL_TRACES = 10_000  # characters
 _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
 _ONLY_TRACE = 20_000  # of a result with one test
 _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
@@ -52,8 +50,10 @@ def render_for_agent(result: Result, *, offset: int = 0, hint: str = "") -> str:
     verdict are not between the tags.
     """
     head = verdict(result)
-    facts = [] if offset else _facts(result)
-    lines, count, heading = facts, 0, ""
+    lines = [] if offset else fact_lines(result, _STYLE)
+    if result.sessions and not offset:
+        lines += filter(None, [cut(web_url(result.sessions[0].html_url), _MAX_NAME)])
+    count, heading = 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
     for title, line in islice(_lines(result), offset, None):
         new = [line] if title in {"", heading} else ["", title, line]
@@ -63,8 +63,6 @@ def render_for_agent(result: Result, *, offset: int = 0, hint: str = "") -> str:
             break
         lines += new
         heading, count = title, count + 1
-    if offset and not count:
-        hint = f"There is nothing at offset={offset}. {hint}"
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 
@@ -77,27 +75,12 @@ def _shown_name(name: str) -> str:
 _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url: text)
 
 
-def _facts(result: Result) -> list[str]:
-    lines = fact_lines(result, _STYLE)
-    lines += [url for session in result.sessions[:1] if (url := cut(web_url(session.html_url), _MAX_NAME))]
-    causes = result.causes
-    if causes:
-        space = _ALL_CAUSES - _COUNTS * len(causes)
-        width = share(space, len(causes), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
-        style = _STYLE._replace(name=lambda text: cut(text, width), text=cut)
-        shown = [f"- {cause_line(cause, style)}" for cause in causes[: _ALL_CAUSES // (_SHORTEST_CAUSE + _COUNTS)]]
-        lines += ["", "Causes:", *shown]
-        if rest := len(causes) - len(shown):
-            lines.append(f"… and {format_count(rest, 'smaller cause')}: on the next pages")
-    return lines
-
-
 def _lines(result: Result) -> Iterator[tuple[str, str]]:
     """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     limit = _ONLY_TRACE if len(result.items) == 1 else limit
     for section in result.sections:
-        heading = cut(section.title, _LONGEST_CAUSE)
+        heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
         if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
             heading += f"\n{trace}"
@@ -108,11 +91,7 @@ def _lines(result: Result) -> Iterator[tuple[str, str]]:
 def group_by_cause(items: Sequence[Item]) -> list[Section]:
     """Return the red suites by their cause, that of most suites first; then those with another one, then the others."""
     others = [item for item in items if (item.row or {})["status"] != "red"]
-    red = [
-        evolve(item, cells=[str(cell).removesuffix(" is red") for cell in item.cells])
-        for item in items
-        if item not in others
-    ]
+    red = [item for item in items if item not in others]
     counts = Counter(item.remark for item in red if item.remark)
     shared = [cause for cause, count in counts.most_common() if count > 1]
     sections: list[Section] = []
@@ -125,15 +104,13 @@ def group_by_cause(items: Sequence[Item]) -> list[Section]:
 
 def list_causes(judgement: Judgement) -> list[Section]:
     """Return the failing tests by cause. Those whose messages were not read come last."""
-    groups = [(cause_text(cause), cause.tests) for cause in judgement.causes]
-    groups.append(("messages that were not read", [test for test in judgement.tests if not test.case.has_details]))
 
     def describe(test: FailingTest) -> Item:
         item = failing_item(judgement, test)
         return evolve(item, remark=item.remark or test.novelty or "")
 
-    return [
-        Section(f"{format_count(len(tests), 'test')}: {text}", list(map(describe, tests)))
-        for text, tests in groups
-        if tests
-    ]
+    sections = [Section(cause_line(cause, _STYLE), list(map(describe, cause.tests))) for cause in judgement.causes]
+    if unread := [test for test in judgement.tests if not test.case.has_details]:
+        title = f"{format_count(len(unread), 'test')}: messages that were not read"
+        sections.append(Section(title, list(map(describe, unread))))
+    return sections

@@ -6,9 +6,7 @@ import asyncio
 import logging
 import math
 import os
-import sys
 import textwrap
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, Harvest, StoreError
+from buddy_sessions import BuddyClient, BuddyError, Harvest, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
@@ -55,18 +53,15 @@ class Output(Console):
     def print_line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style, without wrapping them."""
         line = Text.assemble(*parts)
-        plain = without_commands(line.plain)
-        self.print(line if plain == line.plain else Text(plain), soft_wrap=True)
+        line.plain = without_commands(line.plain)
+        self.print(line, soft_wrap=True)
 
     def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""
         text = Text.assemble(*parts)
-        width = self.width if self.is_terminal else sys.maxsize
-        end = 0
-        for line in textwrap.wrap(text.plain, width, break_long_words=False, break_on_hyphens=False):
-            start = text.plain.index(line, end)
-            end = start + len(line)
-            self.print_line(text[start:end])
+        if self.is_terminal:
+            text.plain = textwrap.fill(text.plain, self.width, break_long_words=False, break_on_hyphens=False)
+        self.print_line(text)
 
     def print_note(self, text: str) -> None:
         """Print a dimmed message, without line breaks, unless this is quiet."""
@@ -153,7 +148,6 @@ class HarvestProgress:
     _suites: int
     _unlisted: Mapping[str, BuddyError]
     noun: str = field(default="session", kw_only=True)
-    _started: float = field(factory=time.monotonic, init=False)
     error: BuddyError | None = field(default=None, init=False)
 
     @property
@@ -186,8 +180,6 @@ class HarvestProgress:
         except asyncio.CancelledError:
             messages.print_problem("interrupted", "; ".join(filter(None, (self.summary(), after_interrupt))))
             raise
-        except ConfigError:
-            raise
         except BuddyError as error:
             if isinstance(error, StoreError) and not self._harvest.stats.requests:  # nothing was read
                 raise
@@ -195,15 +187,16 @@ class HarvestProgress:
             messages.print_problem("error", error_text(error))
 
     def summary(self) -> str:
-        """Return the numbers of suites, failures, sessions and requests, and the elapsed time."""
+        """Return the numbers of suites, failures, sessions and requests."""
         stats, failed = self._harvest.stats, len(self._harvest.failures)
+        done = stats.suites + failed
         parts = (
-            format_count(stats.suites + failed, "suite"),
+            ("" if done == self._suites else f"{done:,} of ") + format_count(self._suites, "suite"),
             f"{failed:,} failed" if failed else "",
             f"{format_count(len(self._unlisted), 'project')} failed" if self._unlisted else "",
             format_count(stats.sessions, self.noun),
-            self._cases(),
-            f"{format_count(stats.requests, 'request')} in {format_duration(time.monotonic() - self._started)}",
+            format_count(stats.cases, "test case") if stats.cases else "",
+            format_count(stats.requests, "request"),
         )
         return ", ".join(filter(None, parts))
 
@@ -219,25 +212,8 @@ class HarvestProgress:
 
     async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
         while True:
-            show_text(self._line())
+            show_text(", ".join(filter(None, (self._wait(), self.summary()))))
             await asyncio.sleep(_INTERVAL)
-
-    def _cases(self) -> str:
-        count = self._harvest.stats.cases
-        return format_count(count, "test case") if count else ""
-
-    def _line(self) -> str:
-        """Return the progress, the most important part first, because a narrow terminal cuts the line."""
-        stats, failed = self._harvest.stats, len(self.failures)
-        parts = (
-            f"{stats.suites + stats.failed:,}/{self._suites:,} suites",
-            format_count(stats.sessions, "session"),
-            self._cases(),
-            self._wait(),
-            f"{failed:,} failed" if failed else "",
-            f"{stats.requests / max(time.monotonic() - self._started, 1):.0f} requests/s",
-        )
-        return " · ".join(filter(None, parts))
 
     def _wait(self) -> str:
         """Return how long requests wait for the next window of the rate limit; an empty text if they do not wait."""

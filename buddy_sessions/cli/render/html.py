@@ -91,7 +91,7 @@ class Report:
 
     def place(self, suite: SuiteNews) -> str:
         """Return the name of the project of a suite; with its workspace, if there are several."""
-        return suite.key.project if self._has_one_workspace else "/".join(suite.project)
+        return suite.key.project if self._has_one_workspace else "/".join(suite.key[:2])
 
     @cached_property
     def _has_one_workspace(self) -> bool:
@@ -151,6 +151,7 @@ def load_template() -> Any:
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         commits_by_author=_commits_by_author,
+        cut=cut,
         marks=_marks,
         plural=format_count,
         states=_STATES,
@@ -234,7 +235,7 @@ def _escape_text(value: object) -> object:
 
 def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
     """Yield what is posted to a chat: the whole, each cause, what has recovered, and what is not judged."""
-    count = {state: len(report.by_state(state)) for state in ("new", "recovered", "unknown")}
+    recovered = report.by_state("recovered")
     yield {
         "kind": "summary",
         "text": report.title,
@@ -242,14 +243,14 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
         "new_since": report.period.new_since,
         "synced_at": report.synced_at,
         "suites": len(report.suites),
-        "newly_red": count["new"],
+        "newly_red": len(report.by_state("new")),
         "red": len(report.red),
-        "recovered": count["recovered"],
-        "not_judged": count["unknown"],
+        "recovered": len(recovered),
+        "not_judged": len(report.by_state("unknown")),
     }
     for cause in report.causes:
         yield _cause_row(report, cause)
-    if recovered := report.by_state("recovered"):
+    if recovered:
         moments = [suite.since for suite in recovered if suite.since is not None]
         yield {
             "kind": "recovered",

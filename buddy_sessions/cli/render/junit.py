@@ -35,11 +35,8 @@ def render_junit(result: Result) -> str:
     root = ET.Element("testsuites", name=_clean(name))
     for group, cases in (groups or {name: []}).items():
         ET.SubElement(root, "testsuite", name=_clean(group)).extend(cases)
-    created = result.sessions[0].create_date if result.sessions else None
     for element in (root, *root):
         _set_totals(element)
-        if element is not root and created is not None:
-            element.set("timestamp", created.isoformat(timespec="seconds"))
     ET.indent(root)
     document = _COMMAND.sub(lambda match: f"&#{ord(match[0])};", ET.tostring(root, encoding="unicode"))
     return f'<?xml version="1.0" encoding="utf-8"?>\n{document}\n'

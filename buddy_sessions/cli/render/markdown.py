@@ -23,7 +23,6 @@ from .text import (
     count_marks,
     cut,
     one_line,
-    ref_name,
     session_facts,
     share,
     trace_of,
@@ -35,7 +34,6 @@ DEFAULT_MAX_BYTES = 65_000  # fits in a comment of GitHub, which has at most 65,
 MIN_BYTES = 16_000  # what a headline may need if all its texts are long
 
 _MAX_TEXT = 300  # characters of a name or a message
-_MAX_BRANCH = 80
 _MAX_URL = 300
 _MAX_MARKS = 3  # of a cause
 _MAX_CAUSES = 20
@@ -107,7 +105,8 @@ def fact_lines(result: Result, style: Style) -> list[str]:
 
 
 def _session_line(session: Session, style: Style) -> str:
-    return ", ".join(map(style.text, session_facts(session)))
+    first, *others = map(style.text, session_facts(session))
+    return ", ".join([style.link(first, session.html_url), *others])
 
 
 def cause_line(cause: Cause, style: Style) -> str:
@@ -144,8 +143,7 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
     comment to replace.
     """
     about = f" {quote(str(result.suite))}" if result.suite is not None else ""
-    head = [f"<!-- buddy-sessions {result.command}{about} -->", f"## {_headline(result)}"]
-    head += [f"Suite {code(str(result.suite))}"] if result.suite is not None else []
+    head = [f"<!-- buddy-sessions {result.command}{about} -->", f"## {escape_markup(verdict(result))}"]
     facts, causes = fact_lines(result, GITHUB), [cause_line(cause, GITHUB) for cause in result.causes[:_MAX_CAUSES]]
     ranks = {str(test.case.key): rank for cause in result.causes for rank, test in enumerate(cause.tests)}
     sections = [sorted(each.items, key=lambda item: ranks.get(str(item.key), len(ranks))) for each in result.sections]
@@ -158,7 +156,7 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
         traces = [_trace(item, limit) for item in items[: min(traced, named)]]
         shown = zip_longest(names[:named], traces, fillvalue="")
         parts = [*head, *facts[:lines], _render_causes(causes[:lines], len(result.causes))]
-        parts += [_render_section(each, list(islice(shown, len(each.items))), result.noun) for each in result.sections]
+        parts += [_render_section(each, list(islice(shown, len(each.items)))) for each in result.sections]
         left_out = {"fact": len(facts[lines:]), "trace": sum(has_trace[len(traces) :]), "name": len(items) - named}
         counts = " and ".join(format_count(count, what) for what, count in left_out.items() if count)
         parts += [f"Left out, to fit in {max_bytes:,} bytes: {counts}."] if counts else []
@@ -173,35 +171,19 @@ def render_markdown(result: Result, *, max_bytes: int) -> str:
             lines = lines * 3 // 4
 
 
-def _headline(result: Result) -> str:
-    text = _MARKS[result.is_red] + _REFERENCE.sub(r"<code>\g<0></code>", result.title)
-    if not result.sessions:
-        return text
-    links = [_number_link(session) for session in result.sessions[:MAX_SESSIONS]]
-    rest = len(result.sessions) - len(links)
-    more = f" and {rest:,} more" if rest else ""
-    return f"{text}: {code(cut(ref_name(result.sessions[0]), _MAX_BRANCH))} {', '.join(links)}{more}"
-
-
-def _number_link(session: Session) -> str:
-    number = f"#{session.relative_id}"
-    linked = html_link(number, session.html_url)
-    return code(number) if linked == number else linked
-
-
 def _render_causes(causes: Sequence[str], count: int) -> str:
     more = [f"… and {format_count(count - len(causes), 'more cause')}"] if count > len(causes) else []
     return "### Causes\n\n" + "".join(map(_item, [*causes, *more])).rstrip() if causes else ""
 
 
-def _render_section(section: Section, shown: Sequence[tuple[str, str]], noun: str) -> str:
+def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
     if not section.items:
         return ""
     traces = [f"<summary>{name}</summary>\n\n{trace}" for name, trace in shown if trace]
     blocks = [f"<details>{each}\n\n</details>\n\n" for each in traces]
     items = [_item(name) for name, trace in shown if not trace]
     if more := len(section.items) - len(shown):
-        items.append(_item(f"… and {format_count(more, f'more {noun}')}"))
+        items.append(_item(f"… and {more:,} more"))
     title = f"### {escape_markup(section.title)}\n\n" if section.title else ""
     return f"{title}{''.join([*blocks, *items])}".rstrip()
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
 
-from buddy_sessions import Session, SuiteKey, TestKey
+from buddy_sessions import Session, SuiteKey, TestCase, TestKey
 from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, Judgement, SuiteStatus, TestedCommit
 from buddy_sessions.analysis.causes import normalise, read_message
 
@@ -23,7 +23,6 @@ State = Literal["new", "old", "unknown", "recovered", "green"]
 """Newly red, red for longer, not judged, recovered, green."""
 
 _MAX_MESSAGE, _MAX_NAME, _MAX_TYPE = 300, 200, 60  # characters
-_MAX_TESTS = 5  # of a cause in a suite, that are named
 _MAX_COMMITS = 2  # of a cause; of more, only the first one is named
 _UNSAVED = "The failing tests are not in the database: save them with sync --cases failed"
 _NO_REASON = "Buddy gives no reason"
@@ -44,16 +43,8 @@ class Period:
     @property
     def text(self) -> str:
         """Since when, as a part of a sentence: "since yesterday", "in the last 3 d"."""
-        return "since yesterday" if self._is_a_day else f"in the last {self.age(self.new_since)}"
-
-    @property
-    def before(self) -> str:
-        """When that was: "yesterday", "3 d ago"."""
-        return "yesterday" if self._is_a_day else f"{self.age(self.new_since)} ago"
-
-    @property
-    def _is_a_day(self) -> bool:
-        return timedelta(hours=20) <= self.now - self.new_since <= timedelta(hours=28)
+        is_a_day = timedelta(hours=20) <= self.now - self.new_since <= timedelta(hours=28)
+        return "since yesterday" if is_a_day else f"in the last {self.age(self.new_since)}"
 
     def age(self, moment: datetime) -> str:
         """Return the age of a moment, at least a minute: `3 h`."""
@@ -76,8 +67,7 @@ class SuiteCause:
     is_new: bool
     is_steady: bool = True  # otherwise, it is a cause only of a suite without another one
     is_flaky: bool = False
-    count: int = 0  # of failing tests
-    tests: Sequence[tuple[str, str | None]] = ()  # the names and the pages of some of them
+    cases: Sequence[TestCase] = ()  # the failing tests
 
 
 @frozen(kw_only=True)
@@ -97,11 +87,6 @@ class SuiteNews:
     def key(self) -> SuiteKey:
         """The workspace, the project and the ID."""
         return self.status.suite
-
-    @property
-    def project(self) -> tuple[str, str]:
-        """The workspace and the project."""
-        return self.status.suite[:2]
 
     @property
     def name(self) -> str:
@@ -142,7 +127,7 @@ class SharedCause:
     @property
     def tests(self) -> int:
         """The number of failing tests in `suites`."""
-        return sum(cause.count for cause in self._causes)
+        return sum(len(cause.cases) for cause in self._causes)
 
     @property
     def first(self) -> SuiteCause:
@@ -155,7 +140,7 @@ class SharedCause:
         found: dict[object, tuple[SuiteNews, Session]] = {}
         begun = [(suite, cause.began) for suite, causes in self.hits for cause in causes]
         for suite, session in sorted(begun, key=lambda each: time_of(each[1]) or _OLDEST):
-            found.setdefault((suite.project, session.revision or session.id), (suite, session))
+            found.setdefault((suite.key[:2], session.revision or session.id), (suite, session))
         return list(found.values())
 
     @property
@@ -221,7 +206,7 @@ def _describe_cause(
     is_flaky = all(test.case.key in flaky for test in cause.tests)
     is_steady = not is_flaky and any(test.novelty != "earlier" for test in cause.tests)
     return SuiteCause(
-        key=("test", cause.type or "", cause.template, *(suite.project if is_place else ())),
+        key=("test", cause.type or "", cause.template, *(suite.key[:2] if is_place else ())),
         prefix=cut(cause.type or "", _MAX_TYPE),
         message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
         began=began.turning_session,
@@ -229,8 +214,7 @@ def _describe_cause(
         is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turning_session))),
         is_steady=is_steady,
         is_flaky=is_flaky,
-        count=len(cause.tests),
-        tests=_name_tests(cause.tests),
+        cases=[test.case for test in cause.tests],
     )
 
 
@@ -242,8 +226,7 @@ def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[Faili
         began=first.turning_session,
         is_exact=suite.status.is_since_exact,
         is_new=suite.state == "new",
-        count=len(unread),
-        tests=_name_tests(unread),
+        cases=[test.case for test in unread],
     )
 
 
@@ -252,11 +235,6 @@ def _crashes(suite: SuiteNews, first: TestedCommit, judgement: Judgement) -> lis
     messages = {normalise(text[:_MAX_MESSAGE]): cut(text, _MAX_MESSAGE) for text in texts}
     cause = evolve(_unknown_cause(suite, first), prefix="No test failed")
     return [evolve(cause, key=("crash", key), message=message) for key, message in messages.items()]
-
-
-def _name_tests(tests: Sequence[FailingTest]) -> list[tuple[str, str | None]]:
-    cases = [test.case for test in tests[:_MAX_TESTS]]
-    return [(cut(str(case.key).rpartition(" > ")[2], _MAX_NAME), case.html_url) for case in cases]
 
 
 def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
@@ -279,7 +257,7 @@ def _join(same: Sequence[Sequence[tuple[SuiteNews, SuiteCause]]], *, is_new: boo
         [hit for hit in hits if hit[0].state == "new"] or [hit for hit in hits if hit[1].is_new] or hits
         for hits in same
     ]
-    chosen.sort(key=lambda hits: (-sum(cause.count for _, cause in hits), hits[0][1].prefix, hits[0][1].message))
+    chosen.sort(key=lambda hits: (-sum(len(cause.cases) for _, cause in hits), hits[0][1].prefix, hits[0][1].message))
     by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
     for suite, cause in chain.from_iterable(chosen):
         by_suite.setdefault(suite.key, (suite, []))[1].append(cause)

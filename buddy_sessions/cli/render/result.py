@@ -66,8 +66,6 @@ class Result:
 
     command: str = ""
     """In markdown, what it is the result of."""
-    noun: str = "test"
-    """What the items are."""
     suite: SuiteKey | None = None
     about: str = ""
     """Which sessions it is about, if these are not listed: `branch main`."""
@@ -123,15 +121,12 @@ ADVICE = {
     "--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
-    "incomplete list": "run the gate again, because the list has changed",
-    "incomplete cases": "run the gate again in a minute; if that does not help, run the tests again",
+    "incomplete list": "run the gate again, with --db after the next sync",
+    "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
+    "help, run the tests again",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by `Reason.kind`."""
-
-_SYNC = "sync with --cases failed, then run the gate again"
-DATABASE_ADVICE = {**ADVICE, "incomplete list": _SYNC, "incomplete cases": _SYNC}
-"""What to do if a database was read."""
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
@@ -171,7 +166,7 @@ def gate_result(
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
-    to_do = dict.fromkeys(advice[reason.kind] for reason in judgement.reasons)
+    to_do = dict.fromkeys(advice.get(reason.kind) for reason in judgement.reasons)
     return Result(
         command="gate",
         suite=suite,

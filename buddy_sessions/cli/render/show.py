@@ -95,7 +95,7 @@ def show(
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
     if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
-        messages.print_note(f"for the other {format_count(hidden, result.noun)} add --limit N")
+        messages.print_note(f"for the other {format_count(hidden, 'row')} add --limit N")
 
 
 @frozen
@@ -107,16 +107,11 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for a file that cannot be written."""
+        """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format."""
         name, _, file = text.partition("=")
         if name not in _WRITTEN_FORMATS or not file:
             raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
-        path = None if file == "-" else Path(file)
-        if path is not None and path.is_dir():
-            raise ConfigError(f"--write {text}: {file!r} is a folder")
-        if path is not None and not path.parent.is_dir():
-            raise ConfigError(f"--write {text}: there is no folder {str(path.parent)!r}")
-        return cls(name, path)
+        return cls(name, None if file == "-" else Path(file))
 
     def write(self, result: Result, messages: Output, *, max_bytes: int) -> None:
         """Write a result. A file that cannot be written is a warning, because it does not change the verdict."""

@@ -8,21 +8,9 @@ from datetime import UTC, datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from buddy_sessions import Session, SuiteKey
-
 from .console import Output
 from .result import Column, Item, Result
-from .text import (
-    format_age,
-    message_of,
-    name_text,
-    number_text,
-    one_line,
-    plain,
-    ref_name,
-    session_duration,
-    status_text,
-)
+from .text import format_age, message_of, name_text, one_line, ref_name, status_text
 
 _GAP = 2  # characters between two columns
 _MIN_CUT = 12  # to which a column is cut
@@ -47,19 +35,13 @@ def print_result(output: Output, result: Result) -> None:
 
 def _print_head(output: Output, result: Result) -> None:
     for session in (*result.old, *result.sessions):
-        output.print_line(_session_line(result.suite, session))
+        age = format_age(session.create_date, datetime.now(UTC))
+        facts = f"  {age}  {one_line(ref_name(session))}"
+        output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
     if not result.sessions and result.suite is not None:
         output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
-
-
-def _session_line(suite: SuiteKey | None, session: Session) -> Text:
-    age = format_age(session.create_date, datetime.now(UTC))
-    text = Text.assemble(f"{one_line(str(suite))} ", number_text(session), "  ", status_text(session), f"  {age}")
-    if duration := session_duration(session):
-        text.append(f"  {duration}")
-    return text.append("  ").append_text(plain(ref_name(session)))
 
 
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
@@ -140,8 +122,7 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
             text, *folded = text.wrap(output, width) or [text]
         elif width:
             text.truncate(width, overflow="ellipsis")
-            padding = " " * (width - text.cell_len)
-            text = Text.assemble(padding, text) if column.is_number else Text.assemble(text, padding)
+            text.align("right" if column.is_number else "left", width)
         texts.append(text)
     row = Text(" " * _GAP).join(texts)
     row.rstrip()

@@ -79,7 +79,7 @@ def test_table_has_50_tests_by_default(fake: FakeBuddy, call: Call) -> None:
     failing = {"name": "fails", "status": "FAILED", "message": "x"}
     fake.add_suite("acme", "shop", "b").create(cases=[failing, *({"name": f"t{number}"} for number in range(59))])
     code, out, err = call("cases", "acme/shop/b", "--format", "table")
-    assert (code, out.count("CartTest > "), err) == (0, 50, "for the other 10 tests add --limit N\n")
+    assert (code, out.count("CartTest > "), err) == (0, 50, "for the other 10 rows add --limit N\n")
     assert "✘ failed  100ms  tests/cart/test_total.py > CartTest > fails" in out
     assert out.endswith("\n60 tests: 1 failed, 59 passed\n")
 

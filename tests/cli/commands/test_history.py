@@ -108,4 +108,4 @@ def test_table_is_limited(suite: FakeSuite, fake: FakeBuddy, call: Call, tmp_pat
     add(suite, "F" * 60)
     sync_database(fake, tmp_path / "sessions.db", cases="all")
     code, out, err = call("history", SUITE, "pays", "--db", str(tmp_path / "sessions.db"), "--format", "table")
-    assert (code, len(out.splitlines()), err) == (0, 56, "for the other 10 commits add --limit N\n")
+    assert (code, len(out.splitlines()), err) == (0, 56, "for the other 10 rows add --limit N\n")

@@ -72,7 +72,7 @@ class TestCauses:
             finish(suite, None, None, hours=100)
             finish(suite, f"order {hours} is lost", None, hours=hours)
         page = render()
-        assert "3 suites broke since yesterday 4 of 4 suites red on their main branch, 1 yesterday. Synced" in page.text
+        assert "3 suites broke since yesterday 4 of 4 suites red on their main branch, 1 before. Synced" in page.text
         assert section(page, "Broke since") == (
             "Broke since yesterday 3 suites, 1 cause 3 suites A ValueError: order 4 is lost shop E2E, Unit mail Unit "
             "also in 1 suite that was red before: mail Old 5 h ago by Ann 0000001 shop , 0000001 mail "
@@ -209,12 +209,12 @@ class TestSections:
     ("options", "text", "message"),
     [
         ((), "All 1 suite green The suite is green On their main branch.", "Wrote "),
-        (("--branch", "feature"), "1 suite broke since yesterday 1 of 1 suite red on feature, 0 yesterday.", "Wrote "),
+        (("--branch", "feature"), "1 suite broke since yesterday 1 of 1 suite red on feature, 0 before.", "Wrote "),
         (("--branch", "mian"), "No suite red, 1 not judged No suite is red On mian.", "warning: no session of branch"),
         (("--branch", "old"), "Nothing newly red, 1 of 1 red Nothing broke since yesterday 1 of 1 suite", "Wrote "),
         (
             ("--branch", "old", "--new-since", "3d"),
-            "1 suite broke in the last 3 d 1 of 1 suite red on old, 0 3 d ago.",
+            "1 suite broke in the last 3 d 1 of 1 suite red on old, 0 before.",
             "",
         ),
     ],

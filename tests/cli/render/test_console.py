@@ -188,7 +188,6 @@ URL = "https://app.buddy.works/acme/shop/a/1"
     ("command", "url", "text"),
     [
         ("list", URL, "1"),
-        ("cases", URL, "#1"),
         *(("list", url, None) for url in (None, "javascript:alert(1)", "https://a b", "https://\x07", "https://é")),
     ],
 )

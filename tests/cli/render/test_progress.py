@@ -32,8 +32,11 @@ def test_commands_that_take_long_say_so(fake: FakeBuddy, tmp_path: Path) -> None
     fake.add_suite(*A.split("/")).create("main")
     fake.inject(Fault.hang(), times=99)
     commands = {
-        "harvest": (f"harvest {A}", "0/1 suites \u00b7 0 sessions \u00b7 0 requests/s \u00b7 30s"),
-        "sync": (f"sync {A} --db {tmp_path / 'x.db'}", "0/1 suites \u00b7 0 sessions \u00b7 0 requests/s \u00b7 30s"),
+        "harvest": (f"harvest {A}", "0 of 1 suite, 0 sessions, 0 requests \u00b7 30s"),
+        "sync": (
+            f"sync {A} --db {tmp_path / 'x.db'}",
+            "0 of 1 suite, 0 new or changed sessions, 0 requests \u00b7 30s",
+        ),
         "status": (f"status {A}", "reading 1 suite \u00b7 30s"),
         "list": (f"list {A}", "reading \u00b7 30s"),
         "wait": (f"wait {A} --branch main", f"waiting up to 30m for main of {A} \u00b7 30s"),
