@@ -84,7 +84,7 @@ class TransportError(BuddyError):
 class WaitTimeoutError(BuddyError, TimeoutError):
     """The sessions that `buddy.wait` waits for did not appear, or did not finish, in time.
 
-    If Buddy could not be reached in the end, `__cause__` is the last error.
+    If the last request failed, `__cause__` is its error.
 
     Attributes:
         sessions: Those that appeared, as they were last seen, newest first; empty if there is none.

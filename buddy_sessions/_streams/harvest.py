@@ -53,8 +53,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     A rejected token ends the harvest at once with `AuthenticationError`, whatever `on_failure` is. So do 20 suites in a
     row that fail with the same retryable error, such as 503, or with a `TransportError`, while no page is read: that
-    error is raised, because the server or the network is probably down, or a proxy refuses the requests. Its
-    `not_tried` is the number of suites that were not started.
+    error is raised. Its `not_tried` is the number of suites that were not started.
 
     Example:
         >>> async with buddy.harvest(["acme/storefront/MNbyVedg", "acme/payments/Rr8dLm2a"]) as harvest:

@@ -64,7 +64,7 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
         self._poller.add(WatchedSuite(key=key))
 
     def remove(self, suite: SuiteRef) -> None:
-        """Do not watch a suite any more. Its changes that the loop has not received yet are dropped.
+        """Stop watching a suite. Its changes that the loop has not received yet are dropped.
 
         Does nothing if the suite is not watched. A store keeps what it has saved of it: if the suite is added again,
         the watch continues from there. A watch without suites waits for `add`.

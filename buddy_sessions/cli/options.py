@@ -129,8 +129,8 @@ ReadFile: TypeAlias = Annotated[
     Path | None,
     FILE,
     Parameter(
-        help='Read this database instead of Buddy. Failing tests have to be saved with "sync --cases failed", other '
-        'tests with "--cases all".'
+        help='Read this database instead of Buddy. It has failing tests after "sync --cases failed", all tests after '
+        '"--cases all".'
     ),
 ]
 Wait: TypeAlias = Annotated[

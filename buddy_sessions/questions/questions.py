@@ -43,7 +43,7 @@ class Questions:
     `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `relative_id`, `id` or URL; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
     commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
-    `"latest"`, it is an error. `last` is the number of its newest commits.
+    `"latest"`, leave it out. `last` is the number of its newest commits.
 
     With a client, `recent_tests`, `flaky`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
     session.
@@ -63,9 +63,9 @@ class Questions:
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which commit, in the order of `suites`.
 
-        With a client, this costs one request for each suite: the newest 100 sessions. It costs one more if these have
-        fewer than four finished commits of the branch, more if a commit has more than 50 sessions, and one or two more
-        without a main branch among them. The error of a suite is the `error` of its status.
+        With a client, this costs one request for each suite: the newest 100 sessions. It costs a few more if these
+        have fewer than four finished commits of the branch, no main branch, or a commit with more than 50
+        sessions. The error of a suite is the `error` of its status.
 
         Args:
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
@@ -274,8 +274,7 @@ class Questions:
         Args:
             session: A `Session`, its `relative_id`, its `id`, or its URL.
             details: How many cases to read with `data` and `failure`, with one request each; True for all. Both are
-                None for a case that was deleted or has changed its status meanwhile, or that no URL can name, or
-                if the response cannot be read.
+                None for a case that cannot be read, for instance because it was deleted meanwhile.
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.

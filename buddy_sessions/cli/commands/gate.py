@@ -99,12 +99,12 @@ class Rules:
     cancelled or skipped run gets no verdict."""
     baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
     last: Count = LAST
-    """Number of commits of the baseline. A higher number blocks fewer good changes because of flaky tests, but lets
-    more regressions through."""
+    """Number of commits of the baseline. With more, flaky tests block fewer good changes, but more regressions
+    pass."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = f"{MIN_TESTS:.0%}"
-    """Minimum number of tests, as a share of the fewest in a commit of the baseline; with 0, one test is enough. Not
+    """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
     checked with --outcome success, or for one session."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
@@ -179,7 +179,7 @@ async def command(
     It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
     sessions of a CI run or a commit, and stops at the first new failure. If you name a SESSION, it does not wait.
 
-    Exit codes: 0 passes, 1 fails, 5 no verdict, 6 not finished in time.
+    Exit codes: 0 passes, 1 fails, 4 not authorised, 5 no verdict, 6 not finished in time, 7 any other error.
 
     For example:
 

@@ -34,8 +34,8 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Quiet = False) -> None:
     """Print the suites of a database, their saved sessions and last syncs, and the size of the file.
 
-    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND: the last
-    syncs did not find the suite, or so many of its sessions.
+    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND: since when
+    the suite is missing, or how many of its sessions are.
 
     For example:
 

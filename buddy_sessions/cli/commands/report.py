@@ -63,7 +63,7 @@ async def command(
 
     Args:
         out: HTML file to write. It is replaced only when the page is complete.
-        max_age: A suite is stale, and not judged, if its newest verdict or its last sync is older than 24h, 7d or 2w.
+        max_age: A stale suite is not judged: its newest verdict or last sync is older than DURATION, such as 7d.
         max_bytes: Maximum size of the page, such as 100000 for a mail. A larger page leaves out failing tests first,
             then suites that are not red, and says so.
         output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, each cause, what has

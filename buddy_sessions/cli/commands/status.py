@@ -85,7 +85,7 @@ async def command(
     Args:
         why: Print why one test of each red suite fails, with two or three requests for each, or none with --db.
         red: Print only suites that are red or stale, or cannot be read.
-        max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than 24h, 7d or 2w.
+        max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than DURATION, such as 7d.
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
         max_bytes: Maximum size of markdown; suites that do not fit are left out. The default fits in a chat message.
     """

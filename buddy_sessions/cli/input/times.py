@@ -57,7 +57,7 @@ Since: TypeAlias = Annotated[
     Parameter(
         converter=lambda _, tokens: parse_since(tokens[0].value, datetime.now(UTC)),
         metavar="TIME",
-        help="Only sessions created in the last 24h, 7d or 2w, or since a time such as 2026-01-31 (UTC).",
+        help="Only sessions created since then: a duration such as 7d, or a time such as 2026-01-31 (UTC).",
     ),
 ]
 """The type of the option --since."""
