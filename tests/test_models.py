@@ -81,7 +81,9 @@ COUNTS = {"tests_count": 10, "failed_count": 2, "skipped_count": 1, "error_count
 
 
 @pytest.mark.parametrize(
-    ("changes", "passed"), [({}, 4), *(({name: None}, None) for name in COUNTS), ({"tests_count": 5}, None)], ids=str
+    ("changes", "passed"),
+    [({}, 4), *(({name: None}, None) for name in COUNTS), ({"tests_count": 6}, 0), ({"tests_count": 5}, None)],
+    ids=str,
 )
 def test_passed_count(changes: dict[str, Any], passed: int | None) -> None:
     """It is None if a count is missing, or the counts do not add up."""
