@@ -274,8 +274,9 @@ class Poller(ABC, Generic[_T, _S]):
         for key in suites:
             if key not in group.suites:
                 self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
-        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
+        group.looked_up, group.suites = now, frozenset(suites)
         await self.save(group.key, lambda _: now.isoformat())
+        group.failed_polls = 0
         return LOOK_UP.total_seconds()
 
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
