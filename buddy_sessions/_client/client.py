@@ -67,9 +67,9 @@ class BuddyClient(AsyncContext, Questions):
     It can be created before the event loop runs. Any number of tasks of one event loop can share it; another loop,
     thread or process needs a client of its own.
 
-    A `suite` is a `SuiteKey`, `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `id` or URL,
-    or its `relative_id`, which costs one or two requests more. Methods that read raise `NotFoundError` if what you name
-    does not exist or is hidden, another `BuddyError` if a request fails.
+    A `suite` is a `Suite`, its key, `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `id` or
+    URL, or its `relative_id`, which costs one or two requests more. Methods that read raise `NotFoundError` if what you
+    name does not exist or is hidden, and another `BuddyError` if a request fails.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name

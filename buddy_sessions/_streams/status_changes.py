@@ -23,7 +23,7 @@ from .watch import SuiteWatch
 _HOLD = timedelta(minutes=5)
 """So long after its last session has ended, a green commit with few sessions may get more."""
 _MAX_UNREAD = 3
-"""How many polls in a row may fail before an event comes without the tests that cannot be read."""
+"""The number of the poll in a row, after failed ones, whose event comes without the tests that cannot be read."""
 
 
 class StatusKind(StrEnum):
@@ -49,7 +49,7 @@ class StatusChange:
         newly_failing: The tests that fail now and did not before; for CURRENT, all that fail.
         no_longer_failing: The tests that failed before and do not fail now, with their old results: they passed, or did
             not run. Empty while the commit is running, and if it failed without a failing test.
-        has_tests: False if the failing tests could not be read in three polls: then both lists are empty.
+        has_tests: False if the failing tests could not be read after two failed polls: then both lists are empty.
     """
 
     suite: SuiteKey
@@ -75,8 +75,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
     its name, or has another main branch now, begins with CURRENT.
 
     The failing tests of a red commit are read with one or two requests for each session. If they cannot be read, the
-    poll fails: it is done again later, so that no event is lost. After three such polls, the event comes without them:
-    `has_tests` is False.
+    poll fails: it is done again later, so that no event is lost. After two polls in a row that failed, for whatever
+    reason, the event comes without them: `has_tests` is False.
 
     Example:
         >>> async with buddy.watch_status(["acme/storefront/MNbyVedg"]) as changes:

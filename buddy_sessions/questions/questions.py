@@ -39,7 +39,7 @@ from .suite_reader import Source, SuiteReader
 class Questions:
     """The questions that a `BuddyClient` answers with requests, and a `SessionStore` from what was saved.
 
-    A commit is judged: the sessions of a branch with the same `revision`. A `suite` is a `SuiteKey`,
+    A commit is judged: the sessions of a branch with the same `revision`. A `suite` is a `Suite`, its key,
     `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `relative_id`, `id` or URL; `"latest"`,
     the commit that `status` names; at least 7 digits of a commit's hash; or the URL of a CI run. All sessions of a
     commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
