@@ -15,7 +15,8 @@ from typing import NamedTuple
 import report
 from buddy_sessions import Session
 from buddy_sessions._paging.pacing import ServerLimits, Window
-from buddy_sessions._paging.reconciler import ReadSpec, Reconciler
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import ReadSpec
 from helpers.fake_list import FakeList, NaiveReader
 from svg import Bar, chart
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
+from attrs import evolve
 from yarl import URL
 
 from ._base.figures import Fetched, Stats
@@ -28,8 +29,10 @@ from ._http.responses import Response
 from ._http.transport import MAX_LONG_BODY, OnSize, Transport
 from ._paging.case_paginator import CasePaginator, CasePlan
 from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerLimits, Window
-from ._paging.paginator import FetchPage, PageReader
-from ._paging.reconciler import ReadSpec, Reconciler
+from ._paging.paginator import PageReader
+from ._paging.reconciler import Reconciler
+from ._paging.requests import FetchPage, PageRequests
+from ._paging.selection import ReadSpec
 from .errors import BadRequestError, ConfigError, NotFoundError, ResponseError
 from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
@@ -138,8 +141,11 @@ class Api:
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
         reader = self.read(key, ReadSpec(cursor=cursor, max_sessions=1))
-        found = [session async for session in reader.sessions()]
-        return (found[0] if found else None), reader.stats
+        try:
+            page = await reader.next_page()
+        finally:
+            await reader.close()
+        return (page.sessions[0] if page and page.sessions else None), reader.stats
 
     async def case(
         self, key: SuiteKey, session: Session | str | int, group_id: str, case_id: str, *, on_size: OnSize = None
@@ -188,23 +194,30 @@ class Api:
         name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
 
-        async def open_list(plan: CasePlan) -> FetchPage[list[TestCase]]:
-            found = session
+        plan = CasePlan(PageSize(self._per_page, self._case_limits), self._read_ahead, status, max_cases)
+        if isinstance(session, Session):
+            plan.expect(session)
+        decode = partial(decode_list, name="cases", model=TestCase)
+        found = session
+
+        async def fetch(window: Window) -> Fetched[list[TestCase]]:
+            nonlocal found
+            stats = Stats()
             if reads_session and not isinstance(found, Session):
                 fetched = await self.session(key, found)
-                plan.stats += fetched.stats
-                found = fetched.result()
-            if isinstance(found, Session):
+                if fetched.error is not None:
+                    return Fetched(stats=fetched.stats, error=fetched.error)
+                stats, found = fetched.stats, fetched.result()
                 plan.expect(found)
             session_id = found.id if isinstance(found, Session) else str(found)
             url = self._suites_url(*key, "sessions", session_id, *group, "cases")
-            decode = partial(decode_list, name="cases", model=TestCase)
-            return self._page_fetcher(url, {"status": status and status.value}, decode)
+            page = await self._page_fetcher(url, {"status": status and status.value}, decode)(window)
+            return evolve(page, stats=page.stats + stats)
 
-        def new_plan() -> CasePlan:
-            return CasePlan(PageSize(self._per_page, self._case_limits), self._read_ahead, status, max_cases)
-
-        return CasePaginator(f"{key}, session {name}", new_plan, open_list)
+        slots = RequestSlots(self._read_ahead, reads=1)
+        return CasePaginator(
+            f"{key}, session {name}", plan, PageRequests(fetch, slots, self.transport.check_event_loop)
+        )
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""
@@ -218,12 +231,17 @@ class Api:
             limits=self._limits,
             read_ahead=slots.total,
         )
-        url, filters = self._suites_url(*key, "sessions"), {"branch": spec.branch}
-        fetch: FetchPage[DecodedPage | NotModified] = self._page_fetcher(url, filters, decode_page)
-        fetch_first = fetch
+        decode_next: Callable[..., DecodedPage | NotModified] = decode_page
         if spec.known_digest is not None:
-            fetch_first = self._page_fetcher(url, filters, partial(decode_if_modified, known_digest=spec.known_digest))
-        return PageReader(key, fetch, fetch_first, reconciler, slots, cursor=spec.cursor)
+            decode_next = partial(decode_if_modified, known_digest=spec.known_digest)
+
+        def decode(body: bytes, *, page: int) -> DecodedPage | NotModified:
+            nonlocal decode_next
+            decoded, decode_next = decode_next(body, page=page), decode_page  # only the first page is compared
+            return decoded
+
+        fetch = self._page_fetcher(self._suites_url(*key, "sessions"), {"branch": spec.branch}, decode)
+        return PageReader(key, spec, reconciler, PageRequests(fetch, slots, self.transport.check_event_loop))
 
     def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
         """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""

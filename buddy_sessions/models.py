@@ -404,21 +404,25 @@ class Cursor:
         lowest_id: The lowest `relative_id` read so far. Sessions with lower numbers remain to be read.
         offset: The number of sessions in the list down to `lowest_id`, when they were read. Only a hint: if it is
             wrong, the read makes extra requests, but loses no session.
+        verified: False if sessions above it may have been missed. Then its text ends with `?`, and a read that goes on
+            from it is not verified either.
     """
 
     lowest_id: int
     offset: int
+    verified: bool = True
 
     def __str__(self) -> str:
-        return f"{self.lowest_id}@{self.offset}"
+        return f"{self.lowest_id}@{self.offset}{'' if self.verified else '?'}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Return the cursor whose `str` is `text`. Raises ValueError if it is not a cursor."""
-        match = re.fullmatch(r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})", text) if isinstance(text, str) else None
+        pattern = r"([1-9][0-9]{0,18})@(0|[1-9][0-9]{0,18})(\??)"
+        match = re.fullmatch(pattern, text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f"not a cursor: {text!r}; a cursor looks like 118@40")
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), not match[3])
 
 
 @frozen(kw_only=True)

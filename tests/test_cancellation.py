@@ -85,7 +85,6 @@ class Setup:
     fake: FakeBuddy
     buddy: BuddyClient
     path: Path
-    kept: object = None  # an object that its owner still holds when the work has ended
 
 
 def new_client(fake: FakeBuddy) -> BuddyClient:
@@ -98,8 +97,8 @@ async def use_client(setup: Setup) -> None:
 
 
 async def read_suite(setup: Setup) -> None:
-    setup.kept = pages = setup.buddy.sessions(KEY).pages()
-    assert sum([len(page.sessions) async for page in pages]) == 70
+    async with setup.buddy.sessions(KEY).pages() as pages:
+        assert sum([len(page.sessions) async for page in pages]) == 70
 
 
 async def read_failures(setup: Setup) -> None:

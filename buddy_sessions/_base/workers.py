@@ -1,7 +1,6 @@
 """A bounded number of tasks: `Channel` for a stream with one consumer, `map_concurrently` for a list.
 
-`CommonCause` says when to start no more of them, `add_jitter` when to poll again. `AsyncContext` and `AsyncItems` are
-for what is used with `async with` and `async for`.
+`CommonCause` says when to start no more of them, `add_jitter` when to poll again.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import BuddyError, StatusError, TransportError
 
@@ -21,6 +20,8 @@ _T = TypeVar("_T")
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
+_running: set[asyncio.Task[None]] = set()
+"""The tasks of all channels: the event loop alone would not keep them."""
 _MAX_EQUAL_FAILURES = 20
 _JITTER = 0.1
 """The share of an interval by which a poll is earlier or later."""
@@ -61,7 +62,7 @@ def add_jitter(interval: float) -> float:
 
 
 class Channel(Generic[_T]):
-    """Runs `work` in a task, and passes the items that it `put`s to one consumer: the first task that asks for one.
+    """Runs `work` in a task, and passes the items that it `put`s to one consumer, one call of `get` at a time.
 
     If the work fails, the consumer gets the items that are in the queue, of at most `size`, and then the error. `name`
     is that of the stream, for messages.
@@ -74,34 +75,22 @@ class Channel(Generic[_T]):
         # The semaphore bounds the items. The queue itself is unbounded, so that None, which marks the end, always fits.
         self._queue: asyncio.Queue[_T | None] = asyncio.Queue()
         self._free_slots = asyncio.Semaphore(size)
+        self._consumer: Callable[[], asyncio.Task[Any] | None] = lambda: None  # a weak reference
         self.failure: BaseException | None = None
         self.is_closed = False
-        self._consumer: Callable[[], asyncio.Task[Any] | None] = lambda: None  # a weak reference
 
-    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+    def abandon(self, owner: object) -> None:
+        """End the work of a stream that is dropped, without waiting for it. A ResourceWarning says so."""
         if self._task is not None and not self._task.done() and not self.is_closed:
-            _warn(f"unclosed {self._name}: use `async with`, or await its aclose()", ResourceWarning, source=self)
-
-    def abandon(self) -> None:
-        """End the work without waiting for it. A ResourceWarning says so, unless the channel was closed."""
-        self.__del__()
-        self.is_closed = True
-        if self._task is not None and not self._task.done():
+            message = f"unclosed {self._name}: use `async with`, or await its aclose()"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=owner)
+            self.is_closed = True
             with suppress(RuntimeError):  # the event loop is closed
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     async def put(self, item: _T) -> None:
         await self._free_slots.acquire()
         self._queue.put_nowait(item)
-
-    def claim(self) -> None:
-        """Make the current task the only consumer, until it has ended; RuntimeError if another task is."""
-        current, consumer = asyncio.current_task(), self._consumer()
-        if consumer is current:
-            return
-        if consumer is not None and not consumer.done():
-            raise RuntimeError(f"another task is iterating over this {self._name}: only one can at a time")
-        self._consumer = weakref.ref(current) if current else lambda: None
 
     @property
     def is_unused(self) -> bool:
@@ -121,22 +110,24 @@ class Channel(Generic[_T]):
     async def get(self) -> _T | None:
         """Return the next item; None once the work has ended, or the channel is closed. The first call starts the work.
 
-        The error of the work is raised once; RuntimeError if another task is the consumer.
+        The error of the work is raised. If this is cancelled, call it again.
         """
-        self.claim()
+        current = asyncio.current_task()
+        self._consumer = weakref.ref(current) if current else lambda: None
+        if self._task is None and not self.is_closed:
+            self._task = asyncio.create_task(self._work())
+            _running.add(self._task)
+            self._task.add_done_callback(_running.discard)
+            self._task.add_done_callback(self._on_end)
         if self.is_closed:
             return None
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
-            self._task.add_done_callback(self._on_end)
         item = await self._queue.get()
         if item is not None:
             self._free_slots.release()
-            return item
-        self.is_closed = True
-        if self.failure is not None:
+        elif self.failure is not None:
+            self._queue.put_nowait(None)  # each later call raises it, too
             raise self.failure
-        return None
+        return item
 
     async def close(self) -> None:
         """Cancel the work, and wait until it has ended. A consumer that is waiting gets None."""
@@ -150,32 +141,6 @@ class Channel(Generic[_T]):
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.failure = None if self.is_closed else failure
         self._queue.put_nowait(None)
-
-
-class AsyncContext:
-    """An object for `async with`: `with` is a TypeError that says so. Type checkers report it, too."""
-
-    if not TYPE_CHECKING:
-
-        def __enter__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} needs `async with` in place of `with`")
-
-        def __exit__(self, *_: object) -> None:
-            """Exist, because Python looks for it before it calls `__enter__`."""
-
-
-class AsyncItems:
-    """An object for `async for`: `for` and `await` are a TypeError that says so."""
-
-    _whole = "collect()"  # what to await for all items
-
-    if not TYPE_CHECKING:
-
-        def __iter__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} needs `async for` in place of `for`, or `await ….{self._whole}`")
-
-        def __await__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} needs `async for`, or `await ….{self._whole}` for all of it")
 
 
 class CommonCause:

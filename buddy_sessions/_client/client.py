@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Self, Unpack
 
 import attrs
 
+from .._base.streams import AsyncContext
 from .._base.validate import (
     validate_after,
     validate_branch,
@@ -24,12 +24,11 @@ from .._base.validate import (
     validate_since,
     validate_status,
 )
-from .._base.workers import AsyncContext
 from .._http.credentials import Secret, hide_token
 from .._paging.case_paginator import CasePaginator
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPaginator
-from .._paging.reconciler import ReadSpec
+from .._paging.selection import ReadSpec
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure
 from .._streams.status_changes import StatusPoller, StatusWatch
@@ -189,7 +188,7 @@ class BuddyClient(AsyncContext, Questions):
             per_page=None if per_page is None else validate_int("per_page", per_page),
             read_ahead=None if read_ahead is None else validate_int("read_ahead", read_ahead),
         )
-        return SessionPaginator(key, partial(self.api.read, key, spec))
+        return SessionPaginator(self.api.read(key, spec))
 
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
@@ -284,8 +283,9 @@ class BuddyClient(AsyncContext, Questions):
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
         branch: str | None = None,
-        after: int | None = None,
+        after: int | Mapping[SuiteKey, int] | Mapping[str, int] | None = None,
         since: datetime | None = None,
+        cursors: Mapping[SuiteKey, Cursor] | Mapping[str, Cursor] | None = None,
         concurrency: int | None = None,
         on_failure: OnFailure = "raise",
     ) -> Harvest:
@@ -294,23 +294,33 @@ class BuddyClient(AsyncContext, Questions):
         Args:
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             branch: Only sessions of this branch.
-            after: Only sessions with a higher `relative_id`.
+            after: Only sessions with a higher `relative_id`: one number for all suites, or a mapping with that of each
+                suite. A suite that the mapping lacks is read whole.
             since: Only sessions created at this time or later; an aware datetime.
+            cursors: Where to go on in each suite, such as the `cursors` of an earlier harvest with the same other
+                arguments. A suite that the mapping lacks is read from its newest session.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the failed
                 suites in `harvest.failures`.
 
         Raises:
-            ConfigError: Also while iterating, if an element of `suites` is not a suite.
+            ConfigError: Also if `after` or `cursors` names a suite that is not harvested, or both name one. While
+                iterating, if `suites` is consumed lazily, and if one of its elements is not a suite.
         """
-        spec = ReadSpec(
-            branch=validate_branch(branch),
-            after=0 if after is None else validate_int("after", after, minimum=0),
-            since=validate_since(since),
-        )
+        spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
+        limits, limit_of_all = {}, 0
+        if isinstance(after, Mapping):
+            limits = {validate_key(key): validate_int("after", number, minimum=0) for key, number in after.items()}
+        elif after is not None:
+            limit_of_all = validate_int("after", after, minimum=0)
+        given = {validate_key(key): validate_cursor(cursor) for key, cursor in (cursors or {}).items()}
+        positions = {key: cursor for key, cursor in given.items() if cursor is not None}
+        if both := limits.keys() & positions.keys():
+            raise ConfigError(f"after and cursors both name {min(both)}: leave it out in one of them")
 
         def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
-            return self.api.read(key, attrs.evolve(spec, slots=slots))
+            after, cursor = limits.get(key, limit_of_all), positions.get(key)
+            return self.api.read(key, attrs.evolve(spec, after=after, cursor=cursor, slots=slots))
 
         return Harvest(
             self.api,
@@ -318,6 +328,8 @@ class BuddyClient(AsyncContext, Questions):
             read,
             concurrency=self.api.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
+            named=[*limits, *positions],
+            cursors=positions,
         )
 
     def watch(

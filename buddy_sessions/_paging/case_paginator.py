@@ -9,89 +9,82 @@ clock and asyncio.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
-from .._base.figures import Fetched, Stats
-from .._base.workers import AsyncItems
+from .._base.figures import Stats
+from .._base.streams import Stream
 from ..errors import BadRequestError
 from ..models import Session, TestCase, TestStatus, case_ids
-from .pacing import PageLength, PageSize, Window
-from .paginator import FetchPage, PendingPages
+from .pacing import PageSize, Window
 from .reconciler import check_stability
+from .requests import PageRequests
 
 _log = logging.getLogger("buddy_sessions")
 
 
-class CasePaginator(AsyncItems):
-    """The test cases of one session, in the order of the API. Each `async for` is a new read.
+class CasePaginator(Stream[TestCase]):
+    """The test cases of one session, in the order of the API: an async iterator, which reads them once.
 
-    Created by `BuddyClient.cases`; the constructor is not public.
-
-    Leaving a loop ends the read, and leaves no task or connection open. If a read fails, it raises a `BuddyError`.
+    Created by `BuddyClient.cases`; the constructor is not public. Loops, cancelled steps, errors and `async with` work
+    as in a `SessionPaginator`.
 
     Example:
         >>> async for case in buddy.cases("acme/storefront/MNbyVedg", "YDnagwGk"):
         ...     print(case.key, case.status, case.time)
     """
 
-    def __init__(
-        self,
-        name: str,
-        new_plan: Callable[[], CasePlan],
-        open_list: Callable[[CasePlan], Awaitable[FetchPage[list[TestCase]]]],
-    ) -> None:
+    def __init__(self, name: str, plan: CasePlan, requests: PageRequests[list[TestCase]]) -> None:
+        super().__init__()
         self._name = name
-        self._new_plan = new_plan
-        self._open_list = open_list  # says what is expected, and how to fetch a page
-        self._latest = new_plan()
+        self._plan = plan
+        self._requests = requests
 
     def __repr__(self) -> str:
-        return f"<CasePaginator {self._name}>"
-
-    async def __aiter__(self) -> AsyncGenerator[TestCase, None]:
-        """Iterate over the cases of a new read."""
-        plan = self._latest = self._new_plan()
-        fetch_page = await self._open_list(plan)
-
-        async def fetch(window: Window) -> Fetched[list[TestCase]]:
-            fetched = await fetch_page(window)
-            plan.stats += fetched.stats
-            return fetched
-
-        pending = PendingPages(fetch)
-        try:
-            while not plan.is_done:
-                windows = plan.windows()
-                try:
-                    page = (await pending.get(windows)).result()
-                except BadRequestError:
-                    if not plan.page_size.refuse(windows[0]):
-                        raise
-                    continue
-                for case in plan.accept_page(windows[0], page):
-                    plan.yielded += 1
-                    yield case
-        finally:
-            await pending.cancel()
-        if plan.is_complete and plan.expected not in (None, plan.count):
-            _log.warning(
-                "%s: the session counts %d test cases, but the API lists %d", self._name, plan.expected, plan.count
-            )
+        state = "complete" if self.is_complete else "not complete"
+        return f"<CasePaginator {self._name}: {self.stats.cases} test cases, {state}>"
 
     async def collect(self) -> list[TestCase]:
-        """Return all cases of a new read."""
-        return [case async for case in self]
+        """Return the rest of the cases as a list. If it fails or is cancelled, the next loop begins with them."""
+        cases: list[TestCase] = []
+        try:
+            async for case in self:
+                cases.append(case)  # noqa: PERF401 - a comprehension would lose them
+        except BaseException:
+            self._batch = iter([*cases, *self._batch])
+            await self._stop()  # probably, nobody will go on
+            raise
+        return cases
 
     @property
     def stats(self) -> Stats:
-        """The `Stats` of the latest read so far.
+        """The `Stats` of the read so far.
 
         `verified` is True if the session is finished, and as many cases were read as it reports.
         """
-        plan = self._latest
-        return attrs.evolve(plan.stats, cases=plan.yielded, verified=plan.is_verified)
+        plan = self._plan
+        cases = plan.count - self._unread
+        return attrs.evolve(plan.stats + self._requests.cost, cases=cases, verified=plan.is_verified)
+
+    async def _read(self) -> Sequence[TestCase] | None:
+        plan = self._plan
+        if plan.is_done:
+            if plan.is_complete and plan.expected not in (None, plan.count):
+                message = "%s: the session counts %d test cases, but the API lists %d"
+                _log.warning(message, self._name, plan.expected, plan.count)
+            return None
+        windows = plan.windows()
+        try:
+            cases = await self._requests.get(windows)
+        except BadRequestError:
+            if not plan.page_size.refuse(windows[0]):
+                raise
+            return ()
+        return None if cases is None else plan.accept_page(windows[0], cases)
+
+    async def _stop(self) -> None:
+        await self._requests.cancel()
 
 
 @attrs.define(eq=False, repr=False)
@@ -105,8 +98,7 @@ class CasePlan:
     is_complete: bool = False  # the list was read to its end
     expected: int | None = None  # cases with the status, as the session reports; None if unknown
     count: int = 0  # cases with the status
-    yielded: int = 0  # of these, those that were yielded
-    stats: Stats = attrs.Factory(Stats)  # without `cases` and `verified`
+    stats: Stats = attrs.Factory(Stats)  # without `cases`, `verified` and the requests
     _offset: int = 0  # rows read so far
     _ids: set[tuple[str | None, str]] = attrs.Factory(set)  # of the group and the case
     _stalled_pages: int = 0
@@ -143,8 +135,9 @@ class CasePlan:
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""
-        length = self.page_size.classify(window, len(cases))
-        if length is PageLength.CUT:
+        is_full = self.page_size.is_full(window, len(cases))
+        is_cut = not is_full and self.page_size.may_be_cut(len(cases))
+        if is_cut:
             self.page_size.cap = len(cases)
         self._offset = self.page_size.end_of(window)
         by_id = {case_ids(case): case for case in cases}
@@ -156,7 +149,7 @@ class CasePlan:
         new = [case for case in unique.values() if self.status is None or case.status == self.status]
         # If a short page comes too early, the server may have hidden some of its rows.
         ends_too_early = self.expected is not None and self.count + len(new) < self.expected
-        self.is_complete = not cases or (length is PageLength.SHORT and not ends_too_early)
+        self.is_complete = not cases or not (is_full or is_cut or ends_too_early)
         if self.max_cases is not None and len(new) > self.max_cases - self.count:
             new = new[: self.max_cases - self.count]
             self.is_complete = False

@@ -29,9 +29,9 @@ _MAX_RECENT_ROWS = 200
 
 @frozen
 class Accepted:
-    """The page leaves no gap. Its first `known` rows are at or above the frontier; the others are new."""
+    """The page leaves no gap. Its first rows, so many, are at or above the frontier; the others are new."""
 
-    known: int
+    already_read: int
 
 
 @frozen
@@ -94,21 +94,34 @@ class Frontier:
                 return Gap()
             if not self._has_reread_above and self._skips_recent_rows(relative_ids):
                 return Skipped()
-        return Accepted(0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg))
+        return Accepted(self.count_read(sessions))
 
-    def move(self, sessions: Sequence[Session], known: int) -> tuple[int, int] | None:
+    def count_read(self, sessions: Sequence[Session]) -> int:
+        """Return how many rows of a page are at or above the frontier."""
+        relative_ids = [session.relative_id for session in sessions]
+        return 0 if self.lowest_id is None else bisect_right(relative_ids, -self.lowest_id, key=neg)
+
+    def has_hole(self, sessions: Sequence[Session], *, above: int) -> bool:
+        """Return whether a page lacks a `relative_id` between the frontier and its last row, or `above`."""
+        if not sessions:
+            return False
+        highest = sessions[0].relative_id if self.lowest_id is None else self.lowest_id - 1
+        lowest = max(sessions[-1].relative_id, above + 1)
+        return highest - lowest + 1 > sum(lowest <= session.relative_id <= highest for session in sessions)
+
+    def move(self, sessions: Sequence[Session], already_read: int) -> tuple[int, int] | None:
         """Move down over an accepted page; return the range that it proves, as in `PageResult`.
 
         A page that begins below the frontier proves nothing above its first row: page 1 may be outdated.
         """
         first_id = sessions[0].relative_id if sessions else 0
-        highest = self.lowest_id - 1 if known and self.lowest_id is not None else first_id
-        if known < len(sessions):
+        highest = self.lowest_id - 1 if already_read and self.lowest_id is not None else first_id
+        if already_read < len(sessions):
             above = first_id + 1 if self.lowest_id is None else self.lowest_id
             self.lowest_id = sessions[-1].relative_id
-            self.has_holes |= above - self.lowest_id > len(sessions) - known
+            self.has_holes |= above - self.lowest_id > len(sessions) - already_read
             self._has_reread_above = False
-            rows = [(session.relative_id, session.id) for session in sessions[known:]]
+            rows = [(session.relative_id, session.id) for session in sessions[already_read:]]
             self._recent = (*self._recent, *rows)[-_MAX_RECENT_ROWS:]
         return None if self.lowest_id is None else (self.lowest_id, highest)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from enum import Enum, auto
 from typing import NamedTuple
 
-from attrs import Factory, define
+from attrs import define
 
 _log = logging.getLogger("buddy_sessions")
 
 DOCUMENTED_SIZE = 20
 """The default page size in the API's documentation: every server honours it."""
+USUAL_SIZE = 100
+"""The page size to request if a larger one is refused."""
 
 _DENSE = 0.75
 """If a smaller share of the `relative_id`s is listed, pages overlap: a `relative_id` that is missing at a page border
@@ -63,32 +64,13 @@ class Window(NamedTuple):
         return max(windows, key=lambda window: (min(offset - window.start, window.end - offset), window.per_page))
 
 
-class PageLength(Enum):
-    """What the number of rows on a page says about the end of the list."""
-
-    FULL = auto()
-    """As many rows as requested: more may follow."""
-    SHORT = auto()
-    """Fewer rows than requested, and than the longest page so far: usually the end."""
-    CUT = auto()
-    """Fewer rows than requested: either the end, or the server has cut the page."""
-
-
 @define(eq=False)
 class ServerLimits:
     """What a client has learned about the pages of its server. Shared by all reads of the client."""
 
     longest_page: int = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
     max_size: int | None = None  # of a page, after a larger one was refused
-    rows_follow_short_pages: bool = False
-    # Short pages are the end of lists without (False) or with a filter (True): the page after one was empty.
-    trusted_short_pages: set[bool] = Factory(set)
-
-    def distrust_short_pages(self) -> None:
-        """Trust short pages no more: rows have followed one."""
-        if not self.rows_follow_short_pages:
-            self.rows_follow_short_pages = True
-            _log.warning("a list goes on after a short page: the end of each list takes more requests from now on")
+    ignores_branch: bool = False  # sessions of other branches were listed, too
 
 
 @define(eq=False)
@@ -98,46 +80,45 @@ class PageSize:
     per_page: int
     limits: ServerLimits
     cap: int | None = None  # the size to which the server cuts larger pages
-    _cut_rows: int = 0  # of the last page that may have been cut
 
     @property
     def value(self) -> int:
         """The page size to request."""
-        return self._served(min(self.per_page, self.limits.max_size or self.per_page))
+        return self.served(min(self.per_page, self.limits.max_size or self.per_page))
+
+    def served(self, per_page: int) -> int:
+        """Return how many rows a full page has."""
+        return per_page if self.cap is None else min(per_page, self.cap)
 
     def start_of(self, window: Window) -> int:
         """Return the offset of the first row of a page. A server that cuts pages counts by its own size."""
-        return (window.page - 1) * self._served(window.per_page)
+        return (window.page - 1) * self.served(window.per_page)
 
     def end_of(self, window: Window) -> int:
         """Return the offset after a page."""
-        return window.page * self._served(window.per_page)
+        return window.page * self.served(window.per_page)
 
-    def classify(self, window: Window, rows: int) -> PageLength:
-        """Return what the number of rows on a page says. Two pages that may have been cut, equally long, show a cap."""
-        longest_page = self.limits.longest_page
-        self.limits.longest_page = max(longest_page, rows)
-        if self._served(window.per_page) > rows >= longest_page:
-            if rows == self._cut_rows:
-                self.cap = rows
-            self._cut_rows = rows
-        if rows >= self._served(window.per_page):
-            return PageLength.FULL
-        return PageLength.SHORT if rows < longest_page else PageLength.CUT
+    def is_full(self, window: Window, rows: int) -> bool:
+        """Return whether a page has as many rows as requested, so that more may follow."""
+        self.limits.longest_page = max(self.limits.longest_page, rows)
+        if self.cap is not None and rows > self.cap:
+            self.cap = None
+        return rows >= self.served(window.per_page)
+
+    def may_be_cut(self, rows: int) -> bool:
+        """Return whether the server may have cut a page that is not full: none was longer, and it has 20 rows."""
+        return rows >= self.limits.longest_page
 
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:
             self.limits.max_size = None  # the 400 has another cause
             return False
-        self.per_page = self.limits.max_size = DOCUMENTED_SIZE
+        smaller = USUAL_SIZE if window.per_page > USUAL_SIZE else DOCUMENTED_SIZE
+        if self.limits.max_size is None or smaller < self.limits.max_size:
+            _log.warning("the server refuses pages of %d rows: %d are requested", window.per_page, smaller)
+            self.limits.max_size = smaller
         return True
-
-    def _served(self, per_page: int) -> int:
-        # If rows are hidden, two pages may have the same length by chance.
-        if self.cap is None or self.limits.rows_follow_short_pages:
-            return per_page
-        return min(per_page, self.cap)
 
 
 class Pacing:
@@ -159,8 +140,8 @@ class Pacing:
 
     @property
     def read_ahead(self) -> int:
-        """How many pages to request at once: 1, 1, 2, 4, … while pages are full."""
-        return min(1 << max(self._full_pages - 1, 0), self._max_read_ahead)
+        """How many pages to request at once: 1, 2, 4, … while pages are full."""
+        return min(1 << min(self._full_pages, 10), self._max_read_ahead)
 
     def window_at(self, offset: int) -> Window:
         """Return the window that contains the rows from `offset - overlap`, as far down as possible."""
@@ -178,7 +159,7 @@ class Pacing:
         """Return the offset of the probable end: after `max_id` more `relative_id`s, or `remaining` sessions."""
         return self.offset + min(max_id * self._density, remaining)
 
-    def on_accepted(self, window: Window, relative_ids: Sequence[int], known: int, *, is_full: bool) -> None:
+    def on_accepted(self, window: Window, relative_ids: Sequence[int], already_read: int, *, is_full: bool) -> None:
         count = len(relative_ids)
         self.go_on_after(window)
         self._frontier_offset = self.offset
@@ -186,7 +167,7 @@ class Pacing:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._missing = self.offset - self.page_size.start_of(window) - count
         self._full_pages = self._full_pages + 1 if is_full else 0
-        if known == count:
+        if already_read == count:
             return
         self.overlap = 0
         if self._density <= _DENSE:  # by two listed rows, as far as half a page has them

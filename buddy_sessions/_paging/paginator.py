@@ -1,59 +1,22 @@
-"""Reads one suite: fetches the pages that the reconciler requests, and yields what is new."""
+"""Reads one suite: fetches the pages that the reconciler requests, and returns what is new."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
-from contextlib import aclosing
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, Sequence
 
 import attrs
 
-from .._base.figures import Fetched, Stats
-from .._base.workers import AsyncItems
+from .._base.figures import Stats
+from .._base.streams import Pages, Stream
 from .._decoding.converter import DecodedPage, FirstPage, NotModified
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
-from .pacing import RequestSlots, Window
-from .reconciler import PageResult, Reconciler
+from .reconciler import Reconciler
+from .requests import PageRequests
+from .selection import PageResult, ReadSpec
 
-_T = TypeVar("_T")
 _log = logging.getLogger("buddy_sessions")
-
-FetchPage: TypeAlias = Callable[[Window], Coroutine[Any, Any, Fetched[_T]]]
-"""Fetches one page. An error is part of the result: the error of a page requested in advance must wait for its turn."""
-
-
-class PendingPages(Generic[_T]):
-    """The pages of one read that are being fetched."""
-
-    def __init__(self, fetch: FetchPage[_T]) -> None:
-        self._fetch = fetch
-        self._tasks: dict[Window, asyncio.Task[Fetched[_T]]] = {}
-
-    async def get(self, windows: Sequence[Window]) -> Fetched[_T]:
-        """Return the page of the first window. Start to fetch the other windows, and cancel any that is not listed."""
-        if len(windows) == 1 and not self._tasks:
-            return await self._fetch(windows[0])  # no task is needed
-        await self._cancel(self._tasks.keys() - set(windows))
-        for window in windows:
-            if window not in self._tasks:
-                self._tasks[window] = asyncio.create_task(self._fetch(window))
-        fetched = await self._tasks[windows[0]]
-        del self._tasks[windows[0]]
-        return fetched
-
-    async def cancel(self) -> None:
-        """Cancel every fetch, and wait until it has ended."""
-        await self._cancel(list(self._tasks))
-
-    async def _cancel(self, windows: Iterable[Window]) -> None:
-        tasks = [self._tasks.pop(window) for window in windows]
-        for task in tasks:
-            task.cancel()
-        if tasks:  # `gather` needs an event loop of asyncio
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +31,8 @@ class SessionPage:
             from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
             the last page, `low` is below the last session only if the end of the list was checked.
         is_last: Whether the read is complete with this page, which may be empty.
+        cursor: The position after this page. If a page is out of order, it stays before that page. None before the
+            first session, and for a page of a sync.
     """
 
     suite: SuiteKey
@@ -75,157 +40,209 @@ class SessionPage:
     sessions: tuple[Session, ...]
     proven_range: tuple[int, int] | None = None
     is_last: bool = False
+    cursor: Cursor | None = None
+
+    def cursor_before(self, remaining: int, start: Cursor | None) -> Cursor | None:
+        """Return the position before the last `remaining` sessions of this page; `start` is the one before the page."""
+        taken = len(self.sessions) - remaining
+        if not remaining or self.cursor is None:
+            return self.cursor
+        if not taken or self.cursor.lowest_id != self.sessions[-1].relative_id:
+            return start
+        return Cursor(self.sessions[taken - 1].relative_id, self.cursor.offset - remaining, self.cursor.verified)
 
 
-@attrs.define(eq=False, repr=False)  # in a trace, it would show sessions
 class PageReader:
-    """One read of one suite, from `cursor` on. `fetch_first` fetches its first page."""
+    """One read of one suite, from `spec.cursor` on: `next_page` returns one page after the other."""
 
-    suite: SuiteKey
-    fetch: FetchPage[DecodedPage | NotModified]
-    fetch_first: FetchPage[DecodedPage | NotModified]
-    reconciler: Reconciler
-    slots: RequestSlots  # of the harvest that this read belongs to, or of this read alone
-    _start: Cursor | None = attrs.field(default=None, alias="cursor")  # the position before the current page
-    is_not_modified: bool = False  # page 1 had the known digest: no page is yielded
-    first_digest: bytes | None = None  # of page 1, if one was asked for
-    listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
-    _is_first: bool = True  # no page was accepted yet
-    _result: PageResult = attrs.Factory(PageResult)  # the current page
-    _consumed: int = 0  # how many of its sessions were yielded: all, unless they are yielded one by one
-    _stats: Stats = attrs.Factory(Stats)  # without the sessions of the current page
-
-    @property
-    def cursor(self) -> Cursor | None:
-        """The position after the last session that was yielded. It stays before a page that is out of order."""
-        if not self._consumed or not self._stats.verified:
-            return self._start
-        return Cursor(self._result.sessions[self._consumed - 1].relative_id, self._result.offset + self._consumed)
+    def __init__(
+        self, suite: SuiteKey, spec: ReadSpec, reconciler: Reconciler, requests: PageRequests[DecodedPage | NotModified]
+    ) -> None:
+        self.suite = suite
+        self.spec = spec
+        self.is_not_modified = False  # page 1 had the known digest: no page is returned
+        self.first_digest: bytes | None = None  # of page 1, if one was asked for
+        self.first_rows = 0  # on that page
+        self.listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
+        self.cursor = spec.cursor  # the position after the last page
+        self._reconciler = reconciler
+        self._requests = requests
+        self._listed: tuple[Session, ...] = ()  # the same, for the next page
+        self._stats = Stats(verified=spec.cursor is None or spec.cursor.verified)  # without the requests
 
     @property
     def stats(self) -> Stats:
         """The cost so far."""
-        return attrs.evolve(self._stats, sessions=self._stats.sessions + self._consumed)
+        return self._stats + self._requests.cost
 
-    async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages, each with the sessions that were not yielded before. Call it once."""
-        reconciler, slots = self.reconciler, self.slots
-        pages_ahead = 0  # of this read
-        pending = PendingPages(self._fetch_page)
+    @property
+    def total_at_most(self) -> int | None:
+        """How many sessions there may be, at most; None if that is unknown."""
+        spec = self.spec
+        if spec.branch is not None or spec.after or spec.since is not None:
+            return None
+        if spec.cursor is not None:
+            return spec.cursor.lowest_id - 1
+        return self._reconciler.highest_id if self._stats.pages else None
+
+    async def next_page(self) -> SessionPage | None:
+        """Return the next page; None at the end, or if it is closed. If this is cancelled, call it again."""
+        reconciler, requests = self._reconciler, self._requests
         try:
             while not reconciler.is_done:
-                windows = reconciler.windows(1 + max(pages_ahead + slots.idle, 0))
-                slots.pages_ahead += len(windows) - 1 - pages_ahead
-                pages_ahead = len(windows) - 1
+                windows = reconciler.windows(requests.limit)
                 try:
-                    page = (await pending.get(windows)).result()
+                    decoded = await requests.get(windows)
                 except BadRequestError:
                     if not reconciler.on_bad_request():
                         raise
                     continue
-                if isinstance(page, NotModified):
+                if isinstance(decoded, NotModified):
                     self.is_not_modified = True
-                    return
-                if isinstance(page, FirstPage):
-                    self.first_digest = page.digest
-                self.listed += page.sessions
-                result = reconciler.accept_page(page.sessions)
-                self._count_page(result)
+                    return None
+                if decoded is None:
+                    return None
+                if isinstance(decoded, FirstPage):
+                    self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
+                self._listed += decoded.sessions
+                result = reconciler.accept_page(decoded.sessions)
+                self._count(result)
                 if result.sessions or reconciler.is_complete:
-                    self._begin_page(result)
-                    yield SessionPage(
-                        suite=self.suite,
-                        number=windows[0].page,
-                        sessions=result.sessions,
-                        proven_range=result.proven_range,
-                        is_last=reconciler.is_complete,
-                    )
-                    self.listed = ()
+                    return self._new_page(windows[0].page, result)
         except BuddyError as error:
             error.cursor = self.cursor
             raise
+        return None
+
+    async def pages(self) -> AsyncGenerator[SessionPage, None]:
+        """Iterate over the pages. For a loop that is left for good if it is left, or cancelled."""
+        try:
+            while (page := await self.next_page()) is not None:
+                yield page
         finally:
-            slots.pages_ahead -= pages_ahead
-            await pending.cancel()
+            await self.close()
 
-    async def sessions(self) -> AsyncGenerator[Session, None]:
-        """Iterate over the sessions of the pages, one by one. Call it once, instead of `pages`."""
-        async with aclosing(self.pages()) as pages:
-            async for page in pages:
-                self._consumed = 0
-                for session in page.sessions:
-                    self._consumed += 1
-                    yield session
+    async def close(self) -> None:
+        """Cancel the requests, and wait until they have ended."""
+        await self._requests.cancel()
 
-    async def _fetch_page(self, window: Window) -> Fetched[DecodedPage | NotModified]:
-        fetched = await (self.fetch_first if self._is_first else self.fetch)(window)
-        self._stats += fetched.stats
-        return fetched
+    def _new_page(self, number: int, result: PageResult) -> SessionPage:
+        self.listed, self._listed = self._listed, ()
+        if not self._reconciler.is_ordered:
+            self.cursor = self.cursor and attrs.evolve(self.cursor, verified=False)
+        elif result.sessions:
+            offset = result.offset + len(result.sessions)
+            self.cursor = Cursor(result.sessions[-1].relative_id, offset, self._stats.verified)
+        return SessionPage(
+            suite=self.suite,
+            number=number,
+            sessions=result.sessions,
+            proven_range=result.proven_range,
+            is_last=self._reconciler.is_complete,
+            cursor=self.cursor,
+        )
 
-    def _count_page(self, result: PageResult) -> None:
-        """Count a page that the reconciler has taken."""
-        self._is_first = False
-        verified = self.reconciler.verified
-        if self._stats.verified and not verified:
-            _log.warning(
-                "%s is not listed newest first, or its end cannot be confirmed: sessions may be missed or repeated",
-                self.suite,
-            )
-            self._start = self.cursor
-        is_reread = not result.sessions and not self.reconciler.is_complete
-        self._stats += Stats(pages=1, duplicates=result.duplicates, rereads=int(is_reread), verified=verified)
-
-    def _begin_page(self, result: PageResult) -> None:
-        self._start = self.cursor
-        self._stats += Stats(sessions=self._consumed)
-        self._result = result
-        self._consumed = len(result.sessions)
+    def _count(self, result: PageResult) -> None:
+        """Count a page that the reconciler has taken. Log the first doubt."""
+        reconciler = self._reconciler
+        if self._stats.verified and not reconciler.verified:
+            _log.warning("%s: sessions may be missed or repeated: %s", self.suite, reconciler.doubt)
+        self._stats += Stats(
+            pages=1,
+            sessions=len(result.sessions),
+            duplicates=result.duplicates,
+            rereads=int(not result.sessions and not reconciler.is_complete),
+            verified=reconciler.verified,
+        )
 
 
-class SessionPaginator(AsyncItems):
-    """The sessions of one suite, newest first. Each `async for` is a new read.
+class SessionPaginator(Stream[Session]):
+    """The sessions of one suite, newest first: an async iterator, which reads the suite once.
 
-    Created by `BuddyClient.sessions`; the constructor is not public.
+    Created by `BuddyClient.sessions`; the constructor is not public. No request is sent before the first step.
 
-    Leaving a loop ends the read: in the next steps of the event loop, its tasks and connections are closed. If a read
-    fails, it raises a `BuddyError`: resume with `cursor=error.cursor` and the same other arguments.
+    A loop that is left goes on in the next loop, or with `anext`, at the next session. A step that is cancelled, for
+    instance by a timeout, loses nothing. If a request fails, the step raises a `BuddyError`, and so does each later
+    step: to go on, read again with `cursor=error.cursor` and the same other arguments. Use it as `async with`, or call
+    `aclose`, to stop its requests at once. Within a page nothing is awaited: to yield to other tasks after each
+    session, await `asyncio.sleep(0)`.
 
     Example:
         >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):
         ...     print(session.relative_id, session.status)
     """
 
-    def __init__(self, suite: SuiteKey, new_reader: Callable[[], PageReader]) -> None:
-        self._suite = suite
-        self._new_reader = new_reader
-        self._latest = new_reader()
+    def __init__(self, reader: PageReader) -> None:
+        super().__init__()
+        self._reader = reader
+        self._page = SessionPage(suite=reader.suite, number=0, sessions=(), cursor=reader.cursor)  # the current one
+        self._start = reader.cursor  # the position before it
 
     def __repr__(self) -> str:
-        return f"<SessionPaginator {self._suite} cursor={self.cursor}>"
+        state = "complete" if self.is_complete else f"cursor={self.cursor}"
+        return f"<SessionPaginator {self._reader.suite}: {self.stats.sessions} sessions, {state}>"
 
-    def __aiter__(self) -> AsyncGenerator[Session, None]:
-        """Iterate over the sessions of a new read."""
-        self._latest = self._new_reader()
-        return self._latest.sessions()
-
-    def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages of a new read. Each has only sessions that were not yielded before."""
-        self._latest = self._new_reader()
-        return self._latest.pages()
+    def pages(self) -> Pages[SessionPage]:
+        """Return the rest of this read as pages. Each has only sessions that were not yielded before."""
+        return Pages(self, self._take_rest, self._next_page)
 
     async def collect(self) -> list[Session]:
-        """Return all sessions of a new read. If it fails, they are lost, so do not resume from `error.cursor`."""
-        return [session async for page in self.pages() for session in page.sessions]
+        """Return the rest of the sessions as a list.
+
+        If it fails or is cancelled, the sessions that it has read are not lost: they are the next ones of this object,
+        and `error.cursor` is the position before them.
+        """
+        start = self.cursor
+        pages: list[SessionPage] = []
+        try:
+            async for page in self.pages():
+                pages.append(page)  # noqa: PERF401 - a comprehension would lose them
+        except BaseException as error:
+            sessions = [session for page in pages for session in page.sessions]
+            if pages:
+                self._start, self._page = start, attrs.evolve(pages[-1], sessions=tuple(sessions))
+                self._batch = iter(sessions)
+            await self._stop()  # probably, nobody will go on
+            if isinstance(error, BuddyError):
+                error.cursor = start
+            raise
+        return [session for page in pages for session in page.sessions]
 
     @property
     def cursor(self) -> Cursor | None:
-        """The position of the latest read, after the last session that was yielded. At first, the `cursor` argument.
+        """The position after the last session that was yielded; at first, the `cursor` argument.
 
-        If a page is out of order, the cursor stays before that page.
+        If a page is out of order, it stays before that page.
         """
-        return self._latest.cursor
+        return self._page.cursor_before(self._unread, self._start)
 
     @property
     def stats(self) -> Stats:
-        """The `Stats` of the latest read so far."""
-        return self._latest.stats
+        """The `Stats` of the read so far."""
+        stats = self._reader.stats
+        return attrs.evolve(stats, sessions=stats.sessions - self._unread)
+
+    @property
+    def total_at_most(self) -> int | None:
+        """How many sessions there are at most, for a progress bar: the newest `relative_id`, or that of the cursor.
+
+        None before the first page, and with `branch`, `after` or `since`.
+        """
+        return self._reader.total_at_most
+
+    async def _read(self) -> Sequence[Session] | None:
+        page = await self._next_page()
+        return None if page is None else page.sessions
+
+    async def _next_page(self) -> SessionPage | None:
+        page = await self._reader.next_page()
+        if page is not None:
+            self._start, self._page = self.cursor, page
+        return page
+
+    def _take_rest(self) -> SessionPage | None:
+        rest = tuple(self._batch)
+        return attrs.evolve(self._page, sessions=rest) if rest else None
+
+    async def _stop(self) -> None:
+        await self._reader.close()

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
-from itertools import repeat
-from typing import Literal, Protocol, Self, get_args
+from types import MappingProxyType
+from typing import Literal, Protocol, get_args
 
 import attrs
 
 from .._api import Api
 from .._base.figures import Stats
+from .._base.streams import Pages, Stream
 from .._base.validate import validate_key, validate_suite, validate_suites
-from .._base.workers import AsyncContext, AsyncItems, Channel, CommonCause, run_workers
+from .._base.workers import Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ConfigError, HarvestError
-from ..models import Session, SuiteKey, SuiteRef
+from ..models import Cursor, Session, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
 
@@ -37,14 +48,14 @@ class SuitePages(Protocol):
         ...
 
 
-class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]]):
-    """The sessions of many suites as one stream of `(key, session)`. The sessions of a suite arrive newest first.
+class Harvest(Stream[tuple[SuiteKey, Session]]):
+    """The sessions of many suites as one stream of `(key, session)`: an async iterator, which reads them once.
 
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
-    Use it as `async with`, so that leaving the block stops the requests at once, or await its `run`. Only one task can
-    iterate over it: another one gets `RuntimeError`, until the first has ended. A loop after its end raises
-    `ConfigError`.
+    The sessions of a suite arrive newest first. Use it as `async with`, so that leaving the block stops the requests at
+    once, or await its `run`. A loop that is left goes on in the next loop, at the next session. A step that is
+    cancelled loses nothing. Only one task at a time can wait for a session: another one gets `RuntimeError`.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
     `on_failure` is "collect". If your iterable of suites raises an error, the harvest finishes the suites that it has
@@ -73,60 +84,56 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
         on_failure: OnFailure = "raise",
         hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
         is_sync: bool = False,  # reads a suite that is listed twice once
+        named: Collection[SuiteKey] = (),  # suites that must be among those that are read
+        cursors: Mapping[SuiteKey, Cursor] = MappingProxyType({}),  # where it begins
     ) -> None:
+        super().__init__()
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
+        queue = _SuiteQueue(suites, unique=is_sync, named=named)
         self._api = api
-        self._suites = _SuiteQueue(suites, unique=is_sync)
-        self._read = read
-        self._on_failure = on_failure
-        self._failures: dict[SuiteKey, BuddyError] = {}
-        self._common_cause = CommonCause()
-        self._reading: set[SuitePages] = set()
-        self._slots = RequestSlots(api.max_concurrency)
-        self._ended_reads = Stats()
-        self._channel = Channel[SessionPage](partial(self._work, hold, concurrency), size=concurrency, name="harvest")
+        self._run = _HarvestRun(queue, read, RequestSlots(api.max_concurrency), on_failure=on_failure)
+        self._channel = Channel[SessionPage](
+            partial(self._run.work, hold, concurrency), size=concurrency, name="sync" if is_sync else "harvest"
+        )
+        self._run.put = self._channel.put
         self._is_sync = is_sync
-        self._items: Iterator[tuple[SuiteKey, Session]] = iter(())  # the rest of the current page
+        self._page: SessionPage | None = None  # the current one
+        self._cursors: dict[SuiteKey, Cursor | None] = {**cursors}  # the positions before the current page
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
-        if getattr(self, "_is_sync", False) and self._channel.is_unused:  # not if __init__ has failed
-            _warn("this sync was never run: use `async for`, or `await ….run()`", RuntimeWarning, source=self)
+        channel = getattr(self, "_channel", None)
+        if channel is not None:  # otherwise, __init__ has failed
+            if self._is_sync and channel.is_unused:
+                _warn("this sync was never run: use `async for`, or `await ….run()`", RuntimeWarning, source=self)
+            channel.abandon(self)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the harvest, and wait until its requests have ended. You can call it more than once."""
-        self._items = iter(())
-        await self._channel.close()
+    def __repr__(self) -> str:
+        stats, state = self.stats, "complete" if self.is_complete else "not complete"
+        return f"<Harvest: {stats.suites} suites, {stats.sessions} sessions, {state}>"
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
         """The error of each suite that has failed so far."""
-        return self._failures
+        return self._run.failures
 
     @property
     def stats(self) -> Stats:
         """The `Stats` of the harvest so far."""
-        total = sum((reader.stats for reader in self._reading), self._ended_reads)
+        total = self._run.stats
         return attrs.evolve(total, verified=total.verified and not total.failed)
 
-    def __aiter__(self) -> Self:
-        self._raise_if_ended()
-        return self
+    @property
+    def cursors(self) -> dict[SuiteKey, Cursor]:
+        """The position in each suite after its last session that was yielded; empty for a sync.
 
-    async def __anext__(self) -> tuple[SuiteKey, Session]:
-        self._channel.claim()
-        while (item := next(self._items, None)) is None:
-            page = await self._next_page()
-            if page is None:
-                raise StopAsyncIteration
-            self._items = zip(repeat(page.suite), page.sessions)
-        return item
+        Another harvest goes on from them, with `cursors=`. A suite of which nothing was yielded has none.
+        """
+        cursors = dict(self._cursors)
+        if self._page is not None:
+            key = self._page.suite
+            cursors[key] = self._page.cursor_before(self._unread, cursors.get(key))
+        return {key: cursor for key, cursor in cursors.items() if cursor is not None}
 
     async def run(self) -> Stats:
         """Read to the end, discard the sessions, and return the `Stats`. A sync has saved all changes."""
@@ -135,30 +142,68 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
                 pass
         return self.stats
 
-    async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages; `page.suite` is the suite of a page.
+    def pages(self) -> Pages[SessionPage]:
+        """Return the rest of this harvest as pages; `page.suite` is the suite of a page."""
+        return Pages(self, self._take_rest, self._next_page)
 
-        After a loop over sessions, the rest of its current page is skipped.
-        """
-        self._raise_if_ended()
-        while (page := await self._next_page()) is not None:
-            yield page
-
-    def _raise_if_ended(self) -> None:
-        if self._channel.is_closed:
-            raise ConfigError("this harvest has ended: call harvest(), or sync(), again to read once more")
+    async def _read(self) -> Sequence[tuple[SuiteKey, Session]] | None:
+        page = await self._next_page()
+        return None if page is None else [(page.suite, session) for session in page.sessions]
 
     async def _next_page(self) -> SessionPage | None:
         self._api.transport.check_event_loop()  # otherwise each suite would fail
-        return await self._channel.get()
+        page = await self._channel.get()
+        if page is not None:
+            if self._page is not None:
+                self._cursors[self._page.suite] = self._page.cursor
+            self._page = page
+        return page
 
-    async def _work(self, hold: Callable[[], AbstractAsyncContextManager[None]], concurrency: int) -> None:
+    def _take_rest(self) -> SessionPage | None:
+        rest = tuple(session for _, session in self._batch)
+        return attrs.evolve(self._page, sessions=rest) if rest and self._page else None
+
+    async def _stop(self) -> None:
+        await self._channel.close()
+
+
+class _HarvestRun:
+    """Reads the suites, and puts their pages into a channel.
+
+    It knows nothing of the stream that reads them, so that a harvest that is dropped without `aclose` is collected.
+    """
+
+    put: Callable[[SessionPage], Awaitable[None]]
+
+    def __init__(
+        self,
+        suites: _SuiteQueue,
+        read: Callable[[SuiteKey, RequestSlots], SuitePages],
+        slots: RequestSlots,
+        *,
+        on_failure: OnFailure,
+    ) -> None:
+        self.failures: dict[SuiteKey, BuddyError] = {}
+        self._suites = suites
+        self._read = read
+        self._slots = slots
+        self._on_failure = on_failure
+        self._common_cause = CommonCause()
+        self._reading: set[SuitePages] = set()
+        self._ended_reads = Stats()
+
+    @property
+    def stats(self) -> Stats:
+        return sum((reader.stats for reader in self._reading), self._ended_reads)
+
+    async def work(self, hold: Callable[[], AbstractAsyncContextManager[None]], concurrency: int) -> None:
+        """Read all suites. Raise the error that ends the harvest, or those of single suites."""
         async with hold():
             await run_workers(self._read_suites, concurrency)
         if self._suites.error is not None:
             raise self._suites.error
-        if self._failures and self._on_failure == "raise":
-            raise HarvestError(self._failures)
+        if self.failures and self._on_failure == "raise":
+            raise HarvestError(self.failures)
 
     async def _read_suites(self) -> None:
         while (key := await self._suites.next()) is not None:
@@ -176,7 +221,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     self._common_cause.on_success()
-                    await self._channel.put(page)
+                    await self.put(page)
             self._ended_reads += Stats(suites=1)
         except BuddyError as error:
             self._on_failed_suite(key, error)
@@ -187,7 +232,7 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
     def _on_failed_suite(self, key: SuiteKey, error: BuddyError) -> None:
         """Add the failure of a suite. Raise it if it ends the harvest."""
-        self._failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
+        self.failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
         if self._common_cause.is_shown_by(error):
             error.not_tried = self._suites.stop()
@@ -195,15 +240,28 @@ class Harvest(AsyncItems, AsyncContext, AsyncIterator[tuple[SuiteKey, Session]])
 
 
 class _SuiteQueue:
-    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once."""
+    """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once.
 
-    def __init__(self, suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef], *, unique: bool) -> None:
+    It is a ConfigError if `named` suites are not among them.
+    """
+
+    def __init__(
+        self,
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        *,
+        unique: bool,
+        named: Collection[SuiteKey],
+    ) -> None:
         self.error: Exception | None = None  # of the iterable, or of an element that is no suite: none follows it
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(validate_suites(suites))
-        self._remaining = len(suites) if isinstance(suites, Sized) else None
+        self._remaining = len(suites) if isinstance(suites, Collection) else None
         self._unique = unique
         self._returned: set[SuiteKey] = set()  # if each is to be returned once
+        self._missing = set(named)  # of these, those that were not returned yet
         self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
+        listed = map(validate_suite, suites) if self._missing and isinstance(suites, Collection) else self._missing
+        if error := _error_of_missing(self._missing.difference(listed)):
+            raise error
 
     async def next(self) -> SuiteKey | None:
         """Return the next suite; None if there is none, after an error, and after `stop`."""
@@ -213,6 +271,7 @@ class _SuiteQueue:
                     suite = await anext(self._suites) if isinstance(self._suites, AsyncIterator) else next(self._suites)
                     key = validate_suite(suite)
                 except (StopIteration, StopAsyncIteration):
+                    self.error = self.error or _error_of_missing(self._missing)
                     return None
                 except Exception as error:  # noqa: BLE001 - of the iterable or validate_suite; raised by the harvest
                     self.error = error
@@ -220,6 +279,7 @@ class _SuiteQueue:
                     return None
                 if self._remaining is not None:
                     self._remaining -= 1
+                self._missing.discard(key)
                 if key not in self._returned:
                     if self._unique:
                         self._returned.add(key)
@@ -227,5 +287,10 @@ class _SuiteQueue:
 
     def stop(self) -> int | None:
         """Return no more suites. Return how many were left; None if that is unknown."""
-        self._suites = iter(())
+        self._suites, self._missing = iter(()), set()
         return self._remaining
+
+
+def _error_of_missing(suites: Iterable[SuiteKey]) -> ConfigError | None:
+    names = ", ".join(sorted(map(str, suites)))
+    return ConfigError(f"after or cursors names {names}, which is not harvested: leave it out") if names else None

@@ -17,7 +17,7 @@ from attrs import define, evolve
 from .._api import Api
 from .._base.validate import validate_branch, validate_key, validate_name, validate_seconds, validate_suites
 from .._base.workers import Channel, add_jitter, run_workers
-from .._paging.reconciler import ReadSpec
+from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
@@ -315,17 +315,16 @@ class Poller(ABC, Generic[_T, _S]):
                 await self.channel.put((suite, pending))
         reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
         sessions: list[Session] = []
-        is_complete, first_page = False, 0
+        is_complete = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                first_page = first_page or len(sessions)
                 if suite.has_enough(sessions):
                     break
         if reader.is_not_modified:
             return ()
         listed = list_of(sessions, is_complete=is_complete, is_verified=reader.stats.verified)
         events = await self.events(suite, listed)
-        suite.remember_poll(sessions, first_page=first_page, digest=reader.first_digest or b"")
+        suite.remember_poll(sessions, first_page=reader.first_rows, digest=reader.first_digest or b"")
         return events

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
+from .._base.streams import Stream
 from .._base.validate import validate_key, validate_suite
-from .._base.workers import AsyncContext
 from .._decoding.converter import session_from_dict, to_dict
 from ..analysis.commits import SessionList
 from ..errors import BuddyError, ConfigError
@@ -29,30 +29,27 @@ _POLL = 0.01
 _T = TypeVar("_T")
 
 
-class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
+class SuiteWatch(Stream[_T], Generic[_T]):
     """Passes the events of a poller to one loop.
 
     Its methods raise `ConfigError` for a suite that is invalid, and `RuntimeError` once the watch has ended.
     """
 
+    _whole = ""
+
     def __init__(self, poller: Poller[_T, Any]) -> None:
+        super().__init__()
         self._poller = poller
         self._channel = poller.channel
         self._current: tuple[WatchedSuite[Any], Pending[_T]] | None = None
         self._is_delivered = False  # the current event
 
     def __del__(self) -> None:
-        self._channel.abandon()
+        if hasattr(self, "_channel"):  # otherwise, __init__ has failed
+            self._channel.abandon(self)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop the watch, and wait until its requests have ended. A loop that waits for a change ends, too."""
-        await self._channel.close()
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self._poller.suites)} suites>"
 
     def add(self, suite: SuiteRef) -> None:
         """Watch one more suite, as if it had been passed at the start: it is polled at once.
@@ -105,16 +102,14 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
         """The error of each suite whose latest poll has failed."""
         return self._poller.failures
 
-    async def __anext__(self) -> _T:
-        if self._channel.is_closed:
-            raise StopAsyncIteration
+    async def _read(self) -> Sequence[_T] | None:
+        """Return the next event. Asking for it acknowledges the one before."""
         self._poller.api.transport.check_event_loop()  # otherwise each suite would fail, and be tried again
-        self._channel.claim()
         while True:
             if self._current is None:
                 self._current, self._is_delivered = await self._channel.get(), False
                 if self._current is None:
-                    raise StopAsyncIteration
+                    return None
             suite, pending = self._current
             if not self._is_delivered and not self._poller.is_watched(suite):
                 pass  # it was removed meanwhile
@@ -125,8 +120,11 @@ class SuiteWatch(AsyncContext, AsyncIterator[_T], Generic[_T]):
                 if pending.announce is not None:
                     await self._poller.save(suite.key, pending.announce)
                 self._is_delivered = True
-                return pending.event
+                return (pending.event,)
             self._current = None
+
+    async def _stop(self) -> None:
+        await self._channel.close()
 
     def _raise_if_ended(self) -> None:
         if self._channel.is_closed or self._channel.failure is not None:

@@ -14,7 +14,7 @@ from attrs import evolve
 from .._api import Api, failing_statuses
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
-from .._paging.reconciler import ReadSpec
+from .._paging.selection import ReadSpec
 from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,

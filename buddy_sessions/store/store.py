@@ -12,6 +12,7 @@ from typing import Self
 
 from attrs import evolve
 
+from .._base.streams import AsyncContext
 from .._base.validate import (
     validate_age,
     validate_branch,
@@ -23,7 +24,6 @@ from .._base.validate import (
     validate_since,
     validate_suites,
 )
-from .._base.workers import AsyncContext
 from .._client.client import BuddyClient
 from .._export.session_files import open_file
 from .._export.session_rows import keyed_rows

@@ -17,7 +17,7 @@ import attrs
 from .._base.figures import Stats
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
-from .._paging.reconciler import ReadSpec
+from .._paging.selection import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, SuiteKey
 from .case_sync import CaseSync
@@ -85,7 +85,7 @@ class SuiteSync:
             async with aclosing(self._read(found)) as pages:
                 async for page in pages:
                     if page.sessions:
-                        yield attrs.evolve(page, is_last=False)
+                        yield attrs.evolve(page, is_last=False, cursor=None)
             self._counts += await run.update_names(key)
             has_cases = not self._counts.pages or await self._read_cases(await self._limit_scope())
             complete = found.complete if has_cases and self._counts.verified else None
@@ -189,9 +189,7 @@ class SuiteSync:
             digest = b""
         else:
             digest = complete.digest
-        spec = ReadSpec(
-            after=part.low - 1, cursor=cursor, min_id=1, check_end=True, slots=self.slots, known_digest=digest
-        )
+        spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, known_digest=digest)
         return self.run.buddy.api.read(self.key, spec)
 
     async def _check(self, found: _Found, session: SessionToCheck) -> AsyncGenerator[SessionPage, None]:

@@ -56,6 +56,5 @@ async def test_unclosed_channel_warns() -> None:
     channel = make_channel(put_two)
     assert await channel.get() == 1
     with pytest.warns(ResourceWarning, match="unclosed test"):
-        channel.__del__()
+        channel.abandon(channel)
     await channel.close()
-    channel.__del__()

@@ -17,7 +17,8 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 
 from buddy_sessions import Cursor, Session
 from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerLimits
-from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 from helpers.fake_list import FakeList, FaultyList, NaiveReader, assert_exact, experienced
 from helpers.read_machine import ReadMachine, read_aheads
 
@@ -44,7 +45,6 @@ class ReconcilerMachine(ReadMachine):
         per_page=sizes,
         read_ahead=read_aheads,
         after=st.sampled_from([0, 0, 0, 7, 100]),
-        check_end=st.booleans(),
     )
     def begin(
         self,
@@ -56,7 +56,6 @@ class ReconcilerMachine(ReadMachine):
         per_page: int,
         read_ahead: int,
         after: int,
-        check_end: bool,
     ) -> None:
         top, holes = numbers
         random = data.draw(st.randoms(use_true_random=False))
@@ -66,7 +65,6 @@ class ReconcilerMachine(ReadMachine):
             visible=lambda number: number * 2654435761 % 97 % one_in == 0,
         )
         self.after = after
-        self.check_end = check_end
         self.limits = ServerLimits()
         self.yielded: list[int] = []
         self.start(per_page, read_ahead)
@@ -74,7 +72,7 @@ class ReconcilerMachine(ReadMachine):
     def start(self, per_page: int, read_ahead: int) -> None:
         self.per_page = min(per_page, DOCUMENTED_SIZE)
         self.reader = Reconciler(
-            ReadSpec(after=self.after, cursor=self.cursor, check_end=self.check_end),
+            ReadSpec(after=self.after, cursor=self.cursor),
             per_page=per_page,
             limits=self.limits,
             read_ahead=read_ahead,
@@ -111,7 +109,6 @@ class ReconcilerMachine(ReadMachine):
         self.finish(self.max_reads())
         assert not self.is_unstable
         assert_exact(self.yielded, {number for number in self.listing.stable if number > self.after})
-        assert not self.limits.rows_follow_short_pages
 
     def max_reads(self) -> float:
         """The number of requests for the rest of a list that does not change: twice the usual loop, plus a search."""
@@ -175,9 +172,7 @@ class FaultyMachine(ReadMachine):
             limits = experienced()
         if fault == "small cap":  # not even the documented page size is honoured
             self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
-        self.reader = Reconciler(
-            ReadSpec(check_end=not is_new_client), per_page=per_page, limits=limits, read_ahead=read_ahead
-        )
+        self.reader = Reconciler(ReadSpec(), per_page=per_page, limits=limits, read_ahead=read_ahead)
 
     @precondition(lambda self: self.fault == "cap")
     @rule(cap=st.sampled_from([20, 25, 30, 60, None]))

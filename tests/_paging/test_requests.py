@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions import Cursor
-from buddy_sessions._paging.pacing import ServerLimits
+from buddy_sessions import Cursor, Session
+from buddy_sessions._paging.pacing import ServerLimits, Window
 from helpers.fake_list import FakeList, FaultyList, assert_exact, read_list
 
 counts = st.integers(1, 1000)
@@ -39,12 +39,30 @@ def is_hidden(number: int, share: float) -> bool:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.7])
-def test_hidden_rows_cost_a_quarter_more(share: float) -> None:
-    """A filter removes them from each page after it was cut."""
+def test_hidden_rows_cost_a_tenth_more(share: float) -> None:
+    """A filter removes them from each page after it was cut. The list is read to an empty page, and not verified."""
     hidden = {number for number in range(11, 10_011) if is_hidden(number, share)}
-    listing, limits = FaultyList(range(11, 10_011), hidden=hidden), ServerLimits()
-    for _ in range(2):
-        assert count_requests(listing, limits, per_page=100, read_ahead=4) <= 125
+    listing = FaultyList(range(11, 10_011), hidden=hidden)
+    found, requests, reconciler = read_list(listing, ServerLimits(), per_page=100, read_ahead=4)
+    assert (len(found), reconciler.verified) == (10_000 - len(hidden), False)
+    assert requests <= 110
+
+
+def test_page_that_lacks_a_row_costs_one_request() -> None:
+    """It is read again. Later reads of the client cost no more."""
+    listing, limits = FakeList(range(1, 10_001)), ServerLimits()
+    read = listing.read
+
+    def read_without_a_row(window: Window) -> tuple[Session, ...]:
+        listing.read = read  # type: ignore[method-assign]  # only one response is wrong
+        return read(window)[1:]
+
+    def change(requests: int) -> None:
+        if requests == 30:
+            listing.read = read_without_a_row  # type: ignore[method-assign]
+
+    assert count_requests(listing, limits, change, per_page=100) == 101
+    assert count_requests(listing, limits, per_page=100) == 100
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5])

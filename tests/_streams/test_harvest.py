@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +48,6 @@ class TestStream:
         stats = harvest.stats
         assert (stats.suites, stats.failed, stats.sessions, stats.verified) == (30, 0, 750, True)
         assert stats.requests == stats.pages == len(fake.requests)
-
-    @pytest.mark.parametrize("end", ["last-session", "failure", "left"])
-    async def test_second_loop_is_an_error(self, fake: FakeBuddy, buddy: BuddyClient, end: str) -> None:
-        """Until the end, it continues."""
-        suites = add_suites(fake, 3, 2)
-        async with buddy.harvest([*suites, SuiteKey("a", "b", "c")] if end == "failure" else suites) as harvest:
-            async for _ in harvest:
-                break
-            with suppress(HarvestError):
-                assert end == "left" or len([pair async for pair in harvest]) == 5
-        message = r"this harvest has ended: call harvest\(\), or sync\(\), again"
-        with pytest.raises(ConfigError, match=message):
-            aiter(harvest)
-        with pytest.raises(ConfigError, match=message):
-            await harvest.run()
 
     async def test_suites_are_taken_as_they_are_needed(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         suites = add_suites(fake, 40, 3)

@@ -158,7 +158,7 @@ async def test_cancellation_does_not_show_the_password(proxy: RawServer, scheme:
     async with session_with(with_password(proxy)) as session:
         options: Any = {"http_session": session} if is_borrowed else {"trust_env": True}
         async with BuddyClient(TOKEN, base_url=f"{scheme}://127.0.0.1:1", **options) as buddy:
-            task = asyncio.create_task(buddy.sessions(KEY).collect())
+            task = asyncio.create_task(buddy.suite(KEY))
             await is_waiting.wait()
             for _ in range(10):
                 await asyncio.sleep(0)

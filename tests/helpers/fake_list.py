@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.pacing import ServerLimits, Window
-from buddy_sessions._paging.reconciler import PageResult, ReadSpec, Reconciler
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import PageResult, ReadSpec
 
 T = TypeVar("T")
 
@@ -27,11 +28,8 @@ def assert_exact(found: Sequence[int], stable: Collection[int]) -> None:
 
 
 def experienced() -> ServerLimits:
-    """Return the limits of a client that trusts short pages, and knows that the server honours 100."""
-    limits = ServerLimits()
-    limits.trusted_short_pages = {False, True}
-    limits.longest_page = 100
-    return limits
+    """Return the limits of a client that knows that the server honours 100."""
+    return ServerLimits(longest_page=100)
 
 
 class FakeList:

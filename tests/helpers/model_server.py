@@ -18,7 +18,9 @@ from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
 from buddy_sessions._paging.paginator import PageReader
-from buddy_sessions._paging.reconciler import ReadSpec, Reconciler
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.requests import PageRequests
+from buddy_sessions._paging.selection import ReadSpec
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.suites import SyncScope
 from buddy_sessions.store.sync import SuiteSync
@@ -184,8 +186,12 @@ class ModelClient:
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        fetch_first = partial(fetch, known_digest=spec.known_digest)
-        return PageReader(suite, fetch, fetch_first, reconciler, own_slots, cursor=spec.cursor)
+        digests = iter([spec.known_digest])
+
+        async def fetch_first_with_digest(window: Window) -> Fetched[DecodedPage | NotModified]:
+            return await fetch(window, next(digests, None))
+
+        return PageReader(suite, spec, reconciler, PageRequests(fetch_first_with_digest, own_slots))
 
     async def session(self, suite: SuiteKey, session_id: str) -> Session:
         return self._server.read_session(session_id)

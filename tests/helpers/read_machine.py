@@ -7,7 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from buddy_sessions import Session, UnstableListingError
 from buddy_sessions._paging.pacing import Window
-from buddy_sessions._paging.reconciler import PageResult, Reconciler
+from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.selection import PageResult
 from helpers.fake_list import FakeList, NaiveReader
 
 read_aheads = st.sampled_from([1, 2, 4, 16])

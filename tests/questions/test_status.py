@@ -205,7 +205,7 @@ async def test_no_verdict_from_a_list_that_may_lack_sessions(
 
 
 @pytest.mark.parametrize(
-    ("older", "expected", "cost"), [("main-", "main", 2), ("master-", "master", 3), ("o-", None, 3)]
+    ("older", "expected", "cost"), [("main-", "main", 2), ("master-", "master", 4), ("o-", None, 5)]
 )
 async def test_main_branch_below_the_newest_100(
     older: str, expected: str | None, cost: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path

@@ -149,14 +149,14 @@ class TestSameProcess:
     async def test_sync_inside_a_sync_of_the_suite_is_refused(self, db: SyncedSuite) -> None:
         """It would wait for itself."""
         create_finished(db.suite, 100)
-        async for _ in db.store.sync(db.buddy, [KEY], concurrency=1):
+        async with db.store.sync(db.buddy, [KEY], concurrency=1) as sync:
+            await anext(sync)
             with pytest.raises(HarvestError) as caught:
                 await db.sync(wait=0.05)
             for writer in (lambda: db.store.prune(older_than=timedelta(days=1)), lambda: db.store.forget(KEY)):
                 with pytest.raises(StoreError, match="another task is syncing or pruning acme/shop/MNbyVedg") as error:
                     await writer()
             assert str(caught.value.failures[KEY]) == str(error.value)
-            break
 
 
 async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherProcess) -> None:

@@ -44,7 +44,7 @@ def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monke
     options = source()
     code, out, err = call("status", *(options or ["acme/shop"]), "--format", "table")
     assert (code, err) == (0, "")
-    assert options or len(fake.requests) == 6  # the suites, and one for each
+    assert options or len(fake.requests) == 7  # the suites, and one for each; an empty list is requested twice
     heading, *found, _, title, remark, other = table(out)
     assert heading == ["SUITE", "NAME", "STATUS", "FAIL", "SINCE", "AGE", "COMMIT", "AUTHOR"]
     assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "7", "#2", "2 h ago", "cafecaf", "Ann"]

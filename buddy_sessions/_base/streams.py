@@ -1,0 +1,148 @@
+"""`Stream`: the one protocol of everything that is read with `async for`, and `Pages`, the same read page by page.
+
+A step is one `anext`. An async generator would not do: a step that is cancelled, for instance by a timeout, ends it,
+and the next step looks like the end of the list.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+
+_P = TypeVar("_P")
+_T = TypeVar("_T")
+
+
+class AsyncContext:
+    """An object for `async with`: `with` is a TypeError that says so. Type checkers report it, too."""
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async with` in place of `with`")
+
+        def __exit__(self, *_: object) -> None:
+            """Exist, because Python looks for it before it calls `__enter__`."""
+
+
+class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
+    """An async iterator whose state is in this object, so that a step that is cancelled loses nothing.
+
+    One object is one read. After an error, each step raises that error again.
+    """
+
+    _whole = "collect()"  # what to await for all items; empty if they never end
+
+    def __init__(self) -> None:
+        self._batch: Iterator[_T] = iter(())  # what was read, and is not yielded yet; its length is known
+        self._dropped = 0  # items that were read, and not yielded before the stream was closed
+        self._end: Exception | None = None  # what each step raises from now on
+        self._is_stepping = False
+
+    @abstractmethod
+    async def _read(self) -> Sequence[_T] | None:
+        """Return the next items, perhaps none; None at the end. Change nothing before the last await."""
+
+    @abstractmethod
+    async def _stop(self) -> None:
+        """Stop the requests, and wait until they have ended."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled: create a client in each process, and read there")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _T:
+        for item in self._batch:
+            return item
+        while True:
+            self._batch = iter(await self._step(self._read))
+            for item in self._batch:
+                return item
+
+    async def _step(self, read: Callable[[], Awaitable[_P | None]]) -> _P:
+        """Return what was read. Raise StopAsyncIteration at the end."""
+        if self._end is not None:
+            raise self._end.with_traceback(None)
+        if self._is_stepping:
+            raise RuntimeError(f"another task is iterating over this {type(self).__name__}: only one can at a time")
+        self._is_stepping = True
+        try:
+            found = await read()
+            if found is not None and self._end is None:
+                return found
+            self._end = self._end or StopAsyncIteration()  # `aclose` may have ended it meanwhile
+        except Exception as error:  # noqa: BLE001 - raised below, and by each later step
+            self._end = self._end or error
+        finally:
+            self._is_stepping = False
+        await self._stop()
+        raise self._end
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the requests, and wait until they have ended. Then each step is the end. You can call it repeatedly."""
+        self._dropped, self._batch = self._unread, iter(())
+        self._end = self._end or _Closed()
+        await self._stop()
+
+    @property
+    def _unread(self) -> int:
+        """How many items were read, and not yielded."""
+        return length_hint(self._batch) + self._dropped
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has come to its end: False if it was closed before, or has failed."""
+        return type(self._end) is StopAsyncIteration
+
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async for`{self._instead(' in place of `for`, or')}")
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(f"a {type(self).__name__} needs `async for`{self._instead(', or')}")
+
+    def _instead(self, text: str) -> str:
+        return f"{text} `await ….{self._whole}`" if self._whole else ", or `await anext(…)` for the next one"
+
+
+class Pages(AsyncContext, AsyncIterator[_P], Generic[_P]):
+    """The pages of a stream: the same read, so a loop over pages goes on where the one over items was left."""
+
+    def __init__(
+        self, stream: Stream[Any], take_rest: Callable[[], _P | None], read: Callable[[], Awaitable[_P | None]]
+    ) -> None:
+        self._stream = stream
+        self._take_rest = take_rest  # of the current page; None if there is none
+        self._read = read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> _P:
+        rest = self._take_rest()
+        return await self._stream._step(self._read) if rest is None else rest  # noqa: SLF001 - of the same module
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the stream, as its own `aclose` does."""
+        await self._stream.aclose()
+
+
+class _Closed(StopAsyncIteration):
+    """The end of a stream that was closed before its end."""
