@@ -68,6 +68,20 @@ class TestPages:
                 assert ids_of(await buddy.sessions(KEY).collect()) == list(range(30, 0, -1))
         assert [request.per_page for request in fake.requests] == [100, *[20] * 4, 100, *[20] * 3]
 
+    async def test_refused_size_is_tried_with_100_and_then_20(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Each is said once."""
+        fake.refuse_above = 100
+        suite.populate(150)
+        for _ in range(2):
+            assert len(await buddy.sessions(KEY, per_page=1000).collect()) == 150
+        assert [request.per_page for request in fake.requests] == [1000, 100, 100, 100, 100]
+        fake.refuse_above = 20
+        assert len(await buddy.sessions(KEY, per_page=1000, max_sessions=1).collect()) == 1
+        assert [request.per_page for request in fake.requests[5:]] == [100, 20]
+        assert [record.args for record in caplog.records] == [(1000, 100), (100, 20)]
+
     async def test_other_bad_request_is_raised(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
         fake.inject(Fault.status(400), times=2)
         with pytest.raises(BadRequestError):
@@ -249,6 +263,30 @@ class TestCursor:
             assert ids_of(await resumed.collect()) == list(range(cursor.lowest_id - 1, 0, -1))
         async for _ in paginator.pages():
             assert paginator.cursor in (cursors[19], cursors[39], cursors[44])
+
+    async def test_doubt_goes_on_in_the_cursor(self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
+        suite.populate(100)
+        fake.on_request = lambda request: fake.inject(Fault.swapped(25)) if request.page == 2 else None
+        sessions = buddy.sessions(KEY, read_ahead=1, max_sessions=30)
+        await sessions.collect()
+        fake.on_request = None
+        assert (sessions.stats.verified, str(sessions.cursor)) == (False, "81@20?")
+        resumed = buddy.sessions(KEY, cursor=Cursor.parse("81@20?"))
+        assert len(await resumed.collect()) == 80
+        assert (resumed.stats.verified, str(resumed.cursor)) == (False, "1@100?")
+
+    async def test_progress_has_an_upper_bound(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        suite.populate(50)
+        suite.delete(suite.sessions[10]["id"])
+        sessions = buddy.sessions(KEY)
+        assert sessions.total_at_most is None
+        await anext(sessions)
+        assert sessions.total_at_most == 50
+        assert buddy.sessions(KEY, cursor=Cursor(31, 19)).total_at_most == 30
+        for options in ({"branch": "main"}, {"after": 5}, {"since": datetime(2026, 1, 1, tzinfo=UTC)}):
+            filtered = buddy.sessions(KEY, **options)  # type: ignore[arg-type]
+            await anext(filtered)
+            assert filtered.total_at_most is None
 
     async def test_error_carries_the_cursor_to_resume_from(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite

@@ -12,6 +12,7 @@ from buddy_sessions import (
     BuddyClient,
     ClientClosedError,
     ConfigError,
+    Cursor,
     Harvest,
     HarvestError,
     NotFoundError,
@@ -86,6 +87,59 @@ class TestStream:
         assert sorted(found) == [(key, number) for key in (first, second) for number in (9, 10, 11)]
         async with buddy.harvest([first, second], branch="develop") as harvest:
             assert [session.relative_id async for _, session in harvest] == [11, 11]
+
+    async def test_each_suite_can_have_its_own_start(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        first, second, third = add_suites(fake, 3, 10)
+        after, cursors = {first: 8}, {str(second): Cursor(3, 8)}
+        async with buddy.harvest([first, second, third], after=after, cursors=cursors) as harvest:
+            found = [(key, session.relative_id) async for key, session in harvest]
+        assert sorted(found) == [
+            *((first, number) for number in (9, 10)),
+            *((second, number) for number in (1, 2)),
+            *((third, number) for number in range(1, 11)),
+        ]
+
+    async def test_harvest_goes_on_from_its_cursors(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """A suite that was read to number 1 costs no request."""
+        suites = add_suites(fake, 5, 50)
+        found: list[tuple[SuiteKey, int]] = []
+        cursors: dict[SuiteKey, Cursor] = {}
+        for limit in (1, 77, 50, 120, 300):
+            fake.requests.clear()
+            async with buddy.harvest(suites, cursors=cursors) as harvest:
+                async for key, session in harvest:
+                    found.append((key, session.relative_id))
+                    limit -= 1
+                    if not limit:
+                        break
+            cursors = harvest.cursors
+        assert sorted(found) == [(key, number) for key in suites for number in range(1, 51)]
+        assert cursors == {key: Cursor(1, 50) for key in suites}
+        fake.requests.clear()
+        assert (await buddy.harvest(suites, cursors=cursors).run()).sessions == 0
+        assert fake.requests == []
+
+    @pytest.mark.parametrize("is_lazy", [False, True])
+    async def test_start_of_a_suite_that_is_not_harvested_is_an_error(
+        self, fake: FakeBuddy, buddy: BuddyClient, is_lazy: bool
+    ) -> None:
+        """At once, unless the suites are taken as they are needed."""
+        suites = add_suites(fake, 2, 1)
+        message = "after or cursors names acme/shop/typo, which is not harvested: leave it out"
+        with pytest.raises(ConfigError, match=message):
+            await buddy.harvest(iter(suites) if is_lazy else suites, after={"acme/shop/typo": 5}).run()
+        assert len(fake.requests) == (2 if is_lazy else 0)
+        with pytest.raises(ConfigError, match="after and cursors both name acme/shop/s0: leave it out in one of them"):
+            buddy.harvest(suites, after={suites[0]: 5}, cursors={suites[0]: Cursor(5, 0)})
+
+    async def test_last_suite_uses_the_slots_of_the_others(self, fake: FakeBuddy) -> None:
+        fake.latency = 0.01
+        suites = [*add_suites(fake, 8, 1), fake.add_suite("acme", "shop", "giant").populate(2000).key]
+        in_flight: list[int] = []
+        fake.on_request = lambda request: in_flight.append(fake.in_flight) if request.page > 10 else None
+        async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=4, per_page=50) as buddy:
+            await buddy.harvest(suites, concurrency=9).run()
+        assert max(in_flight) == 4
 
     @pytest.mark.parametrize(("concurrency", "expected"), [(None, 3), (2, 2)])
     async def test_concurrency_limits_the_suites_that_are_read_at_once(
