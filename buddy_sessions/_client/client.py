@@ -165,14 +165,14 @@ class BuddyClient(AsyncContext, Questions):
         per_page: int | None = None,
         read_ahead: int | None = None,
     ) -> SessionPaginator:
-        """Return a paginator over the sessions of a suite, newest first. The first request is sent when you iterate.
+        """Return an async iterator over the sessions of a suite, newest first. Its first step sends the first request.
 
         Args:
             branch: Only sessions of this branch.
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
                 is entirely older. A session without a date is included.
-            cursor: The position to resume from: the cursor of an earlier read with the same `branch`, `after` and
+            cursor: The position to go on from: the cursor of an earlier read with the same `branch`, `after` and
                 `since`.
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
@@ -258,7 +258,7 @@ class BuddyClient(AsyncContext, Questions):
         status: TestStatus | str | None = None,
         max_cases: int | None = None,
     ) -> CasePaginator:
-        """Return a paginator over the test cases of a session. The first request is sent when you iterate.
+        """Return an async iterator over the test cases of a session. Its first step sends the first request.
 
         If `session` is not a `Session`, the client requests it first, to know how many cases to expect. At most
         `max_cases` are yielded.

@@ -8,7 +8,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
     Iterable,
@@ -16,7 +15,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from functools import partial
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
@@ -90,14 +88,18 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         super().__init__()
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
-        queue = _SuiteQueue(suites, unique=is_sync, named=named)
         self._api = api
-        self._run = _HarvestRun(queue, read, RequestSlots(api.max_concurrency), on_failure=on_failure)
-        self._channel = Channel[SessionPage](
-            partial(self._run.work, hold, concurrency), size=concurrency, name="sync" if is_sync else "harvest"
-        )
-        self._run.put = self._channel.put
         self._is_sync = is_sync
+        self._run = _HarvestRun(
+            _SuiteQueue(suites, unique=is_sync, named=named),
+            read,
+            RequestSlots(api.max_concurrency),
+            concurrency=concurrency,
+            on_failure=on_failure,
+            hold=hold,
+            name="sync" if is_sync else "harvest",
+        )
+        self._channel = self._run.channel
         self._page: SessionPage | None = None  # the current one
         self._cursors: dict[SuiteKey, Cursor | None] = {**cursors}  # the positions before the current page
 
@@ -173,21 +175,25 @@ class _HarvestRun:
     It knows nothing of the stream that reads them, so that a harvest that is dropped without `aclose` is collected.
     """
 
-    put: Callable[[SessionPage], Awaitable[None]]
-
     def __init__(
         self,
         suites: _SuiteQueue,
         read: Callable[[SuiteKey, RequestSlots], SuitePages],
         slots: RequestSlots,
         *,
+        concurrency: int,
         on_failure: OnFailure,
+        hold: Callable[[], AbstractAsyncContextManager[None]],
+        name: str,
     ) -> None:
+        self.channel = Channel[SessionPage](self._work, size=concurrency, name=name)
         self.failures: dict[SuiteKey, BuddyError] = {}
         self._suites = suites
         self._read = read
         self._slots = slots
+        self._concurrency = concurrency
         self._on_failure = on_failure
+        self._hold = hold
         self._common_cause = CommonCause()
         self._reading: set[SuitePages] = set()
         self._ended_reads = Stats()
@@ -196,10 +202,10 @@ class _HarvestRun:
     def stats(self) -> Stats:
         return sum((reader.stats for reader in self._reading), self._ended_reads)
 
-    async def work(self, hold: Callable[[], AbstractAsyncContextManager[None]], concurrency: int) -> None:
+    async def _work(self) -> None:
         """Read all suites. Raise the error that ends the harvest, or those of single suites."""
-        async with hold():
-            await run_workers(self._read_suites, concurrency)
+        async with self._hold():
+            await run_workers(self._read_suites, self._concurrency)
         if self._suites.error is not None:
             raise self._suites.error
         if self.failures and self._on_failure == "raise":
@@ -221,7 +227,7 @@ class _HarvestRun:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
                     self._common_cause.on_success()
-                    await self.put(page)
+                    await self.channel.put(page)
             self._ended_reads += Stats(suites=1)
         except BuddyError as error:
             self._on_failed_suite(key, error)
