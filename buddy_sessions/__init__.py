@@ -1,4 +1,4 @@
-"""Read the unit-test sessions of Buddy.works suites: each exactly once, also if the list changes meanwhile.
+"""An async client for the unit-test sessions of Buddy.works suites: each exactly once, although their list moves.
 
 async with BuddyClient.from_env() as buddy:
     async for session in buddy.sessions("my-company/my-project/MNbyVedg"):

@@ -187,7 +187,7 @@ def test_functions_that_contributors_read_of_exist() -> None:
 
 
 def test_readme_is_read_in_a_few_minutes() -> None:
-    assert len(README.split()) <= 1100
+    assert len(README.split()) <= 900
 
 
 def test_two_commands() -> None:

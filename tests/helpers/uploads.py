@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parent.parent.parent / "README.md"
+GUIDE = Path(__file__).parent.parent.parent / "buddy_sessions" / "testing" / "README.md"
 RUN = "https://github.com/acme/shop/actions/runs/17"
 GITHUB: dict[str, Any] = {"ci_provider": "GITHUB_ACTION", "ci_run_url": RUN, "created_by": None}
 """What a session has in place of an author if a reporter uploads it from GitHub."""
@@ -18,8 +18,8 @@ GIT = {f"GIT_{who}_{what}": "x@a.example" for who in ("AUTHOR", "COMMITTER") for
 
 
 def trial_commands() -> list[str]:
-    """Return the commands with which the README tries a gate with the user's own tests."""
-    section = README.read_text(encoding="utf-8").partition("## Try it with your own tests")[2].partition("\n## ")[0]
+    """Return the commands with which the guide tries a gate with the user's own tests."""
+    section = GUIDE.read_text(encoding="utf-8").partition("## Try it with your own tests")[2].partition("\n## ")[0]
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
