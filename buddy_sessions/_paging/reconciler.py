@@ -50,8 +50,6 @@ class Reconciler:
         self.is_ordered = True
         self.is_complete = spec.cursor is not None and spec.cursor.lowest_id <= spec.after + 1
         self.highest_id = 0  # of all rows that were listed
-        self._hides_rows = False  # pages that are not full are followed by others
-        self._is_filtered = spec.branch is not None
         self._selection = Selection(spec, limits)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
@@ -122,7 +120,7 @@ class Reconciler:
         if not self.is_ordered or len(sessions) > window.per_page:  # then no page can be placed to overlap
             return self._take_unordered(window, sessions)
         check = self._frontier.check(window, sessions, in_advance=in_advance)
-        if self._hides_rows and isinstance(check, Accepted | Gap):
+        if self.doubt and isinstance(check, Accepted | Gap):
             return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
         match check:
             case Accepted(already_read):
@@ -145,7 +143,7 @@ class Reconciler:
         """Take an accepted page if it is full, or has all that is still wanted. Otherwise hold it."""
         has_hole = self._frontier.has_hole(sessions, above=self._selection.after)
         is_enough = self._selection.is_enough(sessions, already_read)
-        if is_full or (is_enough and (self._is_filtered or not has_hole)):
+        if is_full or (is_enough and (self._selection.is_filtered or not has_hole)):
             return self._take_accepted(window, sessions, already_read, is_full=is_full)
         if is_enough:
             self._planned = [window]  # once more: the response may lack a row
@@ -208,7 +206,7 @@ class Reconciler:
         elif following.sessions:  # the list has grown
             is_doubtful = held.has_hole
         else:  # it is the last page, unless the server cuts pages, and rows have moved up into this one
-            may_lack_rows = held.has_hole and not self._is_filtered
+            may_lack_rows = held.has_hole and not self._selection.is_filtered
             is_doubtful = may_lack_rows or self._pacing.page_size.may_be_cut(held.rows)
         if is_doubtful and not held.is_reread:
             self._held_page = held
@@ -261,7 +259,7 @@ class Reconciler:
 
     def _doubt_pages(self, reason: str) -> None:
         """Take each page as it is from now on: the server hides rows."""
-        self._hides_rows, self.doubt = True, reason
+        self.doubt = reason
         self._pacing.page_size.cap = None
 
     def _take_with_hidden_rows(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageResult:

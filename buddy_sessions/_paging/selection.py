@@ -68,6 +68,7 @@ class Selection:
     def __init__(self, spec: ReadSpec, limits: ServerLimits) -> None:
         self.after = spec.after
         self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
+        self.is_filtered = spec.branch is not None  # so `relative_id`s are missing
         self.is_exceeded = False  # more of them were read than `max_sessions`
         self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
         self._since = spec.since
