@@ -49,7 +49,7 @@ class Reconciler:
         self.doubt = ""
         self.is_ordered = True
         self.is_complete = spec.cursor is not None and spec.cursor.lowest_id <= spec.after + 1
-        self.highest_id = 0  # of all rows that were listed
+        self.highest_id = 0  # of the rows that began a page
         self._selection = Selection(spec, limits)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
@@ -95,7 +95,7 @@ class Reconciler:
         window = self._planned.pop(0)
         in_advance = window in self._in_advance
         self._in_advance.discard(window)
-        self.highest_id = max([self.highest_id, *(session.relative_id for session in sessions)])
+        self.highest_id = max(self.highest_id, sessions[0].relative_id if sessions else 0)
         before = self._frontier.lowest_id, len(self._seen_ids)
         if self._held_page is None:
             result = self._take_page(window, sessions, in_advance=in_advance)
@@ -141,10 +141,12 @@ class Reconciler:
         self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
     ) -> PageResult:
         """Take an accepted page if it is full, or has all that is still wanted. Otherwise hold it."""
+        if is_full:
+            return self._take_accepted(window, sessions, already_read, is_full=True)
         has_hole = self._frontier.has_hole(sessions, above=self._selection.after)
         is_enough = self._selection.is_enough(sessions, already_read)
-        if is_full or (is_enough and (self._selection.is_filtered or not has_hole)):
-            return self._take_accepted(window, sessions, already_read, is_full=is_full)
+        if is_enough and (self._selection.is_filtered or not has_hole):
+            return self._take_accepted(window, sessions, already_read, is_full=False)
         if is_enough:
             self._planned = [window]  # once more: the response may lack a row
         self._hold(HeldPage(window=window, sessions=sessions, rows=len(sessions), has_hole=has_hole))

@@ -69,7 +69,8 @@ class PageRequests(Generic[_T]):
             if window not in self._tasks:
                 self._tasks[window] = asyncio.create_task(self._fetch(window))
         task = self._tasks[windows[0]]
-        await asyncio.wait((task,))  # in contrast to `await task`, this never cancels it
+        if not task.done():
+            await asyncio.wait((task,))  # in contrast to `await task`, this never cancels it
         if self._tasks.get(windows[0]) is not task:
             return None
         del self._tasks[windows[0]]

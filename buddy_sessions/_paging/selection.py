@@ -95,11 +95,8 @@ class Selection:
         The range is that of the branch, if there is one.
         """
         selected, lowest_proven = self._selected(new), self._min_id
-        if not self._limits.ignores_branch and not all(map(self._is_of_branch, new)):
-            self._limits.ignores_branch = True
-            _log.warning("the server lists sessions of other branches than %r: they are left out", self._branch)
         if self._since is not None:
-            old = [each.relative_id for each in new if self._is_of_branch(each) and is_before(each, self._since)]
+            old = [session.relative_id for session in new if is_before(session, self._since)]
             lowest_proven = max(lowest_proven, max(old, default=0) + 1)
         if len(selected) > self.remaining:
             self.is_exceeded = True
@@ -112,14 +109,13 @@ class Selection:
         return PageResult(tuple(selected), offset, duplicates, proven_range)
 
     def _selected(self, sessions: Sequence[Session]) -> list[Session]:
-        return [
-            session
-            for session in sessions
-            if session.relative_id >= self._min_id
-            and self._is_of_branch(session)
-            and not is_before(session, self._since)
-        ]
-
-    def _is_of_branch(self, session: Session) -> bool:
-        """Return whether a session has tested the branch, or does not say what it has tested."""
-        return self._branch is None or session.ref_name in {None, self._branch}
+        selected = [session for session in sessions if session.relative_id >= self._min_id]
+        if self._branch is not None:  # one that does not say what it has tested may be one of the branch
+            of_branch = [session for session in selected if session.ref_name in {None, self._branch}]
+            if len(of_branch) < len(selected) and not self._limits.ignores_branch:
+                self._limits.ignores_branch = True
+                _log.warning("the server lists sessions of other branches than %r: they are left out", self._branch)
+            selected = of_branch
+        if self._since is not None:
+            selected = [session for session in selected if not is_before(session, self._since)]
+        return selected
