@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NoReturn, get_type_hints
 
@@ -28,6 +29,8 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 # One escape after the other, so that an escaped backslash begins none. The group is half a pair.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+
+_JSON_TEXT_OR_SEPARATOR = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([,\[{])', re.DOTALL)
 
 
 def fields_of(model: type, *annotations: Any) -> tuple[str, ...]:
@@ -43,6 +46,16 @@ def decode_json(text: str) -> Any:
     if "\\" in text and ("\\ud" in text or "\\uD" in text):  # a search for one character costs nothing
         text = _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], text)
     return _JSON.decode(text)
+
+
+def has_more_values(body: bytes, limit: int) -> bool:
+    """Return whether JSON has more values than that: in memory, a short one such as `[]` takes 20 times its size."""
+    # Each value needs a separator of one byte, and counting takes as long as decoding.
+    if len(body) <= limit or sum(map(body.count, (b",", b"[", b"{"))) <= limit:
+        return False
+    # A long text may contain as many, for instance the `data` of a test case.
+    separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
+    return next(islice(separators, limit, None), None) is not None
 
 
 def _reject_constant(name: str) -> NoReturn:
