@@ -25,7 +25,7 @@ from attrs import frozen
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
 from .failures import read_failure
-from .hooks import MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
+from .hooks import FIRST_TIME, MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -238,12 +238,12 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
     return decode
 
 
-_numbers_of = attrgetter(*fields_of(Session, int, int | None, int | float | None))
+_numbers_of = attrgetter(*fields_of(Session, int | None, int | float | None))
 _times_of = attrgetter(*fields_of(Session, datetime | None))
 
 
 def _follow_rules(sessions: Iterable[Session]) -> bool:
-    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
+    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers and times."""
     for session in sessions:
         member = session.created_by
         if not 1 <= session.relative_id < MAX_INTEGER:
@@ -254,6 +254,6 @@ def _follow_rules(sessions: Iterable[Session]) -> bool:
             if number and not MIN_INTEGER <= number <= MAX_INTEGER:
                 return False
         for time in _times_of(session):
-            if time and time.tzinfo is not UTC:
+            if time and (time.tzinfo is not UTC or time < FIRST_TIME):
                 return False
     return True

@@ -3,7 +3,8 @@
 Strict where coercion would mislead: `"7"` is not a whole number, neither are `true` and `1.5`. Tolerant where Buddy may
 change: unknown fields are ignored, unknown enum values are kept, and each field except `id`, `relative_id` and `status`
 may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must fit in 64 bits, as in
-SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain strings.
+SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain strings. A time before
+1970, such as the zero time of some languages, is none.
 
 Each hook handles null itself: a wrapper for optional fields would cost a second call for each of them.
 """
@@ -26,6 +27,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatus, Suite, SuiteKey, TestCase, TestStatus
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One escape after the other, so that an escaped backslash begins none. The group is half a pair.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -184,17 +187,18 @@ def _structure_optional_time(value: Any, _: object) -> datetime | None:
         return None
     if type(value) is not str:
         raise wrong_type("an ISO 8601 time", value)
+    moment: datetime | None
     try:
         moment = datetime.fromisoformat(value.upper())  # Python does not accept "z", which RFC 3339 allows
-        if moment.tzinfo is UTC:
-            return moment
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-        if len(value) > len("2025-10-21"):  # a date alone is not a time
-            return moment.replace(tzinfo=UTC)  # Buddy's times are in UTC
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)  # Buddy's times are in UTC
+        elif moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}")
+        moment = None
+    if moment is None or len(value) <= len("2025-10-21"):  # a date alone is not a time
+        raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}")
+    return moment if moment >= FIRST_TIME else None
 
 
 def _enum_hook(enum: type[StrEnum], *, optional: bool) -> Callable[[Any, object], StrEnum | None]:

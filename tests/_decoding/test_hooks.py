@@ -93,6 +93,12 @@ def test_times_are_aware_in_utc(text: str, moment: datetime) -> None:
     assert finish_date.tzinfo is UTC
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00", "1969-12-31T23:59:59Z"])
+def test_time_before_the_first_one_is_none(text: str) -> None:
+    """It is the zero time of some languages, with which no one can calculate."""
+    assert decode_one(finish_date=text).finish_date is None
+
+
 MISSING = object()
 WRONG_VALUES: dict[str, list[Any]] = {
     **{f"{field}: is missing": [MISSING] for field in MINIMAL_SESSION},
