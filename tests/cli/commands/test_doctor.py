@@ -97,10 +97,3 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     assert "note  rate-limit  X-Rate-Limit-Remaining or -Reset is missing, or not a number" in out
     assert "the quota is not respected until a 429; send the file" in out
     assert max(map(len, out.splitlines())) <= 80
-
-
-def test_proxy_of_the_environment_is_used(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(Account("behind a proxy")) as server:
-        monkeypatch.setenv("http_proxy", server.environment["BUDDY_API_URL"])
-        server.environment["BUDDY_API_URL"] = "http://buddy.example"
-        assert complaints(examine(server, call, monkeypatch)) == set()
