@@ -1,10 +1,10 @@
 """The rules of decoding: how JSON is read, and one hook for cattrs for each kind of field of the API's objects.
 
 Strict where coercion would mislead: `"7"` is not a whole number, neither are `true` and `1.5`. Tolerant where Buddy may
-change: unknown fields are ignored, unknown enum values are kept, and each field except `id`, `relative_id` and `status`
-may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must fit in 64 bits, as in
-SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain strings. A time before
-1970, such as the zero time of some languages, is none.
+change: unknown fields are ignored, unknown enum values are kept, `1.0` is a whole number, and each field except `id`,
+`relative_id` and `status` may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must
+fit in 64 bits, as in SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain
+strings. A time before 1970, such as the zero time of some languages, is none.
 
 Each hook handles null itself: a wrapper for optional fields would cost a second call for each of them.
 """
@@ -155,6 +155,8 @@ def _structure_optional_identifier(value: Any, _: object) -> str | None:
 def _structure_relative_id(value: Any, _: object) -> int:
     if type(value) is int and 1 <= value < MAX_INTEGER:
         return value
+    if type(value) is float and value.is_integer():
+        return _structure_relative_id(int(value), _)
     if type(value) is int and value < 1:
         raise ValueError("must be at least 1")
     if value == MAX_INTEGER:
@@ -165,6 +167,8 @@ def _structure_relative_id(value: Any, _: object) -> int:
 def _structure_optional_integer(value: Any, _: object) -> int | None:
     if value is None or (type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER):
         return value
+    if type(value) is float and value.is_integer():
+        return _structure_optional_integer(int(value), _)
     raise _wrong_number("a whole number", value)
 
 
@@ -197,7 +201,7 @@ def _structure_optional_time(value: Any, _: object) -> datetime | None:
     except (ValueError, OverflowError):
         moment = None
     if moment is None or len(value) <= len("2025-10-21"):  # a date alone is not a time
-        raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}")
+        raise ValueError("must be an ISO 8601 time")  # the value may be private
     return moment if moment >= FIRST_TIME else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from buddy_sessions import DecodeError, RateLimit, Region, ResponseError
+from buddy_sessions._decoding.converter import InvalidValue
 from buddy_sessions._decoding.failures import read_failure
 from buddy_sessions._decoding.shapes import CONSTANT
 
@@ -166,14 +168,19 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
 
 
 def _fields(record: Record) -> Iterator[Finding]:
+    invalid: list[InvalidValue] = []
     for each in record.values():
         try:
             if each.status == HTTPStatus.OK and each.name in DECODERS:
-                DECODERS[each.name](each.body)
+                DECODERS[each.name](each.body, invalid=invalid)
         except DecodeError as error:
             yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
         except ResponseError:  # the check of the connection reports it
             continue
+    counts = Counter(f"{each.model}.{each.field} {each.reason}" for each in invalid)
+    if counts:
+        found = "; ".join(f"{what} ({count})" for what, count in counts.items())
+        yield _problem(found, meaning="these values are read as None")
     missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
     if len(record.finished) > 1 and missing:
         yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")

@@ -67,6 +67,7 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "403 with the scopes of the token and of the endpoint",
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
+        ("duration is a text", "session.duration must be a number, not a string ("),
         ("the certificate is of an unknown authority", "for the certificate of your company, set SSL_CERT_FILE to a"),
     ],
 )
