@@ -262,10 +262,10 @@ class TestProjects:
         for name, value in change.items():
             setattr(fake, name, value)
         for read in (buddy.projects, buddy.suites):
-            with pytest.raises(ForbiddenError, match="and, for projects, WORKSPACE") as caught:
+            with pytest.raises(ForbiddenError, match="and, for projects, PROJECT_READ") as caught:
                 await read("acme")
             assert caught.value.scopes == tuple(fake.scopes)
-            assert caught.value.accepted_scopes == ("WORKSPACE",)
+            assert caught.value.accepted_scopes == ("PROJECT_READ", "WORKSPACE")
 
 
 class TestSessionRef:

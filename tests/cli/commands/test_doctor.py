@@ -17,6 +17,7 @@ NOTES = {
     "a suite without sessions": {"suites"},
     "a new account without suites": {"suites"},
     "the token may not list projects": {"token"},
+    "the token can also write": {"token"},
 }
 """What is worth a note at healthy servers."""
 
@@ -68,11 +69,13 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
         ("duration is a text", "session.duration must be a number, not a string ("),
+        ("the token can also write", "accepted, the token has further rights: UNIT_TEST_MANAGE"),
+        ("a suite without sessions", "let its tests upload their results, and try again"),
         ("the certificate is of an unknown authority", "for the certificate of your company, set SSL_CERT_FILE to a"),
     ],
 )
 def test_finding_names_the_cause(name: str, said: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    account = next(account for account in WRONG_SERVERS if account.name == name)
+    account = next(account for account in (*WRONG_SERVERS, *HEALTHY_SERVERS) if account.name == name)
     with served(account) as server:
         result = examine(server, call, monkeypatch, account.target)
     assert said in result.out
