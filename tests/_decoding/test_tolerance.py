@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, Session, SuiteKey
+from buddy_sessions import BuddyClient, Project, Session, Suite, SuiteKey, TestCase
 from buddy_sessions._decoding import converter
+from buddy_sessions._decoding.converter import InvalidValue, decode_list, decode_suites
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.buddy_responses import RESPONSES
 
 KEY = SuiteKey("acme", "shop", "unit")
 REQUIRED = {"id", "relative_id", "name", "status"}
@@ -96,3 +98,19 @@ async def test_token_in_a_value_is_not_logged(
     assert len(await buddy.sessions(suite.key).collect()) == 1
     assert "session.create_date" in caplog.text
     assert fake.token not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "model"), [("cases", TestCase), ("projects", Project), ("suites", Suite)])
+def test_other_lists_with_random_types(name: str, model: type[Any]) -> None:
+    """No row is lost."""
+    response = RESPONSES[name]["body"]
+    random = Random(2)
+    invalid: list[InvalidValue] = []
+    for _ in range(100):
+        body = json.dumps({name: [spoil(row, random) for row in response[name]]}).encode()
+        if model is Suite:
+            rows: list[Any] = decode_suites(body, workspace="acme", project="shop", invalid=invalid)
+        else:
+            rows = decode_list(body, name, model, invalid=invalid)
+        assert len(rows) == len(response[name])
+    assert {each.model for each in invalid} == {name.removesuffix("s")}
