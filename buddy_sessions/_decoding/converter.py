@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 import cattrs
@@ -50,6 +50,10 @@ class InvalidValue(NamedTuple):
     reason: str
 
 
+Invalid: TypeAlias = list[InvalidValue] | None
+"""Where to add the values that do not fit, if anywhere."""
+
+
 @frozen
 class DecodedPage:
     """The content of one page of sessions, and the names of the fields that did not fit, by the ID of the session."""
@@ -69,7 +73,7 @@ class NotModified:
     """Page 1 has the body of an earlier read, and was not decoded."""
 
 
-def decode_page(body: bytes, *, page: int | None = None, invalid: list[InvalidValue] | None = None) -> DecodedPage:
+def decode_page(body: bytes, *, page: int | None = None, invalid: Invalid = None) -> DecodedPage:
     """Return the sessions in the body of a page, whose number is for errors."""
     decode_fast = fast_decoder()
     sessions = decode_fast(body) if decode_fast else None
@@ -86,7 +90,7 @@ def decode_page(body: bytes, *, page: int | None = None, invalid: list[InvalidVa
 
 
 def decode_if_modified(
-    body: bytes, *, page: int, known_digest: bytes, invalid: list[InvalidValue] | None = None
+    body: bytes, *, page: int, known_digest: bytes, invalid: Invalid = None
 ) -> DecodedPage | NotModified:
     """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest."""
     digest = blake2b(body, digest_size=16).digest()
@@ -96,21 +100,19 @@ def decode_if_modified(
     return FirstPage(decoded.sessions, digest, invalid_fields=decoded.invalid_fields)
 
 
-def decode_object(body: bytes, model: type[_M], *, invalid: list[InvalidValue] | None = None, **fields: object) -> _M:
+def decode_object(body: bytes, model: type[_M], *, invalid: Invalid = None, **fields: object) -> _M:
     """Return the model in the body of a response that contains only this one. `fields` are added to it."""
     return _structure({**_load_object(body), **fields}, model, invalid)
 
 
 def decode_list(
-    body: bytes, name: str, model: type[_M], *, page: int | None = None, invalid: list[InvalidValue] | None = None
+    body: bytes, name: str, model: type[_M], *, page: int | None = None, invalid: Invalid = None
 ) -> list[_M]:
     """Return the models of the list with this name, in the body of a page, whose number is for errors."""
     return _structure_items(_items(_load_object(body, page), name, page), model, invalid, page)
 
 
-def decode_suites(
-    body: bytes, *, workspace: str, project: str, invalid: list[InvalidValue] | None = None
-) -> list[Suite]:
+def decode_suites(body: bytes, *, workspace: str, project: str, invalid: Invalid = None) -> list[Suite]:
     """Return the suites in the body of a project's list."""
     items = _items(_load_object(body), "suites")
     for item in items:
@@ -204,9 +206,7 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
     raise DecodeError(problem, page=page, field=name)
 
 
-def _structure_items(
-    items: list[Any], model: type[_M], invalid: list[InvalidValue] | None, page: int | None = None
-) -> list[_M]:
+def _structure_items(items: list[Any], model: type[_M], invalid: Invalid, page: int | None = None) -> list[_M]:
     structure = _converter().get_structure_hook(model)
     try:
         return [structure(item, model) for item in items]
@@ -218,7 +218,7 @@ def _structure_items(
 def _structure(
     value: Any,
     model: type[_M],
-    invalid: list[InvalidValue] | None = None,
+    invalid: Invalid = None,
     *,
     page: int | None = None,
     item: int | None = None,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -75,11 +75,17 @@ class Transport:
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
-        self._ssl = ssl_context or True  # True: the default of aiohttp
         self._max_concurrency = max_concurrency
-        self._proxy = proxy  # None: none, or that of the caller's session
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None  # the process and event loop of its first use
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
+        self._arguments: dict[str, Any] = {  # of each request
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": True,
+            "proxy": proxy,  # None: none, or that of the caller's session
+            "ssl": ssl_context or True,  # True: the default of aiohttp
+            "timeout": aiohttp.ClientTimeout(total=timeout),
+        }
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BuddyClient cannot be pickled, nor what reads with it: create a client in each process")
@@ -241,14 +247,7 @@ class Transport:
         started = time.perf_counter()
         try:
             async with session.get(
-                url,
-                headers={**_HEADERS, "Authorization": header.reveal()},
-                allow_redirects=False,
-                raise_for_status=False,
-                proxy=self._proxy,
-                auto_decompress=True,
-                ssl=self._ssl,
-                timeout=self._timeout,
+                url, headers={**_HEADERS, "Authorization": header.reveal()}, **self._arguments
             ) as received:
                 self.server_time = parse_http_date(received.headers.get("Date")) or self.server_time
                 response = Response(
@@ -260,7 +259,7 @@ class Transport:
                 )
         # A TimeoutError is an OSError.
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
-            failure = translate(error, url, header, self._timeout.total)
+            failure = translate(error, url, header, self._timeout)
             if session.closed:
                 failure = ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
             # As text, because a log record may outlive the request, and the error's frames hold the response.
