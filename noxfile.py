@@ -191,7 +191,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare the promised limits with measurements; update `results.json` and the charts, and print all limits."""
+    """Compare the promises with measurements; update `results.json` and the charts. Fail if a promise is not met."""
     install_wheel(session)
     session.install(*groups("bench"))
     path = os.pathsep.join(map(os.path.abspath, ("benchmarks", "tests")))  # their shared modules

@@ -34,17 +34,19 @@ CHANGES = {  # created and deleted per request, on average
 
 READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
     "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
-    "deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
-    "4 ahead, deduplicated": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
+    "with a set of ids": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
+    "4 at once, with a set": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
     "this package": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, limits=ServerLimits()),
-    "this package, 4 ahead": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4),
+    "this package, 4 ahead (default)": lambda: Reconciler(
+        ReadSpec(), per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4
+    ),
 }
 
 COLOURS = {
     "usual loop": "#8c959f",
-    "deduplicated": "#bf8700",
-    "4 ahead, deduplicated": "#cf222e",
-    "this package, 4 ahead": "#1a7f37",
+    "with a set of ids": "#bf8700",
+    "4 at once, with a set": "#cf222e",
+    "this package, 4 ahead (default)": "#1a7f37",
 }
 
 

@@ -5,9 +5,10 @@ The arguments of each method are valid: `BuddyClient` has checked them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from attrs import evolve
@@ -38,7 +39,15 @@ from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase
 
 _T = TypeVar("_T")
 
-_PROJECTS_PER_PAGE = 100
+_PROJECT_QUERIES: tuple[dict[str, str | int], ...] = (
+    {"per_page": 100, "sort_by": "create_date", "sort_direction": "ASC"},  # new projects come at the end
+    {"per_page": 100},
+    {"per_page": DOCUMENTED_SIZE},
+)
+"""What to ask for a list of projects, until the server accepts it."""
+_MAX_PROJECT_READS = 3
+
+_log = logging.getLogger("buddy_sessions")
 
 
 def failing_statuses(session: Session) -> Sequence[TestStatus]:
@@ -70,28 +79,42 @@ class Api:
         return await self.transport.get_once(endpoint_url(self.base_url, *path).with_query(query))
 
     async def projects(self, workspace: str) -> list[Project]:
-        """Return the projects of a workspace, each once."""
-        fetch = self._page_fetcher(
-            endpoint_url(self.base_url, "workspaces", workspace, "projects"),
-            {},
-            partial(decode_list, name="projects", model=Project),
-        )
+        """Return the projects of a workspace, each once.
+
+        Nothing in this list shows a gap, so it is read until two reads agree, at most three times.
+        """
+        url = endpoint_url(self.base_url, "workspaces", workspace, "projects")
+        queries = [*_PROJECT_QUERIES]
         found: dict[str, Project] = {}
-        window = Window(1, _PROJECTS_PER_PAGE)
+        previous: set[str] | None = None
+        for _ in range(_MAX_PROJECT_READS):
+            listed = await self._read_projects(url, queries)
+            if set(listed) == previous:
+                return [*listed.values()]
+            previous = set(listed)
+            found |= listed
+        _log.warning("the projects of %s changed while they were read: some may be missing; try again later", workspace)
+        return [*found.values()]
+
+    async def _read_projects(self, url: URL, queries: list[dict[str, str | int]]) -> dict[str, Project]:
+        """Return the listed projects by name. Queries that the server refuses are removed."""
+        projects: dict[str, Project] = {}
+        page = 1
         while True:
+            decode = partial(decode_list, name="projects", model=Project, page=page)
             try:
-                page = (await fetch(window)).result()
+                listed = (await self.transport.get(url.with_query({"page": page, **queries[0]}), decode)).result()
             except BadRequestError:
-                if window.per_page == DOCUMENTED_SIZE:
+                if len(queries) == 1:
                     raise
-                window = Window(1, DOCUMENTED_SIZE)
+                del queries[0]
+                projects, page = {}, 1
                 continue
-            known = len(found)
-            found |= {project.name: project for project in page if project.name not in found}
-            # A server may shorten a page, but not below the documented size. A page without new projects is the last.
-            if len(page) < DOCUMENTED_SIZE or len(found) == known:
-                return list(found.values())
-            window = Window(window.page + 1, window.per_page)
+            known = len(projects)
+            projects |= {project.name: project for project in listed if project.name not in projects}
+            if len(projects) == known:  # a short page is not the end: a server may hide projects
+                return projects
+            page += 1
 
     async def suites(self, workspace: str, project: str | None) -> list[Suite]:
         """Return the suites of a project; for None, of all projects of the workspace."""
@@ -235,9 +258,9 @@ class Api:
         if spec.known_digest is not None:
             decode_next = partial(decode_if_modified, known_digest=spec.known_digest)
 
-        def decode(body: bytes, *, page: int) -> DecodedPage | NotModified:
+        def decode(body: bytes, **context: Any) -> DecodedPage | NotModified:
             nonlocal decode_next
-            decoded, decode_next = decode_next(body, page=page), decode_page  # only the first page is compared
+            decoded, decode_next = decode_next(body, **context), decode_page  # only the first page is compared
             return decoded
 
         fetch = self._page_fetcher(self._suites_url(*key, "sessions"), {"branch": spec.branch}, decode)

@@ -186,7 +186,10 @@ class ForbiddenError(StatusError):
     """
 
     _cause = "access denied"
-    _hint = "give the token the scopes UNIT_TEST_READ and, for projects, WORKSPACE; enable the API in the workspace"
+    _hint = (
+        "give the token the scopes UNIT_TEST_READ and, for projects, PROJECT_READ (formerly UNIT_TEST_INFO and "
+        "WORKSPACE); enable the API in the workspace"
+    )
 
     def __init__(
         self,

@@ -184,7 +184,8 @@ or of one of its sessions, in the browser or in the API. Of a URL, only the name
 class Session:
     """The test results of one CI run in a suite. It is created in progress, finishes, and can be reopened or deleted.
 
-    `id`, `relative_id` and `status` are always present. Any other field is None if the API does not send it.
+    `id`, `relative_id` and `status` are always present. Any other field is None if the API does not send it, or sends a
+    value of another type.
 
     Attributes:
         id: The ID, to pass to `buddy.session`.
@@ -248,9 +249,10 @@ class Session:
 
     @property
     def failing_count(self) -> int | None:
-        """The number of tests that failed or ended with an error; None if neither count is known."""
-        counts = [count for count in (self.failed_count, self.error_count) if count is not None]
-        return sum(counts) if counts else None
+        """The number of tests that failed or ended with an error. Not 0, but None if a count is missing."""
+        counts = self.failed_count, self.error_count
+        known = sum(count or 0 for count in counts)
+        return known or None if None in counts else known
 
     @property
     def is_failing(self) -> bool:

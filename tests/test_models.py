@@ -90,6 +90,15 @@ def test_passed_count(changes: dict[str, Any], passed: int | None) -> None:
     assert session(**COUNTS | changes).passed_count == passed
 
 
+@pytest.mark.parametrize(
+    ("failed", "errors", "failing"),
+    [(1, 2, 3), (0, 0, 0), (3, None, 3), (None, 2, 2), (0, None, None), (None, 0, None), (None, None, None)],
+)
+def test_failing_count(failed: int | None, errors: int | None, failing: int | None) -> None:
+    """It is never 0 if a count is missing."""
+    assert session(failed_count=failed, error_count=errors).failing_count == failing
+
+
 APP = "https://app.buddy.works"
 API = "https://api.eu.buddy.works/workspaces/acme/projects/my%20shop/unit-tests/suites/MNbyVedg"
 

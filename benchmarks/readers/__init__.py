@@ -19,7 +19,6 @@ READERS = {
     "hand_written": "aiohttp + json + cattrs",
     "httpx_pydantic": "httpx + pydantic",
     "generated_client": "openapi-python-client",
-    "dlt_rest": "dlt RESTClient, bare dicts",
     "buddy": "buddy_sessions[speed]",
     "buddy_plain": "buddy_sessions",
 }

@@ -52,6 +52,7 @@ class Stats:
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
         failed: Suites that failed. Only a harvest or a sync counts them.
+        invalid_fields: Values that do not fit their field, such as a text in place of a number. They are None.
         verified: False if sessions may have been missed or repeated; the guide of a read lists what it cannot notice.
             For test cases: whether the session is finished, and as many cases were read as it reports. `a + b` is
             verified if both are.
@@ -68,6 +69,7 @@ class Stats:
     repaired: int = 0
     suites: int = 0
     failed: int = 0
+    invalid_fields: int = 0
     verified: bool = True
 
     def __add__(self, other: Stats) -> Stats:

@@ -132,7 +132,8 @@ class BuddyClient(AsyncContext, Questions):
         """Return the projects of a workspace that the token can see, with one request for each 100 of them.
 
         Raises:
-            ForbiddenError: The token lacks the scope WORKSPACE, or the API is disabled in the workspace.
+            ForbiddenError: The token lacks the scope PROJECT_READ (older name WORKSPACE), or the API is disabled in the
+                workspace.
         """
         return await self.api.projects(validate_name("workspace", workspace))
 

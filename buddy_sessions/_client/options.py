@@ -57,8 +57,8 @@ class ClientOptions(TypedDict, total=False):
         http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
             closes or changes it.
         ssl: How to check the certificate of the server (default: the certificates of the system).
-        trust_env: Whether to use the proxies of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (default:
-            False). With an `http_session`, the `trust_env` of that session applies.
+        trust_env: Whether to use the proxy of the environment, `HTTPS_PROXY`, except for hosts in `NO_PROXY` and for
+            this machine (default: False). With an `http_session`, the `trust_env` of that session applies.
         per_page: The number of sessions to request per page (default: 100).
         read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
             sync requests pages in advance only while no suite is waiting.
@@ -177,15 +177,17 @@ def _is_loopback(host: str) -> bool:
 
 
 def _environment_proxy(base_url: URL) -> URL | None:
-    """Return the proxy that the environment names for a base URL, or None. aiohttp would also use `~/.netrc`."""
-    proxy = Secret(getproxies().get(base_url.scheme, ""))
+    """Return the proxy that the environment names for a base URL, or None. aiohttp would also use `~/.netrc`.
+
+    This machine is reached directly: over http, a proxy on another one would get the token unencrypted.
+    """
+    proxy = Secret(getproxies().get("https", ""))
     host = base_url.host or ""
     # An entry of NO_PROXY may contain a port.
-    if not proxy or proxy_bypass(host) or proxy_bypass(f"{host}:{base_url.port}"):
+    if not proxy or _is_loopback(host) or proxy_bypass(host) or proxy_bypass(f"{host}:{base_url.port}"):
         return None
     # It may contain a password, so neither the message nor a local variable shows it.
     with contextlib.suppress(ValueError):
         if URL(proxy.reveal()).scheme in ("http", "https") and URL(proxy.reveal()).host:
             return URL(proxy.reveal())
-    variable = f"{base_url.scheme}_proxy".upper()
-    raise ConfigError(f"the proxy in {variable} is invalid: use http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
+    raise ConfigError("the proxy in HTTPS_PROXY is invalid: use http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")

@@ -5,6 +5,9 @@ result is the same, with two exceptions. If a time has more than six digits of f
 and cattrs drops the rest. In fields that the models do not have, msgspec ignores numbers with thousands of digits, and
 cattrs rejects the page.
 
+A value that does not fit its field is None, and is added to the list `invalid`. Only a field that every object has must
+fit: of a session, `id`, `relative_id` and `status`.
+
 Each function that decodes a body raises `ResponseError` if the body is not valid JSON or not valid UTF-8, and
 `DecodeError` if the JSON does not have the documented shape.
 """
@@ -12,35 +15,51 @@ Each function that decodes a body raises `ResponseError` if the body is not vali
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import attrs
 import cattrs
-from attrs import frozen
+from attrs import field, frozen
 
 from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
 from .failures import read_failure
-from .hooks import MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
+from .hooks import FIRST_TIME, MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
 
 _log = logging.getLogger("buddy_sessions")
 
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
 
+_KINDS = {Session: "session", Project: "project", Suite: "suite", TestCase: "case"}
 _M = TypeVar("_M", Session, Project, Suite, TestCase)
 _T = TypeVar("_T")
 
 
+class InvalidValue(NamedTuple):
+    """A value that does not fit its field, which is None. The field may be one of a nested object: `created_by.id`."""
+
+    model: str
+    item_id: str
+    field: str
+    reason: str
+
+
+Invalid: TypeAlias = list[InvalidValue] | None
+"""Where to add the values that do not fit, if anywhere."""
+
+
 @frozen
 class DecodedPage:
-    """The content of one page of sessions."""
+    """The content of one page of sessions, and the names of the fields that did not fit, by the ID of the session."""
 
     sessions: tuple[Session, ...]
+    invalid_fields: Mapping[str, frozenset[str]] = field(factory=dict, kw_only=True)
 
 
 @frozen
@@ -54,42 +73,52 @@ class NotModified:
     """Page 1 has the body of an earlier read, and was not decoded."""
 
 
-def decode_page(body: bytes, *, page: int | None = None) -> DecodedPage:
+def decode_page(body: bytes, *, page: int | None = None, invalid: Invalid = None) -> DecodedPage:
     """Return the sessions in the body of a page, whose number is for errors."""
     decode_fast = fast_decoder()
-    decoded = decode_fast(body) if decode_fast else None
-    if decoded is not None:
-        return decoded
-    document = _load_object(body, page)
-    sessions = _structure_items(_items(document, "sessions", page), Session, page)
-    return DecodedPage(tuple(sessions))
+    sessions = decode_fast(body) if decode_fast else None
+    if sessions is not None:
+        return DecodedPage(sessions)
+    found: list[InvalidValue] = []
+    decoded = decode_list(body, "sessions", Session, page=page, invalid=found)
+    if invalid is not None:
+        invalid += found
+    fields: dict[str, frozenset[str]] = {}
+    for each in found:
+        fields[each.item_id] = fields.get(each.item_id, frozenset()) | {each.field}
+    return DecodedPage(tuple(decoded), invalid_fields=fields)
 
 
-def decode_if_modified(body: bytes, *, page: int, known_digest: bytes) -> DecodedPage | NotModified:
+def decode_if_modified(
+    body: bytes, *, page: int, known_digest: bytes, invalid: Invalid = None
+) -> DecodedPage | NotModified:
     """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest."""
     digest = blake2b(body, digest_size=16).digest()
     if digest == known_digest:
         return NotModified()
-    return FirstPage(decode_page(body, page=page).sessions, digest)
+    decoded = decode_page(body, page=page, invalid=invalid)
+    return FirstPage(decoded.sessions, digest, invalid_fields=decoded.invalid_fields)
 
 
-def decode_object(body: bytes, model: type[_M], **fields: object) -> _M:
+def decode_object(body: bytes, model: type[_M], *, invalid: Invalid = None, **fields: object) -> _M:
     """Return the model in the body of a response that contains only this one. `fields` are added to it."""
-    return _structure({**_load_object(body), **fields}, model)
+    return _structure({**_load_object(body), **fields}, model, invalid)
 
 
-def decode_list(body: bytes, name: str, model: type[_M], *, page: int | None = None) -> list[_M]:
+def decode_list(
+    body: bytes, name: str, model: type[_M], *, page: int | None = None, invalid: Invalid = None
+) -> list[_M]:
     """Return the models of the list with this name, in the body of a page, whose number is for errors."""
-    return _structure_items(_items(_load_object(body, page), name, page), model, page)
+    return _structure_items(_items(_load_object(body, page), name, page), model, invalid, page)
 
 
-def decode_suites(body: bytes, *, workspace: str, project: str) -> list[Suite]:
+def decode_suites(body: bytes, *, workspace: str, project: str, invalid: Invalid = None) -> list[Suite]:
     """Return the suites in the body of a project's list."""
     items = _items(_load_object(body), "suites")
     for item in items:
         if type(item) is dict:
             item["key"] = SuiteKey(workspace, project, str(item.get("id")))
-    return _structure_items(items, Suite)
+    return _structure_items(items, Suite, invalid)
 
 
 def error_messages(body: bytes, redact: Callable[[str], str] = str) -> tuple[str, ...]:
@@ -118,12 +147,12 @@ def to_dict(model: Session | Suite | Member | TestCase | Failure) -> dict[str, A
 
 def session_from_dict(value: Any) -> Session:
     """Return the session from which `to_dict` made `value`. Raises `DecodeError` if it is not valid."""
-    return _structure(value, Session, item=0)
+    return _structure(value, Session, item=0, is_strict=True)
 
 
 def case_from_dict(value: Any) -> TestCase:
     """Return the test case from which `to_dict` made `value`; its failure is read from `data`. Raises `DecodeError`."""
-    return _structure(value, TestCase, item=0)
+    return _structure(value, TestCase, item=0, is_strict=True)
 
 
 def unstructure(value: object) -> Any:
@@ -177,17 +206,25 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
     raise DecodeError(problem, page=page, field=name)
 
 
-def _structure_items(items: list[Any], model: type[_M], page: int | None = None) -> list[_M]:
+def _structure_items(items: list[Any], model: type[_M], invalid: Invalid, page: int | None = None) -> list[_M]:
     structure = _converter().get_structure_hook(model)
     try:
         return [structure(item, model) for item in items]
     except (KeyError, TypeError, ValueError):
         pass
-    return [_structure(item, model, page=page, item=index) for index, item in enumerate(items)]
+    return [_structure(item, model, invalid, page=page, item=index) for index, item in enumerate(items)]
 
 
-def _structure(value: Any, model: type[_M], *, page: int | None = None, item: int | None = None) -> _M:
-    """Return the model of a JSON value. An error names its page, item and field."""
+def _structure(
+    value: Any,
+    model: type[_M],
+    invalid: Invalid = None,
+    *,
+    page: int | None = None,
+    item: int | None = None,
+    is_strict: bool = False,
+) -> _M:
+    """Return the model of a JSON value. An error names its page, item and field. Strict: each value must fit."""
     try:
         return _converter().structure(value, model)
     except (KeyError, TypeError, ValueError):
@@ -197,26 +234,48 @@ def _structure(value: Any, model: type[_M], *, page: int | None = None, item: in
     try:
         return _converter(detailed_validation=True).structure(value, model)
     except cattrs.ClassValidationError as error:
-        field, reason = _first_problem(error)
-    # Outside the except block: the context of this error would keep the page in memory.
-    raise DecodeError(reason, page=page, item=item, field=field)
+        problems = list(_problems(error))
+    # Outside the except block: the context of an error would keep the page in memory.
+    for path, reason in problems:
+        if is_strict or attrs.fields_dict(model)[path[0]].default is attrs.NOTHING:
+            raise DecodeError(reason, page=page, item=item, field=".".join(path))
+        value = _without(value, path)
+    found = _converter().structure(value, model)
+    if invalid is not None:
+        kind, item_id = _KINDS[model], getattr(found, "id", "")
+        invalid += [InvalidValue(kind, item_id, ".".join(path), reason) for path, reason in problems]
+    return found
 
 
-def _first_problem(error: cattrs.ClassValidationError) -> tuple[str, str]:
-    """Return the first wrong field, with dots if it is nested, and what is wrong with it."""
-    cause, note = error.group_exceptions()[0][0]
-    if isinstance(cause, cattrs.ClassValidationError):
-        field, reason = _first_problem(cause)
-        return f"{note.name}.{field}", reason
-    return note.name, "is missing" if isinstance(cause, KeyError) else str(cause)
+def _problems(error: cattrs.ClassValidationError) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each wrong field, and what is wrong with it."""
+    for cause, note in error.group_exceptions()[0]:
+        if isinstance(cause, cattrs.ClassValidationError):
+            for path, reason in _problems(cause):
+                yield (note.name, *path), reason
+        else:
+            yield (note.name,), "is missing" if isinstance(cause, KeyError) else str(cause)
+
+
+def _without(value: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """Return a JSON object with null at a path."""
+    name, *rest = path
+    return {**value, name: _without(value[name], rest) if rest else None}
+
+
+@frozen
+class _SessionList:
+    """What msgspec reads of a page."""
+
+    sessions: tuple[Session, ...]
 
 
 @cache
-def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
-    """Return the function that decodes a page by msgspec; None if msgspec is not installed.
+def fast_decoder() -> Callable[[bytes], tuple[Session, ...] | None] | None:
+    """Return the function that decodes the sessions of a page by msgspec; None if msgspec is not installed.
 
     The function returns None for a page that msgspec rejects or decodes differently than the rules. Then decode it by
-    cattrs, which accepts it or reports what is wrong.
+    cattrs, which accepts it, or finds what is wrong.
     """
     try:
         import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first page arrives
@@ -224,26 +283,26 @@ def fast_decoder() -> Callable[[bytes], DecodedPage | None] | None:
         _log.debug("decoding pages with cattrs: msgspec (extra [speed]) is not installed")
         return None
     _log.debug("decoding pages with msgspec")
-    decoder = msgspec.json.Decoder(DecodedPage)
+    decoder = msgspec.json.Decoder(_SessionList)
 
-    def decode(body: bytes) -> DecodedPage | None:
+    def decode(body: bytes) -> tuple[Session, ...] | None:
         try:
             if not body.isascii():
                 body.decode()  # msgspec ignores invalid UTF-8 in fields that the models do not have
-            page = decoder.decode(body)
+            sessions = decoder.decode(body).sessions
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        return page if _follow_rules(page.sessions) else None
+        return sessions if _follow_rules(sessions) else None
 
     return decode
 
 
-_numbers_of = attrgetter(*fields_of(Session, int, int | None, int | float | None))
+_numbers_of = attrgetter(*fields_of(Session, int | None, int | float | None))
 _times_of = attrgetter(*fields_of(Session, datetime | None))
 
 
 def _follow_rules(sessions: Iterable[Session]) -> bool:
-    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers, times in UTC."""
+    """Return whether sessions follow the rules that msgspec does not check: the limits of numbers and times."""
     for session in sessions:
         member = session.created_by
         if not 1 <= session.relative_id < MAX_INTEGER:
@@ -254,6 +313,6 @@ def _follow_rules(sessions: Iterable[Session]) -> bool:
             if number and not MIN_INTEGER <= number <= MAX_INTEGER:
                 return False
         for time in _times_of(session):
-            if time and time.tzinfo is not UTC:
+            if time and (time.tzinfo is not UTC or time < FIRST_TIME):
                 return False
     return True

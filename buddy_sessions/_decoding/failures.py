@@ -7,17 +7,19 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 
 from ..models import Failure
-from .hooks import decode_json
+from .hooks import decode_json, has_more_values
 
 _TYPE = re.compile(r"(?:[\w$]++[.\\])*+([A-Z]\w*+)(?: \[\w+\])?(?: ?: +(?=\S)| ?:?$)")
 _FRAMES = re.compile(r"^ +at ", re.MULTILINE)
 
-
-_CHUNK = 2**16
+_CHUNK = 2**16  # characters
 _MAX_DEPTH = 100
 """The depth of an XML document at which the parser stops."""
 _MAX_LENGTH = 1_000_000
-"""The number of characters of the text of a failure in XML at which the parser stops. `data` has all of it."""
+"""The number of characters of the text or the message of a failure. `data` has all of it."""
+_TOO_LONG = f"cut: longer than {_MAX_LENGTH:,} characters"
+_MAX_VALUES = 100_000
+"""The number of JSON values or of XML elements that are read."""
 
 
 def read_failure(data: str) -> Failure | None:
@@ -30,6 +32,8 @@ def read_failure(data: str) -> Failure | None:
 
 def _read_json(data: str) -> Failure | None:
     """Return the failure in the JSON of Buddy's reporters. Skipped tests have one, too, of empty texts."""
+    if has_more_values(data.encode("utf-8", "surrogatepass"), _MAX_VALUES):
+        return None
     try:
         case = decode_json(data)
     except (ValueError, RecursionError):
@@ -39,13 +43,13 @@ def _read_json(data: str) -> Failure | None:
         return None
     message, text = _text(failure.get("message")), _text(failure.get("stackTrace"))
     head = _FRAMES.split(text, maxsplit=1)[0].strip()  # Jest leaves the message empty, unless a matcher fails
-    (kind, message), (kind_of_head, rest) = split_type(message.strip()), split_type(head)
+    (kind, message), (kind_of_head, rest) = split_type(message), split_type(head)
     name = kind or kind_of_head
     return Failure(
         kind="error" if case.get("status") == "ERROR" else "failure",
         type=None if name == "Error" else name,  # says nothing
         message=message or rest or None,
-        text=text.strip() or None,
+        text=text or None,
     )
 
 
@@ -61,7 +65,8 @@ def split_type(message: str) -> tuple[str | None, str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    text = value.strip() if isinstance(value, str) else ""
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}\n[{_TOO_LONG}]"
 
 
 def _read_xml(data: str) -> Failure | None:
@@ -70,24 +75,29 @@ def _read_xml(data: str) -> Failure | None:
     XML that declares entities is not valid here: expanded, they could fill the memory.
     """
     reader = _FailureReader()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.EntityDeclHandler = _reject_entity
     parser.StartElementHandler = reader.start_element
     parser.EndElementHandler = reader.end_element
     parser.CharacterDataHandler = reader.add_text
     try:
+        size = 0
         for start in range(0, len(data), _CHUNK):
-            parser.Parse(data[start : start + _CHUNK], False)
-        parser.Parse("", True)
-    except _TooLargeError as error:
-        return reader.failure(remark=str(error))
+            chunk = data[start : start + _CHUNK].encode()
+            size += len(chunk)
+            if size - parser.CurrentByteIndex > _MAX_LENGTH:  # inside of one tag, which may have many attributes
+                return reader.failure(remark=_TOO_LONG)
+            parser.Parse(chunk, False)
+        parser.Parse(b"", True)
+    except _StopError as stop:
+        return reader.failure(remark=str(stop))
     except (expat.ExpatError, ValueError):  # a UnicodeEncodeError is a ValueError: a lone surrogate
         return None
     return reader.failure()
 
 
-class _TooLargeError(Exception):
+class _StopError(Exception):
     """The rest of the document is not read."""
 
 
@@ -101,17 +111,21 @@ class _FailureReader:
         self._length = 0
         self._depth = 0
         self._inside = 0  # the depth of the failure; 0 outside
+        self._elements = 0
 
     def start_element(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        self._elements += 1
+        if self._elements > _MAX_VALUES:
+            raise _StopError(f"cut: more than {_MAX_VALUES:,} elements")
         if self._depth > _MAX_DEPTH:
-            raise _TooLargeError(f"cut: more than {_MAX_DEPTH} nested elements")
+            raise _StopError(f"cut: more than {_MAX_DEPTH} nested elements")
         if self._kind is None and name in ("failure", "error"):
             self._kind, self._attributes, self._inside = name, attributes, self._depth
 
     def end_element(self, _: str) -> None:
         if self._depth == self._inside:
-            self._inside = 0
+            raise _StopError
         self._depth -= 1
 
     def add_text(self, text: str) -> None:
@@ -119,7 +133,7 @@ class _FailureReader:
             self._texts.append(text[: _MAX_LENGTH - self._length])
             self._length += len(text)
             if self._length > _MAX_LENGTH:
-                raise _TooLargeError(f"cut: longer than {_MAX_LENGTH:,} characters")
+                raise _StopError(_TOO_LONG)
 
     def failure(self, *, remark: str = "") -> Failure | None:
         if self._kind is None:

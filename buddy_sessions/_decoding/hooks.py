@@ -1,9 +1,10 @@
 """The rules of decoding: how JSON is read, and one hook for cattrs for each kind of field of the API's objects.
 
 Strict where coercion would mislead: `"7"` is not a whole number, neither are `true` and `1.5`. Tolerant where Buddy may
-change: unknown fields are ignored, unknown enum values are kept, and each field except `id`, `relative_id` and `status`
-may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must fit in 64 bits, as in
-SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain strings.
+change: unknown fields are ignored, unknown enum values are kept, `1.0` is a whole number, and each field except `id`,
+`relative_id` and `status` may be null or missing; of a test case, except `id`, `name` and `status`. A whole number must
+fit in 64 bits, as in SQLite. A numeric `id` becomes a string: Buddy's OpenAPI types say int32, its responses contain
+strings. A time before 1970, such as the zero time of some languages, is none.
 
 Each hook handles null itself: a wrapper for optional fields would cost a second call for each of them.
 """
@@ -16,6 +17,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NoReturn, get_type_hints
 
@@ -26,8 +28,13 @@ from ..models import CIProvider, Failure, Member, RefType, Session, SessionStatu
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
 # One escape after the other, so that an escaped backslash begins none. The group is half a pair.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD]")
+
+_JSON_TEXT_OR_SEPARATOR = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([,\[{])', re.DOTALL)
 
 
 def fields_of(model: type, *annotations: Any) -> tuple[str, ...]:
@@ -40,9 +47,19 @@ def decode_json(text: str) -> Any:
 
     Half of a surrogate pair, which JSON allows and UTF-8 does not, becomes U+FFFD, so that ids agree.
     """
-    if "\\" in text and ("\\ud" in text or "\\uD" in text):  # a search for one character costs nothing
+    if "\\" in text and _SURROGATE.search(text):  # a search for one character costs nothing
         text = _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], text)
     return _JSON.decode(text)
+
+
+def has_more_values(body: bytes, limit: int) -> bool:
+    """Return whether JSON has more values than that: in memory, a short one such as `[]` takes 20 times its size."""
+    # Each value needs a separator of one byte, and counting takes as long as decoding.
+    if len(body) <= limit or sum(map(body.count, (b",", b"[", b"{"))) <= limit:
+        return False
+    # A long text may contain as many, for instance the `data` of a test case.
+    separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
+    return next(islice(separators, limit, None), None) is not None
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -138,6 +155,8 @@ def _structure_optional_identifier(value: Any, _: object) -> str | None:
 def _structure_relative_id(value: Any, _: object) -> int:
     if type(value) is int and 1 <= value < MAX_INTEGER:
         return value
+    if type(value) is float and value.is_integer():
+        return _structure_relative_id(int(value), _)
     if type(value) is int and value < 1:
         raise ValueError("must be at least 1")
     if value == MAX_INTEGER:
@@ -148,6 +167,8 @@ def _structure_relative_id(value: Any, _: object) -> int:
 def _structure_optional_integer(value: Any, _: object) -> int | None:
     if value is None or (type(value) is int and MIN_INTEGER <= value <= MAX_INTEGER):
         return value
+    if type(value) is float and value.is_integer():
+        return _structure_optional_integer(int(value), _)
     raise _wrong_number("a whole number", value)
 
 
@@ -170,17 +191,16 @@ def _structure_optional_time(value: Any, _: object) -> datetime | None:
         return None
     if type(value) is not str:
         raise wrong_type("an ISO 8601 time", value)
-    try:
-        moment = datetime.fromisoformat(value.upper())  # Python does not accept "z", which RFC 3339 allows
-        if moment.tzinfo is UTC:
-            return moment
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-        if len(value) > len("2025-10-21"):  # a date alone is not a time
-            return moment.replace(tzinfo=UTC)  # Buddy's times are in UTC
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"must be an ISO 8601 time, not {value[:40]!r}")
+    if len(value) > len("2025-10-21"):  # a date alone is not a time
+        try:
+            moment = datetime.fromisoformat(value.upper())  # Python does not accept "z", which RFC 3339 allows
+            if moment.tzinfo is not UTC:  # Buddy's times are in UTC
+                moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        else:
+            return moment if moment >= FIRST_TIME else None
+    raise ValueError("must be an ISO 8601 time")  # the value may be private
 
 
 def _enum_hook(enum: type[StrEnum], *, optional: bool) -> Callable[[Any, object], StrEnum | None]:

@@ -43,7 +43,9 @@ def _any(*names: str) -> dict[str, Kind]:
     return dict.fromkeys(names)
 
 
-_SCOPES = frozenset({"UNIT_TEST_READ", "UNIT_TEST_INFO", "WORKSPACE", "TOKEN_INFO"})
+NEEDED_SCOPES = frozenset({"UNIT_TEST_READ", "UNIT_TEST_INFO", "PROJECT_READ", "WORKSPACE"})
+"""The scopes that this package needs, by their newer and older names."""
+_SCOPES = NEEDED_SCOPES | {"UNIT_TEST_WRITE", "UNIT_TEST_MANAGE", "WORKSPACE_READ", "TOKEN_INFO"}
 
 OBJECTS: dict[str, Mapping[str, Kind]] = {
     "session": _fields(Session),

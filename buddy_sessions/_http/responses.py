@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import TypeVar
 
 import aiohttp
@@ -15,6 +14,7 @@ from yarl import URL
 
 from .._base.figures import format_duration
 from .._decoding.converter import error_messages
+from .._decoding.hooks import has_more_values
 from ..errors import (
     AuthenticationError,
     BadRequestError,
@@ -43,9 +43,7 @@ _STATUS_ERRORS: dict[int, type[StatusError]] = {
 _MAX_SCOPES = 500  # characters
 
 _MAX_VALUES = 2**19
-"""The maximum number of JSON values in a body: in memory, a short one such as `[]` takes 20 times its size."""
-
-_JSON_TEXT_OR_SEPARATOR = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([,\[{])', re.DOTALL)
+"""The maximum number of JSON values in a body."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, controls of the text direction, and surrogates, which cannot be encoded."""
@@ -71,7 +69,7 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
     error = response_error(response, url, header)
     if error is not None:
         raise error
-    if _has_too_many_values(response.body):
+    if has_more_values(response.body, _MAX_VALUES):
         raise ResponseError(f"the response is too large: over {_MAX_VALUES:,} JSON values; GET {url}")
     try:
         return decode(response.body)
@@ -81,16 +79,6 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
     if redacted == response.body:
         raise failure
     return decode(redacted)
-
-
-def _has_too_many_values(body: bytes) -> bool:
-    """Return whether a body has so many JSON values that decoding it would take too much memory."""
-    # Each value needs a separator of one byte, and counting takes as long as decoding.
-    if len(body) <= _MAX_VALUES or sum(map(body.count, (b",", b"[", b"{"))) <= _MAX_VALUES:
-        return False
-    # A long text may contain as many, for instance the `data` of a test case.
-    separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
-    return next(islice(separators, _MAX_VALUES, None), None) is not None
 
 
 def response_error(response: Response, url: URL, header: Secret) -> BuddyError | None:

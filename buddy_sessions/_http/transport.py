@@ -8,9 +8,10 @@ import os
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import NoReturn, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -18,6 +19,7 @@ from attrs import evolve
 from yarl import URL
 
 from .._base.figures import Fetched, Stats
+from .._decoding.converter import InvalidValue
 from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
@@ -65,6 +67,7 @@ class Transport:
     ) -> None:
         self._credentials = credentials
         self.rate_limiter = rate_limiter
+        self._logged_fields: set[str] = set()  # those with values that do not fit
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
         self._quota = RetryQuota(max_concurrency)
         self._max_attempts = max_attempts
@@ -72,11 +75,17 @@ class Transport:
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
-        self._ssl = ssl_context or True  # True: the default of aiohttp
         self._max_concurrency = max_concurrency
-        self._proxy = proxy  # None: none, or that of the caller's session
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None  # the process and event loop of its first use
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
+        self._arguments: dict[str, Any] = {  # of each request
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": True,
+            "proxy": proxy,  # None: none, or that of the caller's session
+            "ssl": ssl_context or True,  # True: the default of aiohttp
+            "timeout": aiohttp.ClientTimeout(total=timeout),
+        }
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a BuddyClient cannot be pickled, nor what reads with it: create a client in each process")
@@ -91,12 +100,13 @@ class Transport:
             await session.close()
 
     async def get(
-        self, url: URL, decode: Callable[[bytes], _T], *, max_body: int = MAX_BODY, on_size: OnSize = None
+        self, url: URL, decode: Callable[..., _T], *, max_body: int = MAX_BODY, on_size: OnSize = None
     ) -> Fetched[_T]:
         """Fetch and decode a URL. A failure that another attempt may fix is retried.
 
         A response that asks the client to wait is no failed attempt. After a 401, a new token is tried once. A body
-        that `decode` rejects is retried, too. `max_body` is in bytes; of an error, the first `MAX_BODY` are read.
+        that `decode` rejects is retried, too; what it adds to `invalid` is counted, and logged once a field. `max_body`
+        is in bytes; of an error, the first `MAX_BODY` are read.
         `on_size` is awaited with the number of bytes each time that some have arrived.
 
         Return the decoded value or any `BuddyError`, and the cost. Other errors of the token callable or the limiter
@@ -108,6 +118,7 @@ class Transport:
         throttled: BuddyError | None = None
         may_renew_token = True
         value: _T | None = None
+        invalid: list[InvalidValue] = []
         failure: BuddyError | None = None
         try:
             while True:
@@ -123,7 +134,8 @@ class Transport:
                     if response.status == 401 and may_renew_token and self._credentials.is_outdated(header):
                         may_renew_token = False
                         continue
-                    value = decode_response(response, url, header, decode)
+                    invalid = []
+                    value = decode_response(response, url, header, partial(decode, invalid=invalid))
                     break
                 except BuddyError as error:
                     failures += 1
@@ -141,8 +153,17 @@ class Transport:
             failure = strip_traceback(error)
         else:
             self._quota.record_success(retried=failures > 0)
-        stats = Stats(requests=requests, retries=max(0, requests - 1), waited=budget.waited)
+            self._log_invalid(invalid, url)
+        retries = max(0, requests - 1)
+        stats = Stats(requests=requests, retries=retries, waited=budget.waited, invalid_fields=len(invalid))
         return Fetched(stats=stats, value=value, error=failure)
+
+    def _log_invalid(self, invalid: Iterable[InvalidValue], url: URL) -> None:
+        for each in invalid:
+            field = f"{each.model}.{each.field}"
+            if field not in self._logged_fields:
+                self._logged_fields.add(field)
+                _log.warning("%s %s: it is None, and logged once; GET %s", field, each.reason, url)
 
     async def get_once(self, url: URL) -> Response:
         """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""
@@ -226,14 +247,7 @@ class Transport:
         started = time.perf_counter()
         try:
             async with session.get(
-                url,
-                headers={**_HEADERS, "Authorization": header.reveal()},
-                allow_redirects=False,
-                raise_for_status=False,
-                proxy=self._proxy,
-                auto_decompress=True,
-                ssl=self._ssl,
-                timeout=self._timeout,
+                url, headers={**_HEADERS, "Authorization": header.reveal()}, **self._arguments
             ) as received:
                 self.server_time = parse_http_date(received.headers.get("Date")) or self.server_time
                 response = Response(
@@ -245,7 +259,7 @@ class Transport:
                 )
         # A TimeoutError is an OSError.
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, ResponseError) as error:
-            failure = translate(error, url, header, self._timeout.total)
+            failure = translate(error, url, header, self._timeout)
             if session.closed:
                 failure = ClientClosedError("the client, or the aiohttp session that it borrowed, was closed in flight")
             # As text, because a log record may outlive the request, and the error's frames hold the response.

@@ -105,6 +105,7 @@ class PageReader:
                 if isinstance(decoded, FirstPage):
                     self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
                 self._listed += decoded.sessions
+                self._note_invalid_fields(decoded)
                 result = reconciler.accept_page(decoded.sessions)
                 self._count(result)
                 if result.sessions or reconciler.is_complete:
@@ -141,6 +142,17 @@ class PageReader:
             is_last=self._reconciler.is_complete,
             cursor=self.cursor,
         )
+
+    def _note_invalid_fields(self, page: DecodedPage) -> None:
+        """Do not trust the selection of sessions whose branch or date cannot be read."""
+        names = {name for name, limit in (("ref_name", self.spec.branch), ("create_date", self.spec.since)) if limit}
+        ids = {session_id for session_id, fields in page.invalid_fields.items() if fields & names}
+        if ids and self._stats.verified:
+            _log.warning("%s: sessions may be missed: the branch or date of some cannot be read", self.suite)
+        if ids:
+            if self.spec.branch:
+                self._reconciler.leave_out(each for each in ids if "ref_name" in page.invalid_fields[each])
+            self._stats += Stats(verified=False)
 
     def _count(self, result: PageResult) -> None:
         """Count a page that the reconciler has taken. Log the first doubt."""

@@ -12,7 +12,7 @@ open:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
@@ -89,6 +89,10 @@ class Reconciler:
             return False
         self._drop_plan()
         return True
+
+    def leave_out(self, session_ids: Iterable[str]) -> None:
+        """Do not select sessions whose branch cannot be read: they are of no branch."""
+        self._selection.left_out.update(session_ids)
 
     def accept_page(self, sessions: Sequence[Session]) -> PageResult:
         """Take the sessions of the first window, and return the new ones. Raises what `check_stability` does."""

@@ -69,6 +69,7 @@ class Selection:
         self.after = spec.after
         self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
         self.is_filtered = spec.branch is not None  # so `relative_id`s are missing
+        self.left_out: set[str] = set()  # ids of sessions that are of no branch
         self.is_exceeded = False  # more of them were read than `max_sessions`
         self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
         self._since = spec.since
@@ -110,6 +111,8 @@ class Selection:
 
     def _selected(self, sessions: Sequence[Session]) -> list[Session]:
         selected = [session for session in sessions if session.relative_id >= self._min_id]
+        if self.left_out:
+            selected = [session for session in selected if session.id not in self.left_out]
         if self._branch is not None:  # one that does not say what it has tested may be one of the branch
             of_branch = [session for session in selected if session.ref_name in {None, self._branch}]
             if len(of_branch) < len(selected) and not self._limits.ignores_branch:

@@ -326,5 +326,6 @@ class Poller(ABC, Generic[_T, _S]):
             return ()
         listed = list_of(sessions, is_complete=is_complete, is_verified=reader.stats.verified)
         events = await self.events(suite, listed)
-        suite.remember_poll(sessions, first_page=reader.first_rows, digest=reader.first_digest or b"")
+        digest = reader.first_digest if reader.stats.verified else None
+        suite.remember_poll(sessions, first_page=reader.first_rows, digest=digest or b"")
         return events

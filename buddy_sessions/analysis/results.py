@@ -59,8 +59,9 @@ class FlakyTests:
 def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, changes: int = 3) -> list[FlakyTest]:
     """Return the tests whose status changes often, most changes first.
 
-    The defaults are Buddy's definition of a flaky test. Any two different statuses are a change, so one from FAILED to
-    ERROR counts as well. Commits in which a test did not run are ignored: PASSED, skipped, FAILED is one change.
+    The defaults are after Buddy's definition of a flaky test, which counts sessions. Any two different statuses are a
+    change, so one from FAILED to ERROR counts as well. Commits in which a test did not run are ignored: PASSED,
+    skipped, FAILED is one change.
 
     Args:
         commits: The test cases of each commit, or of each session, oldest first.

@@ -170,7 +170,7 @@ MaxBytes: TypeAlias = Annotated[
 @Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True)
 class Connection:
-    """How to reach Buddy. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are used."""
+    """How to reach Buddy. HTTPS_PROXY and NO_PROXY are used."""
 
     region: Annotated[str | None, Parameter(metavar="REGION")] = None
     """US, EU or AS (default: from BUDDY_REGION or BUDDY_API_URL, else US)."""

@@ -208,7 +208,7 @@ class Questions:
         It also says which sessions failed only because of them.
 
         Args:
-            changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.
+            changes: The minimum number of changes. The default is Buddy's, which counts sessions.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         validate_int("changes", changes)

@@ -20,7 +20,7 @@ from .suite import FakeSuite
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, json_body
 
 _SCOPES = ("UNIT_TEST_READ", "UNIT_TEST_INFO")  # the newer and the older name of the same scope
-_PROJECT_SCOPES = ("WORKSPACE",)
+_PROJECT_SCOPES = ("PROJECT_READ", "WORKSPACE")  # likewise
 _MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
 _SHUTDOWN_TIMEOUT = 0.05  # seconds
@@ -34,11 +34,11 @@ class FakeBuddy:
 
     It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`.
 
-    It assumes what Buddy does not document: `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR
-    fails, although no test case failed; that `branch` selects sessions with the `ref_type` `BRANCH` only; fixed windows
-    of the rate limit; the texts of errors; that `run_id` of an upload is shown nowhere; and of JUnit XML, that the
-    group of a test case is the name of the element around it, that namespaces are ignored, an empty `time` is 0, and
-    that of `1,234.5` is 1234.5 seconds.
+    It assumes what Buddy does not document: that sessions are listed newest first, and any `per_page` is honoured;
+    `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR fails, although no test case failed; that
+    `branch` selects sessions with the `ref_type` `BRANCH` only; fixed windows of the rate limit; the texts of errors;
+    that `run_id` of an upload is shown nowhere; and of JUnit XML, that the group of a test case is the name of the
+    element around it, that namespaces are ignored, an empty `time` is 0, and that of `1,234.5` is 1234.5 seconds.
 
     Attributes:
         token: The only token that may read.
@@ -46,7 +46,8 @@ class FakeBuddy:
         port: The port to listen on; 0 for a free one.
         seed: The seed of the suites' random data.
         scopes: The scopes of the token. Without `UNIT_TEST_READ` or `UNIT_TEST_INFO`, responses are 403; without
-            `WORKSPACE`, those that list projects. Headers report them, and those that a request needs.
+            `PROJECT_READ` or `WORKSPACE`, those that list projects. Headers report them, and those that a request
+            needs.
         api_enabled: If False, responses are 403, like those of a workspace whose API is disabled.
         largest_page: A larger `per_page` is silently reduced to this; None for no limit.
         refuse_above: A larger `per_page` is rejected with 400; None for no limit.
@@ -69,7 +70,7 @@ class FakeBuddy:
     host: str = "127.0.0.1"
     port: int = 0
     seed: int = 0
-    scopes: Collection[str] = ("UNIT_TEST_READ", "WORKSPACE")
+    scopes: Collection[str] = ("UNIT_TEST_READ", "PROJECT_READ")
     api_enabled: bool = True
     largest_page: int | None = None
     refuse_above: int | None = None

@@ -20,7 +20,7 @@ from buddy_sessions import (
     TestCase,
     TestStatus,
 )
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 
 KEY = SuiteKey("acme", "shop", "unit")
 MANY_SUITES = {"status", "harvest", "watch", "watch_status"}
@@ -172,9 +172,11 @@ class TestProjects:
             url="https://api.buddy.works/workspaces/acme/projects/shop%20%C5%BC",
             html_url="https://app.buddy.works/acme/shop%20%C5%BC",
         )
-        assert len(fake.requests) == 3
+        assert len(fake.requests) == 2 * 4
 
-    @pytest.mark.parametrize(("limits", "requests"), [({"largest_page": 20}, 3), ({"refuse_above": 20}, 4)], ids=str)
+    @pytest.mark.parametrize(
+        ("limits", "requests"), [({"largest_page": 20}, 2 * 4), ({"refuse_above": 20}, 2 + 2 * 4)], ids=str
+    )
     async def test_smaller_pages(
         self, fake: FakeBuddy, buddy: BuddyClient, limits: dict[str, int], requests: int
     ) -> None:
@@ -185,11 +187,66 @@ class TestProjects:
         assert len(await buddy.projects("acme")) == 50
         assert len(fake.requests) == requests
 
+    async def test_order(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """New projects come at the end, unless the server does not sort."""
+
+        def refuse(request: RecordedRequest) -> None:
+            if "sort_by" in request.query:
+                fake.inject(Fault.status(400))
+
+        fake.add_project("acme", "shop")
+        await buddy.projects("acme")
+        order = {"sort_by": "create_date", "sort_direction": "ASC"}
+        assert fake.requests[0].query == {"page": "1", "per_page": "100", **order}
+        fake.on_request = refuse
+        assert [project.name for project in await buddy.projects("acme")] == ["shop"]
+        assert fake.requests[-1].query == {"page": "2", "per_page": "100"}
+
     async def test_server_that_repeats_a_page(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         projects = [{"name": f"p{number}"} for number in range(20)]
-        fake.inject(Fault.body(json.dumps({"projects": projects}).encode()), times=3)
+        fake.inject(Fault.body(json.dumps({"projects": projects}).encode()), times=4)
         assert len(await buddy.projects("acme")) == 20
-        assert len(fake.requests) == 2
+        assert len(fake.requests) == 4
+
+    async def test_short_page_is_not_the_end(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """A server may hide projects of a page from this token."""
+        fake.largest_page = 20
+        for number in range(55):
+            fake.add_project("acme", f"p{number}")
+
+        def hide(request: RecordedRequest) -> None:
+            names = [f"p{number}" for number in range(55)][20 * request.page - 20 : 20 * request.page]
+            fake.inject(Fault.body(json.dumps({"projects": [{"name": name} for name in names[::2]]}).encode()))
+
+        fake.on_request = hide
+        assert len(await buddy.projects("acme")) == 28
+
+    @pytest.mark.parametrize(("closed_before", "warnings"), [([2], 0), ([2, 6, 10], 1)], ids=["once", "always"])
+    async def test_project_is_closed_during_the_read(
+        self,
+        fake: FakeBuddy,
+        buddy: BuddyClient,
+        caplog: pytest.LogCaptureFixture,
+        closed_before: list[int],
+        warnings: int,
+    ) -> None:
+        """Those below it move to the page before."""
+        fake.largest_page = 20
+        keys = [fake.add_suite("acme", f"p{number}", "unit").key for number in range(58)]
+
+        def close(_: RecordedRequest) -> None:
+            if len(fake.requests) in closed_before:
+                del fake.suites[keys[closed_before.index(len(fake.requests))]]
+
+        fake.on_request = close
+        names = {project.name for project in await buddy.projects("acme")}
+        assert names >= {key.project for key in keys[len(closed_before) :]}
+        assert len(fake.requests) == 3 * 4
+        messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert (
+            messages
+            == ["the projects of acme changed while they were read: some may be missing; try again later"] * warnings
+        )
 
     async def test_suites_of_all_projects(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         fake.add_project("acme", "docs")
@@ -205,10 +262,10 @@ class TestProjects:
         for name, value in change.items():
             setattr(fake, name, value)
         for read in (buddy.projects, buddy.suites):
-            with pytest.raises(ForbiddenError, match="and, for projects, WORKSPACE") as caught:
+            with pytest.raises(ForbiddenError, match="and, for projects, PROJECT_READ") as caught:
                 await read("acme")
             assert caught.value.scopes == tuple(fake.scopes)
-            assert caught.value.accepted_scopes == ("WORKSPACE",)
+            assert caught.value.accepted_scopes == ("PROJECT_READ", "WORKSPACE")
 
 
 class TestSessionRef:

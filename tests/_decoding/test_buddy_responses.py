@@ -66,7 +66,7 @@ async def test_response_is_read(fake: FakeBuddy, name: str) -> None:
     body, status = response["body"], response["status"]
     rows = next((rows for rows in body.values() if isinstance(rows, list)), [body])
     fault = Fault.status(status, body=json.dumps(body).encode(), headers=response.get("headers"))
-    fake.inject(fault, times=2)  # a 400 leads to a request for a smaller page
+    fake.inject(fault, times=4)  # projects are read twice, and a 400 leads to a request for a smaller page
     async with BuddyClient(fake.token, base_url=fake.base_url, max_attempts=1, max_wait=0) as buddy:
         if status != 200:
             with pytest.raises(StatusError) as caught:

@@ -64,7 +64,7 @@ def decode_shop(body: bytes) -> list[Suite]:
         (decode_shop, b"[]", "the response is not a JSON object: check the URL of the API"),
         (decode_shop, b"{}", "field suites: is missing"),
         (decode_shop, b'{"suites": [{}]}', "item 0, field id: is missing"),
-        (decode_shop, b'{"suites": [{"id": "a"}, {"id": "b", "name": 1}]}', "item 1, field name: must be a string.*"),
+        (decode_shop, b'{"suites": [{"id": "a"}, {"id": true, "name": 1}]}', "item 1, field id: must be a string.*"),
         (decode_shop, b'{"suites": ["a"]}', "item 0: must be an object, not a string"),
     ],
 )

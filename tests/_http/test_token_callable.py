@@ -118,7 +118,8 @@ async def test_one_caller_is_cancelled(reader: CheckedReader, fake: FakeBuddy) -
 
 
 async def test_all_callers_are_cancelled(fake: FakeBuddy) -> None:
-    """The call is cancelled as well."""
+    """The call is cancelled as well: none of them waits for a slow token."""
+    started = asyncio.get_running_loop().time()
     async with assert_nothing_left_open(), BuddyClient(hang, base_url=fake.base_url) as buddy:
         tasks = [asyncio.create_task(buddy.sessions(KEY).collect()) for _ in range(3)]
         await asyncio.sleep(1)
@@ -126,6 +127,7 @@ async def test_all_callers_are_cancelled(fake: FakeBuddy) -> None:
             task.cancel()
         await asyncio.wait(tasks)
         assert all(task.cancelled() for task in tasks)
+    assert asyncio.get_running_loop().time() == pytest.approx(started + 1)
 
 
 async def test_every_token_is_rejected(reader: CheckedReader, fake: FakeBuddy) -> None:

@@ -150,6 +150,22 @@ class TestLimits:
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "of other branches than 'main'" in caplog.text
 
+    async def test_session_whose_branch_or_date_cannot_be_read(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """It is of no branch, and counts as new. The read is in doubt, and says so in its cursor."""
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        fake.on_request = lambda request: request.query.pop("branch", None)
+        for number in range(1, 31):
+            suite.create(branch="main", **{26: {"ref_name": 7}, 25: {"create_date": 7}}.get(number, {}))
+        for options, missing in (({"branch": "main"}, [26]), ({"since": start}, []), ({}, [])):
+            sessions = buddy.sessions(KEY, **options)  # type: ignore[arg-type]
+            found = ids_of(await sessions.collect())
+            assert found == [number for number in range(30, 0, -1) if number not in missing]
+            is_in_doubt = bool(options)
+            assert (sessions.stats.verified, str(sessions.cursor)[-1] == "?") == (not is_in_doubt, is_in_doubt)
+            assert sessions.stats.invalid_fields == 2
+
     async def test_since_stops_at_the_first_page_that_is_entirely_older(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
     ) -> None:

@@ -109,9 +109,11 @@ def gzip_bomb() -> bytes:
 
 def compressed(start: str, item: str, size: int, end: str = "]}") -> bytes:
     """Compress JSON of about this size in bytes that repeats an item."""
-    return gzip.compress((start + item * ((size - len(start) - len(end) - 1) // len(item)) + "0" + end).encode(), 1)
+    items = item * ((size - len(start) - len(end) - 1) // len(item)) if item else ""
+    return gzip.compress((start + items + "0" + end).encode(), 1)
 
 
+CASE = '{"id": "1", "name": "x", "status": "FAILED", "data": "'
 RESPONSES = {
     "gzip bomb": ("sessions", 200, gzip_bomb(), "ResponseError"),
     "page of 16 MiB": ("sessions", 200, compressed('{"sessions":[', "[],", 16 * MIB), "ResponseError"),
@@ -124,7 +126,19 @@ RESPONSES = {
     "suites of 16 MiB": ("suites", 200, compressed('{"suites":[', "{},", 16 * MIB), "ResponseError"),
     "case of 16 MiB": ("case", 200, compressed('{"x":[', '"ab",', 16 * MIB), "ResponseError"),
     "data of 16 MiB": (
-        *("case", 200, compressed('{"id": "1", "name": "x", "status": "FAILED", "data": "', "[1], ", 16 * MIB, '"}')),
+        *("case", 200, compressed(CASE, "[1], ", 16 * MIB, '"}')),
+        "no error",
+    ),
+    "data of 16 MiB of nested JSON": (
+        *("case", 200, compressed(CASE + '{\\"failure\\": {}, \\"more\\": [', "[],", 15 * MIB, ']}"}')),
+        "no error",
+    ),
+    "data of 16 MiB of XML with distinct names": (
+        *("case", 200, compressed(CASE + "<a>" + "".join(f"<a{n}/>" for n in range(1_600_000)), "", 0, '</a>"}')),
+        "no error",
+    ),
+    "data of 16 MiB of one XML tag": (
+        *("case", 200, compressed(CASE + "<a " + "".join(f"a{n}='' " for n in range(1_200_000)), "", 0, '/>"}')),
         "no error",
     ),
 }

@@ -53,7 +53,7 @@ PLACES: dict[str, Callable[[str], bytes]] = {
         f'{{"errors": [{{"message": "Bearer {text} is bad"}}]}}'.encode(), status="403 Forbidden"
     ),
     "field": lambda text: http_response(
-        f'{{"sessions": [{{"id": "1", "relative_id": 1, "status": "OK", "create_date": "{text}!"}}]}}'.encode()
+        f'{{"sessions": [{{"id": "1", "relative_id": 1, "status": ["{text}"], "create_date": "{text}!"}}]}}'.encode()
     ),
     "text": lambda text: http_response(f"<p>{text}".encode()),
     "location": lambda text: http_response(b"", f"Location: /login?token={text}&x", status="302 Found"),
@@ -62,7 +62,7 @@ PLACES: dict[str, Callable[[str], bytes]] = {
 }
 JSON_PLACES: dict[str, tuple[type[BuddyError], str]] = {
     "message": (ForbiddenError, "Bearer *** is bad"),
-    "field": (DecodeError, "'***!'"),
+    "field": (DecodeError, "field status: must be a string, not a list"),
 }
 """The places whose text is decoded, with the error and its text."""
 

@@ -105,7 +105,7 @@ class Account:
         """Respond to paths that FakeBuddy may not know, if the token is valid."""
         if response.status in {401, 429}:
             return response
-        lists_projects = fake.api_enabled and "WORKSPACE" in fake.scopes
+        lists_projects = fake.api_enabled and not {"PROJECT_READ", "WORKSPACE"}.isdisjoint(fake.scopes)
         match request.path.split("/")[1:]:
             case ["workspaces", *others] if len(others) in {0, 3} and not lists_projects:
                 response = error(403, "The client cannot receive data", response)

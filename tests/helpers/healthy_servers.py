@@ -84,7 +84,10 @@ HEALTHY_SERVERS = (
     Account("a workspace with six suites and an empty project", target="acme", prepare=_all_suites_of_a_demo),
     Account("no argument", target=None),
     Account("the token may not list projects", prepare=settings(scopes=("UNIT_TEST_INFO",))),
-    Account("the token has the newer scope", prepare=settings(scopes=("UNIT_TEST_READ", "WORKSPACE"))),
+    Account("the token has the older scopes", prepare=settings(scopes=("UNIT_TEST_INFO", "WORKSPACE"))),
+    Account(
+        "the token can also write", prepare=settings(scopes=("UNIT_TEST_READ", "PROJECT_READ", "UNIT_TEST_MANAGE"))
+    ),
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
     Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),

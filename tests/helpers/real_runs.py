@@ -149,7 +149,8 @@ class Repository:
             environment["GITHUB_EVENT_PATH"] = str(event)
         if self.ci == "gitlab":  # checks out a commit, not a branch
             self.git("checkout", "-q", "--detach")
-            environment["FORCED_ENV_BRANCH"] = environment["CI_COMMIT_REF_NAME"]
+            for name in ("FORCED_ENV_BRANCH", "BUDDY_BRANCH"):  # its newer name
+                environment[name] = environment["CI_COMMIT_REF_NAME"]
         command, *options = self.runner.command
         process = await asyncio.create_subprocess_exec(
             *(str(self._bin / command), *options, *arguments),

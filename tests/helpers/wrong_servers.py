@@ -205,6 +205,7 @@ WRONG_SERVERS = (
     _wrong("rate-limit", "Remaining is not a number", *_limit(1000, "unlimited", lambda: int(time.time()) + 60)),
     _wrong("rate-limit", "429 after three requests, for an hour", prepare=settings(rate_limit=3, rate_window=3600)),
     _wrong("fields", "a session has an unknown field", sessions(_sets(labels=["nightly"]))),
+    _wrong("fields", "duration is a text", sessions(lambda row: row.update(duration=str(row["duration"])))),
     _wrong("fields", "relative_id is missing", sessions(_loses("relative_id"))),
     _wrong("fields", "revision is missing everywhere", sessions(_loses("revision")), also=("values",)),
     _wrong("fields", "test cases have no group", cases(_loses("test_group_id")), also=("case-ids",)),

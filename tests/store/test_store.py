@@ -192,7 +192,7 @@ class TestFile:
         assert await db.is_complete()
 
     async def test_value_that_cannot_be_saved_fails_only_its_suite(self, db: SyncedSuite) -> None:
-        db.suite.create(tests_count=2**63)
+        db.suite.create(relative_id=2**63)
         create_finished(db.fake.add_suite(*OTHER_KEY), 3)
         with pytest.raises(HarvestError) as caught:
             await db.sync(KEY, OTHER_KEY, concurrency=1)

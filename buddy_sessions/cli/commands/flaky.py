@@ -45,7 +45,8 @@ async def command(
 ) -> None:
     """Print the flaky tests of a suite: those whose status changes often, or that passed when they were run again.
 
-    The defaults are Buddy's own definition: at least 3 changes in the last 10 commits, skipped tests not counted.
+    The defaults are after Buddy's definition, which counts sessions: at least 3 changes in the last 10 commits, skipped
+    tests not counted.
     Without --db, each session costs one request for each 100 tests. The last line says how many sessions failed only
     because of these tests, and how long they took.
 

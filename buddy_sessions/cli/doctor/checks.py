@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
@@ -12,8 +13,9 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from buddy_sessions import DecodeError, RateLimit, Region, ResponseError
+from buddy_sessions._decoding.converter import InvalidValue
 from buddy_sessions._decoding.failures import read_failure
-from buddy_sessions._decoding.shapes import CONSTANT
+from buddy_sessions._decoding.shapes import CONSTANT, NEEDED_SCOPES
 
 from .probe import DECODERS, SESSION_LISTS, JsonRow, Record, number_in, parse_time, seconds_of
 
@@ -70,8 +72,11 @@ def _token(record: Record) -> Iterator[Finding]:
             else:
                 yield _problem(f"the token may not read the {each.name} (403):", scopes)
     if record.answered:
-        listed = next(filter(None, (each.scopes("") for each in record.answered)), ["unknown"])
-        yield _fact("accepted, scopes:", ", ".join(listed))
+        listed = next(filter(None, (each.scopes("") for each in record.answered)), [])
+        yield _fact("accepted, scopes:", ", ".join(listed) or "unknown")
+        if further := [scope for scope in listed if scope not in NEEDED_SCOPES]:
+            meaning, advice = "this package only reads tests", "a token with UNIT_TEST_READ and PROJECT_READ is enough"
+            yield _note("accepted, the token has further rights:", ", ".join(further), meaning=meaning, advice=advice)
 
 
 def _api(record: Record) -> Iterator[Finding]:
@@ -100,7 +105,8 @@ def _suites(record: Record) -> Iterator[Finding]:
     if asked.status == HTTPStatus.NOT_FOUND:
         yield _problem(f"{asked.purpose}: not found (404)")
     if asked.document and not asked.rows:
-        yield _note(f"no {asked.name} to read", meaning="there is nothing to check")
+        advice = "let its tests upload their results, and try again" if asked.name == "sessions" else ""
+        yield _note(f"no {asked.name} to read", meaning="there is nothing to check", advice=advice)
 
 
 def _page_size(record: Record) -> Iterator[Finding]:
@@ -166,14 +172,19 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
 
 
 def _fields(record: Record) -> Iterator[Finding]:
+    invalid: list[InvalidValue] = []
     for each in record.values():
         try:
             if each.status == HTTPStatus.OK and each.name in DECODERS:
-                DECODERS[each.name](each.body)
+                DECODERS[each.name](each.body, invalid=invalid)
         except DecodeError as error:
             yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
         except ResponseError:  # the check of the connection reports it
             continue
+    counts = Counter(f"{each.model}.{each.field} {each.reason}" for each in invalid)
+    if counts:
+        found = "; ".join(f"{what} ({count})" for what, count in counts.items())
+        yield _problem(found, meaning="these values are read as None")
     missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
     if len(record.finished) > 1 and missing:
         yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")
@@ -281,7 +292,10 @@ _NOTHING = "nothing can be read"
 _LOSES = "a read may miss sessions or repeat them"
 _NETWORK = "the network, a proxy or the base URL is wrong"
 _URL = "check the base URL, HTTPS_PROXY and NO_PROXY"
-_SCOPES = "create a token with the scopes UNIT_TEST_READ (or UNIT_TEST_INFO) and WORKSPACE, for this workspace"
+_SCOPES = (
+    "create a token with the scopes UNIT_TEST_READ and PROJECT_READ (formerly UNIT_TEST_INFO and WORKSPACE), "
+    "for this workspace"
+)
 _NAMES = "check the names, and that the owner of the token can see them"
 
 CHECKS = {

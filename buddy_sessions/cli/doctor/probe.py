@@ -29,7 +29,7 @@ SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes
 FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
 
-DECODERS: dict[str, Callable[[bytes], object]] = {
+DECODERS: dict[str, Callable[..., object]] = {
     "projects": partial(decode_list, name="projects", model=Project),
     "suites": partial(decode_suites, workspace="", project=""),
     "sessions": decode_page,

@@ -17,6 +17,7 @@ NOTES = {
     "a suite without sessions": {"suites"},
     "a new account without suites": {"suites"},
     "the token may not list projects": {"token"},
+    "the token can also write": {"token"},
 }
 """What is worth a note at healthy servers."""
 
@@ -67,11 +68,14 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "403 with the scopes of the token and of the endpoint",
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
+        ("duration is a text", "session.duration must be a number, not a string ("),
+        ("the token can also write", "accepted, the token has further rights: UNIT_TEST_MANAGE"),
+        ("a suite without sessions", "let its tests upload their results, and try again"),
         ("the certificate is of an unknown authority", "for the certificate of your company, set SSL_CERT_FILE to a"),
     ],
 )
 def test_finding_names_the_cause(name: str, said: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    account = next(account for account in WRONG_SERVERS if account.name == name)
+    account = next(account for account in (*WRONG_SERVERS, *HEALTHY_SERVERS) if account.name == name)
     with served(account) as server:
         result = examine(server, call, monkeypatch, account.target)
     assert said in result.out
@@ -97,10 +101,3 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     assert "note  rate-limit  X-Rate-Limit-Remaining or -Reset is missing, or not a number" in out
     assert "the quota is not respected until a 429; send the file" in out
     assert max(map(len, out.splitlines())) <= 80
-
-
-def test_proxy_of_the_environment_is_used(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    with served(Account("behind a proxy")) as server:
-        monkeypatch.setenv("http_proxy", server.environment["BUDDY_API_URL"])
-        server.environment["BUDDY_API_URL"] = "http://buddy.example"
-        assert complaints(examine(server, call, monkeypatch)) == set()

@@ -77,9 +77,9 @@ def test_workspace_without_its_scope(fake: FakeBuddy, call: Call) -> None:
     fake.scopes = ["UNIT_TEST_INFO"]
     code, out, err = call("harvest", "acme")
     assert (code, out) == (4, "")
-    scopes = "the token lacks the scope WORKSPACE; the token has UNIT_TEST_INFO; this needs WORKSPACE (403)"
-    assert f"failed: acme: The client cannot receive data: {scopes}" in err
-    assert "for projects, WORKSPACE" in err
+    scopes = "the token has UNIT_TEST_INFO; this needs PROJECT_READ or WORKSPACE (403)"
+    assert f"failed: acme: The client cannot receive data: the token lacks the scope PROJECT_READ; {scopes}" in err
+    assert "for projects, PROJECT_READ" in err
 
 
 @pytest.mark.parametrize("command", ["harvest", "sync --db x.db", "watch", "status"])

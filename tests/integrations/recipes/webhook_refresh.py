@@ -1,6 +1,8 @@
 """A watch that looks at a suite as soon as Buddy calls, when a session has ended. Set BUDDY_TOKEN and WEBHOOK_SECRET.
 
-In Buddy, create a pipeline with the trigger "Unit Tests: Session ended", and give it this action:
+If Buddy's own notifications of failed sessions, flaky and slow tests are enough, use them. Otherwise, create a pipeline
+in Buddy with the trigger "Unit Tests: Session ended", which can be limited to suites, branches and statuses, and give
+it this action:
 
     - action: "Tell the watch"
       type: "HTTP"
