@@ -155,11 +155,17 @@ class TestLimits:
     ) -> None:
         """It is of no branch, and counts as new. The read is in doubt, and says so in its cursor."""
         start = datetime(2026, 1, 1, tzinfo=UTC)
-        fake.on_request = lambda request: request.query.pop("branch", None)
+
+        def ignore_branch(request: Any) -> None:
+            request.query.pop("branch", None)
+
+        fake.on_request = ignore_branch
+        invalid: dict[int, Any] = {26: {"ref_name": 7}, 25: {"create_date": 7}}
         for number in range(1, 31):
-            suite.create(branch="main", **{26: {"ref_name": 7}, 25: {"create_date": 7}}.get(number, {}))
-        for options, missing in (({"branch": "main"}, [26]), ({"since": start}, []), ({}, [])):
-            sessions = buddy.sessions(KEY, **options)  # type: ignore[arg-type]
+            suite.create(**invalid.get(number, {}))
+        selections: list[tuple[Any, list[int]]] = [({"branch": "main"}, [26]), ({"since": start}, []), ({}, [])]
+        for options, missing in selections:
+            sessions = buddy.sessions(KEY, **options)
             found = ids_of(await sessions.collect())
             assert found == [number for number in range(30, 0, -1) if number not in missing]
             is_in_doubt = bool(options)
@@ -299,8 +305,9 @@ class TestCursor:
         await anext(sessions)
         assert sessions.total_at_most == 50
         assert buddy.sessions(KEY, cursor=Cursor(31, 19)).total_at_most == 30
-        for options in ({"branch": "main"}, {"after": 5}, {"since": datetime(2026, 1, 1, tzinfo=UTC)}):
-            filtered = buddy.sessions(KEY, **options)  # type: ignore[arg-type]
+        filters: list[Any] = [{"branch": "main"}, {"after": 5}, {"since": datetime(2026, 1, 1, tzinfo=UTC)}]
+        for options in filters:
+            filtered = buddy.sessions(KEY, **options)
             await anext(filtered)
             assert filtered.total_at_most is None
 
