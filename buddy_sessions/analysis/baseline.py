@@ -159,12 +159,6 @@ def compare_with(
     return list(map(compare, tests))
 
 
-def crash_text(session: Session) -> str:
-    """Return that a session failed without a failing test, and why."""
-    message = f": {session.error_message}" if session.error_message else ""
-    return f"#{session.relative_id} failed without a failing test{message}"
-
-
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
     """Return the failing tests of which the details were read by cause: most new failures first."""
     of_case = {id(test.case): test for test in tests if test.case.has_details}

@@ -13,8 +13,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from .._base.figures import format_count
 from ..models import Session, SessionStatus
+from .remarks import Remark
 
 LAST = 10
 """The number of older commits that a commit is compared with."""
@@ -22,7 +22,6 @@ MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
-UNKNOWN_COUNT = "the number of tests is not known: whether all ran was not checked"
 _QUIET = timedelta(hours=1)
 """So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)
@@ -75,7 +74,7 @@ class TestedCommit:
             round.
         is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
             None if that is not known yet.
-        remark: What keeps it from a verdict, or what could not be checked; empty if there is nothing to say.
+        remarks: What keeps it from a verdict, or what could not be checked.
     """
 
     __test__ = False  # pytest must not collect it
@@ -84,7 +83,7 @@ class TestedCommit:
     sessions: Sequence[Session]
     counted: Sequence[Session]
     is_failing: bool | None
-    remark: str = ""
+    remarks: Sequence[Remark] = ()
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
     killed: Sequence[Session] = field(default=(), repr=False)
     size: int = field(default=0, repr=False)  # the highest number of sessions in a round
@@ -204,15 +203,15 @@ def make_commit(
             counted = remaining
         elif is_known:
             counted += remaining
-    is_failing, remark = _verdict(counted, older)
+    is_failing, remarks = _verdict(counted[::-1], older)
     if killed:
-        remark = "; ".join(filter(None, [killed_text(killed[::-1]) + ("" if counted else "; run it again"), remark]))
+        remarks.insert(0, Remark("killed", killed[::-1], [len(counted)]))
     return TestedCommit(
         branch=oldest_first[0].ref_name,
         sessions=oldest_first[::-1],
         counted=counted[::-1],
         is_failing=is_failing,
-        remark=remark,
+        remarks=remarks,
         reruns=reruns,
         killed=killed[::-1],
         size=size,
@@ -224,27 +223,21 @@ def was_killed(session: Session, as_of: datetime) -> bool:
     return not session.is_finished and session.create_date is not None and as_of - session.create_date >= _KILLED
 
 
-def killed_text(killed: Sequence[Session]) -> str:
-    """Return which sessions were killed."""
-    return f"{name_sessions(killed)} never finished: that run was killed"
-
-
-def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, str]:
-    """Return whether these sessions are red, and why that is not known or not sure."""
+def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, list[Remark]]:
+    """Return whether these sessions, newest first, are red, and why that is not known or not sure."""
     if any(session.is_failing for session in counted):
-        return True, ""
+        return True, []
     if not all(session.is_finished for session in counted) or not any(session.has_verdict for session in counted):
-        return None, ""
+        return None, []
     compared = newest_judged(older)
     sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
     count, fewest = count_tests(counted), min(sizes, default=None)
     if count is None:
-        return False, UNKNOWN_COUNT
+        return False, [Remark("unknown count")]
     if lacks_tests(count, fewest):
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
-        before = f", at least {fewest:,} in {of_which} before" if fewest else ""
-        return None, f"{format_count(count, 'test')} ran{before}"
-    return False, ""
+        return None, [Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
+    return False, []
 
 
 def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Session], list[tuple[Session, Session]]]:
@@ -300,12 +293,6 @@ def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:
 
 def _size(sessions: Iterable[Session]) -> int:
     return sum(session.status != SessionStatus.SKIPPED for session in sessions)
-
-
-def name_sessions(sessions: Sequence[Session]) -> str:
-    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
-    names = ", ".join(f"#{session.relative_id}" for session in sessions[:10])
-    return f"{names} and {len(sessions) - 10:,} more" if len(sessions) > 10 else names
 
 
 def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:

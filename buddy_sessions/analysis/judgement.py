@@ -6,49 +6,21 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 from attrs import frozen
 
 from .._base.figures import format_count
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, crash_text, failing_in, lists_too_few
-from .commits import (
-    UNKNOWN_COUNT,
-    TestedCommit,
-    count_tests,
-    has_crashed,
-    killed_text,
-    lacks_tests,
-    name_sessions,
-    run_url,
-)
+from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
+from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
+from .remarks import Reason, Remark, name_sessions
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
 Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
-
-
-Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
-Unknown: TypeAlias = Literal["unfinished", "no session", "incomplete list", "incomplete cases", "no baseline"]
-
-
-@frozen
-class Reason:
-    """Why a gate fails, or why there is no verdict. `str(reason)` is a text."""
-
-    kind: Literal[Failing, Unknown]
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def fails(self) -> bool:
-        """Whether a gate fails; False if there is no verdict."""
-        return self.kind in get_args(Failing)
 
 
 @frozen(kw_only=True)
@@ -74,7 +46,7 @@ class Judgement:
     is_failing: bool | None
     passes: bool | None
     reasons: Sequence[Reason] = ()
-    remarks: Sequence[str] = ()
+    remarks: Sequence[Remark] = ()
     tests: Sequence[FailingTest] = ()
     causes: Sequence[Cause] = ()
     baseline: Baseline | None = None
@@ -99,92 +71,93 @@ class Facts:
     knows_retries: bool
 
 
-def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[str]]:
+def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]:
     """Return whether a gate passes, all reasons, and the remarks: the first reason that is known decides."""
     findings = list(_findings(facts))
     reasons = [each for each in findings if isinstance(each, Reason)]
-    remarks = [each for each in findings if isinstance(each, str)]
+    remarks = [each for each in findings if isinstance(each, Remark)]
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 
-def _findings(facts: Facts) -> Iterator[Reason | str]:
-    """Yield why a gate does not pass, what decides first; and as texts what is excused, or could not be checked."""
+def _findings(facts: Facts) -> Iterator[Reason | Remark]:
+    """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
     commit = facts.commit
     for old, new in commit.reruns:
-        yield f"#{new.relative_id} replaced #{old.relative_id}: it was run again"
+        yield Remark("rerun", [new, old])
     if commit.killed:
-        yield killed_text(commit.killed)
+        yield Remark("killed", commit.killed, [1])
     if not any(session.has_verdict for session in commit.counted):
         yield _without_verdict(commit, facts.outcome)
         return
     crashed = [each for each in commit.counted if has_crashed(each) and not failing_in(each, facts.cases)]
     counting = [test for test in facts.tests if test.counts]
     if facts.doubt:
-        yield Reason("incomplete list", facts.doubt)
+        yield Reason("incomplete list", detail=facts.doubt)
     if facts.baseline.branch:
         yield from _on_baseline(facts, facts.baseline, has_new=bool(counting))
     if counting:
         noun = "failing test" if counting[0].novelty is None else "new failure"
-        yield Reason("new failure", format_count(len(counting), noun))
+        yield Reason("new failure", numbers=[len(counting)], detail=noun)
         if not facts.knows_retries:
-            yield "retries are not known: only failing tests were saved"
+            yield Remark("retries unknown")
     yield from _on_red_sessions(facts, crashed)
     if commit.is_running:
         yield _unfinished(commit)
     if facts.outcome == "failure" and not facts.tests and not crashed:
-        yield Reason("outcome", "the tests failed, but no test did: a file or the configuration is broken")
+        yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
     yield from _on_number_of_tests(facts)
 
 
 def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Reason:
     """Return the reason for sessions of which none passed or failed."""
     if outcome == "failure":
-        found = _unfinished(commit).text if commit.is_running else "no session did"
-        return Reason("outcome", f"the tests failed, and {found}")
+        return Reason("outcome", detail=f"and {_unfinished(commit) if commit.is_running else 'no session did'}")
     if commit.is_running:
         return _unfinished(commit)
-    return Reason("no session", f"{name_sessions(commit.sessions)} neither passed nor failed")
+    return Reason("no session", commit.sessions, detail=f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
 def _unfinished(commit: TestedCommit) -> Reason:
-    unfinished = [session for session in commit.counted if not session.is_finished]
-    return Reason("unfinished", f"{name_sessions(unfinished)} did not finish")
+    return Reason("unfinished", [session for session in commit.counted if not session.is_finished])
 
 
-def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | str]:
+def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | Remark]:
     if baseline.outages:
-        yield f"not compared with {name_sessions(baseline.outages)}, because most tests failed there"
+        yield Remark("outage", baseline.outages)
     if not baseline.older and facts.is_new_suite:
-        yield "nothing to compare with yet: each failure counts"
+        yield Remark("new suite")
     elif not baseline.commits and not facts.doubt:
         no_session = facts.branches or f"{baseline.branch} has no session to compare with"
         text = f"{baseline.branch} has only outages to compare with" if baseline.older else no_session
-        yield Reason("no baseline", text)
+        yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
         if lists_too_few(session, facts.cases):
-            yield Reason("incomplete cases", f"to compare with: {_incomplete_text(session, facts.cases)}")
+            yield Reason(
+                "incomplete cases", [session], detail=f"to compare with: {_why_incomplete(session, facts.cases)}"
+            )
 
 
-def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | str]:
+def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | Remark]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
     newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
     messages = {session.error_message for session in newest if has_crashed(session)}
     succeeded = facts.outcome == "success"
     for session in crashed:
         if succeeded or session.error_message in messages:
-            yield f"{crash_text(session)}, {'but the tests succeeded' if succeeded else 'as before'}"
+            yield Remark("crash", [session], detail="but the tests succeeded" if succeeded else "as before")
         else:
-            yield Reason("no failing test", crash_text(session))
+            yield Reason("no failing test", [session])
     for session in facts.commit.counted:
         if lists_too_few(session, facts.cases):
-            text = _incomplete_text(session, facts.cases)
-            yield text if succeeded else Reason("incomplete cases", text)
+            text = _why_incomplete(session, facts.cases)
+            find = Remark if succeeded else Reason
+            yield find("incomplete cases", [session], detail=text)
 
 
-def _incomplete_text(session: Session, cases: Cases) -> str:
+def _why_incomplete(session: Session, cases: Cases) -> str:
     why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
     if isinstance(why, str):
         return why
@@ -192,20 +165,19 @@ def _incomplete_text(session: Session, cases: Cases) -> str:
     return f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}"
 
 
-def _on_number_of_tests(facts: Facts) -> Iterator[Reason | str]:
+def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
     commit, count = facts.commit, facts.commit.tests_ran
     if count is None:
-        yield UNKNOWN_COUNT
+        yield Remark("unknown count")
     elif count == 0:
-        yield Reason("no test ran", f"no test ran in {name_sessions(commit.counted)}")
+        yield Reason("no test ran", commit.counted)
     elif facts.named == "session":
         if facts.outcome is None:
-            yield "whether all tests ran was not checked: a single session was named"
+            yield Remark("not checked")
     elif facts.outcome != "success":
         fewest, unit = _fewest_tests(facts.baseline, facts.named)
         if lacks_tests(count, fewest, facts.min_tests):
-            before = f"at least {fewest:,} in each {unit} of {facts.baseline.branch} before"
-            yield Reason("few tests", f"{format_count(count, 'test')} ran, {before}")
+            yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {facts.baseline.branch}")
 
 
 def _fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:

@@ -21,8 +21,9 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_commit, usual_size
-from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict
+from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
+from ..analysis.remarks import Reason
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
@@ -137,9 +138,9 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
     if outcome == "failure":
-        passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found")
+        passes, reason = False, Reason("outcome", detail="but no session of them was found")
     else:
-        passes, reason = None, Reason("no session", named.doubt or "no session is left to judge")
+        passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
 
 

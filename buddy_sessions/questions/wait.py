@@ -14,7 +14,8 @@ from .._api import Api
 from .._base.figures import format_duration
 from .._base.workers import add_jitter
 from .._paging.reconciler import ReadSpec
-from ..analysis.commits import may_lack_sessions, name_sessions
+from ..analysis.commits import may_lack_sessions
+from ..analysis.remarks import name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
 

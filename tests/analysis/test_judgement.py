@@ -226,7 +226,7 @@ def test_matrix_and_its_rerun() -> None:
     history.add(branch="fix", revision=FIX, ci_run_url=RUN)
     judgement = history.judge(RUN)
     assert (judgement.is_failing, judgement.passes) == (False, True)
-    assert judgement.remarks == [
+    assert list(map(str, judgement.remarks)) == [
         "#9 replaced #7: it was run again",
         "#10 replaced #9: it was run again",
     ]

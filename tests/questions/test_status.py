@@ -18,6 +18,7 @@ from buddy_sessions import (
     SessionStore,
 )
 from buddy_sessions.analysis import SuiteStatus
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
@@ -180,7 +181,11 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
         await store.sync(buddy, keys).run()
         assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
-        assert (unknown.name, unknown.reason, unknown.remark) == (None, "incomplete", "the suite was not synced")
+        assert (unknown.name, unknown.reason, remarks_text(unknown.remarks)) == (
+            None,
+            "incomplete",
+            "the suite was not synced",
+        )
         with pytest.raises(NoVerdictError, match=r": the suite was not synced$"):
             await store.latest(unknown.suite)
         with pytest.raises(NoVerdictError, match=r"^no session #7 in acme/shop/c: the suite was not synced$"):
@@ -265,10 +270,10 @@ async def test_session_that_never_finished_is_named(
             (status,) = await source.status([suite.key])
             assert status.commit is not None
             assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
-            assert status.remark == f"#2 never finished: that run was killed{advice}"
+            assert remarks_text(status.remarks) == f"#2 never finished: that run was killed{advice}"
     judgement = await buddy.judge(suite.key, "ab" * 20)
     assert judgement.passes is (True if is_again else None)
-    assert "#2" in " ".join([*map(str, judgement.reasons), *judgement.remarks])
+    assert "#2" in " ".join([*map(str, judgement.reasons), *map(str, judgement.remarks)])
 
 
 async def test_commit_that_since_has_cut(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
-from buddy_sessions.analysis.baseline import crash_text
-from buddy_sessions.analysis.commits import name_sessions
+from buddy_sessions.analysis.remarks import crash_text, name_sessions
 
 from ..errors import ExitCode
 from ..input.answers import ask, parse_session

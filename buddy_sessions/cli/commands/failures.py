@@ -11,7 +11,7 @@ from buddy_sessions import ConfigError, Session, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite_names
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
-from buddy_sessions.analysis.baseline import crash_text
+from buddy_sessions.analysis.remarks import crash_text
 
 from ..errors import ExitCode
 from ..input.answers import ask, parse_session

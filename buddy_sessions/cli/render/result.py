@@ -174,7 +174,7 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*filter(None, to_do), *judgement.remarks, *_facts(judgement)],
+        facts=[*filter(None, to_do), *(translate(str(remark)) for remark in judgement.remarks), *_facts(judgement)],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
