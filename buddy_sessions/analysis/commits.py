@@ -5,13 +5,13 @@ The rules are those of the guide's section "What is judged". All of them work on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice, takewhile
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..models import Session, SessionStatus
 from .remarks import Remark
@@ -135,7 +135,9 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        return bool(self.tests_ran) and self.is_finished and not any(map(has_crashed, self.counted))
+        if not self.tests_ran or not self.is_finished or any(map(has_crashed, self.counted)):
+            return False
+        return all(session.has_known_status for session in self.counted)
 
 
 def has_crashed(session: Session) -> bool:
@@ -181,19 +183,17 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
 
 
 def make_commit(
-    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime, is_named: bool = False
+    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit of these sessions with its verdict, judging by the older commits of its branch, newest first.
 
-    Above the `usual` number of sessions, a later one can be a re-run. Sessions that are named are all of one round.
+    Above the `usual` number of sessions, a later one can be a re-run.
     """
     oldest_first = sorted(sessions, key=lambda each: each.relative_id)
-    killed = [session for session in oldest_first if was_killed(session, as_of)]
-    alive = [session for session in oldest_first if not was_killed(session, as_of)]
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     size = 0
-    for members in [alive] if is_named else _rounds(alive):
+    for members in _rounds(each for each in oldest_first if not was_killed(each, as_of)):
         remaining, replaced = _without_reruns(members, usual)
         reruns += replaced
         size = max(size, _size(remaining))
@@ -203,41 +203,88 @@ def make_commit(
             counted = remaining
         elif is_known:
             counted += remaining
+    commit = _judge(oldest_first, counted, older, as_of)
+    return evolve(commit, reruns=reruns, size=size)
+
+
+def make_named_commit(
+    sessions: Iterable[Session], older: Sequence[TestedCommit], *, succeeded: bool, as_of: datetime
+) -> TestedCommit:
+    """Return sessions that were named as one commit: all of them count, because no re-run is inferred.
+
+    If the tests ended well, all that failed was run again: a later green session replaces red ones.
+    """
+    oldest_first = sorted(sessions, key=lambda each: each.relative_id)
+    counted = [session for session in oldest_first if not was_killed(session, as_of)]
+    reruns: list[tuple[Session, Session]] = []
+    if succeeded:
+        green = [session for session in counted if session.status == SessionStatus.SUCCESSFUL]
+        for red in [session for session in counted if session.is_failing]:
+            repaired = next((each for each in green if _began_after(each, red) and _has_all_tests(each, red)), None)
+            if repaired is not None:
+                reruns.append((red, repaired))
+        replaced = {red.id for red, _ in reruns}
+        counted = [session for session in counted if session.id not in replaced]
+    return evolve(_judge(oldest_first, counted, older, as_of), reruns=reruns)
+
+
+def find_possible_rerun(counted: Sequence[Session]) -> tuple[Session, Session] | None:
+    """Return the first session that may have run a red one again, and that one; None if there is none."""
+    pairs = ((each, red) for each in reversed(counted) for red in reversed(counted) if red.is_failing)
+    return next((pair for pair in pairs if _began_after(*pair)), None)
+
+
+def _judge(
+    oldest_first: Sequence[Session], counted: Sequence[Session], older: Sequence[TestedCommit], as_of: datetime
+) -> TestedCommit:
+    """Return the commit of these sessions, of which some count, with its verdict."""
+    killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
     is_failing, remarks = _verdict(counted[::-1], older)
     if killed:
-        remarks.insert(0, Remark("killed", killed[::-1], [len(counted)]))
+        remarks.insert(0, Remark("killed", killed, [len(counted)]))
     return TestedCommit(
         branch=oldest_first[0].ref_name,
         sessions=oldest_first[::-1],
         counted=counted[::-1],
         is_failing=is_failing,
         remarks=remarks,
-        reruns=reruns,
-        killed=killed[::-1],
-        size=size,
+        killed=killed,
     )
 
 
 def was_killed(session: Session, as_of: datetime) -> bool:
-    """Return whether a session has been unfinished for so long that it will not finish."""
-    return not session.is_finished and session.create_date is not None and as_of - session.create_date >= _KILLED
+    """Return whether a session has been in progress for so long that it will not finish."""
+    began = session.create_date
+    return session.status == SessionStatus.IN_PROGRESS and began is not None and as_of - began >= _KILLED
 
 
 def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, list[Remark]]:
     """Return whether these sessions, newest first, are red, and why that is not known or not sure."""
+    remarks = list(_remarks_on(counted))
     if any(session.is_failing for session in counted):
-        return True, []
-    if not all(session.is_finished for session in counted) or not any(session.has_verdict for session in counted):
-        return None, []
+        return True, remarks
+    is_known = all(session.is_finished and session.has_known_status for session in counted)
+    if not is_known or not any(session.has_verdict for session in counted):
+        return None, remarks
     compared = newest_judged(older)
     sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
     count, fewest = count_tests(counted), min(sizes, default=None)
     if count is None:
-        return False, [Remark("unknown count")]
+        is_compared = fewest is not None
+        return None if is_compared else False, [*remarks, Remark("no count" if is_compared else "unknown count")]
     if lacks_tests(count, fewest):
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
-        return None, [Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
-    return False, []
+        return None, [*remarks, Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
+    return False, remarks
+
+
+def _remarks_on(counted: Sequence[Session]) -> Iterator[Remark]:
+    """Yield which sessions have a status that is not known, or passed although they count failing tests."""
+    for session in counted:
+        if not session.has_known_status:
+            yield Remark("unknown status", [session], detail=session.status)
+        elif session.status == SessionStatus.SUCCESSFUL and session.failing_count:
+            yield Remark("green with failures", [session], [session.failing_count])
 
 
 def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Session], list[tuple[Session, Session]]]:
@@ -264,16 +311,25 @@ def _is_rerun(later: Session, earlier: Session) -> bool:
 
     A red one in place of a red one changes no verdict, so their numbers of tests may differ.
     """
-    began, ended = later.create_date, earlier.finish_date
-    if began is None or ended is None or began < ended:
-        return False
-    if (later.ref_type, later.ref_name) != (earlier.ref_type, earlier.ref_name):
+    if not _began_after(later, earlier):
         return False
     if later.is_failing:
         return True
     if later.tests_count is None or earlier.tests_count is None:
         return False
     return abs(later.tests_count - earlier.tests_count) <= (earlier.failing_count or 0)
+
+
+def _began_after(later: Session, earlier: Session) -> bool:
+    """Return whether a session of the same ref began after another one had ended."""
+    began, ended = later.create_date, earlier.finish_date
+    is_same_ref = (later.ref_type, later.ref_name) == (earlier.ref_type, earlier.ref_name)
+    return is_same_ref and began is not None and ended is not None and began >= ended
+
+
+def _has_all_tests(later: Session, earlier: Session) -> bool:
+    counts = later.tests_count, earlier.tests_count
+    return counts[0] is not None and counts[1] is not None and counts[0] >= counts[1]
 
 
 def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:

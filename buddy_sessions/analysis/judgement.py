@@ -13,7 +13,7 @@ from attrs import frozen
 from .._base.figures import format_count
 from ..models import Session, SuiteKey
 from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
-from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
+from .commits import TestedCommit, count_tests, find_possible_rerun, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
 
@@ -69,6 +69,8 @@ class Facts:
     outcome: Outcome | None
     min_tests: float
     knows_retries: bool
+    after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
+    is_attempt_known: bool  # whether a session was created since `after`
 
 
 def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]:
@@ -87,11 +89,13 @@ def _findings(facts: Facts) -> Iterator[Reason | Remark]:
     commit = facts.commit
     for old, new in commit.reruns:
         yield Remark("rerun", [new, old])
-    if commit.killed:
-        yield Remark("killed", commit.killed, [1])
+    if facts.after_is_missing and (pair := find_possible_rerun(commit.counted)):
+        yield Remark("maybe rerun", pair)
+    yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
     if not any(session.has_verdict for session in commit.counted):
         yield _without_verdict(commit, facts.outcome)
         return
+    yield from _on_after(facts)
     crashed = [each for each in commit.counted if has_crashed(each) and not failing_in(each, facts.cases)]
     counting = [test for test in facts.tests if test.counts]
     if facts.doubt:
@@ -106,9 +110,26 @@ def _findings(facts: Facts) -> Iterator[Reason | Remark]:
     yield from _on_red_sessions(facts, crashed)
     if commit.is_running:
         yield _unfinished(commit)
+    yield from _on_unknown_statuses(commit)
     if facts.outcome == "failure" and not facts.tests and not crashed:
         yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
     yield from _on_number_of_tests(facts)
+
+
+def _on_after(facts: Facts) -> Iterator[Reason | Remark]:
+    """Yield what follows if no session was created since this attempt of the CI run began."""
+    if facts.is_attempt_known or facts.outcome == "failure":  # a failure is looked for, and not found
+        return
+    if facts.outcome == "success":
+        yield Remark("only the gate")
+    else:
+        yield Reason("no session", detail="no session was created since this attempt began: run all jobs again")
+
+
+def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
+    for session in commit.counted:
+        if session.is_finished and not session.has_known_status and not session.is_failing:
+            yield Reason("unknown status", [session], detail=session.status)
 
 
 def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Reason:
@@ -117,6 +138,8 @@ def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Reason:
         return Reason("outcome", detail=f"and {_unfinished(commit) if commit.is_running else 'no session did'}")
     if commit.is_running:
         return _unfinished(commit)
+    if unknown := next(_on_unknown_statuses(commit), None):
+        return unknown
     return Reason("no session", commit.sessions, detail=f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
@@ -167,26 +190,21 @@ def _why_incomplete(session: Session, cases: Cases) -> str:
 
 def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
     commit, count = facts.commit, facts.commit.tests_ran
+    fewest, unit = _fewest_tests(facts.baseline, facts.named)
     if count is None:
-        yield Remark("unknown count")
+        is_compared = fewest is not None and facts.outcome != "success"
+        yield Reason("no count") if is_compared else Remark("unknown count")
     elif count == 0:
         yield Reason("no test ran", commit.counted)
-    elif facts.named == "session":
-        if facts.outcome is None:
-            yield Remark("not checked")
-    elif facts.outcome != "success":
-        fewest, unit = _fewest_tests(facts.baseline, facts.named)
-        if lacks_tests(count, fewest, facts.min_tests):
-            yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {facts.baseline.branch}")
+    elif facts.outcome != "success" and lacks_tests(count, fewest, facts.min_tests):
+        yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {facts.baseline.branch}")
 
 
 def _fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
-    """Return the fewest tests that ran in a commit of the baseline, or in one of its CI runs; and what these are."""
-    whole = [commit for commit in baseline.commits if commit.says_how_many]
-    if named != "CI run":
-        return min((commit.tests_ran or 0 for commit in whole), default=None), "commit"
-    of_run: dict[tuple[int, str], list[Session]] = {}
-    for number, commit in enumerate(whole):
+    """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
+    parts: dict[tuple[int, str], list[Session]] = {}
+    for number, commit in enumerate(each for each in baseline.commits if each.says_how_many):
         for session in commit.counted:
-            of_run.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
-    return min(filter(None, map(count_tests, of_run.values())), default=None), "CI run"
+            names = {"commit": "", "session": session.id, "CI run": run_url(session) or session.execution_id or ""}
+            parts.setdefault((number, names[named]), []).append(session)
+    return min(filter(None, map(count_tests, parts.values())), default=None), named

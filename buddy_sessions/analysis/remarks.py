@@ -11,14 +11,20 @@ from .._base.figures import format_count
 from ..models import Session
 
 Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
-Unknown: TypeAlias = Literal["unfinished", "no session", "incomplete list", "incomplete cases", "no baseline"]
+Unknown: TypeAlias = Literal[
+    "unfinished", "no session", "unknown status", "no count", "incomplete list", "incomplete cases", "no baseline"
+]
 Noted: TypeAlias = Literal[
     "running",
     "killed",
     "rerun",
+    "maybe rerun",
+    "only the gate",
     "few tests",
     "unknown count",
-    "not checked",
+    "no count",
+    "unknown status",
+    "green with failures",
     "outage",
     "new suite",
     "crash",
@@ -101,8 +107,12 @@ def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return f"{of_which}{format_count(ran, 'test')} ran{before}"
         case "unknown count":
             return "the number of tests is not known: whether all ran was not checked"
-        case "not checked":
-            return "whether all tests ran was not checked: a single session was named"
+        case "no count":
+            return "the number of tests is not known: whether all ran cannot be said"
+        case "unknown status":
+            return f"{names} has the status {detail}, which is not known"
+        case "green with failures":
+            return f"{names} passed, but counts {format_count(numbers[0], 'failing test')}"
         case "unfinished":
             return f"{names} did not finish"
         case "running":
@@ -111,6 +121,11 @@ def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return f"{names} never finished: that run was killed" + ("" if numbers[0] else "; run it again")
         case "rerun":
             return f"#{about.sessions[0].relative_id} replaced #{about.sessions[1].relative_id}: it was run again"
+        case "maybe rerun":
+            later, red = (f"#{session.relative_id}" for session in about.sessions)
+            return f"{later} began after {red} had failed: perhaps it was run again"
+        case "only the gate":
+            return "no session was created since this attempt began: only the gate was run again"
         case "outage":
             return f"not compared with {names}, because most tests failed there"
         case "new suite":

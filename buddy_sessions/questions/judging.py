@@ -20,7 +20,7 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, make_commit, usual_size
+from ..analysis.commits import SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..analysis.remarks import Reason
@@ -74,6 +74,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         outcome=spec.outcome,
         min_tests=spec.min_tests,
         knows_retries=knows_retries,
+        after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
+        is_attempt_known=any(_is_since(session, spec.after) for session in sessions),
     )
     passes, reasons, remarks = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
@@ -97,17 +99,11 @@ def _judged_commit(
     named: NamedSessions, sessions: Sequence[Session], baseline: Baseline, spec: JudgeSpec, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit as it is in the status of its branch, or all sessions that were named as one commit."""
-    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
+    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome is None)
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
     older = () if named.what == "session" else baseline.older
-    if spec.outcome == "success":
-        usual = 1  # all tests ended well: any later session may be a re-run
-    elif spec.baseline is None:
-        usual = len(sessions)  # nothing says how many sessions a commit has: none is a re-run
-    else:
-        usual = usual_size(older)
-    return make_commit(sessions, older, usual, as_of=as_of, is_named=True)
+    return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
 
 
 async def _compare(
@@ -129,7 +125,12 @@ async def _compare(
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
     """Return whether a session is judged: what was red or unfinished before `after` was run again."""
-    if after is None or (session.is_finished and not session.is_failing):
+    return (session.is_finished and not session.is_failing) or _is_since(session, after)
+
+
+def _is_since(session: Session, after: int | datetime | None) -> bool:
+    """Return whether a session was created since this attempt began; True if that is not known."""
+    if after is None:
         return True
     if isinstance(after, int):
         return session.relative_id > after

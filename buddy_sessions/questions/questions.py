@@ -134,7 +134,8 @@ class Questions:
 
         Args:
             session: What to judge.
-            baseline: The branch to compare with; None to compare with nothing: then each failure counts.
+            baseline: The branch to compare with; None to compare with nothing: then each failure counts, and without
+                `outcome` and `after`, a commit is what it is in the status of its branch.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
@@ -142,7 +143,8 @@ class Questions:
             min_tests: The share of tests that must have run, of the smallest number in a commit of the baseline: 0.0
                 (any number but zero) to 1.0.
             after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before.
-                Earlier red and unfinished sessions are ignored.
+                Earlier red and unfinished sessions are ignored, because they were run again. Without it, no session
+                is taken for a re-run, unless the outcome is a success, or `session` is `"latest"`.
             details: How many failing tests to read with their messages, with one request each; True for all.
 
         Example:

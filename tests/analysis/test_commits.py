@@ -19,6 +19,8 @@ STATUSES = {
     "s": SessionStatus.SKIPPED,
     "?": SessionStatus.IN_PROGRESS,
     "!": SessionStatus("TIMED_OUT"),
+    "=": SessionStatus("PARTIAL"),
+    "q": SessionStatus("QUEUED"),
 }
 
 
@@ -26,7 +28,7 @@ def sessions_of(text: str) -> list[Session]:
     """Return sessions, newest first: `a- a+ | b+8` are two of the commit a, and an hour later one of b with 8 tests.
 
     Each has 10 tests, of which one fails in a red one, and ends before the next one begins; `~` in front of a word: it
-    begins together with the one before it.
+    begins together with the one before it; `+x`: its number of tests is null.
     """
     found: list[Session] = []
     now = START
@@ -45,8 +47,8 @@ def sessions_of(text: str) -> list[Session]:
             ref_type=RefType.BRANCH,
             ref_name="main",
             create_date=now,
-            finish_date=None if mark == "?" else now + timedelta(minutes=4),
-            tests_count=int(count or 10),
+            finish_date=None if mark in "?q!" else now + timedelta(minutes=4),
+            tests_count=None if count == "x" else int(count or 10),
             failed_count=int(mark in "-!"),
         )
         found.append(session)
@@ -72,6 +74,11 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+ b!", True, [2], id="an unknown status with a failing test is red"),
         pytest.param("a+ b?", None, [2], id="running"),
         pytest.param("a+ bs", None, [2], id="skipped"),
+        pytest.param("a+ b=", None, [2], id="an unknown status, finished"),
+        pytest.param("a+ bq " + "| " * 24 + "b+", None, [3, 2], id="an unknown status for two days: not killed"),
+        pytest.param("a+ b- ~bq", True, [3, 2], id="red, with an unknown status"),
+        pytest.param("a+ b+x", None, [2], id="a null count, while another has one"),
+        pytest.param("a+x b+x", False, [2], id="null counts only"),
         pytest.param("a+ ~a+ b- ~b?", True, [4, 3], id="red before the last job has ended"),
         pytest.param("a+ b- b+", False, [3], id="run again: green"),
         pytest.param("a+ b- b-", True, [3], id="run again: red"),

@@ -29,9 +29,13 @@ def failed(row: Row) -> int:
 
 
 def is_finished(row: Row) -> bool:
-    if row["status"] in {"SUCCESSFUL", "ERROR", "SKIPPED"}:
-        return True
-    return row["status"] != "IN_PROGRESS" and row.get("finish_date") is not None
+    if has_unknown_status(row):
+        return row.get("finish_date") is not None or failed(row) > 0
+    return row["status"] != "IN_PROGRESS"
+
+
+def has_unknown_status(row: Row) -> bool:
+    return row["status"] not in {"SUCCESSFUL", "ERROR", "SKIPPED", "IN_PROGRESS"}
 
 
 def is_red(row: Row) -> bool:
@@ -64,9 +68,9 @@ def ended(row: Row) -> datetime | None:
 
 
 def was_killed(row: Row, now: datetime | None) -> bool:
-    """Return whether it has been unfinished for a day."""
-    began = created(row)
-    return now is not None and began is not None and not is_finished(row) and now - began >= timedelta(days=1)
+    """Return whether it has been in progress for a day."""
+    began, is_running = created(row), row["status"] == "IN_PROGRESS"
+    return is_running and now is not None and began is not None and now - began >= timedelta(days=1)
 
 
 def run_of(row: Row) -> str | None:
@@ -153,7 +157,9 @@ class Commit:
     def says_how_many(self) -> bool:
         """Whether it says how many tests there are: they have ended, and none was killed or cut short."""
         return (
-            all(map(is_finished, self.rows)) and not any(map(is_crash, self.counted)) and bool(tests_ran(self.counted))
+            all(map(is_finished, self.rows))
+            and not any(is_crash(row) or has_unknown_status(row) for row in self.counted)
+            and bool(tests_ran(self.counted))
         )
 
     @property
@@ -167,7 +173,10 @@ class Commit:
             return True
         if not all(map(is_finished, self.counted)) or not any(map(has_verdict, self.counted)):
             return None
-        return None if lacks_tests(tests_ran(self.counted), fewest) else False
+        if any(map(has_unknown_status, self.counted)):
+            return None
+        count = tests_ran(self.counted)
+        return None if lacks_tests(count, fewest) or (count is None and fewest is not None) else False
 
 
 def commit_by_rounds(rows: Sequence[Row], usual: int, now: datetime | None) -> Commit:
@@ -197,14 +206,15 @@ def usual_size(older: Iterable[Commit]) -> int:
     return max([commit.size for commit in older if commit.has_verdict][:COMPARED], default=1)
 
 
-def fewest_tests(older: Iterable[Commit], *, of_runs: bool = False) -> int | None:
-    """Return the fewest tests of the commits before, or of their CI runs."""
+def fewest_tests(older: Iterable[Commit], unit: str = "commit") -> int | None:
+    """Return the fewest tests of the commits before, of their CI runs, or of their sessions."""
     counts: list[int | None] = []
     for commit in [commit for commit in older if commit.has_verdict][:COMPARED]:
-        runs: dict[str, list[Row]] = {}
+        parts: dict[str, list[Row]] = {}
         for row in commit.counted if commit.says_how_many else []:
-            runs.setdefault((run_of(row) or row.get("execution_id") or "") if of_runs else "", []).append(row)
-        counts += map(tests_ran, runs.values())
+            names = {"commit": "", "session": row["id"], "CI run": run_of(row) or row.get("execution_id") or ""}
+            parts.setdefault(names[unit], []).append(row)
+        counts += map(tests_ran, parts.values())
     return min(filter(None, counts), default=None)
 
 
@@ -278,8 +288,25 @@ def select(rows: Iterable[Row], name: str, after: datetime | None) -> list[Row]:
     named = oldest_first(row for row in rows if name in {row["id"], row.get("revision"), row.get("ci_run_url")})
     if after is None:
         return named
-    is_green = [is_finished(row) and not is_red(row) for row in named]
-    return [row for row, green in zip(named, is_green, strict=True) if green or (created(row) or after) >= after]
+    return [row for row in named if (is_finished(row) and not is_red(row)) or is_since(row, after)]
+
+
+def is_since(row: Row, after: datetime | None) -> bool:
+    """Return whether it was created since an attempt began, as far as is known."""
+    return after is None or (created(row) or after) >= after
+
+
+def without_repaired(rows: Sequence[Row]) -> list[Row]:
+    """Leave out the red sessions that a later green one repaired, if all tests ended well."""
+    return [row for row in rows if not (is_red(row) and any(repairs(later, row) for later in rows))]
+
+
+def repairs(later: Row, red: Row) -> bool:
+    began, end, count, red_count = created(later), ended(red), later.get("tests_count"), red.get("tests_count")
+    if later["status"] != "SUCCESSFUL" or count is None or red_count is None or began is None or end is None:
+        return False
+    is_same_ref = all(later.get(field) == red.get(field) for field in ("ref_type", "ref_name"))
+    return is_same_ref and began >= end and bool(count >= red_count)
 
 
 def novelties(
@@ -325,9 +352,8 @@ def gate(
     base = [each for each in older[: 2 * COMPARED] if not each.was_outage][:COMPARED]
 
     succeeded, is_failure = outcome == "success", outcome == "failure"
-    usual = len(named) if baseline is None else usual_size(older)
-    counted = without_replaced(named, 0 if succeeded else usual)
-    if baseline is None and not succeeded and after is None and named:
+    counted = without_repaired(named) if succeeded else named
+    if baseline is None and outcome is None and after is None and named:
         selected = select(rows, name, None)
         own = commits_of([row for row in rows if row.get("ref_name") == selected[-1].get("ref_name")], now)
         counted = next((each.counted for each in own if each.rows == selected and each.name == name), counted)
@@ -337,7 +363,8 @@ def gate(
     known_crashes = {row.get("error_message") for row in (base[0].counted if base else []) if is_crash(row)}
     is_crash_new = any(row.get("error_message") not in known_crashes for row in crashes)
     count, is_run = tests_ran(counted), all(row.get("ci_run_url") == name for row in named)
-    lacks = not any(row["id"] == name for row in named) and lacks_tests(count, fewest_tests(base, of_runs=is_run))
+    unit = "session" if any(row["id"] == name for row in named) else "CI run" if is_run else "commit"
+    fewest = fewest_tests(base, unit)
     base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
@@ -346,6 +373,7 @@ def gate(
         (outcome in {"cancelled", "skipped"}, None, "the tests were cancelled or skipped"),
         (not has_any and is_failure, False, "the tests failed, and no session did"),
         (not has_any, None, "no session passed or failed"),
+        (not is_failure and not succeeded and not any(is_since(row, after) for row in named), None, "nothing since"),
         (baseline is not None and not older and len(rows) >= WHOLE_SUITE, None, "nothing to compare with"),
         (bool(older) and not base, None, "only outages to compare with"),
         (is_new and base_lists_fewer, None, "the baseline lists fewer failing tests than it counts"),
@@ -353,9 +381,11 @@ def gate(
         (is_crash_new and not succeeded, False, "failed without a failing test"),
         (lists_less and not succeeded, None, "fewer failing tests are listed than counted"),
         (not all(map(is_finished, counted)), None, "unfinished"),
+        (any(has_unknown_status(row) and not is_red(row) for row in counted), None, "a status is not known"),
         (is_failure and not novelty and not crashes, False, "the tests failed, but no test did"),
         (count == 0, False, "no test ran"),
-        (lacks and not succeeded, False, "too few tests ran"),
+        (count is None and fewest is not None and not succeeded, None, "it is not known how many tests ran"),
+        (lacks_tests(count, fewest) and not succeeded, False, "too few tests ran"),
         (True, True, "" if base else "nothing to compare with yet"),
     ]
     return next(Verdict(passes, reason, novelty) for applies, passes, reason in table if applies)

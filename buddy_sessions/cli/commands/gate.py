@@ -105,7 +105,7 @@ class Rules:
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = f"{MIN_TESTS:.0%}"
     """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
-    checked with --outcome success, or for one session."""
+    checked with --outcome success."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None

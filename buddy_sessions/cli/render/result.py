@@ -124,9 +124,12 @@ ADVICE = {
     "incomplete list": "run the gate again, with --db after the next sync",
     "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
     "help, run the tests again",
+    "unknown status": "update this package; until then, look at the session in Buddy",
+    "no count": "pass --outcome: it says that all tests ran",
+    "maybe rerun": "if a job was run again, pass --after with the start of this attempt; or pass --outcome",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
-"""What to do, by `Reason.kind`."""
+"""What to do, by the `kind` of a reason or a remark."""
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
@@ -166,7 +169,7 @@ def gate_result(
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
-    to_do = dict.fromkeys(advice.get(reason.kind) for reason in judgement.reasons)
+    to_do = dict.fromkeys(advice.get(each.kind) for each in (*judgement.reasons, *judgement.remarks))
     return Result(
         command="gate",
         suite=suite,
@@ -174,7 +177,7 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*filter(None, to_do), *(translate(str(remark)) for remark in judgement.remarks), *_facts(judgement)],
+        facts=[*filter(None, to_do), *map(str, judgement.remarks), *_facts(judgement)],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
