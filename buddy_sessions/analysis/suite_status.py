@@ -11,7 +11,6 @@ from attrs import evolve, field, frozen
 
 from ..errors import BuddyError
 from ..models import SuiteKey
-from .branches import NEWEST
 from .commits import SessionList, TestedCommit, usual_size
 from .remarks import Remark
 
@@ -21,7 +20,6 @@ NoVerdict: TypeAlias = Literal[
 """Why a suite is neither red nor green."""
 
 _RECENT = 20  # commits
-_ENOUGH = 4  # finished commits of a branch: fewer do not say how many sessions and tests a commit has
 
 
 @frozen(kw_only=True)
@@ -75,10 +73,8 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
 
 
 def has_enough_commits(listed: SessionList) -> bool:
-    """Return whether a status needs no more sessions of a branch: of 100, two commits are enough."""
-    if len(listed.sessions) >= NEWEST:
-        return len(listed.commits) > 1
-    return sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
+    """Return whether a status needs no more sessions of a branch: one commit has a verdict."""
+    return any(commit.is_failing is not None for commit in listed.judged_commits)
 
 
 def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> SuiteStatus:
@@ -88,7 +84,7 @@ def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> Suite
         return evolve(status, reason="incomplete", remarks=[Remark("incomplete list", detail=listed.doubt)])
     if branch is None:
         return evolve(status, reason="no main branch" if listed.sessions else "no session")
-    commits = listed.commits
+    commits = listed.judged_commits
     status = evolve(status, recent=[commit.is_failing for commit in commits[:_RECENT]])
     judged = [commit for commit in commits if commit.is_failing is not None]
     if not judged:

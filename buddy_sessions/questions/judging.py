@@ -19,8 +19,8 @@ from ..analysis.baseline import (
     find_failing_tests,
     select_baseline,
 )
-from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, make_named_commit
+from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
+from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, unneeded_entries
 from ..analysis.remarks import Reason

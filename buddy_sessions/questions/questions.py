@@ -63,9 +63,10 @@ class Questions:
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which commit, in the order of `suites`.
 
-        With a client, this costs one request for each suite: the newest 100 sessions. It costs a few more if these
-        have fewer than four finished commits of the branch, no main branch, or a commit with more than 50
-        sessions. The error of a suite is the `error` of its status.
+        A commit is compared with the ten before it. With a client, this costs one request for each suite: the newest
+        100 sessions. If these have fewer than eleven finished commits of the branch, its own list is read, with one
+        request for each 100 sessions, at most ten; without `main` and `master` among them, both are asked for. The
+        error of a suite is the `error` of its status.
 
         Args:
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).

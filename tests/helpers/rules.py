@@ -109,11 +109,14 @@ def replaces(later: Row, red: Row) -> bool:
     return is_red(later) or is_as_large
 
 
-def without_replaced(rows: Sequence[Row], usual: int) -> list[Row]:
+def without_replaced(rows: Sequence[Row], usual: int, older: Sequence[Commit] = ()) -> list[Row]:
     """Leave out the red sessions that a re-run replaced. Only those above the usual number are re-runs."""
     left: list[Row] = []
     for index, row in enumerate(rows):
-        if count_of(rows[: index + 1]) > usual and has_verdict(row):
+        so_far = rows[: index + 1]
+        usual_of_class = max((count_alike(row, each) for commit in older for each in commit.rounds), default=0)
+        is_above = count_of(so_far) > usual or 0 < usual_of_class < count_alike(row, so_far)
+        if is_above and has_verdict(row):
             old = [each for each in left if is_red(each) and replaces(row, each)][:1]
             left = [each for each in left if each not in old]
         left.append(row)
@@ -122,6 +125,18 @@ def without_replaced(rows: Sequence[Row], usual: int) -> list[Row]:
 
 def count_of(rows: Iterable[Row]) -> int:
     return len([row for row in rows if row["status"] != "SKIPPED"])
+
+
+def count_alike(row: Row, others: Iterable[Row]) -> int:
+    """Return how many sessions have about as many tests as a session: 2 % more or less."""
+    counted = [each for each in others if each["status"] != "SKIPPED"]
+    count = row.get("tests_count") or 0
+    return len([each for each in counted if count and is_close(each.get("tests_count"), count, 0.98)])
+
+
+def is_close(count: int | None, other: int | None, share: float) -> bool:
+    """Return whether the smaller number is at least a share of the larger one."""
+    return count is not None and other is not None and min(count, other) >= round(share * max(count, other), 6)
 
 
 def rounds_of(rows: Sequence[Row]) -> list[list[Row]]:
@@ -139,11 +154,15 @@ def rounds_of(rows: Sequence[Row]) -> list[list[Row]]:
 
 @dataclass(frozen=True)
 class Commit:
-    """A tested commit: its sessions, oldest first, those that count, and the most that counted in one round."""
+    """A tested commit: its sessions, oldest first, those that count, and those of each round without re-runs."""
 
     rows: list[Row]
     counted: list[Row]
-    size: int
+    rounds: list[list[Row]]
+
+    @property
+    def size(self) -> int:
+        return max(map(count_of, self.rounds))
 
     @property
     def name(self) -> str:
@@ -179,16 +198,23 @@ class Commit:
         return None if lacks_tests(count, fewest) or (count is None and fewest is not None) else False
 
 
-def commit_by_rounds(rows: Sequence[Row], usual: int, now: datetime | None) -> Commit:
-    """A later round with as many sessions and enough tests replaces what counted before it, a smaller one is added."""
+def commit_by_rounds(rows: Sequence[Row], older: Sequence[Commit], now: datetime | None) -> Commit:
+    """A later round with as many sessions and about as many tests replaces what counted before it, others are added.
+
+    After a crash, one with about as many tests as an older commit is enough.
+    """
     living = [row for row in rows if not was_killed(row, now)]
-    rounds = [without_replaced(each, usual) for each in rounds_of(living)] or [[]]
+    rounds = [without_replaced(each, usual_size(older), older) for each in rounds_of(living)] or [[]]
     counted = rounds[0]
     for later in rounds[1:]:
         if any(map(is_red, later)) or all(map(is_finished, later)):
-            is_whole = count_of(later) >= count_of(counted) and not lacks_tests(tests_ran(later), tests_ran(counted))
-            counted = later if is_whole else counted + later
-    return Commit(list(rows), counted, max(map(count_of, rounds)))
+            count = tests_ran(later)
+            is_same = is_close(count, tests_ran(counted), 0.9)
+            if any(map(is_crash, counted)):
+                wholes = [tests_ran(commit.counted) for commit in older if commit.says_how_many]
+                is_same = is_same or any(is_close(count, whole, 0.9) for whole in wholes)
+            counted = later if is_same and count_of(later) >= count_of(counted) else counted + later
+    return Commit(list(rows), counted, rounds)
 
 
 def commits_of(rows: Iterable[Row], now: datetime | None) -> list[Commit]:
@@ -198,7 +224,7 @@ def commits_of(rows: Iterable[Row], now: datetime | None) -> list[Commit]:
         groups.setdefault(commit_of(row), []).append(row)
     commits: list[Commit] = []
     for group in groups.values():
-        commits.insert(0, commit_by_rounds(group, usual_size(commits), now))
+        commits.insert(0, commit_by_rounds(group, [each for each in commits if each.has_verdict][:COMPARED], now))
     return commits
 
 
@@ -218,6 +244,13 @@ def fewest_tests(older: Iterable[Commit], unit: str = "commit") -> int | None:
     return min(filter(None, counts), default=None)
 
 
+def fewest_in_status(older: Iterable[Commit]) -> int | None:
+    """Return the fewest tests of the commits before that are not red; of all, if there are no others."""
+    compared = [commit for commit in older if commit.has_verdict][:COMPARED]
+    fewest = fewest_tests(commit for commit in compared if not any(map(is_red, commit.counted)))
+    return fewest_tests(compared) if fewest is None else fewest
+
+
 def lacks_tests(count: int | None, fewest: int | None) -> bool:
     return count is not None and (count == 0 or (fewest is not None and count < ENOUGH * fewest))
 
@@ -225,7 +258,9 @@ def lacks_tests(count: int | None, fewest: int | None) -> bool:
 def main_branch(rows: Sequence[Row]) -> str | None:
     newest = oldest_first(rows)[-WHOLE_SUITE:]
     first, rest = ("main", "master"), ("trunk", "develop", "mainline", "default")
-    choices = [(newest, first), (newest, rest), (rows, first)]
+    last = created(newest[-1]) if newest else None
+    lately = [row for row in rows if not last or not (date := created(row)) or last - date <= timedelta(days=90)]
+    choices = [(newest, first), (lately, first), (newest, rest)]
     found = (name for listed, names in choices for name in names if of_branch(listed, name, is_main=True))
     return next(found, None)
 
@@ -248,7 +283,7 @@ class Status(NamedTuple):
 def status(rows: Sequence[Row], branch: str = MAIN, *, now: datetime | None = None) -> Status:
     """Judge a branch by its newest commit that has a verdict. Without `now`, no session was killed."""
     commits = commits_of_branch(rows, branch, now)
-    verdicts = [commit.is_failing(fewest_tests(commits[index + 1 :])) for index, commit in enumerate(commits)]
+    verdicts = [commit.is_failing(fewest_in_status(commits[index + 1 :])) for index, commit in enumerate(commits)]
     decided = [index for index, verdict in enumerate(verdicts) if verdict is not None]
     if not decided:
         return Status(None)

@@ -209,6 +209,36 @@ async def test_no_verdict_from_a_list_that_may_lack_sessions(
     assert (await buddy.status([suite.key]))[0].is_failing is False
 
 
+@pytest.mark.parametrize("traffic", [0, 60, 88, 99, 150, 400])
+async def test_traffic_of_other_branches_changes_nothing(
+    traffic: int, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    """Main is the same, however many sessions of pull requests are above it: from the API and from a database."""
+    for number in range(14):
+        fields = {"revision": f"{number:040x}", "tests_count": 4 if number == 1 else 5 if number == 13 else 10}
+        suite.create("main", "ERROR" if number == 3 else "SUCCESSFUL", **fields)
+    create(*["fix+"] * traffic)(suite)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        for source in (buddy, store):
+            (status,) = await source.status([suite.key])
+            assert status.commit is not None
+            assert status.since is not None
+            found = [status.commit.session.relative_id, status.since.session.relative_id]
+            assert (found, [str(remark) for remark in status.remarks]) == (
+                [13, 5],
+                ["#14: 5 tests ran, at least 10 in each of the 10 commits before"],
+            )
+
+
+@pytest.mark.parametrize(("days", "expected"), [(7, "main"), (600, "develop")])
+async def test_weekly_main(days: int, expected: str, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """It stays the main branch, although the newest 100 sessions are of develop; unless it was left long ago."""
+    suite.create("main", "ERROR", create_date=(datetime.now(UTC) - timedelta(days=days)).isoformat())
+    create(*["develop+"] * 120)(suite)
+    assert (await buddy.status([suite.key]))[0].branch == expected
+
+
 @pytest.mark.parametrize(
     ("older", "expected", "cost"), [("main-", "main", 2), ("master-", "master", 3), ("o-", None, 3)]
 )
