@@ -13,6 +13,7 @@ from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
 from .quarantine import QuarantinedTest
+from .same_tests import match_tests
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
@@ -133,18 +134,23 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
 
 
 def compare_with(
-    tests: Iterable[FailingTest],
+    commit: TestedCommit,
     baseline: Baseline,
     cases: Cases,
-    quarantine: Sequence[QuarantinedTest],
+    entries: Mapping[TestKey, Sequence[QuarantinedTest]],
     today: date,
 ) -> list[FailingTest]:
-    """Return the failing tests with what the baseline and the quarantine say of them."""
+    """Return the failing tests of a commit with what the baseline and the quarantine say of them.
+
+    `entries` are those of the quarantine that match a test.
+    """
     commits, red = baseline.commits, {session.id for session in baseline.red_sessions}
-    failed = [
-        {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
-        for commit in commits
-    ]
+
+    def keys_in(session: Session) -> set[TestKey]:
+        return {case.key for case in failing_in(session, cases)}
+
+    compared = [[keys_in(session) for session in commit.sessions if session.id in red] for commit in commits]
+    failed = match_tests([keys_in(session) for session in commit.counted], compared)
 
     def compare(test: FailingTest) -> FailingTest:
         key = test.case.key
@@ -153,10 +159,10 @@ def compare_with(
             streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
             novelty: Novelty = "known" if streak else "earlier" if count else "new"
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
-        entry = next((each for each in quarantine if each.excuses(key, today)), None)
+        entry = next((each for each in entries.get(key, ()) if today <= each.until), None)
         return test if entry is None else evolve(test, novelty="quarantined", entry=entry)
 
-    return list(map(compare, tests))
+    return list(map(compare, find_failing_tests(commit, cases)))
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

@@ -22,7 +22,7 @@ from ..analysis.baseline import (
 from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
 from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
-from ..analysis.quarantine import QuarantinedTest, unneeded_entries
+from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
 from ..errors import NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -61,7 +61,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     today = datetime.now(UTC).date()
     tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
-    expired, unused = unneeded_entries(spec.quarantine, [test.case.key for test in tests], today)
+    entries = find_entries(spec.quarantine, [test.case.key for test in tests])
+    expired, unused = unneeded_entries(spec.quarantine, entries, today)
     facts = Facts(
         named=named.what,
         commit=commit,
@@ -114,7 +115,8 @@ async def _compare(
     failing = find_failing_tests(commit, cases)
     if failing:
         cases |= await reader.read_failing(baseline.red_sessions)
-    tests = compare_with(failing, baseline, cases, spec.quarantine, today)
+    entries = find_entries(spec.quarantine, [test.case.key for test in failing])
+    tests = compare_with(commit, baseline, cases, entries, today)
     retried: set[TestKey] | None = set()
     if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
         retried = await _find_retried(reader, commit, cases, counting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve
@@ -13,6 +14,7 @@ from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
 from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
+from ..analysis.same_tests import distinct_tests, is_same_test
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
@@ -90,7 +92,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     key: TestKey | None = None
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
-    seen: set[TestKey] = set()
+    seen: Counter[TestKey] = Counter()  # in how many sessions each test failed
     read = 0
     for commit in commits:
         if read >= last and not (outcomes and all(outcome.is_failing for outcome in outcomes)):
@@ -98,10 +100,10 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         read += 1
         cases = await reader.read_failing(commit.counted)
         found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        seen |= {case.key for _, case in found}
-        if find_tests(seen, test):  # an error, if there are several
-            key = find_test(seen, test, searched=searched)
-        failed = [(session, case) for session, case in found if case.key == key]
+        seen.update(case_key for _, case_key in dict.fromkeys((session.id, case.key) for session, case in found))
+        if find_tests(tests := distinct_tests(seen), test):  # an error, if there are several
+            key = find_test(tests, test, searched=searched)
+        failed = [(session, case) for session, case in found if key and is_same_test(case.key, key, seen)]
         if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
             unread += short
             continue

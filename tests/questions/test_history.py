@@ -126,3 +126,12 @@ async def test_session_that_was_not_saved_is_named(buddy: BuddyClient, suite: Fa
         history = await store.history(suite.key, "pays")
     assert [session.relative_id for session in history.unread] == [2]
     assert [outcome.session.relative_id for outcome in history.outcomes] == [1]
+
+
+@pytest.mark.parametrize("text", ["loads user 3f2a9c1b", "loads user", "loads user 00aa11bb"])
+async def test_random_ids_in_a_name(text: str, suite: FakeSuite, ask: Ask) -> None:
+    """The same test has another name in each session."""
+    suite.create(cases=[{"name": "pays", "status": "PASSED"}])
+    for number in ("77d0e4f2", "5e6f7a8b", "3f2a9c1b"):
+        suite.create(cases=[{"name": f"loads user {number}", "status": "FAILED"}])
+    assert facts(await (await ask()).history(suite.key, text)) == (True, 3, 1, False)
