@@ -71,6 +71,7 @@ class Facts:
     knows_retries: bool
     after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
     is_attempt_known: bool  # whether a session was created since `after`
+    missing: tuple[int, int] | None  # how many of how many sessions there are; None if all
 
 
 def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]:
@@ -191,6 +192,8 @@ def _why_incomplete(session: Session, cases: Cases) -> str:
 def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
     commit, count = facts.commit, facts.commit.tests_ran
     fewest, unit = _fewest_tests(facts.baseline, facts.named)
+    if facts.missing is not None:
+        yield Reason("few sessions", commit.sessions, facts.missing)
     if count is None:
         is_compared = fewest is not None and facts.outcome != "success"
         yield Reason("no count") if is_compared else Remark("unknown count")

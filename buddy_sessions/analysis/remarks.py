@@ -12,7 +12,14 @@ from ..models import Session
 
 Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
 Unknown: TypeAlias = Literal[
-    "unfinished", "no session", "unknown status", "no count", "incomplete list", "incomplete cases", "no baseline"
+    "unfinished",
+    "few sessions",
+    "no session",
+    "unknown status",
+    "no count",
+    "incomplete list",
+    "incomplete cases",
+    "no baseline",
 ]
 Noted: TypeAlias = Literal[
     "running",
@@ -115,6 +122,8 @@ def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return f"{names} passed, but counts {format_count(numbers[0], 'failing test')}"
         case "unfinished":
             return f"{names} did not finish"
+        case "few sessions":
+            return f"only {numbers[0]:,} of {format_count(numbers[1], 'session')} exist ({names})"
         case "running":
             return f"{names} is running"
         case "killed":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
 
 from .._base.validate import LATEST
+from .._base.workers import add_jitter
 from ..analysis.baseline import (
     NOVELTIES,
     Baseline,
@@ -24,10 +26,14 @@ from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_com
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
-from ..errors import NoVerdictError
+from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
-from .suite_reader import SuiteReader
+from .suite_reader import Source, SuiteReader
+from .wait import Waiting, WaitSpec, is_since
+
+_ATTEMPTS = 3
+"""How often a verdict on awaited sessions is tried, if its requests fail."""
 
 
 @frozen(kw_only=True)
@@ -43,6 +49,7 @@ class JudgeSpec:
     min_tests: float
     after: int | datetime | None
     details: int | None
+    count: int | None
 
 
 async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
@@ -76,7 +83,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         min_tests=spec.min_tests,
         knows_retries=knows_retries,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
-        is_attempt_known=any(_is_since(session, spec.after) for session in sessions),
+        is_attempt_known=any(is_since(session, spec.after) for session in sessions),
+        missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
     passes, reasons, remarks = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
@@ -94,6 +102,49 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         expired=expired,
         unused=unused,
     )
+
+
+async def judge_awaited(source: Source, spec: JudgeSpec, wait: WaitSpec, *, fail_fast: bool) -> Judgement:
+    """Return the verdict once all awaited sessions have finished, a new failure has decided, or the time is over."""
+    waiting, attempts = Waiting(wait, source), _ATTEMPTS
+    judged: list[Session] | None = None
+    while True:
+        is_in_time = await waiting.look()
+        if not is_in_time and waiting.failure is not None:
+            raise waiting.too_late() from waiting.failure
+        is_complete = is_in_time and waiting.failure is None and wait.is_enough(waiting.found) and waiting.is_sure()
+        if is_in_time and not is_complete and (waiting.failure is not None or waiting.matching == judged):
+            continue
+        try:
+            judgement = await judge_sessions(SuiteReader(source, wait.suite, waiting.listed), spec)
+        except NoVerdictError:
+            if is_in_time:
+                continue
+            raise NoVerdictError(str(waiting.too_late())) from None
+        except StatusError:  # the token and the suite are right, because the poll could read them
+            attempts -= 1
+            if not is_in_time or not attempts:
+                raise
+            continue
+        judged = waiting.matching
+        has_decided = fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
+        if is_complete or has_decided or not is_in_time:
+            return judgement
+
+
+async def judge_again(
+    source: Source, suite: SuiteKey, spec: JudgeSpec, *, seconds: float, interval: float
+) -> Judgement:
+    """Return the verdict on what is not awaited by a commit or a CI run, once it has finished, or the time is over."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        judgement = await judge_sessions(SuiteReader(source, suite), spec)
+        is_open = judgement.passes is None and judgement.reasons[0].kind in {"unfinished", "no session"}
+        pause = add_jitter(interval)
+        if not is_open or loop.time() + pause > end:
+            return judgement
+        await asyncio.sleep(pause)
 
 
 def _judged_commit(
@@ -127,16 +178,7 @@ async def _compare(
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
     """Return whether a session is judged: what was red or unfinished before `after` was run again."""
-    return (session.is_finished and not session.is_failing) or _is_since(session, after)
-
-
-def _is_since(session: Session, after: int | datetime | None) -> bool:
-    """Return whether a session was created since this attempt began; True if that is not known."""
-    if after is None:
-        return True
-    if isinstance(after, int):
-        return session.relative_id > after
-    return session.create_date is None or session.create_date >= after
+    return (session.is_finished and not session.is_failing) or is_since(session, after)
 
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:

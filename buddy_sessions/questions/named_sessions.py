@@ -126,7 +126,8 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
 
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
-    if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
+    # A list that a wait has read was read twice.
+    if not reader.source.is_saved and listed.end != "searched" and may_lack_sessions(listed.sessions, lowest=lowest):
         again = SuiteReader(reader.source, reader.suite)
         listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from .._base.validate import (
     LATEST,
+    REVISION,
     validate_after,
     validate_int,
     validate_key,
@@ -30,10 +31,14 @@ from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
-from .judging import JudgeSpec, judge_sessions
+from .judging import JudgeSpec, judge_again, judge_awaited, judge_sessions
 from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
-from .named_sessions import explain_missing, find_sessions, validate_session_name
+from .named_sessions import explain_missing, find_sessions, is_run_url, validate_session_name
 from .suite_reader import Source, SuiteReader
+from .wait import WaitSpec
+
+_AFTER_TESTS = 60.0
+"""Seconds in which sessions must exist if the tests have ended."""
 
 
 class Questions:
@@ -124,6 +129,10 @@ class Questions:
         min_tests: float = MIN_TESTS,
         after: int | datetime | None = None,
         details: bool | int = 20,
+        count: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the verdict says what is missing
+        interval: float = 10.0,
+        fail_fast: bool = True,
     ) -> Judgement:
         """Return the verdict on a session, a commit or a CI run: whether it is red, and whether a gate passes.
 
@@ -147,6 +156,14 @@ class Questions:
                 Earlier red and unfinished sessions are ignored, because they were run again. Without it, no session
                 is taken for a re-run, unless the outcome is a success, or `session` is `"latest"`.
             details: How many failing tests to read with their messages, with one request each; True for all.
+            count: The number of sessions that there must be, such as one for each job of a matrix.
+            timeout: Seconds to wait until they exist and have finished. With an `outcome`, they must exist within a
+                minute. None to judge what there is now.
+            interval: Seconds between two polls, with a jitter of 10 %.
+            fail_fast: Return at the first new failure, without waiting for the others.
+
+        Raises:
+            WaitTimeoutError: With a `timeout`: the last request failed.
 
         Example:
             >>> judgement = await buddy.judge("acme/storefront/MNbyVedg", "1f0c2d3")
@@ -166,8 +183,16 @@ class Questions:
             min_tests=validate_share("min_tests", min_tests),
             after=validate_after(after),
             details=_validate_details(details),
+            count=None if count is None else validate_int("count", count),
         )
-        return await judge_sessions(reader, spec)
+        pause = validate_seconds("interval", interval)
+        if timeout is None:
+            return await judge_sessions(reader, spec)
+        seconds = validate_seconds("timeout", timeout)
+        wait = _wait_spec(reader.suite, spec, timeout=seconds, interval=pause)
+        if wait is None:
+            return await judge_again(self._source, reader.suite, spec, seconds=seconds, interval=pause)
+        return await judge_awaited(self._source, spec, wait, fail_fast=fail_fast)
 
     async def history(
         self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main = MAIN, last: int = LAST
@@ -290,6 +315,28 @@ class Questions:
             cases = await self._source.failing_cases(reader.suite, found)
         cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
+
+
+def _wait_spec(suite: SuiteKey, spec: JudgeSpec, *, timeout: float, interval: float) -> WaitSpec | None:
+    """Return what to wait for: the sessions of a commit or a CI run; None if another name was given."""
+    name = spec.session
+    if not isinstance(name, str) or name == LATEST:
+        return None
+    revision, url = name if REVISION.fullmatch(name) else None, name if is_run_url(name) else None
+    if revision is None and url is None:
+        return None
+    return WaitSpec(
+        suite=suite,
+        revision=revision,
+        run_url=url,
+        branch=None,
+        after=spec.after,
+        count=spec.count or 1,
+        interval=interval,
+        timeout=timeout,
+        appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
+        fail_fast=None,
+    )
 
 
 def _validate_details(details: bool | int) -> int | None:

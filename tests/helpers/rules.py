@@ -31,7 +31,7 @@ def failed(row: Row) -> int:
 def is_finished(row: Row) -> bool:
     if has_unknown_status(row):
         return row.get("finish_date") is not None or failed(row) > 0
-    return row["status"] != "IN_PROGRESS"
+    return bool(row["status"] != "IN_PROGRESS")
 
 
 def has_unknown_status(row: Row) -> bool:

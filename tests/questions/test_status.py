@@ -215,7 +215,10 @@ async def test_traffic_of_other_branches_changes_nothing(
 ) -> None:
     """Main is the same, however many sessions of pull requests are above it: from the API and from a database."""
     for number in range(14):
-        fields = {"revision": f"{number:040x}", "tests_count": 4 if number == 1 else 5 if number == 13 else 10}
+        fields: dict[str, Any] = {
+            "revision": f"{number:040x}",
+            "tests_count": 4 if number == 1 else 5 if number == 13 else 10,
+        }
         suite.create("main", "ERROR" if number == 3 else "SUCCESSFUL", **fields)
     create(*["fix+"] * traffic)(suite)
     async with SessionStore(tmp_path / "sessions.db") as store:

@@ -120,6 +120,7 @@ ADVICE = {
     "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing. If tests were removed, pass "
     "--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
+    "few sessions": "wait longer with --timeout, or see why jobs uploaded nothing",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
     "incomplete list": "run the gate again, with --db after the next sync",
     "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
@@ -169,7 +170,7 @@ def gate_result(
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
-    to_do = dict.fromkeys(advice.get(each.kind) for each in (*judgement.reasons, *judgement.remarks))
+    kinds: list[str] = [each.kind for each in judgement.reasons] + [each.kind for each in judgement.remarks]
     return Result(
         command="gate",
         suite=suite,
@@ -177,7 +178,7 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*filter(None, to_do), *map(str, judgement.remarks), *_facts(judgement)],
+        facts=[*filter(None, dict.fromkeys(map(advice.get, kinds))), *map(str, judgement.remarks), *_facts(judgement)],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
