@@ -299,15 +299,20 @@ def test_file_that_cannot_be_written_changes_no_verdict(suite: FakeSuite, call: 
     assert (code, err.startswith("warning: cannot write ")) == (0, True)
 
 
-@pytest.mark.parametrize("words", ["gate {} 2", "gate {} 2 --write github=-", "gate {} 2 --format jsonl"])
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", ["2", "2 --write github=-", "2 --format jsonl", f"--run-url {URL}", f"--run-url {URL} --verbose"]
+)
 def test_closed_pipe_does_not_change_the_exit_code(
-    words: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    words: str, streams: tuple[str, ...], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As with `2>&1 | head -1`."""
     add(suite)
-    add(suite, "pays", branch="fix")
-    with closed_pipe() as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        code = run(words.format(SUITE).split())
+    add(suite, "pays", **OF_RUN)
+    with closed_pipe() as pipe:
+        for name in streams:
+            monkeypatch.setattr(sys, name, pipe)
+        code = run(["gate", SUITE, *words.split()])
     assert code == 1
 
 
