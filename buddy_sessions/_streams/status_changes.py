@@ -119,7 +119,9 @@ def next_status(
     before = () if known is None else (*known.failing, *known.carried)
     now = failing or ()
     newly_failing, gone = without_same(now, before), without_same(before, now)
-    is_open = commit.is_failing and (may_grow or not now)  # it does not say that a test has ceased to fail
+    is_open = commit.is_failing and (
+        may_grow or not now or not commit.is_whole
+    )  # it does not say that a test has ceased to fail
     kind = None
     if known is None:
         kind = StatusKind.CURRENT

@@ -35,7 +35,8 @@ class FailingTest:
             none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and all
             tests together succeeded. None without a baseline.
         failed_in: The number of commits of the baseline in which it failed; None without a baseline.
-        since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one.
+        since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one of
+            which all tests ran.
         entry: The entry of the quarantine that excuses it; None if there is none.
     """
 
@@ -156,8 +157,10 @@ def compare_with(
         key = test.case.key
         if commits:
             count = sum(key in keys for keys in failed)
-            streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
-            novelty: Novelty = "known" if streak else "earlier" if count else "new"
+            novelty: Novelty = "known" if key in failed[0] else "earlier" if count else "new"
+            # A commit of which not all tests ran does not say that it did not fail.
+            pairs = ((each, keys) for each, keys in zip(commits, failed, strict=True) if key in keys or each.is_whole)
+            streak = list(takewhile(lambda pair: key in pair[1], pairs))
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
         entry = next((each for each in entries.get(key, ()) if today <= each.until), None)
         return test if entry is None else evolve(test, novelty="quarantined", entry=entry)

@@ -103,6 +103,7 @@ class TestedCommit:
         is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
             None if that is not known yet.
         remarks: What keeps it from a verdict, or what could not be checked.
+        is_whole: Whether it has finished, and enough tests ran: then a test that is not listed as failing did not fail.
     """
 
     __test__ = False  # pytest must not collect it
@@ -112,6 +113,7 @@ class TestedCommit:
     counted: Sequence[Session]
     is_failing: bool | None
     remarks: Sequence[Remark] = ()
+    is_whole: bool = False
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
     killed: Sequence[Session] = field(default=(), repr=False)
     rounds: Sequence[Sequence[int | None]] = field(default=(), repr=False)  # how many tests each session of one has
@@ -303,6 +305,7 @@ def _judge(
     """Return the commit of these sessions, of which some count, with its verdict."""
     killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
     is_failing, remarks = _verdict(counted[::-1], older)
+    is_whole = is_failing is False or (is_failing is True and _has_all_results(counted, older))
     if killed:
         remarks.insert(0, Remark("killed", killed, [len(counted)]))
     return TestedCommit(
@@ -311,6 +314,7 @@ def _judge(
         counted=counted[::-1],
         is_failing=is_failing,
         remarks=remarks,
+        is_whole=is_whole,
         killed=killed,
     )
 
@@ -330,10 +334,7 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
     if not is_known or not any(session.has_verdict for session in counted):
         return None, remarks
     compared = newest_judged(older)
-    whole = [commit for commit in compared if commit.says_how_many]
-    # One that stopped at its first failure has few tests.
-    sizes = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
-    count, fewest = count_tests(counted), min(sizes, default=None)
+    count, fewest = count_tests(counted), _fewest_tests(compared)
     if count is None:
         is_compared = fewest is not None
         return None if is_compared else False, [*remarks, Remark("no count" if is_compared else "unknown count")]
@@ -341,6 +342,24 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
         return None, [*remarks, Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
     return False, remarks
+
+
+def _fewest_tests(compared: Iterable[TestedCommit]) -> int | None:
+    """Return the fewest tests of older commits; of red ones, which may have stopped early, only if there are no others.
+
+    None if it is not known.
+    """
+    whole = [commit for commit in compared if commit.says_how_many]
+    counts = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
+    return min(counts, default=None)
+
+
+def _has_all_results(counted: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
+    """Return whether all tests of red sessions ran, as far as is known."""
+    if not all(session.is_finished and (session.is_failing or session.has_known_status) for session in counted):
+        return False
+    count, fewest = count_tests(counted), _fewest_tests(newest_judged(older))
+    return fewest is None if count is None else not lacks_tests(count, fewest)
 
 
 def _remarks_on(counted: Sequence[Session]) -> Iterator[Remark]:

@@ -82,6 +82,8 @@ def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
+    incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
+    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail) for each in incomplete]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 

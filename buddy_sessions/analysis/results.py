@@ -174,6 +174,7 @@ class Comparison:
             statuses, as pairs of the old and the new case. Not one without a time in the old or the new commit.
         old: The sessions of the old commit; empty if they are not known, as for `compare_cases`.
         new: The sessions of the new commit.
+        incomplete: Sessions of both that list fewer failing tests than they count: the other lists may lack some.
     """
 
     newly_failing: list[TestCase]
@@ -184,6 +185,7 @@ class Comparison:
     slower: list[tuple[TestCase, TestCase]]
     old: Sequence[Session] = ()
     new: Sequence[Session] = ()
+    incomplete: Sequence[Session] = ()
 
     @property
     def crashed(self) -> list[Session]:

@@ -107,11 +107,14 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
             unread += short
             continue
+        if not failed and not commit.is_whole:  # perhaps it did not run
+            continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
     if key is None:
         try:
-            newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
+            whole = next((commit for commit in commits if commit.is_whole), commits[0])
+            newest = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
         except ConfigError as error:
             raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
         key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
@@ -136,7 +139,13 @@ async def compare_sessions(
     sides = [await read_cases(reader, sessions) for sessions in (older, newer)]
     cases = [[case for each in side for case in each.cases] for side in sides]
     sessions = [[each.session for each in side] for side in sides]
-    return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1])
+    incomplete = [
+        each.session
+        for side in reversed(sides)
+        for each in side
+        if lists_too_few(each.session, {each.session.id: each.cases})
+    ]
+    return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1], incomplete=incomplete)
 
 
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
@@ -152,7 +161,7 @@ async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Sessio
 async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     """Return the sessions that count of the commit before the named one."""
     older = older_commits(await _list_from(reader, named), named.sessions)
-    return older[0].counted if older else ()
+    return next((commit for commit in older if commit.is_whole), older[0]).counted if older else ()
 
 
 async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
@@ -162,7 +171,7 @@ async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
         return evolve(await reader.newest(), sessions=())
     return await reader.of_branch(
         JudgedBranch(first.ref_name),
-        lambda listed: any(each.first.relative_id < first.relative_id for each in listed.commits[:-1]),
+        lambda listed: any(each.is_whole for each in older_commits(listed, named.sessions)[:-1]),
     )
 
 

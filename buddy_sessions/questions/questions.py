@@ -199,6 +199,8 @@ class Questions:
     ) -> TestHistory:
         """Return what a test did in the last commits of a branch, and since when it fails.
 
+        A commit in which it is not listed as failing, and not enough tests ran, says nothing, and is left out.
+
         With a client, a red session costs one or two requests. A test that did not fail costs one more for each 100
         tests of the newest commit.
 
@@ -263,7 +265,8 @@ class Questions:
         Sessions that were run again are left out.
 
         Args:
-            old: The old session or commit (default: the commit before `new` on its branch).
+            old: The old session or commit (default: the last commit before `new` on its branch of which enough tests
+                ran).
             new: The new session or commit.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)

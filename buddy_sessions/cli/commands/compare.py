@@ -90,7 +90,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         sessions=found.new,
         old=found.old,
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
-        is_red=None if running and not is_red else is_red,
+        is_red=None if (running or found.incomplete) and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
@@ -98,5 +98,8 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         ],
         problems=list(map(crash_text, found.crashed)),
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
-        warnings=[f"{name_sessions(running)}: not finished" if running else ""],
+        warnings=[
+            f"{name_sessions(running)}: not finished" if running else "",
+            f"{name_sessions(found.incomplete)}: not all failing tests are listed" if found.incomplete else "",
+        ],
     )

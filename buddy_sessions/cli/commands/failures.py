@@ -103,7 +103,11 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         sections=sections,
         problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
-        warnings=[str(reason) for reason in judgement.reasons if reason.kind in {"incomplete cases", "no session"}],
+        warnings=[
+            str(each)
+            for each in (*judgement.reasons, *judgement.remarks)
+            if each.kind in {"incomplete cases", "no session"}
+        ],
     )
 
 

@@ -94,7 +94,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 def fill(suite: FakeSuite) -> FakeSuite:
-    """Add sessions: main is red since #5, a branch is green, and the newest session is running."""
+    """Add sessions: main is red since #5, which stopped early, a branch is green, and the newest session is running."""
     passing = [{"name": name} for name in ("sells", "adds", "pays")]
     for number, flaky in enumerate("FPFP", 1):
         case = {"name": "flaky"} if flaky == "P" else failing("flaky")[0]
@@ -139,7 +139,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "comparison": (
         "compare_sessions",
         {},
-        ["❌ 2 newly failing, 0 fixed, 1 still failing", "acme/shop/a #7", "Compared with #5", "Newly failing (2)"],
+        ["❌ 3 newly failing, 0 fixed, 0 still failing", "acme/shop/a #7", "Compared with #4", "Newly failing (3)"],
     ),
 }
 
