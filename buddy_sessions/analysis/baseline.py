@@ -100,13 +100,14 @@ def older_commits(listed: SessionList, judged: Sequence[Session]) -> list[Tested
 def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
     """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
     older = older_commits(listed, judged)
-    commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
+    commits = [commit for commit in older[: 2 * last] if not was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
     outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]
     return Baseline(branch=branch, commits=commits, outages=outages, older=older)
 
 
-def _was_outage(commit: TestedCommit) -> bool:
+def was_outage(commit: TestedCommit) -> bool:
+    """Return whether most tests failed in each red session of a commit."""
     red = [session for session in commit.sessions if session.is_failing]
     return bool(red) and all(map(is_outage, red))
 

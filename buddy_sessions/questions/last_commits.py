@@ -1,9 +1,9 @@
-"""Reads the tests of the last commits of a branch: which are flaky, since when one fails, how two commits differ."""
+"""Reads the tests of the last commits of a branch: since when one fails, how two commits differ."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from attrs import evolve
 
@@ -11,12 +11,12 @@ from .._base.figures import format_count
 from .._base.workers import map_concurrently
 from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import SessionList, TestedCommit, identify_commit
+from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
-from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
+from ..analysis.results import Comparison, compare_cases
 from ..analysis.same_tests import distinct_tests, is_same_test
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
+from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
@@ -53,36 +53,6 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
             raise results[0]
         raise NoVerdictError(f"the sessions of {reader.suite} were deleted meanwhile: try again")
     return tested
-
-
-async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
-    """Return the tests whose status changes from commit to commit, or that passed when a session was run again."""
-    commits, tested = await read_last_commits(reader, branch, last=last)
-    cases = {each.session.id: each.cases for each in tested}
-    repaired: dict[TestKey, list[str]] = {}
-    for commit in commits:
-        for key in _passed_again(commit, cases):
-            repaired.setdefault(key, []).append(identify_commit(commit.first))
-    by_commit = [[case for each in commit.counted for case in cases.get(each.id, ())] for commit in commits]
-    found = [evolve(each, revisions=tuple(repaired.get(each.key, ()))) for each in count_changes(by_commit)]
-    tests = [each for each in found if each.changes >= changes or each.revisions]
-    everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
-    return FlakyTests(
-        branch=commits[-1].branch or "",
-        sessions=[each.session for each in tested],
-        tests=tests,
-        wasted=failed_only_by(tested, {test.key for test in tests}),
-        unread=[session for session in everything if session.id not in cases],
-    )
-
-
-def _passed_again(commit: TestedCommit, cases: Mapping[str, Sequence[TestCase]]) -> set[TestKey]:
-    """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
-    found: set[TestKey] = set()
-    for old, new in commit.reruns:
-        failed = {case.key for case in cases.get(old.id, ()) if case.is_failing}
-        found |= failed & {case.key for case in cases.get(new.id, ()) if case.status == TestStatus.PASSED}
-    return found
 
 
 async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | str, *, last: int) -> TestHistory:

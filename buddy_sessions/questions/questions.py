@@ -31,8 +31,9 @@ from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
+from .flakiness import find_flaky
 from .judging import JudgeSpec, judge_again, judge_awaited, judge_sessions
-from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
+from .last_commits import compare_sessions, find_cases, find_history, read_last_commits
 from .named_sessions import explain_missing, find_sessions, is_run_url, validate_session_name
 from .suite_reader import Source, SuiteReader
 from .wait import WaitSpec
@@ -50,7 +51,7 @@ class Questions:
     commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
     `"latest"`, leave it out. `last` is the number of its newest commits.
 
-    With a client, `recent_tests`, `flaky`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
+    With a client, `recent_tests`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
     session.
 
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
@@ -233,9 +234,12 @@ class Questions:
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
     ) -> FlakyTests:
-        """Return the tests whose status changes from commit to commit, or that passed when a session was run again.
+        """Return the tests that failed and passed on the same commit, or that change from commit to commit.
 
-        It also says which sessions failed only because of them.
+        The most expensive ones come first: those because of which alone most sessions failed. Evidence on the same
+        commit, a red session and the one that replaced it, is looked for on all branches: among the newest 100
+        sessions, or all that were saved. Commits in which most tests failed are left out. With a client, each red
+        session costs one or two requests.
 
         Args:
             changes: The minimum number of changes. The defaults are Buddy's definition of a flaky test.

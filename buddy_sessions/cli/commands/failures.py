@@ -104,9 +104,8 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
         warnings=[
-            str(each)
-            for each in (*judgement.reasons, *judgement.remarks)
-            if each.kind in {"incomplete cases", "no session"}
+            *(str(each) for each in judgement.reasons if each.kind in {"incomplete cases", "no session"}),
+            *(str(each) for each in judgement.remarks if each.kind == "incomplete cases"),
         ],
     )
 

@@ -51,7 +51,7 @@ async def command(
     """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
-    Causes need the failing tests, which "sync --cases failed" saves; flaky tests need "sync --cases all".
+    Causes and flaky tests need the failing tests, which "sync --cases failed" saves.
 
     For example:
 
@@ -108,13 +108,13 @@ async def _read_report(
             with suppress(NoVerdictError):  # deleted meanwhile
                 if status.is_failing:
                     judgement = await store.judge(status.suite, branch=branch, baseline=branch)
-                with suppress(ConfigError):  # the tests that passed were not saved
+                with suppress(ConfigError):  # the failing tests were not saved
                     flaky = await store.flaky(status.suite, branch=branch)
             unknown += flaky is None
             suite = describe_suite(suite, period, judgement, flaky)
         suites.append(suite)
         progress(f"{len(suites):,}/{format_count(len(statuses), 'suite')}")
-    missing = "sync --cases all saves the tests that passed"
+    missing = "sync --cases failed saves the failing tests"
     return Report(
         suites=sorted(suites, key=lambda each: (each.key[:2], each.name, each.key)),
         causes=share_causes(suites),

@@ -130,7 +130,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"test": "PAYS"},
         ["Traceback", "> pays: known: failed in 1 of the last 5 commits of main, failing since #5"],
     ),
-    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "> flaky: 4 changes, failed in 3 of 6"]),
+    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "failed in 3 of 5, alone made 2 sessions fail"]),
     "history": (
         "get_test_history",
         {"test": "pays"},
