@@ -23,12 +23,13 @@ def main() -> int:
         return 2
     _handle_sigterm()
     code = run()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # The pipe is closed or the disk is full, which `run` has handled. Python flushes again at exit and would
-        # report the error: discard the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The pipe is closed or the disk is full, which `run` has handled. Python flushes again at exit, and would
+            # exit with another code: discard the rest.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 

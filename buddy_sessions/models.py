@@ -237,10 +237,18 @@ class Session:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the session has ended; with an unknown status, whether it has a `finish_date`. It can be reopened."""
-        if self.status in _FINISHED:
-            return True
-        return self.status != SessionStatus.IN_PROGRESS and self.finish_date is not None
+        """Whether the session has ended; with an unknown status, whether it has a `finish_date`, or failing tests.
+
+        It can be reopened.
+        """
+        if self.has_known_status:
+            return self.status != SessionStatus.IN_PROGRESS
+        return self.finish_date is not None or bool(self.failing_count)
+
+    @property
+    def has_known_status(self) -> bool:
+        """Whether the status is one that this version knows."""
+        return self.status in _FINISHED or self.status == SessionStatus.IN_PROGRESS
 
     @property
     def branch(self) -> str | None:

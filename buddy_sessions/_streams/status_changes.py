@@ -13,6 +13,7 @@ from .._api import Api
 from .._decoding.converter import structure, unstructure
 from ..analysis.branches import Main, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.same_tests import without_same
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
@@ -117,8 +118,10 @@ def next_status(
     """
     before = () if known is None else (*known.failing, *known.carried)
     now = failing or ()
-    newly_failing, gone = _without(now, before), _without(before, now)
-    is_open = commit.is_failing and (may_grow or not now)  # it does not say that a test has ceased to fail
+    newly_failing, gone = without_same(now, before), without_same(before, now)
+    is_open = commit.is_failing and (
+        may_grow or not now or not commit.is_whole
+    )  # it does not say that a test has ceased to fail
     kind = None
     if known is None:
         kind = StatusKind.CURRENT
@@ -149,12 +152,6 @@ def may_grow(status: SuiteStatus, now: datetime) -> bool:
     ends = [session.finish_date or session.create_date for session in commit.sessions]
     newest = max(filter(None, ends), default=None)
     return commit.size < status.usual_size and newest is not None and now - newest < _HOLD
-
-
-def _without(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[TestCase, ...]:
-    """Return the cases of the tests that are not among the others."""
-    keys = {case.key for case in others}
-    return tuple(case for case in cases if case.key not in keys)
 
 
 class StatusPoller(Poller[StatusChange, KnownStatus]):

@@ -35,8 +35,9 @@ from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
 from .commits import TestedCommit
 from .history import TestHistory, TestOutcome
-from .judgement import Judgement, Reason
+from .judgement import Judgement
 from .quarantine import QuarantinedTest, parse_quarantine
+from .remarks import Reason, Remark
 from .results import Comparison, FlakyTest, FlakyTests, SlowTest, compare_cases, flaky_tests, slowest_tests
 from .suite_status import SuiteStatus
 
@@ -51,6 +52,7 @@ __all__ = [
     "Judgement",
     "QuarantinedTest",
     "Reason",
+    "Remark",
     "SlowTest",
     "SuiteStatus",
     "TestHistory",

@@ -13,6 +13,7 @@ from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
 from .quarantine import QuarantinedTest
+from .same_tests import match_tests
 
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
@@ -34,7 +35,8 @@ class FailingTest:
             none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and all
             tests together succeeded. None without a baseline.
         failed_in: The number of commits of the baseline in which it failed; None without a baseline.
-        since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one.
+        since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one of
+            which all tests ran.
         entry: The entry of the quarantine that excuses it; None if there is none.
     """
 
@@ -98,13 +100,14 @@ def older_commits(listed: SessionList, judged: Sequence[Session]) -> list[Tested
 def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
     """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
     older = older_commits(listed, judged)
-    commits = [commit for commit in older[: 2 * last] if not _was_outage(commit)][:last]
+    commits = [commit for commit in older[: 2 * last] if not was_outage(commit)][:last]
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
     outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]
     return Baseline(branch=branch, commits=commits, outages=outages, older=older)
 
 
-def _was_outage(commit: TestedCommit) -> bool:
+def was_outage(commit: TestedCommit) -> bool:
+    """Return whether most tests failed in each red session of a commit."""
     red = [session for session in commit.sessions if session.is_failing]
     return bool(red) and all(map(is_outage, red))
 
@@ -133,36 +136,37 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
 
 
 def compare_with(
-    tests: Iterable[FailingTest],
+    commit: TestedCommit,
     baseline: Baseline,
     cases: Cases,
-    quarantine: Sequence[QuarantinedTest],
+    entries: Mapping[TestKey, Sequence[QuarantinedTest]],
     today: date,
 ) -> list[FailingTest]:
-    """Return the failing tests with what the baseline and the quarantine say of them."""
+    """Return the failing tests of a commit with what the baseline and the quarantine say of them.
+
+    `entries` are those of the quarantine that match a test.
+    """
     commits, red = baseline.commits, {session.id for session in baseline.red_sessions}
-    failed = [
-        {case.key for session in commit.sessions if session.id in red for case in failing_in(session, cases)}
-        for commit in commits
-    ]
+
+    def keys_in(session: Session) -> set[TestKey]:
+        return {case.key for case in failing_in(session, cases)}
+
+    compared = [[keys_in(session) for session in commit.sessions if session.id in red] for commit in commits]
+    failed = match_tests([keys_in(session) for session in commit.counted], compared)
 
     def compare(test: FailingTest) -> FailingTest:
         key = test.case.key
         if commits:
             count = sum(key in keys for keys in failed)
-            streak = list(takewhile(lambda pair: key in pair[1], zip(commits, failed, strict=True)))
-            novelty: Novelty = "known" if streak else "earlier" if count else "new"
+            novelty: Novelty = "known" if key in failed[0] else "earlier" if count else "new"
+            # A commit of which not all tests ran does not say that it did not fail.
+            pairs = ((each, keys) for each, keys in zip(commits, failed, strict=True) if key in keys or each.is_whole)
+            streak = list(takewhile(lambda pair: key in pair[1], pairs))
             test = evolve(test, novelty=novelty, failed_in=count, since=streak[-1][0] if streak else None)
-        entry = next((each for each in quarantine if each.excuses(key, today)), None)
+        entry = next((each for each in entries.get(key, ()) if today <= each.until), None)
         return test if entry is None else evolve(test, novelty="quarantined", entry=entry)
 
-    return list(map(compare, tests))
-
-
-def crash_text(session: Session) -> str:
-    """Return that a session failed without a failing test, and why."""
-    message = f": {session.error_message}" if session.error_message else ""
-    return f"#{session.relative_id} failed without a failing test{message}"
+    return list(map(compare, find_failing_tests(commit, cases)))
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

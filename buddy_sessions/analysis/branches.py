@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from enum import Enum
 from typing import Final, NamedTuple
 
 from .._base.validate import validate_utf8
 from ..errors import ConfigError
 from ..models import RefType, Session, SessionStatus, SuiteKey
+from .commits import NEWEST
 
-NEWEST = 100
-"""The number of newest sessions that say which branch is the main one."""
 MAIN_NAMES = ("main", "master")
 """The branches that are the main one if they are tested: the first is, or else the second."""
 _OTHER_NAMES = ("trunk", "develop", "mainline", "default")
 _MAX_SUGGESTED = 5
+_LEFT = timedelta(days=90)
+"""A branch whose newest session is so much older than that of the suite was left."""
 
 
 class Main(Enum):
@@ -59,8 +60,9 @@ def validate_judged_branch(branch: str | Main, name: str = "branch") -> str | Ma
 def main_branch(sessions: Iterable[Session]) -> str | None:
     """Return the main branch of a suite: the first of `main` and `master` that its newest 100 sessions have tested.
 
-    If they have tested neither, it is the first of `trunk`, `develop`, `mainline` and `default` among them; or else
-    `main` or `master` if an older session has tested it. Tags and pull requests do not count.
+    If they have tested neither, it is `main` or `master` in older sessions, unless these are more than 90 days older
+    than the newest one; or else the first of `trunk`, `develop`, `mainline` and `default` among the newest 100. Tags
+    and pull requests do not count.
 
     Args:
         sessions: Sessions of one suite, in any order: the newest 100, and perhaps older ones of `main` and `master`.
@@ -81,11 +83,17 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         >>> pass_rate(session for session in sessions if session.branch == "main")
         0.5
     """
-    all_sessions = list(sessions)
-    newest = {each.branch for each in heapq.nlargest(NEWEST, all_sessions, key=lambda session: session.relative_id)}
-    tested = {each.branch for each in all_sessions}
-    candidates = ((MAIN_NAMES, newest), (_OTHER_NAMES, newest), (MAIN_NAMES, tested))
+    newest_first = sorted(sessions, key=lambda session: -session.relative_id)
+    newest = [each.branch for each in newest_first[:NEWEST]]
+    lately = [each.branch for each in newest_first if not _was_left(each, newest_first[0])]
+    candidates = ((MAIN_NAMES, newest), (MAIN_NAMES, lately), (_OTHER_NAMES, newest))
     return next((name for names, branches in candidates for name in names if name in branches), None)
+
+
+def _was_left(session: Session, newest: Session) -> bool:
+    """Return whether a session is so old that its branch was left, as far as their dates say."""
+    dates = session.create_date, newest.create_date
+    return dates[0] is not None and dates[1] is not None and dates[1] - dates[0] > _LEFT
 
 
 def pass_rate(sessions: Iterable[Session]) -> float | None:

@@ -5,24 +5,26 @@ The rules are those of the guide's section "What is judged". All of them work on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice, takewhile
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from .._base.figures import format_count
 from ..models import Session, SessionStatus
+from .remarks import Remark
 
 LAST = 10
 """The number of older commits that a commit is compared with."""
 MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
+NEWEST = 100
+"""The number of newest sessions of a suite that most questions need."""
 MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
-UNKNOWN_COUNT = "the number of tests is not known: whether all ran was not checked"
 _QUIET = timedelta(hours=1)
 """So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)
@@ -33,33 +35,58 @@ _KILLED = timedelta(days=1)
 class SessionList:
     """The newest sessions of a suite or a branch, newest first, and what is known of the list that they are from.
 
-    "beginning" says that there is no older session, "pruned" that a database has deleted them, and "cut" that the list
-    goes on: then the lowest commit may have more sessions.
+    "beginning" says that there is no older session, "pruned" that a database has deleted them, "cut" that the list
+    goes on, and "searched" that it goes on, but was read as far as a question reads. If it goes on, the lowest commit
+    may have more sessions.
     """
 
     sessions: Sequence[Session]
-    end: Literal["beginning", "pruned", "cut"]
+    end: Literal["beginning", "pruned", "cut", "searched"]
     as_of: datetime  # when the list was read
     doubt: str = ""  # why sessions may be missing in it; empty if none is
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there may be older sessions."""
+        return self.end in {"cut", "searched"}
 
     @cached_property
     def commits(self) -> list[TestedCommit]:
         """The commits of these sessions of one branch, newest first: ordered by their first sessions.
 
-        The lowest commit of a list that goes on is left out: some of its sessions may be missing. In the one above it,
-        nothing is a re-run, because nothing says how many sessions a commit has.
+        The lowest commit of a list that goes on is left out: some of its sessions may be missing.
         """
         groups: dict[str, list[Session]] = {}
         for session in sorted(self.sessions, key=lambda each: each.relative_id):
             groups.setdefault(identify_commit(session), []).append(session)
+        oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
+        # Above an unknown commit, the sessions that most commits have say how many are usual.
+        usual = 1 if self.end == "beginning" else _most_frequent_size(oldest_first)
         found: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
-        for sessions in list(groups.values())[1 if self.end == "cut" else 0 :]:
-            usual = usual_size(older) if older or self.end == "beginning" else len(sessions)
-            found.append(make_commit(sessions, older, usual, as_of=self.as_of))
+        for sessions in oldest_first:
+            compared = older[:LAST]
+            found.append(make_commit(sessions, compared, usual_size(compared) if compared else usual, as_of=self.as_of))
             if found[-1].has_result:
                 older.insert(0, found[-1])
         return found[::-1]
+
+    @cached_property
+    def judged_commits(self) -> list[TestedCommit]:
+        """The commits, of which those without a verdict that too few older ones can be compared with.
+
+        Of a list that goes on, a verdict needs ten older commits with a result: so it is the same whatever other
+        branches do. Of one that was read as far as possible, it needs as many as there are.
+        """
+        if not self.goes_on:
+            return self.commits
+        settled = sum(commit.is_settled for commit in self.commits)
+        needed = LAST if self.end == "cut" else min(LAST, settled - 1)
+        judged: list[TestedCommit] = []
+        for commit in self.commits:
+            settled -= commit.is_settled
+            judged.append(commit if settled >= needed else evolve(commit, is_failing=None))
+        return judged
 
 
 @frozen(kw_only=True)
@@ -75,7 +102,8 @@ class TestedCommit:
             round.
         is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
             None if that is not known yet.
-        remark: What keeps it from a verdict, or what could not be checked; empty if there is nothing to say.
+        remarks: What keeps it from a verdict, or what could not be checked.
+        is_whole: Whether it has finished, and enough tests ran: then a test that is not listed as failing did not fail.
     """
 
     __test__ = False  # pytest must not collect it
@@ -84,10 +112,11 @@ class TestedCommit:
     sessions: Sequence[Session]
     counted: Sequence[Session]
     is_failing: bool | None
-    remark: str = ""
+    remarks: Sequence[Remark] = ()
+    is_whole: bool = False
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
     killed: Sequence[Session] = field(default=(), repr=False)
-    size: int = field(default=0, repr=False)  # the highest number of sessions in a round
+    rounds: Sequence[Sequence[int | None]] = field(default=(), repr=False)  # how many tests each session of one has
 
     @property
     def revision(self) -> str | None:
@@ -119,6 +148,21 @@ class TestedCommit:
         return count_tests(self.counted)
 
     @property
+    def size(self) -> int:
+        """The highest number of sessions in a round, without skipped ones and those that were run again."""
+        return max(map(len, self.rounds), default=0)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether one of its sessions passed or failed, and those that count have finished."""
+        return self.has_result and not self.is_running
+
+    @property
+    def is_red(self) -> bool:
+        """Whether a session that counts is red."""
+        return any(session.is_failing for session in self.counted)
+
+    @property
     def is_finished(self) -> bool:
         """Whether all its sessions have finished."""
         return all(session.is_finished for session in self.sessions)
@@ -136,7 +180,9 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        return bool(self.tests_ran) and self.is_finished and not any(map(has_crashed, self.counted))
+        if not self.tests_ran or not self.is_finished or any(map(has_crashed, self.counted)):
+            return False
+        return all(session.has_known_status for session in self.counted)
 
 
 def has_crashed(session: Session) -> bool:
@@ -182,82 +228,163 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
 
 
 def make_commit(
-    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime, is_named: bool = False
+    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
 ) -> TestedCommit:
-    """Return the commit of these sessions with its verdict, judging by the older commits of its branch, newest first.
+    """Return the commit of these sessions with its verdict, judging by up to ten older ones of its branch.
 
-    Above the `usual` number of sessions, a later one can be a re-run. Sessions that are named are all of one round.
+    Above the `usual` number of sessions, a later one can be a re-run.
     """
     oldest_first = sorted(sessions, key=lambda each: each.relative_id)
-    killed = [session for session in oldest_first if was_killed(session, as_of)]
-    alive = [session for session in oldest_first if not was_killed(session, as_of)]
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
-    size = 0
-    for members in [alive] if is_named else _rounds(alive):
-        remaining, replaced = _without_reruns(members, usual)
+    rounds: list[list[Session]] = []
+    for members in _rounds(each for each in oldest_first if not was_killed(each, as_of)):
+        remaining, replaced = _without_reruns(members, usual, older)
         reruns += replaced
-        size = max(size, _size(remaining))
+        rounds.append(remaining)
         is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
-        lacks = lacks_tests(count_tests(remaining), count_tests(counted))
-        if not counted or (is_known and _size(remaining) >= _size(counted) and not lacks):
+        if not counted or (is_known and _replaces_round(remaining, counted, older)):
             counted = remaining
         elif is_known:
             counted += remaining
-    is_failing, remark = _verdict(counted, older)
+    commit = _judge(oldest_first, counted, older, as_of)
+    return evolve(commit, reruns=reruns, rounds=[list(_sizes(each)) for each in rounds])
+
+
+def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
+    """Return whether a later round of a commit is about the same: it has as many sessions, and about as many tests.
+
+    After a crash, a round with about as many tests as the older commits have is enough.
+    """
+    if _size(later) < _size(earlier):
+        return False
+    count = count_tests(later)
+    if _are_close(count, count_tests(earlier), 10):
+        return True
+    usual = [commit.tests_ran for commit in older if commit.says_how_many]
+    return any(map(has_crashed, earlier)) and any(_are_close(count, each, 10) for each in usual)
+
+
+def _are_close(count: int | None, other: int | None, percent: int) -> bool:
+    """Return whether two numbers of tests are about the same: the smaller is at most so many percent smaller."""
+    if count is None or other is None:
+        return False
+    return min(count, other) * 100 >= max(count, other) * (100 - percent)
+
+
+def make_named_commit(
+    sessions: Iterable[Session], older: Sequence[TestedCommit], *, succeeded: bool, as_of: datetime
+) -> TestedCommit:
+    """Return sessions that were named as one commit: all of them count, because no re-run is inferred.
+
+    If the tests ended well, all that failed was run again: a later green session replaces red ones.
+    """
+    oldest_first = sorted(sessions, key=lambda each: each.relative_id)
+    counted = [session for session in oldest_first if not was_killed(session, as_of)]
+    reruns: list[tuple[Session, Session]] = []
+    if succeeded:
+        green = [session for session in counted if session.status == SessionStatus.SUCCESSFUL]
+        for red in [session for session in counted if session.is_failing]:
+            repaired = next((each for each in green if _began_after(each, red) and _has_all_tests(each, red)), None)
+            if repaired is not None:
+                reruns.append((red, repaired))
+        replaced = {red.id for red, _ in reruns}
+        counted = [session for session in counted if session.id not in replaced]
+    return evolve(_judge(oldest_first, counted, older, as_of), reruns=reruns)
+
+
+def find_possible_rerun(counted: Sequence[Session]) -> tuple[Session, Session] | None:
+    """Return the first session that may have run a red one again, and that one; None if there is none."""
+    pairs = ((each, red) for each in reversed(counted) for red in reversed(counted) if red.is_failing)
+    return next((pair for pair in pairs if _began_after(*pair)), None)
+
+
+def _judge(
+    oldest_first: Sequence[Session], counted: Sequence[Session], older: Sequence[TestedCommit], as_of: datetime
+) -> TestedCommit:
+    """Return the commit of these sessions, of which some count, with its verdict."""
+    killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
+    is_failing, remarks = _verdict(counted[::-1], older)
+    is_whole = is_failing is False or (is_failing is True and _has_all_results(counted, older))
     if killed:
-        remark = "; ".join(filter(None, [killed_text(killed[::-1]) + ("" if counted else "; run it again"), remark]))
+        remarks.insert(0, Remark("killed", killed, [len(counted)]))
     return TestedCommit(
         branch=oldest_first[0].ref_name,
         sessions=oldest_first[::-1],
         counted=counted[::-1],
         is_failing=is_failing,
-        remark=remark,
-        reruns=reruns,
-        killed=killed[::-1],
-        size=size,
+        remarks=remarks,
+        is_whole=is_whole,
+        killed=killed,
     )
 
 
 def was_killed(session: Session, as_of: datetime) -> bool:
-    """Return whether a session has been unfinished for so long that it will not finish."""
-    return not session.is_finished and session.create_date is not None and as_of - session.create_date >= _KILLED
+    """Return whether a session has been in progress for so long that it will not finish."""
+    began = session.create_date
+    return session.status == SessionStatus.IN_PROGRESS and began is not None and as_of - began >= _KILLED
 
 
-def killed_text(killed: Sequence[Session]) -> str:
-    """Return which sessions were killed."""
-    return f"{name_sessions(killed)} never finished: that run was killed"
-
-
-def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, str]:
-    """Return whether these sessions are red, and why that is not known or not sure."""
+def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, list[Remark]]:
+    """Return whether these sessions, newest first, are red, and why that is not known or not sure."""
+    remarks = list(_remarks_on(counted))
     if any(session.is_failing for session in counted):
-        return True, ""
-    if not all(session.is_finished for session in counted) or not any(session.has_verdict for session in counted):
-        return None, ""
+        return True, remarks
+    is_known = all(session.is_finished and session.has_known_status for session in counted)
+    if not is_known or not any(session.has_verdict for session in counted):
+        return None, remarks
     compared = newest_judged(older)
-    sizes = [commit.tests_ran or 0 for commit in compared if commit.says_how_many]
-    count, fewest = count_tests(counted), min(sizes, default=None)
+    count, fewest = count_tests(counted), _fewest_tests(compared)
     if count is None:
-        return False, UNKNOWN_COUNT
+        is_compared = fewest is not None
+        return None if is_compared else False, [*remarks, Remark("no count" if is_compared else "unknown count")]
     if lacks_tests(count, fewest):
         of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
-        before = f", at least {fewest:,} in {of_which} before" if fewest else ""
-        return None, f"{format_count(count, 'test')} ran{before}"
-    return False, ""
+        return None, [*remarks, Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
+    return False, remarks
 
 
-def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Session], list[tuple[Session, Session]]]:
+def _fewest_tests(compared: Iterable[TestedCommit]) -> int | None:
+    """Return the fewest tests of older commits; of red ones, which may have stopped early, only if there are no others.
+
+    None if it is not known.
+    """
+    whole = [commit for commit in compared if commit.says_how_many]
+    counts = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
+    return min(counts, default=None)
+
+
+def _has_all_results(counted: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
+    """Return whether all tests of red sessions ran, as far as is known."""
+    if not all(session.is_finished and (session.is_failing or session.has_known_status) for session in counted):
+        return False
+    count, fewest = count_tests(counted), _fewest_tests(newest_judged(older))
+    return fewest is None if count is None else not lacks_tests(count, fewest)
+
+
+def _remarks_on(counted: Sequence[Session]) -> Iterator[Remark]:
+    """Yield which sessions have a status that is not known, or passed although they count failing tests."""
+    for session in counted:
+        if not session.has_known_status:
+            yield Remark("unknown status", [session], detail=session.status)
+        elif session.status == SessionStatus.SUCCESSFUL and session.failing_count:
+            yield Remark("green with failures", [session], [session.failing_count])
+
+
+def _without_reruns(
+    sessions: Iterable[Session], usual: int, older: Sequence[TestedCommit]
+) -> tuple[list[Session], list[tuple[Session, Session]]]:
     """Return the sessions of a round that count, oldest first, and which red ones were replaced by which.
 
-    Each session above the usual number replaces a red one, the oldest first.
+    Each session above the usual number replaces a red one, the oldest first. The usual number is that of all sessions,
+    or that of sessions with about as many tests.
     """
     counted: dict[str, Session] = {}
     replaced: list[tuple[Session, Session]] = []
-    number = 0
+    seen: list[Session] = []
     for session in sessions:
-        number += session.status != SessionStatus.SKIPPED
-        if session.has_verdict and number > usual:
+        seen.append(session)
+        if session.has_verdict and (_size(seen) > usual or _is_one_too_many(session, seen, older)):
             old = next((each for each in counted.values() if each.is_failing and _is_rerun(session, each)), None)
             if old is not None:
                 del counted[old.id]
@@ -266,21 +393,42 @@ def _without_reruns(sessions: Iterable[Session], usual: int) -> tuple[list[Sessi
     return list(counted.values()), replaced
 
 
+def _is_one_too_many(session: Session, seen: Iterable[Session], older: Iterable[TestedCommit]) -> bool:
+    """Return whether each older commit has fewer sessions with about as many tests, and one has some."""
+    if not session.tests_count:
+        return False
+
+    def count(sizes: Iterable[int | None]) -> int:
+        return sum(_are_close(size, session.tests_count, 2) for size in sizes)
+
+    usual = max((count(sizes) for commit in older for sizes in commit.rounds), default=0)
+    return 0 < usual < count(_sizes(seen))
+
+
 def _is_rerun(later: Session, earlier: Session) -> bool:
     """Return whether a session began after a red one of the same ref had ended, with as many tests.
 
     A red one in place of a red one changes no verdict, so their numbers of tests may differ.
     """
-    began, ended = later.create_date, earlier.finish_date
-    if began is None or ended is None or began < ended:
-        return False
-    if (later.ref_type, later.ref_name) != (earlier.ref_type, earlier.ref_name):
+    if not _began_after(later, earlier):
         return False
     if later.is_failing:
         return True
     if later.tests_count is None or earlier.tests_count is None:
         return False
     return abs(later.tests_count - earlier.tests_count) <= (earlier.failing_count or 0)
+
+
+def _began_after(later: Session, earlier: Session) -> bool:
+    """Return whether a session of the same ref began after another one had ended."""
+    began, ended = later.create_date, earlier.finish_date
+    is_same_ref = (later.ref_type, later.ref_name) == (earlier.ref_type, earlier.ref_name)
+    return is_same_ref and began is not None and ended is not None and began >= ended
+
+
+def _has_all_tests(later: Session, earlier: Session) -> bool:
+    counts = later.tests_count, earlier.tests_count
+    return counts[0] is not None and counts[1] is not None and counts[0] >= counts[1]
 
 
 def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:
@@ -298,14 +446,29 @@ def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:
     return rounds
 
 
+def _sizes(sessions: Iterable[Session]) -> Iterator[int | None]:
+    """Yield how many tests each session has; None if that is not known. Skipped ones are left out."""
+    return (session.tests_count for session in sessions if session.status != SessionStatus.SKIPPED)
+
+
 def _size(sessions: Iterable[Session]) -> int:
-    return sum(session.status != SessionStatus.SKIPPED for session in sessions)
+    return len(list(_sizes(sessions)))
 
 
-def name_sessions(sessions: Sequence[Session]) -> str:
-    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
-    names = ", ".join(f"#{session.relative_id}" for session in sessions[:10])
-    return f"{names} and {len(sessions) - 10:,} more" if len(sessions) > 10 else names
+def _most_frequent_size(commits: Sequence[Sequence[Session]]) -> int:
+    """Return how many sessions most finished commits have; of several numbers, the highest."""
+    finished = (each for each in commits if all(session.is_finished for session in each))
+    counts = Counter(max(map(_size, _rounds(each))) for each in finished)
+    return max(counts, key=lambda size: (counts[size], size), default=1)
+
+
+def are_enough(sessions: Sequence[Session], *, known_id: int | None = None, count: int = NEWEST) -> bool:
+    """Return whether no older sessions need be read than these, the newest ones, newest first.
+
+    They are enough if there are `count`, and no session is missing between them and what was read before, down from
+    the `relative_id` `known_id`; None if nothing was read before.
+    """
+    return len(sessions) >= count and (known_id is None or sessions[-1].relative_id <= known_id + 1)
 
 
 def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:

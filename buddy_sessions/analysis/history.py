@@ -11,6 +11,7 @@ from attrs import frozen
 from ..errors import ConfigError
 from ..models import Session, TestCase, TestKey, sort_key
 from .commits import TestedCommit
+from .same_tests import form_of, strip_ids
 
 _NAMED = 20
 """The maximum number of tests that an error names."""
@@ -79,15 +80,19 @@ def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
     """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
 
     White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
-    … stands for any text, because the middle of a long name is not shown.
+    … stands for any text, because the middle of a long name is not shown. If no name fits, random ids are left out.
     """
+    keys = list(keys)
     if isinstance(text, TestKey):
-        return [key for key in keys if key == text]
+        return [key for key in keys if key == text] or [key for key in keys if form_of(key) == (form_of(text) or text)]
     names = {key: " ".join(str(key).split()) for key in keys}
     wanted = " ".join(text.split())
     exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
     part = re.compile(".*".join(map(re.escape, wanted.split("…", 1))), re.IGNORECASE)
-    return exact or [key for key, name in names.items() if part.search(name)]
+    found = exact or [key for key, name in names.items() if part.search(name)]
+    return found or [
+        key for key, name in names.items() if strip_ids(wanted) != wanted and strip_ids(wanted) in strip_ids(name)
+    ]
 
 
 def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:

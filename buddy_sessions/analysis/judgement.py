@@ -6,49 +6,21 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 from attrs import frozen
 
 from .._base.figures import format_count
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, crash_text, failing_in, lists_too_few
-from .commits import (
-    UNKNOWN_COUNT,
-    TestedCommit,
-    count_tests,
-    has_crashed,
-    killed_text,
-    lacks_tests,
-    name_sessions,
-    run_url,
-)
+from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
+from .commits import TestedCommit, count_tests, find_possible_rerun, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
+from .remarks import Reason, Remark, name_sessions
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
 Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
-
-
-Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
-Unknown: TypeAlias = Literal["unfinished", "no session", "incomplete list", "incomplete cases", "no baseline"]
-
-
-@frozen
-class Reason:
-    """Why a gate fails, or why there is no verdict. `str(reason)` is a text."""
-
-    kind: Literal[Failing, Unknown]
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def fails(self) -> bool:
-        """Whether a gate fails; False if there is no verdict."""
-        return self.kind in get_args(Failing)
 
 
 @frozen(kw_only=True)
@@ -74,7 +46,7 @@ class Judgement:
     is_failing: bool | None
     passes: bool | None
     reasons: Sequence[Reason] = ()
-    remarks: Sequence[str] = ()
+    remarks: Sequence[Remark] = ()
     tests: Sequence[FailingTest] = ()
     causes: Sequence[Cause] = ()
     baseline: Baseline | None = None
@@ -97,94 +69,121 @@ class Facts:
     outcome: Outcome | None
     min_tests: float
     knows_retries: bool
+    after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
+    is_attempt_known: bool  # whether a session was created since `after`
+    missing: tuple[int, int] | None  # how many of how many sessions there are; None if all
 
 
-def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[str]]:
+def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]:
     """Return whether a gate passes, all reasons, and the remarks: the first reason that is known decides."""
     findings = list(_findings(facts))
     reasons = [each for each in findings if isinstance(each, Reason)]
-    remarks = [each for each in findings if isinstance(each, str)]
+    remarks = [each for each in findings if isinstance(each, Remark)]
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
+    incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
+    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail) for each in incomplete]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 
-def _findings(facts: Facts) -> Iterator[Reason | str]:
-    """Yield why a gate does not pass, what decides first; and as texts what is excused, or could not be checked."""
+def _findings(facts: Facts) -> Iterator[Reason | Remark]:
+    """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
     commit = facts.commit
     for old, new in commit.reruns:
-        yield f"#{new.relative_id} replaced #{old.relative_id}: it was run again"
-    if commit.killed:
-        yield killed_text(commit.killed)
+        yield Remark("rerun", [new, old])
+    if facts.after_is_missing and (pair := find_possible_rerun(commit.counted)):
+        yield Remark("maybe rerun", pair)
+    yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
     if not any(session.has_verdict for session in commit.counted):
         yield _without_verdict(commit, facts.outcome)
         return
+    yield from _on_after(facts)
     crashed = [each for each in commit.counted if has_crashed(each) and not failing_in(each, facts.cases)]
     counting = [test for test in facts.tests if test.counts]
     if facts.doubt:
-        yield Reason("incomplete list", facts.doubt)
+        yield Reason("incomplete list", detail=facts.doubt)
     if facts.baseline.branch:
         yield from _on_baseline(facts, facts.baseline, has_new=bool(counting))
     if counting:
         noun = "failing test" if counting[0].novelty is None else "new failure"
-        yield Reason("new failure", format_count(len(counting), noun))
+        yield Reason("new failure", numbers=[len(counting)], detail=noun)
         if not facts.knows_retries:
-            yield "retries are not known: only failing tests were saved"
+            yield Remark("retries unknown")
     yield from _on_red_sessions(facts, crashed)
     if commit.is_running:
         yield _unfinished(commit)
+    yield from _on_unknown_statuses(commit)
     if facts.outcome == "failure" and not facts.tests and not crashed:
-        yield Reason("outcome", "the tests failed, but no test did: a file or the configuration is broken")
+        yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
     yield from _on_number_of_tests(facts)
+
+
+def _on_after(facts: Facts) -> Iterator[Reason | Remark]:
+    """Yield what follows if no session was created since this attempt of the CI run began."""
+    if facts.is_attempt_known or facts.outcome == "failure":  # a failure is looked for, and not found
+        return
+    if facts.outcome == "success":
+        yield Remark("only the gate")
+    else:
+        yield Reason("no session", detail="no session was created since this attempt began: run all jobs again")
+
+
+def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
+    for session in commit.counted:
+        if session.is_finished and not session.has_known_status and not session.is_failing:
+            yield Reason("unknown status", [session], detail=session.status)
 
 
 def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Reason:
     """Return the reason for sessions of which none passed or failed."""
     if outcome == "failure":
-        found = _unfinished(commit).text if commit.is_running else "no session did"
-        return Reason("outcome", f"the tests failed, and {found}")
+        return Reason("outcome", detail=f"and {_unfinished(commit) if commit.is_running else 'no session did'}")
     if commit.is_running:
         return _unfinished(commit)
-    return Reason("no session", f"{name_sessions(commit.sessions)} neither passed nor failed")
+    if unknown := next(_on_unknown_statuses(commit), None):
+        return unknown
+    return Reason("no session", commit.sessions, detail=f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
 def _unfinished(commit: TestedCommit) -> Reason:
-    unfinished = [session for session in commit.counted if not session.is_finished]
-    return Reason("unfinished", f"{name_sessions(unfinished)} did not finish")
+    return Reason("unfinished", [session for session in commit.counted if not session.is_finished])
 
 
-def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | str]:
+def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | Remark]:
     if baseline.outages:
-        yield f"not compared with {name_sessions(baseline.outages)}, because most tests failed there"
+        yield Remark("outage", baseline.outages)
     if not baseline.older and facts.is_new_suite:
-        yield "nothing to compare with yet: each failure counts"
+        yield Remark("new suite")
     elif not baseline.commits and not facts.doubt:
         no_session = facts.branches or f"{baseline.branch} has no session to compare with"
         text = f"{baseline.branch} has only outages to compare with" if baseline.older else no_session
-        yield Reason("no baseline", text)
+        yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
         if lists_too_few(session, facts.cases):
-            yield Reason("incomplete cases", f"to compare with: {_incomplete_text(session, facts.cases)}")
+            yield Reason(
+                "incomplete cases", [session], detail=f"to compare with: {_why_incomplete(session, facts.cases)}"
+            )
 
 
-def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | str]:
+def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | Remark]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
     newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
     messages = {session.error_message for session in newest if has_crashed(session)}
     succeeded = facts.outcome == "success"
     for session in crashed:
         if succeeded or session.error_message in messages:
-            yield f"{crash_text(session)}, {'but the tests succeeded' if succeeded else 'as before'}"
+            yield Remark("crash", [session], detail="but the tests succeeded" if succeeded else "as before")
         else:
-            yield Reason("no failing test", crash_text(session))
+            yield Reason("no failing test", [session])
     for session in facts.commit.counted:
         if lists_too_few(session, facts.cases):
-            text = _incomplete_text(session, facts.cases)
-            yield text if succeeded else Reason("incomplete cases", text)
+            text = _why_incomplete(session, facts.cases)
+            find = Remark if succeeded else Reason
+            yield find("incomplete cases", [session], detail=text)
 
 
-def _incomplete_text(session: Session, cases: Cases) -> str:
+def _why_incomplete(session: Session, cases: Cases) -> str:
     why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
     if isinstance(why, str):
         return why
@@ -192,29 +191,25 @@ def _incomplete_text(session: Session, cases: Cases) -> str:
     return f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}"
 
 
-def _on_number_of_tests(facts: Facts) -> Iterator[Reason | str]:
+def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
     commit, count = facts.commit, facts.commit.tests_ran
+    fewest, unit = _fewest_tests(facts.baseline, facts.named)
+    if facts.missing is not None:
+        yield Reason("few sessions", commit.sessions, facts.missing)
     if count is None:
-        yield UNKNOWN_COUNT
+        is_compared = fewest is not None and facts.outcome != "success"
+        yield Reason("no count") if is_compared else Remark("unknown count")
     elif count == 0:
-        yield Reason("no test ran", f"no test ran in {name_sessions(commit.counted)}")
-    elif facts.named == "session":
-        if facts.outcome is None:
-            yield "whether all tests ran was not checked: a single session was named"
-    elif facts.outcome != "success":
-        fewest, unit = _fewest_tests(facts.baseline, facts.named)
-        if lacks_tests(count, fewest, facts.min_tests):
-            before = f"at least {fewest:,} in each {unit} of {facts.baseline.branch} before"
-            yield Reason("few tests", f"{format_count(count, 'test')} ran, {before}")
+        yield Reason("no test ran", commit.counted)
+    elif facts.outcome != "success" and lacks_tests(count, fewest, facts.min_tests):
+        yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {facts.baseline.branch}")
 
 
 def _fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
-    """Return the fewest tests that ran in a commit of the baseline, or in one of its CI runs; and what these are."""
-    whole = [commit for commit in baseline.commits if commit.says_how_many]
-    if named != "CI run":
-        return min((commit.tests_ran or 0 for commit in whole), default=None), "commit"
-    of_run: dict[tuple[int, str], list[Session]] = {}
-    for number, commit in enumerate(whole):
+    """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
+    parts: dict[tuple[int, str], list[Session]] = {}
+    for number, commit in enumerate(each for each in baseline.commits if each.says_how_many):
         for session in commit.counted:
-            of_run.setdefault((number, run_url(session) or session.execution_id or ""), []).append(session)
-    return min(filter(None, map(count_tests, of_run.values())), default=None), "CI run"
+            names = {"commit": "", "session": session.id, "CI run": run_url(session) or session.execution_id or ""}
+            parts.setdefault((number, names[named]), []).append(session)
+    return min(filter(None, map(count_tests, parts.values())), default=None), named

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 
 from attrs import frozen
 
 from ..errors import ConfigError
 from ..models import TestKey
+from .same_tests import strip_ids
 
 _FIELDS = ("name", "until", "reason", "exact")
 
@@ -35,13 +37,12 @@ class QuarantinedTest:
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
-        text = str(key)
-        # "[" stands for itself: names of parametrised tests have it.
-        return text == self.pattern if self.exact else fnmatchcase(text, self.pattern.replace("[", "[[]"))
+        return str(key) == self.pattern if self.exact else fnmatchcase(str(key), self.wildcards)
 
-    def excuses(self, key: TestKey, day: date) -> bool:
-        """Return whether a failure of the test with that key is excused on a day."""
-        return day <= self.until and self.matches(key)
+    @property
+    def wildcards(self) -> str:
+        """The pattern as `fnmatch` takes it: "[" stands for itself, because names of parametrised tests have it."""
+        return self.pattern.replace("[", "[[]")
 
 
 def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[QuarantinedTest]:
@@ -51,13 +52,60 @@ def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[Quaranti
     return entries
 
 
+def find_entries(
+    quarantine: Sequence[QuarantinedTest], keys: Iterable[TestKey]
+) -> dict[TestKey, list[QuarantinedTest]]:
+    """Return the entries that match a test, in their order, for each test that has some.
+
+    Names are compared without random ids if no whole name matches.
+    """
+    exact: dict[str, list[int]] = {}
+    patterns: list[tuple[int, re.Pattern[str]]] = []
+    for number, entry in enumerate(quarantine):
+        if entry.exact:
+            exact.setdefault(entry.pattern, []).append(number)
+        else:
+            patterns.append((number, re.compile(translate(entry.wildcards))))
+    is_any = re.compile("|".join(pattern.pattern for _, pattern in patterns))  # most tests match none
+    found: dict[TestKey, list[QuarantinedTest]] = {}
+    keys = list(keys)
+    for key in keys:
+        text = str(key)
+        numbers = exact.get(text, [])
+        if patterns and is_any.match(text):
+            numbers = sorted([*numbers, *(number for number, pattern in patterns if pattern.match(text))])
+        if numbers:
+            found[key] = [quarantine[number] for number in numbers]
+    return found | _find_without_ids(quarantine, [key for key in keys if key not in found], found)
+
+
+def _find_without_ids(
+    quarantine: Sequence[QuarantinedTest],
+    keys: Iterable[TestKey],
+    found: Mapping[TestKey, Sequence[QuarantinedTest]],
+) -> dict[TestKey, list[QuarantinedTest]]:
+    """Return the entries of single tests that match no whole name, but one without its random ids."""
+    used = {id(entry) for entries in found.values() for entry in entries}
+    forms: dict[str, list[QuarantinedTest]] = {}
+    for entry in quarantine:
+        form = strip_ids(entry.pattern)
+        is_single = entry.exact or not {"*", "?"} & set(entry.pattern)
+        if form != entry.pattern and is_single and id(entry) not in used:
+            forms.setdefault(form, []).append(entry)
+    texts = {key: strip_ids(str(key)) for key in keys} if forms else {}
+    return {key: forms[text] for key, text in texts.items() if text in forms}
+
+
 def unneeded_entries(
-    quarantine: Iterable[QuarantinedTest], failing: Iterable[TestKey], day: date
+    quarantine: Sequence[QuarantinedTest], found: Mapping[TestKey, Sequence[QuarantinedTest]], day: date
 ) -> tuple[list[QuarantinedTest], list[QuarantinedTest]]:
-    """Return the entries that match a failing test, but whose last day is over; and those that match none."""
-    entries, keys = list(quarantine), list(failing)
-    matching = [entry for entry in entries if any(map(entry.matches, keys))]
-    return [each for each in matching if each.until < day], [each for each in entries if each not in matching]
+    """Return the entries that match a failing test, but whose last day is over; and those that match none.
+
+    `found` is what `find_entries` returns.
+    """
+    matching = {id(entry) for entries in found.values() for entry in entries}
+    expired = [entry for entry in quarantine if id(entry) in matching and entry.until < day]
+    return expired, [entry for entry in quarantine if id(entry) not in matching]
 
 
 def parse_quarantine(text: str) -> list[QuarantinedTest]:

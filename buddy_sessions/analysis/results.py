@@ -9,7 +9,7 @@ from itertools import pairwise
 from attrs import field, frozen
 
 from .._base.validate import validate_int, validate_seconds
-from ..models import FAILING, Session, TestCase, TestedSession, TestKey, TestStatus, sort_key
+from ..models import FAILING, Session, TestCase, TestKey, TestStatus, sort_key
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
@@ -26,6 +26,7 @@ class FlakyTest:
         commits: The number of commits of the window in which it ran.
         revisions: The commits on which it failed in a session, and passed when that was run again, oldest first. Only
             `flaky` of a client or a store knows them.
+        wasted: The number of sessions in which no other test failed. Only `flaky` knows it.
         statuses: Its statuses in these commits, oldest first.
     """
 
@@ -34,6 +35,7 @@ class FlakyTest:
     failed: int
     commits: int
     revisions: tuple[str, ...] = ()
+    wasted: int = 0
     statuses: tuple[TestStatus, ...] = field(default=(), eq=False, repr=False)
 
 
@@ -43,10 +45,10 @@ class FlakyTests:
 
     Attributes:
         branch: The branch.
-        sessions: The sessions of its last commits whose test cases were read, oldest first.
-        tests: The tests: most changes first.
+        sessions: The sessions of its last commits, oldest first, without those in `unread`.
+        tests: The tests: the most expensive ones first.
         wasted: The sessions that failed only because of these tests, oldest first.
-        unread: Sessions that are left out, because their test cases were deleted, or not saved.
+        unread: Red sessions whose failing tests cannot be read completely.
     """
 
     branch: str
@@ -95,15 +97,9 @@ def count_changes(commits: Iterable[Iterable[TestCase]]) -> list[FlakyTest]:
     return sorted(tests, key=lambda test: (-test.changes, sort_key(test.key)))
 
 
-def failed_only_by(sessions: Iterable[TestedSession], tests: set[TestKey]) -> list[Session]:
-    """Return the sessions that failed, and in which no other test than these did."""
-    found: list[Session] = []
-    for each in sessions:
-        keys = [case.key for case in each.cases if case.is_failing]
-        is_complete = len(keys) >= (each.session.failing_count or 1)
-        if each.session.is_failing and is_complete and tests.issuperset(keys):
-            found.append(each.session)
-    return found
+def rank_by_cost(tests: Iterable[FlakyTest]) -> list[FlakyTest]:
+    """Return the tests, those first because of which alone most sessions failed."""
+    return sorted(tests, key=lambda test: (-test.wasted, -len(test.revisions), -test.changes, sort_key(test.key)))
 
 
 @frozen(kw_only=True)
@@ -175,6 +171,7 @@ class Comparison:
             statuses, as pairs of the old and the new case. Not one without a time in the old or the new commit.
         old: The sessions of the old commit; empty if they are not known, as for `compare_cases`.
         new: The sessions of the new commit.
+        incomplete: Sessions of both that list fewer failing tests than they count: the other lists may lack some.
     """
 
     newly_failing: list[TestCase]
@@ -185,6 +182,7 @@ class Comparison:
     slower: list[tuple[TestCase, TestCase]]
     old: Sequence[Session] = ()
     new: Sequence[Session] = ()
+    incomplete: Sequence[Session] = ()
 
     @property
     def crashed(self) -> list[Session]:

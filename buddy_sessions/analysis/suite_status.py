@@ -11,8 +11,8 @@ from attrs import evolve, field, frozen
 
 from ..errors import BuddyError
 from ..models import SuiteKey
-from .branches import NEWEST
 from .commits import SessionList, TestedCommit, usual_size
+from .remarks import Remark
 
 NoVerdict: TypeAlias = Literal[
     "no session", "no main branch", "running", "few tests", "no verdict", "incomplete", "missing", "deleted"
@@ -20,7 +20,6 @@ NoVerdict: TypeAlias = Literal[
 """Why a suite is neither red nor green."""
 
 _RECENT = 20  # commits
-_ENOUGH = 4  # finished commits of a branch: fewer do not say how many sessions and tests a commit has
 
 
 @frozen(kw_only=True)
@@ -40,7 +39,7 @@ class SuiteStatus:
             sessions is "incomplete"; or the last syncs of a database did not find the suite ("missing", then
             "deleted"). None if there is a verdict or an error.
         recent: Whether the newest 20 commits that were looked at are red, newest first; None for one without a verdict.
-        remark: What is unusual, such as that a newer commit is running, or that in it few tests ran; may be empty.
+        remarks: What is unusual, such as that a newer commit is running, or that in it few tests ran.
         synced_at: When the last sync of the suite began that has read to its end; None without a database.
         missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
         error: Why the suite could not be read; None if it was read.
@@ -54,7 +53,7 @@ class SuiteStatus:
     is_since_exact: bool = False
     reason: NoVerdict | None = None
     recent: Sequence[bool | None] = ()
-    remark: str = ""
+    remarks: Sequence[Remark] = ()
     synced_at: datetime | None = None
     missing_since: datetime | None = None
     error: BuddyError | None = None
@@ -74,26 +73,24 @@ def is_stale(status: SuiteStatus, now: datetime, max_age: timedelta | None) -> b
 
 
 def has_enough_commits(listed: SessionList) -> bool:
-    """Return whether a status needs no more sessions of a branch: of 100, two commits are enough."""
-    if len(listed.sessions) >= NEWEST:
-        return len(listed.commits) > 1
-    return sum(commit.is_finished for commit in listed.commits) >= _ENOUGH
+    """Return whether a status needs no more sessions of a branch: one commit has a verdict."""
+    return any(commit.is_failing is not None for commit in listed.judged_commits)
 
 
 def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> SuiteStatus:
     """Return the status of a suite on a branch, whose newest sessions these are; of all branches for None."""
     status = SuiteStatus(suite=suite, branch=branch)
     if listed.doubt:
-        return evolve(status, reason="incomplete", remark=listed.doubt)
+        return evolve(status, reason="incomplete", remarks=[Remark("incomplete list", detail=listed.doubt)])
     if branch is None:
         return evolve(status, reason="no main branch" if listed.sessions else "no session")
-    commits = listed.commits
+    commits = listed.judged_commits
     status = evolve(status, recent=[commit.is_failing for commit in commits[:_RECENT]])
     judged = [commit for commit in commits if commit.is_failing is not None]
     if not judged:
-        return evolve(status, reason=_reason(listed, commits), remark=_remark_above(commits))
+        return evolve(status, reason=_reason(listed, commits), remarks=_remarks_above(commits))
     streak = list(takewhile(lambda commit: commit.is_failing == judged[0].is_failing, judged))
-    above = _remark_above(commits[: commits.index(judged[0])])
+    above = _remarks_above(commits[: commits.index(judged[0])])
     before = [commit.is_failing for commit in commits[commits.index(streak[-1]) + 1 :]]
     return evolve(
         status,
@@ -101,7 +98,7 @@ def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> Suite
         since=streak[-1],
         is_since_exact=bool(before) and before[0] is not None,
         usual_size=usual_size(commits[commits.index(judged[0]) + 1 :]),
-        remark="; ".join(filter(None, [above, judged[0].remark])),
+        remarks=[*above, *judged[0].remarks],
     )
 
 
@@ -115,11 +112,8 @@ def _reason(listed: SessionList, commits: Sequence[TestedCommit]) -> NoVerdict:
     return "few tests" if have_passed else "no verdict"
 
 
-def _remark_above(commits: Sequence[TestedCommit]) -> str:
-    """Return what the commits above the newest verdict do: the newest one that runs, or has another remark."""
+def _remarks_above(commits: Sequence[TestedCommit]) -> list[Remark]:
+    """Return what the commits above the newest verdict do: the newest one that runs, or has other remarks."""
     running = [each for commit in commits for each in commit.counted if not each.is_finished]
-    named = [f"#{session.relative_id} is running" for session in running[:1]]
-    others = [commit for commit in commits if commit.remark][:1]
-    # That a run was killed names its sessions.
-    named += [each.remark if each.killed else f"#{each.sessions[0].relative_id}: {each.remark}" for each in others]
-    return "; ".join(named)
+    others = next((commit.remarks for commit in commits if commit.remarks), ())
+    return [*(Remark("running", [session]) for session in running[:1]), *others]

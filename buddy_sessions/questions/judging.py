@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
 
 from .._base.validate import LATEST
+from .._base.workers import add_jitter
 from ..analysis.baseline import (
     NOVELTIES,
     Baseline,
@@ -19,14 +21,19 @@ from ..analysis.baseline import (
     find_failing_tests,
     select_baseline,
 )
-from ..analysis.branches import MAIN_NAMES, NEWEST, Main, suggest_branches
-from ..analysis.commits import SessionList, TestedCommit, make_commit, usual_size
-from ..analysis.judgement import Facts, Judgement, Outcome, Reason, give_verdict
-from ..analysis.quarantine import QuarantinedTest, unneeded_entries
-from ..errors import NoVerdictError
+from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
+from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_commit
+from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
+from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
+from ..analysis.remarks import Reason
+from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
-from .suite_reader import SuiteReader
+from .suite_reader import Source, SuiteReader
+from .wait import Waiting, WaitSpec, is_since
+
+_ATTEMPTS = 3
+"""How often a verdict on awaited sessions is tried, if its requests fail."""
 
 
 @frozen(kw_only=True)
@@ -42,6 +49,7 @@ class JudgeSpec:
     min_tests: float
     after: int | datetime | None
     details: int | None
+    count: int | None
 
 
 async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
@@ -60,7 +68,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     today = datetime.now(UTC).date()
     tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
-    expired, unused = unneeded_entries(spec.quarantine, [test.case.key for test in tests], today)
+    entries = find_entries(spec.quarantine, [test.case.key for test in tests])
+    expired, unused = unneeded_entries(spec.quarantine, entries, today)
     facts = Facts(
         named=named.what,
         commit=commit,
@@ -73,6 +82,9 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         outcome=spec.outcome,
         min_tests=spec.min_tests,
         knows_retries=knows_retries,
+        after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
+        is_attempt_known=any(is_since(session, spec.after) for session in sessions),
+        missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
     passes, reasons, remarks = give_verdict(facts)
     details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
@@ -92,21 +104,58 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     )
 
 
+async def judge_awaited(source: Source, spec: JudgeSpec, wait: WaitSpec, *, fail_fast: bool) -> Judgement:
+    """Return the verdict once all awaited sessions have finished, a new failure has decided, or the time is over."""
+    waiting, attempts = Waiting(wait, source), _ATTEMPTS
+    judged: list[Session] | None = None
+    while True:
+        is_in_time = await waiting.look()
+        if not is_in_time and waiting.failure is not None:
+            raise waiting.too_late() from waiting.failure
+        is_complete = is_in_time and waiting.failure is None and wait.is_enough(waiting.found) and waiting.is_sure()
+        if is_in_time and not is_complete and (waiting.failure is not None or waiting.matching == judged):
+            continue
+        try:
+            judgement = await judge_sessions(SuiteReader(source, wait.suite, waiting.listed), spec)
+        except NoVerdictError:
+            if is_in_time:
+                continue
+            raise NoVerdictError(str(waiting.too_late())) from None
+        except StatusError:  # the token and the suite are right, because the poll could read them
+            attempts -= 1
+            if not is_in_time or not attempts:
+                raise
+            continue
+        judged = waiting.matching
+        has_decided = fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
+        if is_complete or has_decided or not is_in_time:
+            return judgement
+
+
+async def judge_again(
+    source: Source, suite: SuiteKey, spec: JudgeSpec, *, seconds: float, interval: float
+) -> Judgement:
+    """Return the verdict on what is not awaited by a commit or a CI run, once it has finished, or the time is over."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        judgement = await judge_sessions(SuiteReader(source, suite), spec)
+        is_open = judgement.passes is None and judgement.reasons[0].kind in {"unfinished", "no session"}
+        pause = add_jitter(interval)
+        if not is_open or loop.time() + pause > end:
+            return judgement
+        await asyncio.sleep(pause)
+
+
 def _judged_commit(
     named: NamedSessions, sessions: Sequence[Session], baseline: Baseline, spec: JudgeSpec, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit as it is in the status of its branch, or all sessions that were named as one commit."""
-    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome != "success")
+    is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome is None)
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
     older = () if named.what == "session" else baseline.older
-    if spec.outcome == "success":
-        usual = 1  # all tests ended well: any later session may be a re-run
-    elif spec.baseline is None:
-        usual = len(sessions)  # nothing says how many sessions a commit has: none is a re-run
-    else:
-        usual = usual_size(older)
-    return make_commit(sessions, older, usual, as_of=as_of, is_named=True)
+    return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
 
 
 async def _compare(
@@ -117,7 +166,8 @@ async def _compare(
     failing = find_failing_tests(commit, cases)
     if failing:
         cases |= await reader.read_failing(baseline.red_sessions)
-    tests = compare_with(failing, baseline, cases, spec.quarantine, today)
+    entries = find_entries(spec.quarantine, [test.case.key for test in failing])
+    tests = compare_with(commit, baseline, cases, entries, today)
     retried: set[TestKey] | None = set()
     if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
         retried = await _find_retried(reader, commit, cases, counting)
@@ -128,18 +178,14 @@ async def _compare(
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
     """Return whether a session is judged: what was red or unfinished before `after` was run again."""
-    if after is None or (session.is_finished and not session.is_failing):
-        return True
-    if isinstance(after, int):
-        return session.relative_id > after
-    return session.create_date is None or session.create_date >= after
+    return (session.is_finished and not session.is_failing) or is_since(session, after)
 
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
     if outcome == "failure":
-        passes, reason = False, Reason("outcome", "the tests failed, but no session of them was found")
+        passes, reason = False, Reason("outcome", detail="but no session of them was found")
     else:
-        passes, reason = None, Reason("no session", named.doubt or "no session is left to judge")
+        passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
 
 

@@ -1,8 +1,9 @@
-"""Reads the tests of the last commits of a branch: which are flaky, since when one fails, how two commits differ."""
+"""Reads the tests of the last commits of a branch: since when one fails, how two commits differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from attrs import evolve
 
@@ -10,11 +11,12 @@ from .._base.figures import format_count
 from .._base.workers import map_concurrently
 from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import SessionList, TestedCommit, identify_commit
+from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
-from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
+from ..analysis.results import Comparison, compare_cases
+from ..analysis.same_tests import distinct_tests, is_same_test
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
+from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
@@ -53,36 +55,6 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
     return tested
 
 
-async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
-    """Return the tests whose status changes from commit to commit, or that passed when a session was run again."""
-    commits, tested = await read_last_commits(reader, branch, last=last)
-    cases = {each.session.id: each.cases for each in tested}
-    repaired: dict[TestKey, list[str]] = {}
-    for commit in commits:
-        for key in _passed_again(commit, cases):
-            repaired.setdefault(key, []).append(identify_commit(commit.first))
-    by_commit = [[case for each in commit.counted for case in cases.get(each.id, ())] for commit in commits]
-    found = [evolve(each, revisions=tuple(repaired.get(each.key, ()))) for each in count_changes(by_commit)]
-    tests = [each for each in found if each.changes >= changes or each.revisions]
-    everything = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
-    return FlakyTests(
-        branch=commits[-1].branch or "",
-        sessions=[each.session for each in tested],
-        tests=tests,
-        wasted=failed_only_by(tested, {test.key for test in tests}),
-        unread=[session for session in everything if session.id not in cases],
-    )
-
-
-def _passed_again(commit: TestedCommit, cases: Mapping[str, Sequence[TestCase]]) -> set[TestKey]:
-    """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
-    found: set[TestKey] = set()
-    for old, new in commit.reruns:
-        failed = {case.key for case in cases.get(old.id, ()) if case.is_failing}
-        found |= failed & {case.key for case in cases.get(new.id, ()) if case.status == TestStatus.PASSED}
-    return found
-
-
 async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | str, *, last: int) -> TestHistory:
     """Return what a test did in `last` commits, and in older ones while it fails: two requests for each red session."""
     commits, listed = await reader.last_commits(branch, last)
@@ -90,7 +62,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     key: TestKey | None = None
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
-    seen: set[TestKey] = set()
+    seen: Counter[TestKey] = Counter()  # in how many sessions each test failed
     read = 0
     for commit in commits:
         if read >= last and not (outcomes and all(outcome.is_failing for outcome in outcomes)):
@@ -98,18 +70,21 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         read += 1
         cases = await reader.read_failing(commit.counted)
         found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        seen |= {case.key for _, case in found}
-        if find_tests(seen, test):  # an error, if there are several
-            key = find_test(seen, test, searched=searched)
-        failed = [(session, case) for session, case in found if case.key == key]
+        seen.update(case_key for _, case_key in dict.fromkeys((session.id, case.key) for session, case in found))
+        if find_tests(tests := distinct_tests(seen), test):  # an error, if there are several
+            key = find_test(tests, test, searched=searched)
+        failed = [(session, case) for session, case in found if key and is_same_test(case.key, key, seen)]
         if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
             unread += short
+            continue
+        if not failed and not commit.is_whole:  # perhaps it did not run
             continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
     if key is None:
         try:
-            newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
+            whole = next((commit for commit in commits if commit.is_whole), commits[0])
+            newest = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
         except ConfigError as error:
             raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
         key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
@@ -134,7 +109,13 @@ async def compare_sessions(
     sides = [await read_cases(reader, sessions) for sessions in (older, newer)]
     cases = [[case for each in side for case in each.cases] for side in sides]
     sessions = [[each.session for each in side] for side in sides]
-    return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1])
+    incomplete = [
+        each.session
+        for side in reversed(sides)
+        for each in side
+        if lists_too_few(each.session, {each.session.id: each.cases})
+    ]
+    return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1], incomplete=incomplete)
 
 
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
@@ -150,7 +131,7 @@ async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Sessio
 async def _before(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     """Return the sessions that count of the commit before the named one."""
     older = older_commits(await _list_from(reader, named), named.sessions)
-    return older[0].counted if older else ()
+    return next((commit for commit in older if commit.is_whole), older[0]).counted if older else ()
 
 
 async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
@@ -160,7 +141,7 @@ async def _list_from(reader: SuiteReader, named: NamedSessions) -> SessionList:
         return evolve(await reader.newest(), sessions=())
     return await reader.of_branch(
         JudgedBranch(first.ref_name),
-        lambda listed: any(each.first.relative_id < first.relative_id for each in listed.commits[:-1]),
+        lambda listed: any(each.is_whole for each in older_commits(listed, named.sessions)[:-1]),
     )
 
 

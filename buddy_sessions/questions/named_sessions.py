@@ -12,6 +12,7 @@ from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main
 from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
 from ..analysis.judgement import Named
+from ..analysis.remarks import remarks_text
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
 from .suite_reader import SuiteReader, merge_lists
@@ -55,7 +56,7 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
             return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
         if status.reason in {"no session", "no main branch"}:
             raise await reader.no_session_of(status.branch)
-        doubt = f"{status.branch or reader.suite}: {status.remark or status.reason}"
+        doubt = f"{status.branch or reader.suite}: {remarks_text(status.remarks) or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
         raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
@@ -125,7 +126,8 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
 
     listed = await reader.search(None, is_enough)
     lowest = 1 if listed.end == "beginning" else None
-    if not reader.source.is_saved and may_lack_sessions(listed.sessions, lowest=lowest):
+    # A list that a wait has read was read twice.
+    if not reader.source.is_saved and listed.end != "searched" and may_lack_sessions(listed.sessions, lowest=lowest):
         again = SuiteReader(reader.source, reader.suite)
         listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed

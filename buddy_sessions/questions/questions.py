@@ -10,6 +10,7 @@ from attrs import evolve
 
 from .._base.validate import (
     LATEST,
+    REVISION,
     validate_after,
     validate_int,
     validate_key,
@@ -30,10 +31,15 @@ from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
-from .judging import JudgeSpec, judge_sessions
-from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
-from .named_sessions import explain_missing, find_sessions, validate_session_name
+from .flakiness import find_flaky
+from .judging import JudgeSpec, judge_again, judge_awaited, judge_sessions
+from .last_commits import compare_sessions, find_cases, find_history, read_last_commits
+from .named_sessions import explain_missing, find_sessions, is_run_url, validate_session_name
 from .suite_reader import Source, SuiteReader
+from .wait import WaitSpec
+
+_AFTER_TESTS = 60.0
+"""Seconds in which sessions must exist if the tests have ended."""
 
 
 class Questions:
@@ -45,7 +51,7 @@ class Questions:
     commit or a CI run are judged together. A `branch` is MAIN, or the name of a branch; with a `session` other than
     `"latest"`, leave it out. `last` is the number of its newest commits.
 
-    With a client, `recent_tests`, `flaky`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
+    With a client, `recent_tests`, `slowest`, `compare` and `tests` cost one request for each 100 tests of each
     session.
 
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
@@ -63,9 +69,10 @@ class Questions:
     async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which commit, in the order of `suites`.
 
-        With a client, this costs one request for each suite: the newest 100 sessions. It costs a few more if these
-        have fewer than four finished commits of the branch, no main branch, or a commit with more than 50
-        sessions. The error of a suite is the `error` of its status.
+        A commit is compared with the ten before it. With a client, this costs one request for each suite: the newest
+        100 sessions. If these have fewer than eleven finished commits of the branch, its own list is read, with one
+        request for each 100 sessions, at most ten; without `main` and `master` among them, both are asked for. The
+        error of a suite is the `error` of its status.
 
         Args:
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
@@ -123,6 +130,10 @@ class Questions:
         min_tests: float = MIN_TESTS,
         after: int | datetime | None = None,
         details: bool | int = 20,
+        count: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the verdict says what is missing
+        interval: float = 10.0,
+        fail_fast: bool = True,
     ) -> Judgement:
         """Return the verdict on a session, a commit or a CI run: whether it is red, and whether a gate passes.
 
@@ -134,7 +145,8 @@ class Questions:
 
         Args:
             session: What to judge.
-            baseline: The branch to compare with; None to compare with nothing: then each failure counts.
+            baseline: The branch to compare with; None to compare with nothing: then each failure counts, and without
+                `outcome` and `after`, a commit is what it is in the status of its branch.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
@@ -142,8 +154,17 @@ class Questions:
             min_tests: The share of tests that must have run, of the smallest number in a commit of the baseline: 0.0
                 (any number but zero) to 1.0.
             after: When this attempt of the CI run began: an aware datetime, or the highest `relative_id` before.
-                Earlier red and unfinished sessions are ignored.
+                Earlier red and unfinished sessions are ignored, because they were run again. Without it, no session
+                is taken for a re-run, unless the outcome is a success, or `session` is `"latest"`.
             details: How many failing tests to read with their messages, with one request each; True for all.
+            count: The number of sessions that there must be, such as one for each job of a matrix.
+            timeout: Seconds to wait until they exist and have finished. With an `outcome`, they must exist within a
+                minute. None to judge what there is now.
+            interval: Seconds between two polls, with a jitter of 10 %.
+            fail_fast: Return at the first new failure, without waiting for the others.
+
+        Raises:
+            WaitTimeoutError: With a `timeout`: the last request failed.
 
         Example:
             >>> judgement = await buddy.judge("acme/storefront/MNbyVedg", "1f0c2d3")
@@ -163,13 +184,23 @@ class Questions:
             min_tests=validate_share("min_tests", min_tests),
             after=validate_after(after),
             details=_validate_details(details),
+            count=None if count is None else validate_int("count", count),
         )
-        return await judge_sessions(reader, spec)
+        pause = validate_seconds("interval", interval)
+        if timeout is None:
+            return await judge_sessions(reader, spec)
+        seconds = validate_seconds("timeout", timeout)
+        wait = _wait_spec(reader.suite, spec, timeout=seconds, interval=pause)
+        if wait is None:
+            return await judge_again(self._source, reader.suite, spec, seconds=seconds, interval=pause)
+        return await judge_awaited(self._source, spec, wait, fail_fast=fail_fast)
 
     async def history(
         self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main = MAIN, last: int = LAST
     ) -> TestHistory:
         """Return what a test did in the last commits of a branch, and since when it fails.
+
+        A commit in which it is not listed as failing, and not enough tests ran, says nothing, and is left out.
 
         With a client, a red session costs one or two requests. A test that did not fail costs one more for each 100
         tests of the newest commit.
@@ -203,9 +234,12 @@ class Questions:
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
     ) -> FlakyTests:
-        """Return the tests whose status changes from commit to commit, or that passed when a session was run again.
+        """Return the tests that failed and passed on the same commit, or that change from commit to commit.
 
-        It also says which sessions failed only because of them.
+        The most expensive ones come first: those because of which alone most sessions failed. Evidence on the same
+        commit, a red session and the one that replaced it, is looked for on all branches: among the newest 100
+        sessions, or all that were saved. Commits in which most tests failed are left out. With a client, each red
+        session costs one or two requests.
 
         Args:
             changes: The minimum number of changes. The default is Buddy's, which counts sessions.
@@ -235,7 +269,8 @@ class Questions:
         Sessions that were run again are left out.
 
         Args:
-            old: The old session or commit (default: the commit before `new` on its branch).
+            old: The old session or commit (default: the last commit before `new` on its branch of which enough tests
+                ran).
             new: The new session or commit.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
@@ -287,6 +322,28 @@ class Questions:
             cases = await self._source.failing_cases(reader.suite, found)
         cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
+
+
+def _wait_spec(suite: SuiteKey, spec: JudgeSpec, *, timeout: float, interval: float) -> WaitSpec | None:
+    """Return what to wait for: the sessions of a commit or a CI run; None if another name was given."""
+    name = spec.session
+    if not isinstance(name, str) or name == LATEST:
+        return None
+    revision, url = name if REVISION.fullmatch(name) else None, name if is_run_url(name) else None
+    if revision is None and url is None:
+        return None
+    return WaitSpec(
+        suite=suite,
+        revision=revision,
+        run_url=url,
+        branch=None,
+        after=spec.after,
+        count=spec.count or 1,
+        interval=interval,
+        timeout=timeout,
+        appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
+        fail_fast=None,
+    )
 
 
 def _validate_details(details: bool | int) -> int | None:

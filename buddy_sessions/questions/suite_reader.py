@@ -18,13 +18,12 @@ from .._paging.selection import ReadSpec
 from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
-    NEWEST,
     JudgedBranch,
     Main,
     main_branch,
     suggest_branches,
 )
-from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit
+from ..analysis.commits import MAX_SEARCHED, NEWEST, SessionList, TestedCommit, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids
@@ -144,7 +143,7 @@ class SuiteReader:
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
-        return _cut(await self.search(None, lambda listed: len(listed.sessions) >= NEWEST), NEWEST)
+        return _cut(await self.search(None, lambda listed: are_enough(listed.sessions)), NEWEST)
 
     async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many as are enough."""
@@ -159,9 +158,11 @@ class SuiteReader:
             return JudgedBranch(branch)
         newest = await self.newest()
         name = main_branch(newest.sessions)
-        for older in MAIN_NAMES if name is None and newest.end == "cut" else ():  # it was not tested for long
-            if main_branch((await self.search(JudgedBranch(older, is_main=True), has_enough_commits)).sessions):
-                return JudgedBranch(older, is_main=True)
+        if name not in MAIN_NAMES and newest.end == "cut":  # it was not tested for long
+            for older in MAIN_NAMES:
+                listed = await self.search(JudgedBranch(older, is_main=True), has_enough_commits)
+                if main_branch([*newest.sessions, *listed.sessions[:1]]) == older:
+                    return JudgedBranch(older, is_main=True)
         return None if name is None else JudgedBranch(name, is_main=True)
 
     async def no_session_of(self, branch: str | None) -> NoVerdictError:
@@ -198,10 +199,10 @@ class SuiteReader:
         wanted = {True, False} if is_failing is None else {is_failing}
 
         def find(listed: SessionList) -> TestedCommit | None:
-            return next((commit for commit in listed.commits if commit.is_failing in wanted), None)
+            return next((commit for commit in listed.judged_commits if commit.is_failing in wanted), None)
 
         def is_enough(listed: SessionList) -> bool:
-            return has_enough_commits(listed) and find(listed) is not None
+            return find(listed) is not None
 
         listed = self._checked(await (self.newest() if chosen is None else self.of_branch(chosen, is_enough)))
         return None if chosen is None else find(listed)
@@ -240,11 +241,13 @@ class SuiteReader:
                 listed = evolve(part, sessions=sessions, doubt=doubt)
                 while step <= len(sessions):
                     cut = _cut(listed, step)
-                    if step >= MAX_SEARCHED or is_enough(cut):
+                    if is_enough(cut):
                         return cut
+                    if step >= MAX_SEARCHED:
+                        return _searched(cut)
                     step += _STEP
                 if count >= MAX_SEARCHED:
-                    break
+                    return _searched(listed)
         return listed
 
     async def read_failing(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
@@ -287,6 +290,11 @@ class SuiteReader:
 def _cut(listed: SessionList, count: int) -> SessionList:
     is_whole = count >= len(listed.sessions)
     return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], end="cut")
+
+
+def _searched(listed: SessionList) -> SessionList:
+    """Return a list that was read as far as a question reads."""
+    return evolve(listed, end="searched") if listed.end == "cut" else listed
 
 
 def merge_lists(listed: SessionList, again: SessionList) -> SessionList:

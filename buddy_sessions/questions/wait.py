@@ -6,27 +6,23 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 
-import attrs
+from attrs import evolve, frozen
 
 from .._api import Api
 from .._base.figures import format_duration
 from .._base.workers import add_jitter
-from .._paging.selection import ReadSpec
-from ..analysis.commits import may_lack_sessions, name_sessions
+from ..analysis.commits import MAX_SEARCHED, NEWEST, SessionList, are_enough, may_lack_sessions
+from ..analysis.remarks import name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
+from .suite_reader import ApiSource, Source
 
 _log = logging.getLogger("buddy_sessions")
 
-_SEARCHED = 1000
-"""How many sessions a poll searches at most. The first ones search so many: the awaited ones may exist already."""
-_POLLED = 100
-"""How many sessions each later poll searches, unless more were created since the poll before."""
 
-
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class WaitSpec:
     """Which sessions are awaited, and how long: the arguments of `BuddyClient.wait`."""
 
@@ -60,42 +56,55 @@ class WaitSpec:
         return len(sessions) >= self.count and all(session.is_finished for session in sessions)
 
 
-class _Search:
-    """Polls the newest sessions of a suite for the awaited ones."""
+class Waiting:
+    """Polls the newest sessions of a suite for the awaited ones, until the time is over."""
 
-    def __init__(self, spec: WaitSpec, api: Api) -> None:
-        self.found: list[Session] = []  # the awaited ones that exist, newest first
+    def __init__(self, spec: WaitSpec, source: Source) -> None:
+        self.matching: list[Session] = []  # all sessions of the commit, CI run or branch that exist, newest first
+        self.listed: SessionList | None = None  # what the last poll read, and `matching`; None before the first success
         self.failure: BuddyError | None = None  # of the last poll
-        self.has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
         self._spec = spec
-        self._api = api
-        self._read_spec = ReadSpec(
-            branch=spec.branch,
-            after=spec.after if isinstance(spec.after, int) else 0,
-            since=spec.after if isinstance(spec.after, datetime) else None,
-            max_sessions=_SEARCHED,
-            read_ahead=1,
-        )
+        self._source = source
         self._newest: int | None = None  # the highest relative_id of an earlier poll; None before the first success
+        self._has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
+        self._previous: list[Session] | None = None  # what a list with a gap has shown
+        self._pause: float | None = None  # before the next poll; None for the first one
+        self._started = asyncio.get_running_loop().time()
 
-    async def poll(self, count: int) -> None:
-        """Search at least the newest `count` sessions. Raises an error unless another poll may succeed."""
+    @property
+    def found(self) -> list[Session]:
+        """The awaited sessions that exist: those since `after`, newest first."""
+        found = [session for session in self.matching if is_since(session, self._spec.after)]
+        return found if self._spec.belong_together else found[: self._spec.count]
+
+    async def look(self) -> bool:
+        """Poll once more, after a pause. Return False if the time is over."""
+        spec = self._spec
+        seconds = spec.timeout if len(self.found) >= spec.count else min(spec.appear_timeout, spec.timeout)
         try:
-            await self._read(count)
-        except BuddyError as error:
-            # Once a poll has succeeded, the token and the suite are known to be right.
-            if not error.retryable and (self._newest is None or not isinstance(error, StatusError | ResponseError)):
+            async with asyncio.timeout_at(self._started + seconds) as deadline:
+                if self._pause is not None:
+                    await asyncio.sleep(self._pause)
+                await self._poll()
+        except TimeoutError:
+            if not deadline.expired():
                 raise
-            if self.failure is None:
-                _log.warning("cannot read %s, trying again: %s", self._spec.suite, error)
-            self.failure = error
-        else:
-            self.failure = None
+            return False
+        self._pause = add_jitter(spec.interval)
+        return True
 
-    def too_late(self, seconds: float) -> WaitTimeoutError:
-        """Return the error of a timeout after these seconds: what is missing, and what to do."""
+    def is_sure(self) -> bool:
+        """Return whether nothing is missing. Otherwise, the next poll is at once: a second one has to show the same."""
+        is_sure = not self._has_gap or self.matching == self._previous
+        self._previous = self.matching
+        if not is_sure:
+            self._pause = 0.0
+        return is_sure
+
+    def too_late(self) -> WaitTimeoutError:
+        """Return the error of a timeout: what is missing, and what to do."""
         spec, found = self._spec, self.found
-        if self._newest is None:
+        if self.listed is None:
             text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
         elif len(found) < spec.count:
@@ -108,59 +117,70 @@ class _Search:
         else:
             text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
         last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
-        return WaitTimeoutError(f"{text} within {format_duration(round(seconds))}: {advice}{last}", found)
+        seconds = round(asyncio.get_running_loop().time() - self._started)
+        return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", found)
 
-    async def _read(self, count: int) -> None:
+    async def _poll(self) -> None:
+        """Read the newest sessions. Raises an error unless another poll may succeed."""
+        try:
+            await self._read()
+        except BuddyError as error:
+            # Once a poll has succeeded, the token and the suite are known to be right.
+            if not error.retryable and (self.listed is None or not isinstance(error, StatusError | ResponseError)):
+                raise
+            if self.failure is None:
+                _log.warning("cannot read %s, trying again: %s", self._spec.suite, error)
+            self.failure = error
+        else:
+            self.failure = None
+
+    async def _read(self) -> None:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
-        spec = self._spec
-        unfinished = [session.relative_id for session in self.found if not session.is_finished]
-        known_id = min([self._newest or 0, *unfinished])
-        reader = self._api.read(spec.suite, self._read_spec)
+        spec, first = self._spec, self._newest is None
+        unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
+        known_id = None if self._newest is None else min([self._newest, *unfinished])
+        listed = SessionList(sessions=(), end="beginning", as_of=datetime.now(UTC))
         sessions: list[Session] = []
-        is_complete = False
-        async with aclosing(reader.pages()) as pages:
-            async for page in pages:
-                sessions += page.sessions
-                is_complete = page.is_last
-                reaches_known = len(sessions) >= count and sessions[-1].relative_id <= known_id
-                is_enough = reaches_known if spec.belong_together else len(sessions) >= spec.count
-                if is_enough:
+        async with aclosing(self._source.lists(spec.suite, spec.branch)) as parts:
+            async for part in parts:
+                sessions += part.sessions
+                listed = evolve(part, doubt=listed.doubt or part.doubt)
+                is_enough = are_enough(sessions, known_id=known_id, count=MAX_SEARCHED if first else NEWEST)
+                if is_enough or len(sessions) >= MAX_SEARCHED or self._has_passed(sessions):
                     break
         self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
-        lowest = self._read_spec.after + 1 if is_complete and self._read_spec.since is None else None
-        self.has_gap = spec.belong_together and may_lack_sessions(sessions, lowest=lowest)
+        lowest = 1 if listed.end == "beginning" else None
+        self._has_gap = spec.belong_together and may_lack_sessions(sessions, lowest=lowest)
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
-        sessions += [each for each in self.found if each.is_finished and each.id not in ids]
+        sessions += [each for each in self.matching if each.is_finished and each.id not in ids]
         found = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
-        found.sort(key=lambda session: -session.relative_id)
-        self.found = found if spec.belong_together else found[: spec.count]
+        self.matching = sorted(found, key=lambda session: -session.relative_id)
+        self.listed = evolve(listed, sessions=sessions, end="searched" if listed.end == "cut" else listed.end)
+
+    def _has_passed(self, sessions: Sequence[Session]) -> bool:
+        """Return whether all awaited ones are above the last of these sessions."""
+        spec = self._spec
+        if spec.belong_together:  # earlier ones may belong to them
+            return False
+        is_below = isinstance(spec.after, int) and sessions[-1].relative_id <= spec.after
+        return is_below or sum(is_since(each, spec.after) for each in sessions) >= spec.count
+
+
+def is_since(session: Session, after: int | datetime | None) -> bool:
+    """Return whether a session was created since an attempt of a CI run began; True if that is not known."""
+    if after is None:
+        return True
+    if isinstance(after, int):
+        return session.relative_id > after
+    return session.create_date is None or session.create_date >= after
 
 
 async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     """Return the awaited sessions once all have finished."""
-    search = _Search(spec, api)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    deadline = asyncio.timeout_at(started + min(spec.appear_timeout, spec.timeout))
-    previous: list[Session] | None = None  # what a list with a gap has shown
-    count = _SEARCHED
-    try:
-        async with deadline:
-            while True:
-                await search.poll(count)
-                if search.failure is None and spec.is_enough(search.found):
-                    if not search.has_gap or search.found == previous:
-                        return search.found
-                    previous = search.found
-                    continue  # once more, at once
-                if len(search.found) >= spec.count:
-                    deadline.reschedule(started + spec.timeout)
-                if search.failure is None:
-                    count = _POLLED
-                await asyncio.sleep(add_jitter(spec.interval))
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        error = search.too_late(loop.time() - started)
-        raise error from search.failure
+    waiting = Waiting(spec, ApiSource(api))
+    while await waiting.look():
+        if waiting.failure is None and spec.is_enough(waiting.found) and waiting.is_sure():
+            return waiting.found
+    error = waiting.too_late()
+    raise error from waiting.failure

@@ -143,6 +143,11 @@ STEPS: dict[str, list[tuple[Act, list[Short]]]] = {
         (lambda suite: red(suite, "b"), [(STILL_FAILING, 5, "", "c")]),
         (green, [(RECOVERED, 6, "", "b")]),
     ],
+    "random ids in names": [
+        (lambda suite: red(suite, "a-3f2a9c1b"), [(FAILING, 2, "a-3f2a9c1b", "")]),
+        (lambda suite: red(suite, "a-77d0e4f2"), []),
+        (lambda suite: red(suite, "a-88d0e4f2 b"), [(STILL_FAILING, 4, "b", "")]),
+    ],
     "more new sessions than a watch remembers": [
         (lambda suite: red(suite, "a"), [(FAILING, 2, "a", "")]),
         (lambda suite: [green(suite) for _ in range(120)], [(RECOVERED, 122, "", "a")]),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from attrs import evolve
 
 from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
 
@@ -30,7 +32,7 @@ def on_branches(names: str) -> list[Session]:
         pytest.param("fix fix master fix", "master", id="master"),
         pytest.param("fix develop trunk fix", "trunk", id="trunk before develop"),
         pytest.param("fix " * 100, None, id="not the most frequent one"),
-        pytest.param("trunk " * 100 + "main", "trunk", id="trunk before a main that was not tested for long"),
+        pytest.param("trunk " * 100 + "main", "main", id="main, asked for by name, before trunk"),
         pytest.param("fix " * 100 + "main", "main", id="main before the newest 100"),
         pytest.param("7/merge HEAD gh-readonly-queue/main/pr-7-1f", None, id="names that are no branch"),
     ],
@@ -58,3 +60,11 @@ def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
 def test_pass_rate(statuses: list[str], rate: float | None) -> None:
     sessions = [Session(id=status, relative_id=1, status=SessionStatus(status)) for status in statuses]
     assert pass_rate(iter(sessions)) == rate
+
+
+@pytest.mark.parametrize(("days", "expected"), [(90, "master"), (91, "develop")])
+def test_main_branch_that_was_left(days: int, expected: str) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    sessions = [evolve(session, create_date=now) for session in on_branches("develop " * 100 + "master")]
+    sessions[-1] = evolve(sessions[-1], create_date=now - timedelta(days=days))
+    assert main_branch(sessions) == expected

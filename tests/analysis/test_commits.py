@@ -16,9 +16,12 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 STATUSES = {
     "+": SessionStatus.SUCCESSFUL,
     "-": SessionStatus.ERROR,
+    "*": SessionStatus.ERROR,  # without a failing test
     "s": SessionStatus.SKIPPED,
     "?": SessionStatus.IN_PROGRESS,
     "!": SessionStatus("TIMED_OUT"),
+    "=": SessionStatus("PARTIAL"),
+    "q": SessionStatus("QUEUED"),
 }
 
 
@@ -26,7 +29,7 @@ def sessions_of(text: str) -> list[Session]:
     """Return sessions, newest first: `a- a+ | b+8` are two of the commit a, and an hour later one of b with 8 tests.
 
     Each has 10 tests, of which one fails in a red one, and ends before the next one begins; `~` in front of a word: it
-    begins together with the one before it.
+    begins together with the one before it; `+x`: its number of tests is null.
     """
     found: list[Session] = []
     now = START
@@ -45,8 +48,8 @@ def sessions_of(text: str) -> list[Session]:
             ref_type=RefType.BRANCH,
             ref_name="main",
             create_date=now,
-            finish_date=None if mark == "?" else now + timedelta(minutes=4),
-            tests_count=int(count or 10),
+            finish_date=None if mark in "?q!" else now + timedelta(minutes=4),
+            tests_count=None if count == "x" else int(count or 10),
             failed_count=int(mark in "-!"),
         )
         found.append(session)
@@ -72,6 +75,11 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+ b!", True, [2], id="an unknown status with a failing test is red"),
         pytest.param("a+ b?", None, [2], id="running"),
         pytest.param("a+ bs", None, [2], id="skipped"),
+        pytest.param("a+ b=", None, [2], id="an unknown status, finished"),
+        pytest.param("a+ bq " + "| " * 24 + "b+", None, [3, 2], id="an unknown status for two days: not killed"),
+        pytest.param("a+ b- ~bq", True, [3, 2], id="red, with an unknown status"),
+        pytest.param("a+ b+x", None, [2], id="a null count, while another has one"),
+        pytest.param("a+x b+x", False, [2], id="null counts only"),
         pytest.param("a+ ~a+ b- ~b?", True, [4, 3], id="red before the last job has ended"),
         pytest.param("a+ b- b+", False, [3], id="run again: green"),
         pytest.param("a+ b- b-", True, [3], id="run again: red"),
@@ -82,6 +90,17 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+ b- | b+", False, [3], id="a nightly run of the same commit"),
         pytest.param("a+ a+ b- b+ | b+", True, [5, 4, 3], id="a smaller round is added"),
         pytest.param("a+ b- | b+5", True, [3, 2], id="a round with half of the tests is added"),
+        pytest.param("a+ b- | b+20", True, [3, 2], id="a nightly run of other tests is added"),
+        pytest.param("a+ b- | b+11", False, [3], id="a round with a tenth more tests"),
+        pytest.param("a+ b- | b+x", True, [3, 2], id="a round with an unknown number of tests is added"),
+        pytest.param("a+ b*1 | b+", False, [3], id="after a crash, a round with the usual number of tests"),
+        pytest.param("a+ b*1 | b+20", True, [3, 2], id="after a crash, a nightly run of other tests is added"),
+        pytest.param("a+100 a+5 b-100 b+100", False, [4], id="run again before the next workflow begins"),
+        pytest.param("a+100 a+5 b-100 b+100 b+5", False, [5, 4], id="and when it has ended"),
+        pytest.param("a+100 a+100 b-100 b+100", True, [4, 3], id="as many of that number as usual"),
+        pytest.param("a+100 a+99 b-100 b+100", True, [4, 3], id="as many with about that number as usual"),
+        pytest.param("a+10 b-3 c+3", None, [3], id="a red commit that stopped early does not lower the number"),
+        pytest.param("b-3 c+3", False, [2], id="unless nothing else says how many"),
         pytest.param("a+ b+ | b?", False, [2], id="a round that is running"),
         pytest.param("a+ b+ | b-", True, [3], id="a round that is red"),
         pytest.param("a+ b? " + "| " * 11 + "b+", None, [3, 2], id="unfinished for 23 hours"),
@@ -119,6 +138,29 @@ def test_lowest_commit_of_a_list_that_goes_on_is_left_out() -> None:
     history = "a- ~a+ b+ ~b+ c+ ~c+"
     assert [commit.is_failing for commit in commits_of(history)] == [False, False, True]
     assert [commit.is_failing for commit in commits_of(history, end="cut")] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("end", "older", "verdicts"),
+    [
+        pytest.param("cut", 10, [None], id="ten older commits are needed, and the lowest does not count"),
+        pytest.param("cut", 11, [False, None], id="ten"),
+        pytest.param("cut", 12, [False, False, None], id="eleven"),
+        pytest.param("searched", 3, [False, None], id="as many as there are, if nothing more is read"),
+        pytest.param("beginning", 3, [False, False, False, False], id="the whole list"),
+    ],
+)
+def test_evidence_of_a_list_that_goes_on(end: str, older: int, verdicts: list[bool | None]) -> None:
+    history = " ".join(f"{chr(ord('A') + number)}+" for number in range(older + 1))
+    sessions = sessions_of(history)
+    listed = SessionList(sessions=sessions, end=end, as_of=START)  # type: ignore[arg-type]
+    assert [commit.is_failing for commit in listed.judged_commits][: len(verdicts)] == verdicts
+
+
+def test_usual_number_of_a_window() -> None:
+    """Most commits have two: a cancelled one with one session says nothing, nor does the lowest one, which is cut."""
+    assert commits_of("x+ a- a+ b+ c+ c+ d+ d+", end="cut")[-1].is_failing is True
+    assert commits_of("x+ x+ a- a+ b+ c+ d+", end="cut")[-1].is_failing is False
 
 
 @pytest.mark.parametrize(("end", "is_failing"), [("beginning", False), ("pruned", True), ("cut", True)])

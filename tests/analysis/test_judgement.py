@@ -108,7 +108,21 @@ VERDICTS = {
     "red after #2": (two_jobs().judge(after=2), False, ["1 new failure"]),
     "red, but not after #3": (two_jobs().judge(after=3), True, []),
     "red after a time": (two_jobs().judge(after=START + timedelta(minutes=15)), False, ["1 new failure"]),
-    "red, but not after a time": (two_jobs().judge(after=START + timedelta(minutes=16)), True, []),
+    "red before the attempt, of which no session is left": (
+        two_jobs().judge(after=START + timedelta(minutes=16)),
+        None,
+        ["no session was created since this attempt began: run all jobs again"],
+    ),
+    "only the gate was run again": (
+        two_jobs().judge(after=START + timedelta(minutes=16), outcome="success"),
+        True,
+        [],
+    ),
+    "no session since this attempt began, and the tests failed": (
+        two_jobs().judge(after=START + timedelta(minutes=16), outcome="failure"),
+        False,
+        ["the tests failed, but no test did: a file or the configuration is broken"],
+    ),
     "new failure": (verdict(main("", ""), "pays"), False, ["1 new failure"]),
     "known failure": (verdict(main("", "pays"), "pays"), True, []),
     "main failed only later": (fix_before_main_broke().judge(), False, ["1 new failure"]),
@@ -161,7 +175,19 @@ VERDICTS = {
     "too few, but the tests succeeded": (verdict(main("", ""), tests_count=20, options=SUCCESS), True, []),
     "as few as once on main": (verdict(main("", "", "", tests_count=20)), True, []),
     "no test ran": (verdict(main("", ""), tests_count=0, options=SUCCESS), False, ["no test ran in #3"]),
-    "a null count is not 0": (verdict(main("", ""), tests_count=None), True, []),
+    "a null count while others have one": (
+        verdict(main("", ""), tests_count=None),
+        None,
+        ["the number of tests is not known: whether all ran cannot be said"],
+    ),
+    "a null count, but the tests succeeded": (verdict(main("", ""), tests_count=None, options=SUCCESS), True, []),
+    "all counts are null": (verdict(main("", "", tests_count=None), tests_count=None), True, []),
+    "one session with few tests": (
+        verdict(main("", ""), tests_count=3, options={"name": "s3"}),
+        False,
+        ["3 tests ran, at least 30 in each session of main before"],
+    ),
+    "one job of two": (verdict(matrix(), options={"name": "s5"}), True, []),
     "lists too few": (verdict(main("", ""), failed_count=2, **CRASH), None, ["#3 lists 0 of its 2 failing tests"]),
     "lists too few, but a new one": (verdict(main("", ""), "pays", failed_count=2), False, ["1 new failure"]),
     "main lists too few": (
@@ -181,9 +207,19 @@ VERDICTS = {
         ["#3 neither passed nor failed"],
     ),
     "an unknown status with failing tests": (
-        verdict(main("", ""), "pays", status=SessionStatus("TIMED_OUT")),
+        verdict(main("", ""), "pays", status=SessionStatus("TIMED_OUT"), finish_date=None),
         False,
         ["1 new failure"],
+    ),
+    "an unknown status, finished": (
+        verdict(main("", ""), status=SessionStatus("PARTIAL")),
+        None,
+        ["#3 has the status PARTIAL, which is not known"],
+    ),
+    "an unknown status for a day": (
+        verdict(main("", ""), status=SessionStatus("QUEUED"), finish_date=None, create_date=START - timedelta(days=2)),
+        None,
+        ["#3 did not finish"],
     ),
 }
 
@@ -213,23 +249,61 @@ def test_novelties() -> None:
     assert [commit.first.relative_id for commit in judgement.baseline.commits] == [5, 4, 3, 2]
 
 
-def test_matrix_and_its_rerun() -> None:
+def three_jobs(*failing: str, **fields: Any) -> History:
+    """Return main with three jobs a commit, and a fix with a job for each of these, one after the other."""
     history = History()
-    for number in range(3):
-        for _ in range(2):
-            history.add(revision=f"{number:040x}")
-    history.add("pays", branch="fix", revision=FIX, ci_run_url=RUN)
-    history.add(branch="fix", revision=FIX, ci_run_url=RUN)
-    assert (history.judge().is_failing, history.judge().passes) == (True, False)
-    history.add("sells", branch="fix", revision=FIX, ci_run_url=RUN)
-    assert [test.case.name for test in history.judge(RUN).tests] == ["sells"]
-    history.add(branch="fix", revision=FIX, ci_run_url=RUN)
-    judgement = history.judge(RUN)
-    assert (judgement.is_failing, judgement.passes) == (False, True)
-    assert judgement.remarks == [
-        "#9 replaced #7: it was run again",
-        "#10 replaced #9: it was run again",
-    ]
+    for number in range(6):
+        history.add(revision=f"{number // 3:040x}")
+    for names in failing:
+        history.add(names, branch="fix", revision=FIX, **fields)
+    return history
+
+
+@pytest.mark.parametrize("name", [FIX, RUN])
+def test_no_rerun_is_guessed(name: str) -> None:
+    """Jobs that run one after the other look like re-runs: each one that is red counts, and a remark says so."""
+    history = three_jobs("pays", "sells", "", "", ci_run_url=RUN)
+    judgement = history.judge(name)
+    assert (judgement.is_failing, judgement.passes) == (True, False)
+    assert [test.case.name for test in judgement.tests] == ["pays", "sells"]
+    assert list(map(str, judgement.remarks)) == ["#8 began after #7 had failed: perhaps it was run again"]
+
+
+def test_push_and_pull_request_of_one_commit() -> None:
+    history = three_jobs("pays", "", "")
+    for _ in range(3):
+        history.add(branch="7/merge", revision=FIX)
+    assert history.judge().passes is False
+    assert history.judge(outcome="success").passes is True
+
+
+@pytest.mark.parametrize(
+    ("options", "passes", "remarks"),
+    [({"after": 8}, True, []), ({"outcome": "success"}, True, ["rerun", "rerun"]), ({"outcome": "failure"}, False, [])],
+    ids=str,
+)
+def test_known_rerun(options: dict[str, Any], passes: bool, remarks: list[str]) -> None:
+    history = three_jobs("pays", "pays sells", "", "", "")
+    judgement = history.judge(**options)
+    assert (judgement.passes, [remark.kind for remark in judgement.remarks]) == (passes, remarks)
+
+
+@pytest.mark.parametrize(
+    ("later", "passes"),
+    [({}, True), ({"tests_count": 40}, True), ({"tests_count": 29}, False), ({"ref_name": "7/merge"}, False)],
+    ids=str,
+)
+def test_which_green_session_repairs(later: dict[str, Any], passes: bool) -> None:
+    """One of the same ref with at least as many tests: a run that stopped at its first failure had fewer."""
+    history = main("", "")
+    history.add("pays", branch="fix", revision=FIX)
+    history.add(branch="fix", **{"revision": FIX, **later})
+    assert history.judge(outcome="success").passes is passes
+
+
+def test_green_session_with_failing_counts_is_named() -> None:
+    judgement = verdict(main("", ""), failed_count=2)
+    assert (judgement.passes, list(map(str, judgement.remarks))) == (True, ["#3 passed, but counts 2 failing tests"])
 
 
 def test_judged_commit_is_not_its_own_baseline() -> None:

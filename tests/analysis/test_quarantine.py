@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import ConfigError, TestKey, parse_quarantine
 from buddy_sessions.analysis import QuarantinedTest
-from buddy_sessions.analysis.quarantine import format_quarantine, unneeded_entries
+from buddy_sessions.analysis.quarantine import find_entries, format_quarantine, unneeded_entries
 
 TODAY = date(2026, 11, 27)
 
@@ -26,13 +26,22 @@ def keys(*names: str) -> list[TestKey]:
 )
 def test_quarantine_excuses_until_the_end_of_its_last_day(days: int, is_excused: bool) -> None:
     entries = [entry("pa*", days=days)]
-    assert entries[0].excuses(keys("pays")[0], TODAY) == is_excused
-    assert unneeded_entries(entries, keys("pays"), TODAY) == ([] if is_excused else entries, [])
+    assert unneeded_entries(entries, find_entries(entries, keys("pays")), TODAY) == ([] if is_excused else entries, [])
 
 
 def test_entries_that_match_no_failing_test_are_unused() -> None:
     entries = [entry("sells"), entry("adds", days=-1), entry("pays"), entry("*")]
-    assert unneeded_entries(entries, keys("pays"), TODAY) == ([], entries[:2])
+    found = find_entries(entries, keys("pays"))
+    assert found == {keys("pays")[0]: entries[2:]}
+    assert unneeded_entries(entries, found, TODAY) == ([], entries[:2])
+
+
+def test_entry_with_a_random_id() -> None:
+    """It matches a name with another id; unless it matches a whole name."""
+    entries = [entry("loads user 3f2a9c1b")]
+    assert find_entries(entries, keys("loads user 77d0e4f2")) == {keys("loads user 77d0e4f2")[0]: entries}
+    names = "loads user 77d0e4f2", "loads user 3f2a9c1b"
+    assert list(find_entries(entries, keys(*names))) == keys(names[1])
 
 
 encodable = st.text(st.characters(codec="utf-8"))

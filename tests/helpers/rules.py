@@ -29,9 +29,13 @@ def failed(row: Row) -> int:
 
 
 def is_finished(row: Row) -> bool:
-    if row["status"] in {"SUCCESSFUL", "ERROR", "SKIPPED"}:
-        return True
-    return row["status"] != "IN_PROGRESS" and row.get("finish_date") is not None
+    if has_unknown_status(row):
+        return row.get("finish_date") is not None or failed(row) > 0
+    return bool(row["status"] != "IN_PROGRESS")
+
+
+def has_unknown_status(row: Row) -> bool:
+    return row["status"] not in {"SUCCESSFUL", "ERROR", "SKIPPED", "IN_PROGRESS"}
 
 
 def is_red(row: Row) -> bool:
@@ -64,9 +68,9 @@ def ended(row: Row) -> datetime | None:
 
 
 def was_killed(row: Row, now: datetime | None) -> bool:
-    """Return whether it has been unfinished for a day."""
-    began = created(row)
-    return now is not None and began is not None and not is_finished(row) and now - began >= timedelta(days=1)
+    """Return whether it has been in progress for a day."""
+    began, is_running = created(row), row["status"] == "IN_PROGRESS"
+    return is_running and now is not None and began is not None and now - began >= timedelta(days=1)
 
 
 def run_of(row: Row) -> str | None:
@@ -105,11 +109,14 @@ def replaces(later: Row, red: Row) -> bool:
     return is_red(later) or is_as_large
 
 
-def without_replaced(rows: Sequence[Row], usual: int) -> list[Row]:
+def without_replaced(rows: Sequence[Row], usual: int, older: Sequence[Commit] = ()) -> list[Row]:
     """Leave out the red sessions that a re-run replaced. Only those above the usual number are re-runs."""
     left: list[Row] = []
     for index, row in enumerate(rows):
-        if count_of(rows[: index + 1]) > usual and has_verdict(row):
+        so_far = rows[: index + 1]
+        usual_of_class = max((count_alike(row, each) for commit in older for each in commit.rounds), default=0)
+        is_above = count_of(so_far) > usual or 0 < usual_of_class < count_alike(row, so_far)
+        if is_above and has_verdict(row):
             old = [each for each in left if is_red(each) and replaces(row, each)][:1]
             left = [each for each in left if each not in old]
         left.append(row)
@@ -118,6 +125,18 @@ def without_replaced(rows: Sequence[Row], usual: int) -> list[Row]:
 
 def count_of(rows: Iterable[Row]) -> int:
     return len([row for row in rows if row["status"] != "SKIPPED"])
+
+
+def count_alike(row: Row, others: Iterable[Row]) -> int:
+    """Return how many sessions have about as many tests as a session: 2 % more or less."""
+    counted = [each for each in others if each["status"] != "SKIPPED"]
+    count = row.get("tests_count") or 0
+    return len([each for each in counted if count and is_close(each.get("tests_count"), count, 0.98)])
+
+
+def is_close(count: int | None, other: int | None, share: float) -> bool:
+    """Return whether the smaller number is at least a share of the larger one."""
+    return count is not None and other is not None and min(count, other) >= round(share * max(count, other), 6)
 
 
 def rounds_of(rows: Sequence[Row]) -> list[list[Row]]:
@@ -135,11 +154,15 @@ def rounds_of(rows: Sequence[Row]) -> list[list[Row]]:
 
 @dataclass(frozen=True)
 class Commit:
-    """A tested commit: its sessions, oldest first, those that count, and the most that counted in one round."""
+    """A tested commit: its sessions, oldest first, those that count, and those of each round without re-runs."""
 
     rows: list[Row]
     counted: list[Row]
-    size: int
+    rounds: list[list[Row]]
+
+    @property
+    def size(self) -> int:
+        return max(map(count_of, self.rounds))
 
     @property
     def name(self) -> str:
@@ -153,7 +176,9 @@ class Commit:
     def says_how_many(self) -> bool:
         """Whether it says how many tests there are: they have ended, and none was killed or cut short."""
         return (
-            all(map(is_finished, self.rows)) and not any(map(is_crash, self.counted)) and bool(tests_ran(self.counted))
+            all(map(is_finished, self.rows))
+            and not any(is_crash(row) or has_unknown_status(row) for row in self.counted)
+            and bool(tests_ran(self.counted))
         )
 
     @property
@@ -167,19 +192,29 @@ class Commit:
             return True
         if not all(map(is_finished, self.counted)) or not any(map(has_verdict, self.counted)):
             return None
-        return None if lacks_tests(tests_ran(self.counted), fewest) else False
+        if any(map(has_unknown_status, self.counted)):
+            return None
+        count = tests_ran(self.counted)
+        return None if lacks_tests(count, fewest) or (count is None and fewest is not None) else False
 
 
-def commit_by_rounds(rows: Sequence[Row], usual: int, now: datetime | None) -> Commit:
-    """A later round with as many sessions and enough tests replaces what counted before it, a smaller one is added."""
+def commit_by_rounds(rows: Sequence[Row], older: Sequence[Commit], now: datetime | None) -> Commit:
+    """A later round with as many sessions and about as many tests replaces what counted before it, others are added.
+
+    After a crash, one with about as many tests as an older commit is enough.
+    """
     living = [row for row in rows if not was_killed(row, now)]
-    rounds = [without_replaced(each, usual) for each in rounds_of(living)] or [[]]
+    rounds = [without_replaced(each, usual_size(older), older) for each in rounds_of(living)] or [[]]
     counted = rounds[0]
     for later in rounds[1:]:
         if any(map(is_red, later)) or all(map(is_finished, later)):
-            is_whole = count_of(later) >= count_of(counted) and not lacks_tests(tests_ran(later), tests_ran(counted))
-            counted = later if is_whole else counted + later
-    return Commit(list(rows), counted, max(map(count_of, rounds)))
+            count = tests_ran(later)
+            is_same = is_close(count, tests_ran(counted), 0.9)
+            if any(map(is_crash, counted)):
+                wholes = [tests_ran(commit.counted) for commit in older if commit.says_how_many]
+                is_same = is_same or any(is_close(count, whole, 0.9) for whole in wholes)
+            counted = later if is_same and count_of(later) >= count_of(counted) else counted + later
+    return Commit(list(rows), counted, rounds)
 
 
 def commits_of(rows: Iterable[Row], now: datetime | None) -> list[Commit]:
@@ -189,7 +224,7 @@ def commits_of(rows: Iterable[Row], now: datetime | None) -> list[Commit]:
         groups.setdefault(commit_of(row), []).append(row)
     commits: list[Commit] = []
     for group in groups.values():
-        commits.insert(0, commit_by_rounds(group, usual_size(commits), now))
+        commits.insert(0, commit_by_rounds(group, [each for each in commits if each.has_verdict][:COMPARED], now))
     return commits
 
 
@@ -197,15 +232,23 @@ def usual_size(older: Iterable[Commit]) -> int:
     return max([commit.size for commit in older if commit.has_verdict][:COMPARED], default=1)
 
 
-def fewest_tests(older: Iterable[Commit], *, of_runs: bool = False) -> int | None:
-    """Return the fewest tests of the commits before, or of their CI runs."""
+def fewest_tests(older: Iterable[Commit], unit: str = "commit") -> int | None:
+    """Return the fewest tests of the commits before, of their CI runs, or of their sessions."""
     counts: list[int | None] = []
     for commit in [commit for commit in older if commit.has_verdict][:COMPARED]:
-        runs: dict[str, list[Row]] = {}
+        parts: dict[str, list[Row]] = {}
         for row in commit.counted if commit.says_how_many else []:
-            runs.setdefault((run_of(row) or row.get("execution_id") or "") if of_runs else "", []).append(row)
-        counts += map(tests_ran, runs.values())
+            names = {"commit": "", "session": row["id"], "CI run": run_of(row) or row.get("execution_id") or ""}
+            parts.setdefault(names[unit], []).append(row)
+        counts += map(tests_ran, parts.values())
     return min(filter(None, counts), default=None)
+
+
+def fewest_in_status(older: Iterable[Commit]) -> int | None:
+    """Return the fewest tests of the commits before that are not red; of all, if there are no others."""
+    compared = [commit for commit in older if commit.has_verdict][:COMPARED]
+    fewest = fewest_tests(commit for commit in compared if not any(map(is_red, commit.counted)))
+    return fewest_tests(compared) if fewest is None else fewest
 
 
 def lacks_tests(count: int | None, fewest: int | None) -> bool:
@@ -215,7 +258,9 @@ def lacks_tests(count: int | None, fewest: int | None) -> bool:
 def main_branch(rows: Sequence[Row]) -> str | None:
     newest = oldest_first(rows)[-WHOLE_SUITE:]
     first, rest = ("main", "master"), ("trunk", "develop", "mainline", "default")
-    choices = [(newest, first), (newest, rest), (rows, first)]
+    last = created(newest[-1]) if newest else None
+    lately = [row for row in rows if not last or not (date := created(row)) or last - date <= timedelta(days=90)]
+    choices = [(newest, first), (lately, first), (newest, rest)]
     found = (name for listed, names in choices for name in names if of_branch(listed, name, is_main=True))
     return next(found, None)
 
@@ -238,7 +283,7 @@ class Status(NamedTuple):
 def status(rows: Sequence[Row], branch: str = MAIN, *, now: datetime | None = None) -> Status:
     """Judge a branch by its newest commit that has a verdict. Without `now`, no session was killed."""
     commits = commits_of_branch(rows, branch, now)
-    verdicts = [commit.is_failing(fewest_tests(commits[index + 1 :])) for index, commit in enumerate(commits)]
+    verdicts = [commit.is_failing(fewest_in_status(commits[index + 1 :])) for index, commit in enumerate(commits)]
     decided = [index for index, verdict in enumerate(verdicts) if verdict is not None]
     if not decided:
         return Status(None)
@@ -278,8 +323,25 @@ def select(rows: Iterable[Row], name: str, after: datetime | None) -> list[Row]:
     named = oldest_first(row for row in rows if name in {row["id"], row.get("revision"), row.get("ci_run_url")})
     if after is None:
         return named
-    is_green = [is_finished(row) and not is_red(row) for row in named]
-    return [row for row, green in zip(named, is_green, strict=True) if green or (created(row) or after) >= after]
+    return [row for row in named if (is_finished(row) and not is_red(row)) or is_since(row, after)]
+
+
+def is_since(row: Row, after: datetime | None) -> bool:
+    """Return whether it was created since an attempt began, as far as is known."""
+    return after is None or (created(row) or after) >= after
+
+
+def without_repaired(rows: Sequence[Row]) -> list[Row]:
+    """Leave out the red sessions that a later green one repaired, if all tests ended well."""
+    return [row for row in rows if not (is_red(row) and any(repairs(later, row) for later in rows))]
+
+
+def repairs(later: Row, red: Row) -> bool:
+    began, end, count, red_count = created(later), ended(red), later.get("tests_count"), red.get("tests_count")
+    if later["status"] != "SUCCESSFUL" or count is None or red_count is None or began is None or end is None:
+        return False
+    is_same_ref = all(later.get(field) == red.get(field) for field in ("ref_type", "ref_name"))
+    return is_same_ref and began >= end and bool(count >= red_count)
 
 
 def novelties(
@@ -325,9 +387,8 @@ def gate(
     base = [each for each in older[: 2 * COMPARED] if not each.was_outage][:COMPARED]
 
     succeeded, is_failure = outcome == "success", outcome == "failure"
-    usual = len(named) if baseline is None else usual_size(older)
-    counted = without_replaced(named, 0 if succeeded else usual)
-    if baseline is None and not succeeded and after is None and named:
+    counted = without_repaired(named) if succeeded else named
+    if baseline is None and outcome is None and after is None and named:
         selected = select(rows, name, None)
         own = commits_of([row for row in rows if row.get("ref_name") == selected[-1].get("ref_name")], now)
         counted = next((each.counted for each in own if each.rows == selected and each.name == name), counted)
@@ -337,7 +398,8 @@ def gate(
     known_crashes = {row.get("error_message") for row in (base[0].counted if base else []) if is_crash(row)}
     is_crash_new = any(row.get("error_message") not in known_crashes for row in crashes)
     count, is_run = tests_ran(counted), all(row.get("ci_run_url") == name for row in named)
-    lacks = not any(row["id"] == name for row in named) and lacks_tests(count, fewest_tests(base, of_runs=is_run))
+    unit = "session" if any(row["id"] == name for row in named) else "CI run" if is_run else "commit"
+    fewest = fewest_tests(base, unit)
     base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
@@ -346,6 +408,7 @@ def gate(
         (outcome in {"cancelled", "skipped"}, None, "the tests were cancelled or skipped"),
         (not has_any and is_failure, False, "the tests failed, and no session did"),
         (not has_any, None, "no session passed or failed"),
+        (not is_failure and not succeeded and not any(is_since(row, after) for row in named), None, "nothing since"),
         (baseline is not None and not older and len(rows) >= WHOLE_SUITE, None, "nothing to compare with"),
         (bool(older) and not base, None, "only outages to compare with"),
         (is_new and base_lists_fewer, None, "the baseline lists fewer failing tests than it counts"),
@@ -353,9 +416,11 @@ def gate(
         (is_crash_new and not succeeded, False, "failed without a failing test"),
         (lists_less and not succeeded, None, "fewer failing tests are listed than counted"),
         (not all(map(is_finished, counted)), None, "unfinished"),
+        (any(has_unknown_status(row) and not is_red(row) for row in counted), None, "a status is not known"),
         (is_failure and not novelty and not crashes, False, "the tests failed, but no test did"),
         (count == 0, False, "no test ran"),
-        (lacks and not succeeded, False, "too few tests ran"),
+        (count is None and fewest is not None and not succeeded, None, "it is not known how many tests ran"),
+        (lacks_tests(count, fewest) and not succeeded, False, "too few tests ran"),
         (True, True, "" if base else "nothing to compare with yet"),
     ]
     return next(Verdict(passes, reason, novelty) for applies, passes, reason in table if applies)

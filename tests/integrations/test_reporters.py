@@ -70,7 +70,7 @@ def title_of(case: TestCase) -> str:
 async def status(buddy: BuddyClient, suite: FakeSuite) -> str:
     """Return the status of main, and since which commit."""
     (status,) = await buddy.status([suite.key])
-    assert (status.branch, status.remark) == ("main", "")
+    assert (status.branch, list(status.remarks)) == ("main", [])
     assert status.since is not None
     return f"{'red' if status.is_failing else 'green'} since {status.since.revision}"
 

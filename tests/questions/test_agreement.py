@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from buddy_sessions import BuddyClient, BuddyError, SessionStore, StatusChange, StatusWatch, SuiteKey
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers import rules
@@ -68,7 +69,7 @@ async def collect(watch: StatusWatch, events: list[StatusChange]) -> None:
 async def status_of(ask: Questions, suite: FakeSuite) -> Any:
     (status,) = await ask.status([suite.key])
     commits = [commit and [each.id for each in commit.counted] for commit in (status.commit, status.since)]
-    return status.branch, status.is_failing, status.reason, status.remark, status.is_since_exact, commits
+    return status.branch, status.is_failing, status.reason, remarks_text(status.remarks), status.is_since_exact, commits
 
 
 async def verdict_of(ask: Questions, suite: FakeSuite, name: str | int, baseline: str | None) -> Any:
@@ -78,4 +79,9 @@ async def verdict_of(ask: Questions, suite: FakeSuite, name: str | int, baseline
     except BuddyError as error:
         return type(error), str(error)
     tests = [(test.case.key, test.novelty, test.failed_in) for test in judgement.tests]
-    return judgement.is_failing, judgement.passes, judgement.reasons, judgement.remarks, tests
+    return (
+        judgement.is_failing,
+        judgement.passes,
+        *(list(map(str, each)) for each in (judgement.reasons, judgement.remarks)),
+        tests,
+    )

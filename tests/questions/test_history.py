@@ -126,3 +126,52 @@ async def test_session_that_was_not_saved_is_named(buddy: BuddyClient, suite: Fa
         history = await store.history(suite.key, "pays")
     assert [session.relative_id for session in history.unread] == [2]
     assert [outcome.session.relative_id for outcome in history.outcomes] == [1]
+
+
+@pytest.mark.parametrize("text", ["loads user 3f2a9c1b", "loads user", "loads user 00aa11bb"])
+async def test_random_ids_in_a_name(text: str, suite: FakeSuite, ask: Ask) -> None:
+    """The same test has another name in each session."""
+    suite.create(cases=[{"name": "pays", "status": "PASSED"}])
+    for number in ("77d0e4f2", "5e6f7a8b", "3f2a9c1b"):
+        suite.create(cases=[{"name": f"loads user {number}", "status": "FAILED"}])
+    assert facts(await (await ask()).history(suite.key, text)) == (True, 3, 1, False)
+
+
+CANCELLED: dict[str, Any] = {"cases": [{"name": "other"}]}
+"""A run that was cancelled: it closed as passed, with the tests that it had."""
+
+
+async def test_commit_in_which_not_all_tests_ran_says_nothing(suite: FakeSuite, ask: Ask) -> None:
+    """It is no commit in which the test did not fail: the culprit is before it."""
+    add(suite, "PPF")
+    suite.create(**CANCELLED)
+    add(suite, "F")
+    history = await (await ask()).history(suite.key, "pays")
+    assert facts(history) == (True, 2, 2, False)
+    assert [outcome.session.relative_id for outcome in history.outcomes] == [5, 3, 2, 1]
+
+
+async def test_failing_since_before_a_cancelled_commit(suite: FakeSuite, ask: Ask) -> None:
+    add(suite, "PPF")
+    suite.create(**CANCELLED)
+    add(suite, "F")
+    suite.create("fix", cases=[{"name": "pays", "status": "FAILED"}, {"name": "other"}], revision="f1" * 20)
+    (test,) = (await (await ask()).judge(suite.key, "f1" * 20)).tests
+    assert test.since is not None
+    assert (test.novelty, test.failed_in, test.since.first.relative_id) == ("known", 2, 3)
+
+
+async def test_passing_test_while_the_newest_commit_runs(buddy: BuddyClient, suite: FakeSuite) -> None:
+    add(suite, "PP")
+    suite.create(cases=[{"name": "other"}], status="IN_PROGRESS", revision="ab" * 20)
+    suite.create(cases=[{"name": "other"}], revision="ab" * 20)
+    assert facts(await buddy.history(suite.key, "pays"))[:2] == (False, 2)
+
+
+async def test_comparison_leaves_a_cancelled_commit_out(buddy: BuddyClient, suite: FakeSuite) -> None:
+    add(suite, "PPF")
+    suite.create(**CANCELLED)
+    add(suite, "F")
+    found = await buddy.compare(suite.key)
+    assert ([case.name for case in found.still_failing], found.newly_failing) == (["pays"], [])
+    assert [session.relative_id for session in found.old] == [3]

@@ -39,7 +39,10 @@ async def test_nothing_to_compare_with(buddy: BuddyClient, suite: FakeSuite) -> 
     """In a new suite, each failure counts; in a larger one, there is no verdict, and what failed is listed."""
     fail(suite)
     judgement = await buddy.judge(suite.key, FIX)
-    assert (judgement.passes, judgement.remarks) == (False, ["nothing to compare with yet: each failure counts"])
+    assert (judgement.passes, list(map(str, judgement.remarks))) == (
+        False,
+        ["nothing to compare with yet: each failure counts"],
+    )
     for _ in range(110):
         suite.create("other", "SUCCESSFUL")
     judgement = await buddy.judge(suite.key, FIX)
@@ -103,7 +106,7 @@ async def test_rerun_without_a_baseline(name: str, buddy: BuddyClient, suite: Fa
         suite.create("fix", cases=cases, revision=FIX, create_date=began, finish_date=ended)
     options: dict[str, Any] = {"branch": "fix"} if name == "latest" else {}
     judgement = await buddy.judge(suite.key, name, baseline=None, **options)
-    assert (judgement.passes, judgement.remarks) == (True, ["#2 replaced #1: it was run again"])
+    assert (judgement.passes, list(map(str, judgement.remarks))) == (True, ["#2 replaced #1: it was run again"])
 
 
 async def test_retry_is_one_request(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
@@ -230,3 +233,23 @@ async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
     suite.create("fix", "SUCCESSFUL", revision="ab" * 20, tests_count=2)
     assert (await buddy.judge(suite.key, "ab" * 20)).passes is True
     assert len(fake.requests) == 1
+
+
+@pytest.mark.virtual_time
+async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Of a commit, which appears later, and of what else was named, which has to finish."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    loop.call_later(25, fail, suite)
+    judgement = await buddy.judge(suite.key, FIX, timeout=300)
+    assert (judgement.passes, loop.time() - started < 60) == (False, True)
+    running = suite.create("fix", revision="ab" * 20)
+    loop.call_later(25, suite.finish, running, "ERROR")
+    for name in (running["relative_id"], "latest"):
+        judgement = await buddy.judge(suite.key, name, timeout=300, details=False)
+        assert judgement.passes is not None
+    judgement = await buddy.judge(suite.key, FIX, count=2, timeout=20, fail_fast=False)
+    assert [reason.kind for reason in judgement.reasons] == ["new failure"]
+    with pytest.raises(NoVerdictError, match=r"^no session of .* \(commit cdcdcdc\) appeared within 20s"):
+        await buddy.judge(suite.key, "cdcdcdc", timeout=20)

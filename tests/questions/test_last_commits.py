@@ -75,8 +75,6 @@ async def test_deleted_session_is_left_out(fake: FakeBuddy, buddy: BuddyClient, 
         suite.create(cases=[{"name": "adds"}])
     newest = suite.sessions[0]["id"]
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if f"/{newest}/" in request.path else None
-    found = await buddy.flaky(suite.key)
-    assert (numbers(found.sessions), numbers(found.unread)) == ([1, 2], [3])
     assert numbers([run.session for run in await buddy.recent_tests(suite.key)]) == [1, 2]
     fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/cases" in request.path else None
     with pytest.raises(NoVerdictError, match=r"^the sessions of acme/shop/unit were deleted meanwhile: try again$"):
@@ -84,7 +82,6 @@ async def test_deleted_session_is_left_out(fake: FakeBuddy, buddy: BuddyClient, 
 
 
 class TestFlaky:
-    @all_cases
     async def test_passed_when_it_was_run_again(self, suite: FakeSuite, ask: Ask) -> None:
         """`adds`, which the next commit repaired, is not flaky."""
         for hour, (commit, failing) in enumerate((("a", ""), ("b", "pays"), ("b", ""), ("c", "adds"), ("d", ""))):
@@ -106,6 +103,42 @@ class TestFlaky:
             suite.create(cases=cases, **(fields if failing else {}))
         suite.create(status="ERROR", cases=[{"name": "broken"}])
         assert numbers((await buddy.flaky(suite.key)).wasted) == wasted
+
+    @pytest.mark.parametrize(("later", "found"), [("", ["pays"]), ("pays", []), ("adds", ["pays"])])
+    async def test_evidence_of_another_branch(self, later: str, found: list[str], suite: FakeSuite, ask: Ask) -> None:
+        """Main says how many sessions a commit has. A test that also fails in the re-run is none."""
+        for minutes, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
+            dates = {"create_date": f"2026-01-01T10:{minutes}5:00Z", "finish_date": f"2026-01-01T10:{minutes}9:00Z"}
+            cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
+            suite.create(branch, revision="f1" * 20 if branch == "fix" else None, cases=cases, **dates)
+        flaky = await (await ask()).flaky(suite.key)
+        assert [(test.key.name, test.revisions) for test in flaky.tests] == [(name, ("f1" * 20,)) for name in found]
+
+    async def test_outages_make_no_test_flaky(self, suite: FakeSuite, ask: Ask) -> None:
+        for number in range(10):
+            status = "FAILED" if number in {3, 6} else "PASSED"
+            suite.create(cases=[{"name": f"test {index}", "status": status} for index in range(30)])
+        assert (await (await ask()).flaky(suite.key)).tests == []
+
+    async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """`often` changes more often, but never alone."""
+        for failing in ("", "often rare", "", "often rare", "", "alone", "", "often rare", "alone", "", "alone", ""):
+            names = [{"name": name, "status": "FAILED"} for name in failing.split()]
+            suite.create(cases=[*names, *({"name": f"passes {index}"} for index in range(5 - len(names)))])
+        found = await buddy.flaky(suite.key, last=40)
+        assert [(test.key.name, test.wasted, test.changes) for test in found.tests] == [
+            ("alone", 3, 6),
+            ("often", 0, 6),
+            ("rare", 0, 6),
+        ]
+
+    async def test_requests(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """One for the list, one for each red session; with many tests, too."""
+        for number in range(40):
+            failing = [{"name": "flaky", "status": "FAILED"}] if number % 4 == 0 else [{"name": "flaky"}]
+            suite.create(cases=[*failing, *({"name": f"passes {index}"} for index in range(300))])
+        (test,) = (await buddy.flaky(suite.key, last=40)).tests
+        assert (test.commits, test.failed, test.changes, len(fake.requests)) == (40, 10, 19, 1 + 10)
 
 
 async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:

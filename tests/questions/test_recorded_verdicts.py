@@ -8,6 +8,7 @@ import pytest
 
 from buddy_sessions import MAIN, BuddyClient, NoVerdictError
 from buddy_sessions.analysis.judgement import Outcome
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.recordings import EXPECTED, replay_uploads
 
@@ -43,7 +44,7 @@ async def test_verdict(recording: str, fake: FakeBuddy, buddy: BuddyClient, suit
     newest = sessions[0] if sessions else {"revision": NOBODYS}
     (status,) = await buddy.status([suite.key], branch=newest.get("ref_name") or MAIN)
     assert (STATUS.get(status.is_failing) or status.reason) == expected["status"]
-    assert status.remark == expected.get("remark", "")
+    assert remarks_text(status.remarks) == expected.get("remark", "")
     name = newest.get("revision") or newest["id"]
     assert await gate(buddy, suite, name, None) == expected["gate"]
     if "outcome" in expected:
@@ -59,4 +60,6 @@ async def test_retry_of_playwright(keeps: bool, fake: FakeBuddy, buddy: BuddyCli
     assert (judgement.is_failing, judgement.passes) == (True, False)
     judgement = await buddy.judge(suite.key, session["revision"], outcome="success")
     assert (judgement.passes, [test.novelty for test in judgement.tests]) == (True, ["retried"] if keeps else [])
-    assert list(judgement.remarks) == ([] if keeps else ["#5 failed without a failing test, but the tests succeeded"])
+    assert list(map(str, judgement.remarks)) == (
+        [] if keeps else ["#5 failed without a failing test, but the tests succeeded"]
+    )

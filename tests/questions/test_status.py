@@ -18,6 +18,7 @@ from buddy_sessions import (
     SessionStore,
 )
 from buddy_sessions.analysis import SuiteStatus
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 
@@ -180,7 +181,11 @@ async def test_deleted_suites_of_a_database(fake: FakeBuddy, buddy: BuddyClient,
         await store.sync(buddy, keys).run()
         assert [(each.suite, each.missing_since) for each in await store.status()] == [(key, None) for key in keys]
         (unknown,) = await store.status(["acme/shop/c"])
-        assert (unknown.name, unknown.reason, unknown.remark) == (None, "incomplete", "the suite was not synced")
+        assert (unknown.name, unknown.reason, remarks_text(unknown.remarks)) == (
+            None,
+            "incomplete",
+            "the suite was not synced",
+        )
         with pytest.raises(NoVerdictError, match=r": the suite was not synced$"):
             await store.latest(unknown.suite)
         with pytest.raises(NoVerdictError, match=r"^no session #7 in acme/shop/c: the suite was not synced$"):
@@ -202,6 +207,39 @@ async def test_no_verdict_from_a_list_that_may_lack_sessions(
         await buddy.latest(suite.key)
     fake.on_request = None
     assert (await buddy.status([suite.key]))[0].is_failing is False
+
+
+@pytest.mark.parametrize("traffic", [0, 60, 88, 99, 150, 400])
+async def test_traffic_of_other_branches_changes_nothing(
+    traffic: int, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+) -> None:
+    """Main is the same, however many sessions of pull requests are above it: from the API and from a database."""
+    for number in range(14):
+        fields: dict[str, Any] = {
+            "revision": f"{number:040x}",
+            "tests_count": 4 if number == 1 else 5 if number == 13 else 10,
+        }
+        suite.create("main", "ERROR" if number == 3 else "SUCCESSFUL", **fields)
+    create(*["fix+"] * traffic)(suite)
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        await store.sync(buddy, [suite.key]).run()
+        for source in (buddy, store):
+            (status,) = await source.status([suite.key])
+            assert status.commit is not None
+            assert status.since is not None
+            found = [status.commit.session.relative_id, status.since.session.relative_id]
+            assert (found, [str(remark) for remark in status.remarks]) == (
+                [13, 5],
+                ["#14: 5 tests ran, at least 10 in each of the 10 commits before"],
+            )
+
+
+@pytest.mark.parametrize(("days", "expected"), [(7, "main"), (600, "develop")])
+async def test_weekly_main(days: int, expected: str, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """It stays the main branch, although the newest 100 sessions are of develop; unless it was left long ago."""
+    suite.create("main", "ERROR", create_date=(datetime.now(UTC) - timedelta(days=days)).isoformat())
+    create(*["develop+"] * 120)(suite)
+    assert (await buddy.status([suite.key]))[0].branch == expected
 
 
 @pytest.mark.parametrize(
@@ -265,10 +303,10 @@ async def test_session_that_never_finished_is_named(
             (status,) = await source.status([suite.key])
             assert status.commit is not None
             assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
-            assert status.remark == f"#2 never finished: that run was killed{advice}"
+            assert remarks_text(status.remarks) == f"#2 never finished: that run was killed{advice}"
     judgement = await buddy.judge(suite.key, "ab" * 20)
     assert judgement.passes is (True if is_again else None)
-    assert "#2" in " ".join([*map(str, judgement.reasons), *judgement.remarks])
+    assert "#2" in " ".join([*map(str, judgement.reasons), *map(str, judgement.remarks)])
 
 
 async def test_commit_that_since_has_cut(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from buddy_sessions import TestStatus
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
-from buddy_sessions.analysis.baseline import crash_text
+from buddy_sessions.analysis.remarks import crash_text
 
 from ..input.answers import ask, parse_session
 from ..options import ROWS, Key, Limit, Question, SessionName

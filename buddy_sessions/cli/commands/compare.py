@@ -11,8 +11,7 @@ from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
-from buddy_sessions.analysis.baseline import crash_text
-from buddy_sessions.analysis.commits import name_sessions
+from buddy_sessions.analysis.remarks import crash_text, name_sessions
 
 from ..errors import ExitCode
 from ..input.answers import ask, parse_session
@@ -91,7 +90,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         sessions=found.new,
         old=found.old,
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
-        is_red=None if running and not is_red else is_red,
+        is_red=None if (running or found.incomplete) and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
@@ -99,5 +98,8 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         ],
         problems=list(map(crash_text, found.crashed)),
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
-        warnings=[f"{name_sessions(running)}: not finished" if running else ""],
+        warnings=[
+            f"{name_sessions(running)}: not finished" if running else "",
+            f"{name_sessions(found.incomplete)}: not all failing tests are listed" if found.incomplete else "",
+        ],
     )

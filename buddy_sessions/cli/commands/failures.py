@@ -11,7 +11,7 @@ from buddy_sessions import ConfigError, Session, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite_names
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
-from buddy_sessions.analysis.baseline import crash_text
+from buddy_sessions.analysis.remarks import crash_text
 
 from ..errors import ExitCode
 from ..input.answers import ask, parse_session
@@ -103,7 +103,10 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         sections=sections,
         problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
-        warnings=[str(reason) for reason in judgement.reasons if reason.kind in {"incomplete cases", "no session"}],
+        warnings=[
+            *(str(each) for each in judgement.reasons if each.kind in {"incomplete cases", "no session"}),
+            *(str(each) for each in judgement.remarks if each.kind == "incomplete cases"),
+        ],
     )
 
 

@@ -22,7 +22,7 @@ from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, sho
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
-_FIGURES = "changes", "failed", "commits", "revisions"
+_FIGURES = "changes", "failed", "commits", "revisions", "wasted"
 _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
@@ -43,11 +43,11 @@ async def command(
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     until: Age | None = None,
 ) -> None:
-    """Print the flaky tests of a suite: those whose status changes often, or that passed when they were run again.
+    """Print the flaky tests of a suite: those that passed when they were run again, or whose status changes often.
 
-    The defaults are after Buddy's definition, which counts sessions: at least 3 changes in the last 10 commits, skipped
-    tests not counted.
-    Without --db, each session costs one request for each 100 tests. The last line says how many sessions failed only
+    A test that fails, and passes when its job is run again on the same commit of any branch, is flaky. Otherwise, it
+    needs 3 changes in the last 10 commits, after Buddy's definition, which counts sessions. Those that cost most come
+    first. Without --db, each red session costs one or two requests. The last line says how many sessions failed only
     because of these tests, and how long they took.
 
     For example:
@@ -86,7 +86,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         cells = (str(test.changes), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
         row = keyed_test_row(suite, test.key, found.branch, found.sessions)
         row |= {name: getattr(test, name) for name in _FIGURES}
-        return Item(test.key, cells, _describe_reruns(test), row=row)
+        return Item(test.key, cells, _describe(test), row=row)
 
     facts: list[str] = []
     if found.wasted:
@@ -102,8 +102,13 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, found.tests)))],
         fields=(*KEYED_TEST_COLUMNS, *_FIGURES),
-        warnings=[unread_text(found.unread, "their passed tests were not saved")],
+        warnings=[unread_text(found.unread, "not all of their failing tests can be read")],
     )
+
+
+def _describe(test: FlakyTest) -> str:
+    cost = f"alone made {format_count(test.wasted, 'session')} fail" if test.wasted else ""
+    return ", ".join(filter(None, [_describe_reruns(test), cost]))
 
 
 def _describe_reruns(test: FlakyTest) -> str:

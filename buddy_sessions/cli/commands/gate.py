@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +14,8 @@ from cyclopts import Group, Parameter, Token
 
 from buddy_sessions import (
     MAIN,
-    BuddyClient,
     BuddyError,
     ConfigError,
-    NoVerdictError,
-    Session,
-    StatusError,
-    SuiteKey,
-    WaitTimeoutError,
     parse_quarantine,
 )
 from buddy_sessions._base.figures import format_duration
@@ -55,9 +48,9 @@ from ..render.show import Destination, show
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
-_AFTER_TESTS = 60.0  # seconds in which sessions must exist and have finished if the tests have ended
-_ATTEMPTS = 3  # to judge sessions that were awaited
-_SHORTEST = 1.0  # seconds that a wait after a known failure has at least
+_AFTER_TESTS = 60.0  # if the tests have ended
+
+_OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
 _OUTCOMES: dict[str, str] = {
     "success": "success successful succeeded pass passed ok 0",
@@ -86,7 +79,12 @@ def _parse_outcome(text: str) -> str:
 
 def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     text = tokens[0].value.removeprefix("#")
-    return int(text) if text.isdecimal() and len(text) < 8 else parse_since(text, datetime.now(UTC))
+    if text.isdecimal() and len(text) < 8:
+        return int(text)
+    time = parse_since(text, datetime.now(UTC))
+    if text[-1].isdecimal() and not _OFFSET.search(text):
+        raise ConfigError(f"--after needs an offset, because a local time may be in the future: such as {text}Z")
+    return time
 
 
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
@@ -105,7 +103,7 @@ class Rules:
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Annotated[str, Parameter(metavar="SHARE")] = f"{MIN_TESTS:.0%}"
     """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
-    checked with --outcome success, or for one session."""
+    checked with --outcome success."""
     after: Annotated[
         int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
     ] = None
@@ -135,11 +133,22 @@ class Waiting:
 
     count: Jobs = 1
     timeout: Duration | None = None
-    """Time to wait until all sessions have finished (default: 30m; with --outcome, 1m). With --outcome, they must
-    appear within 1m, even if you pass a longer time."""
+    """Time to wait until all sessions have finished (default: 30m; with --outcome, 1m; with --db, it does not wait).
+    With --outcome, they must appear within 1m, even if you pass a longer time."""
     interval: Interval = 10.0
     no_fail_fast: Flag = False
     """Wait for all sessions, even after a new failure."""
+
+    def seconds(self, outcome: str | None, *, is_saved: bool) -> float | None:
+        """Return how long to wait; None for not at all."""
+        if self.timeout is not None or is_saved:
+            return self.timeout
+        return _TIMEOUT if outcome is None else _AFTER_TESTS
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The other arguments of `judge` that these options are."""
+        return {"count": self.count, "interval": self.interval, "fail_fast": not self.no_fail_fast}
 
 
 _Format = Annotated[
@@ -199,14 +208,15 @@ async def command(
     options = {**rules.read(), "branch": question.branch, "details": details}
     messages, problem, code = question.access.messages(), f"the tests were {options['outcome']}", ExitCode.NO_VERDICT
     judgement: Judgement | None = None
+    seconds: float | None = None
     failure: BuddyError | None = None
     if options["outcome"] not in {"cancelled", "skipped"}:
         async with ask(key, question) as (answers, suite, messages):
+            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if awaited else None
+            if seconds is not None and not messages.is_terminal:
+                messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
-                if awaited and isinstance(answers, BuddyClient):
-                    judgement = await _judge_awaited(answers, suite, awaited, options, waiting, messages=messages)
-                else:
-                    judgement = await answers.judge(suite, name, **options)
+                judgement = await answers.judge(suite, name, timeout=seconds, **waiting.options, **options)
             except ConfigError:
                 raise
             except BuddyError as error:
@@ -214,7 +224,7 @@ async def command(
     if judgement is None:
         result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        result, code = gate_result(judgement, about=name), _exit_code(judgement)
+        result, code = gate_result(judgement, about=name), _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
     for destination in write:
@@ -235,58 +245,9 @@ def _print_verdict(
         show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _exit_code(judgement: Judgement) -> ExitCode:
+def _exit_code(judgement: Judgement, *, has_waited: bool) -> ExitCode:
     if judgement.passes is not None:
         return ExitCode.DONE if judgement.passes else ExitCode.RED
-    is_unfinished = any(reason.kind == "unfinished" for reason in judgement.reasons)
-    return ExitCode.NOT_FINISHED if is_unfinished else ExitCode.NO_VERDICT
-
-
-async def _judge_awaited(
-    buddy: BuddyClient,
-    suite: SuiteKey,
-    awaited: dict[str, str],
-    options: dict[str, Any],
-    waiting: Waiting,
-    *,
-    messages: Output,
-) -> Judgement:
-    """Return the verdict once all sessions have finished, one of them has decided, or the time is over."""
-    (name,), outcome = awaited.values(), options["outcome"]
-    seconds = waiting.timeout or (_TIMEOUT if outcome is None else _AFTER_TESTS)
-    end, red, attempts, late = asyncio.get_running_loop().time() + seconds, 0, _ATTEMPTS, ""
-    if not messages.is_terminal:
-        messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
-    while True:
-        try:
-            sessions: Sequence[Session] = await buddy.wait(
-                suite,
-                **awaited,
-                after=options["after"],
-                count=waiting.count,
-                interval=waiting.interval,
-                timeout=max(_SHORTEST, end - asyncio.get_running_loop().time()),
-                appear_timeout=None if outcome is None else _AFTER_TESTS,
-                fail_fast=None if waiting.no_fail_fast else red + 1,
-            )
-        except WaitTimeoutError as error:
-            if error.__cause__ is not None:  # the last request failed
-                raise
-            sessions, late = error.sessions, str(error)
-        try:
-            judgement = await buddy.judge(suite, name, **options)
-        except NoVerdictError as error:
-            raise NoVerdictError(late) if late else error from None
-        except StatusError:  # the token and the suite are right, because the wait could read them
-            attempts -= 1
-            if late or not attempts:
-                raise
-            await asyncio.sleep(waiting.interval)
-            continue
-        known = max(len(sessions), len(judgement.sessions))  # green ones before `after` are judged, too
-        if late and known < waiting.count and judgement.passes:
-            raise NoVerdictError(late)
-        is_complete = len(sessions) >= waiting.count and all(session.is_finished for session in sessions)
-        if late or is_complete or judgement.passes is False:
-            return judgement
-        red = sum(session.is_failing for session in sessions)
+    late = {"unfinished", "few sessions"} if has_waited else {"unfinished"}
+    is_late = any(reason.kind in late for reason in judgement.reasons)
+    return ExitCode.NOT_FINISHED if is_late else ExitCode.NO_VERDICT

@@ -33,8 +33,8 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import Judgement, SuiteStatus
-from buddy_sessions.analysis.commits import name_sessions
 from buddy_sessions.analysis.history import find_test
+from buddy_sessions.analysis.remarks import name_sessions
 
 from ..errors import without_request
 from ..input.answers import Answers, parse_session

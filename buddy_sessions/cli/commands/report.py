@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import replace_file
 from buddy_sessions.analysis import SuiteStatus
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..input.answers import lacks_branch
@@ -32,7 +32,6 @@ from ..render.show import make_writer
 _NEW = timedelta(hours=24)
 _MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
 _STALE = "stale"
-_FEW_TESTS = re.compile(r"#\d+: [\d,]+ tests? ran[^;]*")
 
 
 async def command(
@@ -52,7 +51,7 @@ async def command(
     """Write an HTML report of a database: what broke on main since yesterday, where, why and by whom.
 
     The page is one file, which loads nothing from the network: mail it, print it, read it on a phone.
-    Causes need the failing tests, which "sync --cases failed" saves; flaky tests need "sync --cases all".
+    Causes and flaky tests need the failing tests, which "sync --cases failed" saves.
 
     For example:
 
@@ -109,13 +108,13 @@ async def _read_report(
             with suppress(NoVerdictError):  # deleted meanwhile
                 if status.is_failing:
                     judgement = await store.judge(status.suite, branch=branch, baseline=branch)
-                with suppress(ConfigError):  # the tests that passed were not saved
+                with suppress(ConfigError):  # the failing tests were not saved
                     flaky = await store.flaky(status.suite, branch=branch)
             unknown += flaky is None
             suite = describe_suite(suite, period, judgement, flaky)
         suites.append(suite)
         progress(f"{len(suites):,}/{format_count(len(statuses), 'suite')}")
-    missing = "sync --cases all saves the tests that passed"
+    missing = "sync --cases failed saves the failing tests"
     return Report(
         suites=sorted(suites, key=lambda each: (each.key[:2], each.name, each.key)),
         causes=share_causes(suites),
@@ -131,11 +130,11 @@ def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tu
     if status.missing_since is not None:
         return status.reason or "missing", period.age(status.missing_since)
     if status.commit is None:
-        return status.reason or "no verdict", status.remark
+        return status.reason or "no verdict", remarks_text(status.remarks)
     if is_stale(status, period.now, period.max_age):
         moments = filter(None, (time_of(status.commit.session), status.synced_at))
         return _STALE, period.age(min(moments, default=period.now))
     if synced_at and status.synced_at and synced_at - status.synced_at > _MAX_LAG:
         return "not read by later syncs", period.age(status.synced_at)
-    few = _FEW_TESTS.search(status.remark)
-    return ("few tests", few[0]) if few else ("", "")
+    few = next((str(remark) for remark in status.remarks if remark.kind == "few tests"), "")
+    return ("few tests", few) if few else ("", "")

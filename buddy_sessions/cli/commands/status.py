@@ -17,6 +17,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis import SuiteStatus, TestedCommit
+from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
@@ -162,7 +163,7 @@ def status_result(
         "without a verdict": sum(status.reason is not None for status in statuses),
         "not read": sum(status.error is not None for status in statuses),
     }
-    remarks = [f"{status.suite}: {status.remark}" for status in shown if status.remark]
+    remarks = [f"{status.suite}: {remarks_text(status.remarks)}" for status in shown if status.remarks]
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
     return Result(
@@ -187,7 +188,7 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
     if status.commit is None or status.since is None:
         age = format_age(status.missing_since, now) if status.missing_since is not None else ""
         cells = (*names, status.reason or UNKNOWN, "", "", age)
-        return Item(None, cells, row={**row, "status": status.reason, "remark": status.remark or None})
+        return Item(None, cells, row={**row, "status": status.reason, "remark": remarks_text(status.remarks) or None})
     session, first = status.commit.session, status.since.turning_session
     state, style = ("red", "bold red") if status.is_failing else ("green", "green")
     count, failing = _failing_tests(status.commit)
@@ -201,7 +202,7 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         "since_date": first.create_date,
         "revision": first.revision,
         "created_by_name": author_name(first) or None,
-        "remark": status.remark or None,
+        "remark": remarks_text(status.remarks) or None,
     }
     known = (
         link(plain(str(status.suite)), session.html_url),

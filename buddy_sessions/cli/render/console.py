@@ -34,7 +34,7 @@ _NO_CONNECTION = "cannot connect to "
 
 
 class Output(Console):
-    """A rich console that prints text without markup, and raises BrokenPipeError if the reader has closed the pipe."""
+    """A rich console that prints text without markup. It raises BrokenPipeError if the reader of stdout has left."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -46,9 +46,11 @@ class Output(Console):
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
 
-    def on_broken_pipe(self) -> NoReturn:
-        """Raise BrokenPipeError; rich would exit the process here."""
-        raise BrokenPipeError
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError for stdout, and discard what follows on stderr; rich would exit the process here."""
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
 
     def print_line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style, without wrapping them."""

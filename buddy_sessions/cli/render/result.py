@@ -120,13 +120,17 @@ ADVICE = {
     "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing. If tests were removed, pass "
     "--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
+    "few sessions": "wait longer with --timeout, or see why jobs uploaded nothing",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
     "incomplete list": "run the gate again, with --db after the next sync",
     "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
     "help, run the tests again",
+    "unknown status": "update this package; until then, look at the session in Buddy",
+    "no count": "pass --outcome: it says that all tests ran",
+    "maybe rerun": "if a job was run again, pass --after with the start of this attempt; or pass --outcome",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
-"""What to do, by `Reason.kind`."""
+"""What to do, by the `kind` of a reason or a remark."""
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
@@ -166,7 +170,7 @@ def gate_result(
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
-    to_do = dict.fromkeys(advice.get(reason.kind) for reason in judgement.reasons)
+    kinds: list[str] = [each.kind for each in judgement.reasons] + [each.kind for each in judgement.remarks]
     return Result(
         command="gate",
         suite=suite,
@@ -174,7 +178,7 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*filter(None, to_do), *judgement.remarks, *_facts(judgement)],
+        facts=[*filter(None, dict.fromkeys(map(advice.get, kinds))), *map(str, judgement.remarks), *_facts(judgement)],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,

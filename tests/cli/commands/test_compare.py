@@ -96,3 +96,13 @@ def test_row_of_a_matrix_names_no_session(fake: FakeBuddy, call: Call) -> None:
     first, *_ = rows(call("compare", SUITE, "--format", "jsonl").out)
     assert (first["change"], first["name"]) == ("newly_failing", "breaks")
     assert (first["session_id"], first["relative_id"]) == (None, None)
+
+
+@pytest.mark.parametrize(("failing", "code"), [("stays", 5), ("breaks", 1)])
+def test_list_that_is_too_short_is_no_answer(failing: str, code: int, fake: FakeBuddy, call: Call) -> None:
+    """It lists one of two failing tests: the other one may be new."""
+    suite = fake.add_suite("acme", "shop", "b")
+    suite.create(cases=[failed("stays"), {"name": "same"}])
+    suite.create(status="ERROR", failed_count=2, tests_count=2, cases=[failed(failing), {"name": "same"}])
+    result = call("compare", "acme/shop/b", "1", "2", "--exit-code", "--format", "table")
+    assert (result.code, "#2: not all failing tests are listed" in result.out + result.err) == (code, True), result

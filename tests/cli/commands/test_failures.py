@@ -132,3 +132,14 @@ def test_files_to_run_again(fake: FakeBuddy, call: Call, tmp_path: Path, monkeyp
     code, out, err = call("failures", B, "--format", "files")
     assert (code, sorted(out.splitlines())) == (0, ["./-b.test.js", "a.test.js", "test_c.py"])
     assert err.count("warning: no file in this folder for ") == 4
+
+
+def test_list_that_is_too_short_is_no_answer(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """It lists one of two failing tests: what it has is printed. From a database, because a client reads it again."""
+    cases = [{"name": "pays", "status": "FAILED", "message": "lost"}]
+    fake.add_suite("acme", "shop", "b").create(status="ERROR", failed_count=2, tests_count=2, cases=cases)
+    sync_database(fake, tmp_path / "x.db", cases="failed")
+    result = call("failures", B, "--db", str(tmp_path / "x.db"))
+    assert result.code == 5
+    assert "#1 lists 1 of its 2 failing tests" in result.err
+    assert len(rows(result.out)) == 1

@@ -18,7 +18,7 @@ import pytest
 from buddy_sessions.analysis import Reason
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.result import ADVICE
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.command_line import Call, Source, closed_pipe, rows
 
 SUITE = "acme/shop/a"
@@ -165,7 +165,11 @@ class TestWaiting:
         [
             ([], "", 5, "appeared within 1s: check that its tests have started"),
             ([], "--outcome failure", 1, "the tests failed, but no session of them was found"),
-            ([{}], "--count 2", 5, "only 1 of 2 sessions (#2)"),
+            ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
+            ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
+            ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
+            ([{}], "--after 2 --outcome success", 0, "only the gate was run again"),
+            ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
             ([{"failing": "new"}], "--count 2", 1, "Fails: 1 new failure"),
             ([{"status": "IN_PROGRESS"}], "", 6, "#2 did not finish"),
             ([{"status": "IN_PROGRESS"}], "--outcome failure", 1, "the tests failed, and #2 did not finish"),
@@ -182,6 +186,58 @@ class TestWaiting:
             add(suite, *fields.pop("failing", "").split(), **OF_RUN, **fields)
         result = call("gate", SUITE, "--run-url", URL, "--timeout", "1s", *options.split(), *QUICK)
         assert (result.code, shown in result.out + result.err) == (code, True), result
+
+    def test_too_few_tests_do_not_end_the_wait(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        """The sessions of three jobs are uploaded one after the other: the first one has a known failure."""
+        for _ in range(3):
+            add(suite, "old", revision="ab" * 20)
+        add(suite, "old", **OF_RUN)
+        self.at_request(fake, 4, lambda: [add(suite, **OF_RUN) for _ in range(2)])
+        result = call("gate", SUITE, "--run-url", URL, "--count", "3", *QUICK)
+        assert (result.code, "Passes: 0 new failures, 1 known\n" in result.out) == (0, True), result
+
+    def test_session_that_begins_during_the_verdict(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
+        """It is waited for as long as for the others."""
+        add(suite, "old")
+        add(suite, "old", **OF_RUN)
+        begun: list[dict[str, Any]] = []
+
+        def act(request: RecordedRequest) -> None:
+            if "/cases" in request.path and not begun:
+                begun.append(add(suite, **{**OF_RUN, "status": "IN_PROGRESS"}))
+            elif begun and len(fake.requests) > 12:
+                suite.finish(begun[0], "SUCCESSFUL")
+
+        fake.on_request = act
+        result = call("gate", SUITE, "--run-url", URL, "--count", "2", "--timeout", "5m", *QUICK)
+        assert (result.code, "Passes: 0 new failures, 1 known\n" in result.out) == (0, True), result
+
+    def test_what_was_seen_is_judged(self, suite: FakeSuite, call: Call) -> None:
+        """A red job, 350 sessions of others, and a green job of the same CI run."""
+        add(suite)
+        add(suite, "new", **OF_RUN)
+        for _ in range(350):
+            suite.create("other", "SUCCESSFUL")
+        add(suite, **OF_RUN)
+        assert call("gate", SUITE, "--run-url", URL, "--count", "2", *QUICK).code == 1
+
+    @pytest.mark.parametrize(("options", "code"), [([], 5), (["--timeout", "0.5s"], 6)])
+    def test_number_of_sessions_in_a_database(
+        self, options: list[str], code: int, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        add(suite)
+        for _ in range(2):
+            add(suite, **OF_RUN)
+        call("sync", SUITE, "--db", str(tmp_path / "x.db"), "--cases", "failed")
+        words = ["gate", SUITE, "--run-url", URL, "--db", str(tmp_path / "x.db"), "--outcome", "success", *options]
+        result = call(*words, "--count", "3", *QUICK)
+        assert (result.code, "only 2 of 3 sessions exist (#3, #2)" in result.out) == (code, True), result
+        assert call(*words, "--count", "2", *QUICK).code == 0
+
+    @pytest.mark.parametrize("after", ["2026-01-31T08:30", "2026-01-31T08:30:01", "2026-01-31", "tomorrow"])
+    def test_start_of_an_attempt_needs_an_offset(self, after: str, suite: FakeSuite, call: Call) -> None:
+        result = call("gate", SUITE, "--run-url", URL, "--after", after)
+        assert (result.code, "an offset" in result.err) == (2, True), result
 
     def test_new_failure_ends_the_wait(self, suite: FakeSuite, call: Call) -> None:
         add(suite)
@@ -243,15 +299,20 @@ def test_file_that_cannot_be_written_changes_no_verdict(suite: FakeSuite, call: 
     assert (code, err.startswith("warning: cannot write ")) == (0, True)
 
 
-@pytest.mark.parametrize("words", ["gate {} 2", "gate {} 2 --write github=-", "gate {} 2 --format jsonl"])
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", ["2", "2 --write github=-", "2 --format jsonl", f"--run-url {URL}", f"--run-url {URL} --verbose"]
+)
 def test_closed_pipe_does_not_change_the_exit_code(
-    words: str, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+    words: str, streams: tuple[str, ...], suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As with `2>&1 | head -1`."""
     add(suite)
-    add(suite, "pays", branch="fix")
-    with closed_pipe() as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        code = run(words.format(SUITE).split())
+    add(suite, "pays", **OF_RUN)
+    with closed_pipe() as pipe:
+        for name in streams:
+            monkeypatch.setattr(sys, name, pipe)
+        code = run(["gate", SUITE, *words.split()])
     assert code == 1
 
 
@@ -264,7 +325,7 @@ def test_database_without_cases_needs_a_sync(suite: FakeSuite, call: Call, tmp_p
 
 
 def test_each_reason_has_advice() -> None:
-    assert ADVICE.keys() == {*get_args(get_type_hints(Reason)["kind"])}
+    assert ADVICE.keys() >= {*get_args(get_type_hints(Reason)["kind"])}
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def suite(fake: FakeBuddy) -> FakeSuite:
 
 
 def fill(suite: FakeSuite) -> FakeSuite:
-    """Add sessions: main is red since #5, a branch is green, and the newest session is running."""
+    """Add sessions: main is red since #5, which stopped early, a branch is green, and the newest session is running."""
     passing = [{"name": name} for name in ("sells", "adds", "pays")]
     for number, flaky in enumerate("FPFP", 1):
         case = {"name": "flaky"} if flaky == "P" else failing("flaky")[0]
@@ -130,7 +130,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"test": "PAYS"},
         ["Traceback", "> pays: known: failed in 1 of the last 5 commits of main, failing since #5"],
     ),
-    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "> flaky: 4 changes, failed in 3 of 6"]),
+    "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "failed in 3 of 5, alone made 2 sessions fail"]),
     "history": (
         "get_test_history",
         {"test": "pays"},
@@ -139,7 +139,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "comparison": (
         "compare_sessions",
         {},
-        ["❌ 2 newly failing, 0 fixed, 1 still failing", "acme/shop/a #7", "Compared with #5", "Newly failing (2)"],
+        ["❌ 3 newly failing, 0 fixed, 0 still failing", "acme/shop/a #7", "Compared with #4", "Newly failing (3)"],
     ),
 }
 

@@ -164,13 +164,13 @@ def test_history_of_one_suite(sessions: Any, title: str, text: str, render: Rend
 
 
 class TestSections:
-    def test_flaky_tests_need_all_cases(self, render: Render, suite: FakeSuite) -> None:
+    def test_flaky_tests_need_the_failing_cases(self, render: Render, suite: FakeSuite) -> None:
         for hours in range(9, 0, -1):
             finish(suite, "slow" if hours % 2 == 0 else None, hours=hours)
-        assert section(render(), "Flaky") == (
-            "Flaky Not known of 1 suite: sync --cases all saves the tests that passed."
+        assert section(render(cases=None), "Flaky") == (
+            "Flaky Not known of 1 suite: sync --cases failed saves the failing tests."
         )
-        assert section(render(cases="all"), "Flaky") == (
+        assert section(render(), "Flaky") == (
             "Flaky 1, each with its worst test of 10 commits shop Backend test_0 4\u00d7"
         )
 

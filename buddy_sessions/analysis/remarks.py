@@ -1,0 +1,145 @@
+"""Why there is a verdict, or none, as values with a kind. All their texts are made here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, get_args
+
+from attrs import frozen
+
+from .._base.figures import format_count
+from ..models import Session
+
+Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
+Unknown: TypeAlias = Literal[
+    "unfinished",
+    "few sessions",
+    "no session",
+    "unknown status",
+    "no count",
+    "incomplete list",
+    "incomplete cases",
+    "no baseline",
+]
+Noted: TypeAlias = Literal[
+    "running",
+    "killed",
+    "rerun",
+    "maybe rerun",
+    "only the gate",
+    "few tests",
+    "unknown count",
+    "no count",
+    "unknown status",
+    "green with failures",
+    "outage",
+    "new suite",
+    "crash",
+    "incomplete cases",
+    "incomplete list",
+    "retries unknown",
+]
+
+
+@frozen
+class Remark:
+    """What is unusual, was left out or excused, or could not be checked. `str(remark)` is a text.
+
+    Attributes:
+        kind: What it is about.
+        sessions: The sessions that it is about; of a re-run, the later one first.
+        numbers: Its figures, in the order of the text.
+        detail: What comes from elsewhere, such as a name, or the message of an error.
+    """
+
+    kind: Noted
+    sessions: Sequence[Session] = ()
+    numbers: Sequence[int] = ()
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _describe(self)
+
+
+@frozen
+class Reason:
+    """Why a gate fails, or why there is no verdict. `str(reason)` is a text. The fields are those of a `Remark`."""
+
+    kind: Literal[Failing, Unknown]
+    sessions: Sequence[Session] = ()
+    numbers: Sequence[int] = ()
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return _describe(self)
+
+    @property
+    def fails(self) -> bool:
+        """Whether a gate fails; False if there is no verdict."""
+        return self.kind in get_args(Failing)
+
+
+def name_sessions(sessions: Sequence[Session]) -> str:
+    """Return the first 10 of these sessions, and how many more there are: `#12, #11 and 3 more`."""
+    names = ", ".join(f"#{session.relative_id}" for session in sessions[:10])
+    return f"{names} and {len(sessions) - 10:,} more" if len(sessions) > 10 else names
+
+
+def remarks_text(remarks: Iterable[Remark]) -> str:
+    """Return remarks as one text; empty for none."""
+    return "; ".join(map(str, remarks))
+
+
+def crash_text(session: Session) -> str:
+    """Return that a session failed without a failing test, and why."""
+    message = f": {session.error_message}" if session.error_message else ""
+    return f"#{session.relative_id} failed without a failing test{message}"
+
+
+def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
+    names, numbers, detail = name_sessions(about.sessions), about.numbers, about.detail
+    match about.kind:
+        case "new failure":
+            return format_count(numbers[0], detail)
+        case "no failing test" | "crash":
+            return ", ".join(filter(None, (crash_text(about.sessions[0]), detail)))
+        case "outcome":
+            return f"the tests failed, {detail}"
+        case "no test ran":
+            return f"no test ran in {names}"
+        case "few tests":
+            ran, fewest, *_ = numbers
+            of_which = f"{names}: " if names else ""
+            before = f", at least {fewest:,} in {detail} before" if fewest else ""
+            return f"{of_which}{format_count(ran, 'test')} ran{before}"
+        case "unknown count":
+            return "the number of tests is not known: whether all ran was not checked"
+        case "no count":
+            return "the number of tests is not known: whether all ran cannot be said"
+        case "unknown status":
+            return f"{names} has the status {detail}, which is not known"
+        case "green with failures":
+            return f"{names} passed, but counts {format_count(numbers[0], 'failing test')}"
+        case "unfinished":
+            return f"{names} did not finish"
+        case "few sessions":
+            return f"only {numbers[0]:,} of {format_count(numbers[1], 'session')} exist ({names})"
+        case "running":
+            return f"{names} is running"
+        case "killed":
+            return f"{names} never finished: that run was killed" + ("" if numbers[0] else "; run it again")
+        case "rerun":
+            return f"#{about.sessions[0].relative_id} replaced #{about.sessions[1].relative_id}: it was run again"
+        case "maybe rerun":
+            later, red = (f"#{session.relative_id}" for session in about.sessions)
+            return f"{later} began after {red} had failed: perhaps it was run again"
+        case "only the gate":
+            return "no session was created since this attempt began: only the gate was run again"
+        case "outage":
+            return f"not compared with {names}, because most tests failed there"
+        case "new suite":
+            return "nothing to compare with yet: each failure counts"
+        case "retries unknown":
+            return "retries are not known: only failing tests were saved"
+        case "no session" | "incomplete list" | "incomplete cases" | "no baseline":
+            return detail

@@ -1,0 +1,83 @@
+"""Which failing tests are the same in other sessions, if their names contain random ids."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from ..models import TestCase, TestKey, sort_key
+
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_HEX = r"(?:0x)?(?=[0-9]*[a-fA-F])[0-9a-fA-F]{8,}"
+_ID = re.compile(rf"(?<![0-9A-Za-z])(?:{_DATE}|{_UUID}|{_HEX})(?![0-9A-Za-z])")
+
+
+def strip_ids(text: str) -> str:
+    """Return a text with … in place of UUIDs, long hexadecimal numbers and ISO times."""
+    return _ID.sub("…", text)
+
+
+def form_of(key: TestKey) -> TestKey | None:
+    """Return a key without ids; None if it has none."""
+    form = TestKey(key.group and strip_ids(key.group), key.classname and strip_ids(key.classname), strip_ids(key.name))
+    return None if form == key else form
+
+
+def match_tests(
+    sessions: Sequence[Collection[TestKey]], commits: Sequence[Sequence[Collection[TestKey]]]
+) -> list[set[TestKey]]:
+    """Return for each commit which failing tests of these sessions failed in it, too.
+
+    Names are compared whole, and without ids for what no whole name matches: each failing test of one session of the
+    commit matches one of each of these sessions. A name that two sessions share has fixed parameters, and is never
+    matched so.
+    """
+    counts = Counter(key for keys in [*sessions, *(each for commit in commits for each in commit)] for key in set(keys))
+
+    def random_forms(keys: Collection[TestKey]) -> list[tuple[TestKey, TestKey]]:
+        once = sorted((key for key in keys if counts[key] == 1), key=sort_key)
+        return [(key, form) for key in once if (form := form_of(key)) is not None]
+
+    numbered: list[tuple[TestKey, TestKey, int]] = []
+    for keys in sessions:
+        seen: Counter[TestKey] = Counter()
+        for key, form in random_forms(keys):
+            seen[form] += 1
+            numbered.append((key, form, seen[form]))
+    matches: list[set[TestKey]] = []
+    for commit in commits:
+        failed = {key for keys in commit for key in keys}
+        most: Counter[TestKey] = Counter()
+        for keys in commit if numbered else ():
+            most |= Counter(form for _, form in random_forms(keys))
+        whole = {key for keys in sessions for key in keys if key in failed}
+        matches.append(whole | {key for key, form, number in numbered if number <= most[form]})
+    return matches
+
+
+def distinct_tests(sessions: Mapping[TestKey, int]) -> list[TestKey]:
+    """Return the tests that failed in so many sessions; of those that differ only in random ids, the first one."""
+    found: dict[TestKey, TestKey] = {}
+    for key, count in sessions.items():
+        found.setdefault((form_of(key) if count == 1 else None) or key, key)
+    return list(found.values())
+
+
+def is_same_test(key: TestKey, other: TestKey, sessions: Mapping[TestKey, int]) -> bool:
+    """Return whether two names are of one test: they are equal, or differ only in random ids.
+
+    `sessions` says in how many sessions each failed: a name of several has fixed parameters.
+    """
+    if key == other:
+        return True
+    form = form_of(key) if sessions.get(key, 0) <= 1 and sessions.get(other, 0) <= 1 else None
+    return form is not None and form == form_of(other)
+
+
+def without_same(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[TestCase, ...]:
+    """Return the cases of the tests that are not among the others."""
+    found = tuple(cases)
+    (same,) = match_tests([{case.key for case in found}], [[{case.key for case in others}]])
+    return tuple(case for case in found if case.key not in same)

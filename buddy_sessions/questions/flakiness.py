@@ -1,0 +1,127 @@
+"""Which tests are flaky: what failed and passed on the same commit, and what changes from commit to commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from attrs import evolve
+
+from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, was_outage
+from ..analysis.branches import Main
+from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, newest_judged, usual_size
+from ..analysis.results import FlakyTest, FlakyTests, rank_by_cost
+from ..errors import ConfigError, NotFoundError
+from ..models import Session, TestKey, TestStatus
+from .suite_reader import SuiteReader
+
+
+class _Rerun(NamedTuple):
+    """A red session that was run again on the same commit."""
+
+    commit: TestedCommit
+    red: Session
+    later: Session
+
+
+async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
+    """Return the flaky tests of the last commits, and those that passed when they were run again on any branch.
+
+    It costs one or two requests for each red session; for each session that was run again, one for each 100 tests.
+    """
+    found = (await reader.last_commits(branch, last))[0]
+    commits = [commit for commit in found[: 2 * last] if not was_outage(commit)][:last][::-1]
+    reruns = [_Rerun(commit, *pair) for commit in commits for pair in commit.reruns]
+    reruns += await _reruns_elsewhere(reader, found, commits)
+    ran = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
+    red = {each.id: each for each in ran if each.is_failing and not is_outage(each)}
+    red |= {each.id: each for rerun in reruns for each in (rerun.red, rerun.later) if each.is_failing}
+    cases = await reader.read_failing(red.values())
+    unread = [session for session in red.values() if lists_too_few(session, cases)]
+    if unread and len(unread) == len(red) and isinstance(cases[unread[0].id], str) and reader.source.is_saved:
+        raise ConfigError(str(cases[unread[0].id]))  # no failing test was saved
+    repaired: dict[TestKey, list[str]] = {}
+    for rerun in sorted(reruns, key=lambda each: each.red.relative_id):
+        for key in await _passed_again(reader, rerun, cases):
+            repaired.setdefault(key, []).append(identify_commit(rerun.commit.first))
+    tests = [
+        evolve(test, revisions=tuple(dict.fromkeys(repaired.get(test.key, ()))))
+        for test in _count_flips(commits, cases, repaired)
+        if test.changes >= changes or test.key in repaired
+    ]
+    keys, wasted = {test.key for test in tests}, dict.fromkeys((test.key for test in tests), 0)
+    only_flaky: list[Session] = []
+    for session in sorted(red.values(), key=lambda each: each.relative_id):
+        failed = {case.key for case in failing_in(session, cases)}
+        if not failed or lists_too_few(session, cases) or not failed <= keys:
+            continue
+        only_flaky.append(session)
+        if len(failed) == 1:
+            wasted[next(iter(failed))] += 1
+    return FlakyTests(
+        branch=commits[-1].branch or "" if commits else "",
+        sessions=[session for session in ran if session not in unread],
+        tests=rank_by_cost(evolve(test, wasted=wasted[test.key]) for test in tests),
+        wasted=only_flaky,
+        unread=unread,
+    )
+
+
+async def _reruns_elsewhere(
+    reader: SuiteReader, found: Sequence[TestedCommit], commits: Sequence[TestedCommit]
+) -> list[_Rerun]:
+    """Return what was run again on other branches, among the newest 100 sessions, or those that were saved.
+
+    How many sessions are usual is known of the judged branch.
+    """
+    listed = await reader.search(None, lambda _: False) if reader.source.is_saved else await reader.newest()
+    judged = {session.id for commit in found for session in commit.sessions}
+    groups: dict[tuple[str | None, str], list[Session]] = {}
+    for session in reversed(listed.sessions):
+        if session.id not in judged:
+            groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
+    compared = newest_judged(reversed(commits))[:LAST]
+    usual = usual_size(compared)
+    others = [make_commit(each, compared, usual, as_of=listed.as_of) for each in _whole(listed, groups.values())]
+    return [_Rerun(commit, *pair) for commit in others for pair in commit.reruns]
+
+
+def _whole(listed: SessionList, groups: Iterable[list[Session]]) -> list[list[Session]]:
+    """Return the commits of which no session can be missing: in a list that goes on, not the lowest one."""
+    return [each for each in groups if not listed.goes_on or each[0] is not listed.sessions[-1]]
+
+
+async def _passed_again(reader: SuiteReader, rerun: _Rerun, cases: Cases) -> set[TestKey]:
+    """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
+    failed = {case.key for case in failing_in(rerun.red, cases)} if not is_outage(rerun.red) else set[TestKey]()
+    failed -= {case.key for case in failing_in(rerun.later, cases)}
+    if not failed or lists_too_few(rerun.later, cases):
+        return set()
+    try:
+        passed = await reader.source.cases(reader.suite, rerun.later, TestStatus.PASSED)
+    except NotFoundError:
+        return set()
+    except ConfigError:  # only failing tests were saved
+        return failed
+    return failed & {case.key for case in passed}
+
+
+def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[TestKey, object]) -> list[FlakyTest]:
+    """Return how often each test that failed changed, between the commits that say whether it did, oldest first."""
+    results: list[tuple[bool, dict[TestKey, TestStatus]]] = []
+    for commit in commits:
+        red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
+        is_known = commit.is_whole and not any(map(is_outage, commit.counted))
+        is_known = is_known and not any(lists_too_few(session, cases) for session in red)
+        results.append((is_known, {case.key: case.status for each in red for case in failing_in(each, cases)}))
+    keys = dict.fromkeys([key for _, failed in results for key in failed]) | dict.fromkeys(others)
+    tests: list[FlakyTest] = []
+    for key in keys:
+        statuses = [failed.get(key, TestStatus.PASSED) for known, failed in results if known or key in failed]
+        is_failing = [status != TestStatus.PASSED for status in statuses]
+        flips = sum(before != after for before, after in pairwise(is_failing))
+        tests.append(
+            FlakyTest(key=key, changes=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
+        )
+    return tests

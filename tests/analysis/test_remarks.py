@@ -1,0 +1,29 @@
+"""Reasons and remarks: each kind has a text, made from its figures and its sessions."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from buddy_sessions import Session, SessionStatus
+from buddy_sessions.analysis import Reason, Remark
+
+RED = Session(id="s7", relative_id=7, status=SessionStatus.ERROR, error_message="disk full")
+LATER = Session(id="s8", relative_id=8, status=SessionStatus.SUCCESSFUL)
+KINDS = [(cls, kind) for cls in (Reason, Remark) for kind in get_args(get_type_hints(cls)["kind"])]
+
+
+@pytest.mark.parametrize(("cls", "kind"), KINDS, ids=[f"{cls.__name__} {kind}" for cls, kind in KINDS])
+def test_each_kind_has_a_text(cls: Any, kind: Any) -> None:
+    about = cls(kind, [LATER, RED], [1, 3, 2], "main")
+    assert str(about)
+    assert " <" not in str(about)
+
+
+def test_text_is_made_from_the_values() -> None:
+    assert str(Remark("few tests", [LATER], [10, 100], "each of the 10 commits")) == (
+        "#8: 10 tests ran, at least 100 in each of the 10 commits before"
+    )
+    assert str(Reason("no failing test", [RED])) == "#7 failed without a failing test: disk full"
+    assert str(Remark("rerun", [LATER, RED])) == "#8 replaced #7: it was run again"
