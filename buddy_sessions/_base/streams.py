@@ -1,4 +1,4 @@
-"""`Stream`: the one protocol of everything that is read with `async for`, and `Pages`, the same read page by page.
+"""`Stream`: the base class of all async iterators of this package; `Pages`: the same read, page by page.
 
 A step is one `anext`. An async generator would not do: a step that is cancelled, for instance by a timeout, ends it,
 and the next step looks like the end of the list.
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class AsyncContext:
-    """An object for `async with`: `with` is a TypeError that says so. Type checkers report it, too."""
+    """An object for `async with`: a plain `with` raises a TypeError that says so. Type checkers report it, too."""
 
     if not TYPE_CHECKING:
 
@@ -89,7 +89,7 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the requests, and wait until they have ended. Then each step is the end. You can call it repeatedly."""
+        """Stop the requests, and wait until they have ended. Later steps raise StopAsyncIteration. Call it any time."""
         self._dropped, self._batch = self._unread, iter(())
         self._end = self._end or _Closed()
         await self._stop()
@@ -101,7 +101,7 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has come to its end: False if it was closed before, or has failed."""
+        """Whether it has yielded all it was asked for: False if it was closed early, or has failed."""
         return type(self._end) is StopAsyncIteration
 
     if not TYPE_CHECKING:
@@ -145,4 +145,4 @@ class Pages(AsyncContext, AsyncIterator[_P], Generic[_P]):
 
 
 class _Closed(StopAsyncIteration):
-    """The end of a stream that was closed before its end."""
+    """Marks a stream that was closed early."""

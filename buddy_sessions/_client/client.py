@@ -169,7 +169,7 @@ class BuddyClient(AsyncContext, Questions):
         """Return an async iterator over the sessions of a suite, newest first. Its first step sends the first request.
 
         Args:
-            branch: Only sessions of this branch.
+            branch: Only sessions of this branch, and those that do not say what they have tested.
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
                 is entirely older. A session without a date is included.
@@ -178,6 +178,10 @@ class BuddyClient(AsyncContext, Questions):
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
             read_ahead: The maximum number of pages to request at once (default: the client's).
+
+        Raises:
+            BuddyError: While iterating, such as NotFoundError, or UnstableListingError if the list changes faster than
+                it can be read. `error.cursor` is the position to continue from.
         """
         key = validate_key(suite)
         spec = ReadSpec(
@@ -305,8 +309,8 @@ class BuddyClient(AsyncContext, Questions):
                 suites in `harvest.failures`.
 
         Raises:
-            ConfigError: Also if `after` or `cursors` names a suite that is not harvested, or both name one. While
-                iterating, if `suites` is consumed lazily, and if one of its elements is not a suite.
+            ConfigError: Also if `after` or `cursors` names a suite that is not harvested. While iterating, if `suites`
+                is consumed lazily, and if one of its elements is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
         limits, limit_of_all = {}, 0
@@ -316,8 +320,6 @@ class BuddyClient(AsyncContext, Questions):
             limit_of_all = validate_int("after", after, minimum=0)
         given = {validate_key(key): validate_cursor(cursor) for key, cursor in (cursors or {}).items()}
         positions = {key: cursor for key, cursor in given.items() if cursor is not None}
-        if both := limits.keys() & positions.keys():
-            raise ConfigError(f"after and cursors both name {min(both)}: leave it out in one of them")
 
         def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
             after, cursor = limits.get(key, limit_of_all), positions.get(key)

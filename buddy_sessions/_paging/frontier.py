@@ -29,7 +29,7 @@ _MAX_RECENT_ROWS = 200
 
 @frozen
 class Accepted:
-    """The page leaves no gap. Its first rows, so many, are at or above the frontier; the others are new."""
+    """The page leaves no gap. Its first `already_read` rows are at or above the frontier; the others are new."""
 
     already_read: int
 
@@ -41,9 +41,9 @@ class Gap:
 
 @frozen
 class Skipped:
-    """The page begins above the recent rows and lists none of them, which the rows above it must explain.
+    """The page begins above the recent rows, and lists none of them: the rows above the page tell why.
 
-    Either the list has grown, or the recent rows were deleted: then the page can be accepted. Or it is out of order:
+    The list has grown, or the recent rows were deleted: then the page can be accepted. Or the list is out of order:
 
         read: 3, then 13   list: … 14 13 12 … 4 3 2 1    grown: go on after the 3
                            list:  3 13 12 … 4 2 1        out of order: to go on after the 3 would lose 13 to 4

@@ -1,6 +1,6 @@
 """`HeldPage`: a page that is not full is not believed before what follows explains it (README.md, The end of a list).
 
-It is the last page, the server cuts pages, or the response lacks rows. Pure: no I/O, clock or asyncio.
+It is the last page, the server caps pages, or the response lacks rows. No I/O, clock or asyncio.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ class SessionPage:
         number: The page number that was requested, from 1; 0 if a sync requested one session instead of a page.
         sessions: The sessions that are new in this read.
         proven_range: `(low, high)`: every existing session (of the branch, if the read has one) with a `relative_id`
-            from `low` to `high` has been yielded after this page. None if the order of the list does not prove it. On
-            the last page, `low` is below the last session only if the end of the list was checked.
-        is_last: Whether the read is complete with this page, which may be empty.
+            from `low` to `high` has been yielded once this page has. None if that is not proved. On the last page,
+            `low` is below the last session if the end of the list was checked.
+        is_last: Whether the list was read to its end, or down to `after` or `since`. This page may be empty.
         cursor: The position after this page. If a page is out of order, it stays before that page. None before the
             first session, and for a page of a sync.
     """
@@ -63,7 +63,7 @@ class PageReader:
         self.is_not_modified = False  # page 1 had the known digest: no page is returned
         self.first_digest: bytes | None = None  # of page 1, if one was asked for
         self.first_rows = 0  # on that page
-        self.listed: tuple[Session, ...] = ()  # by all responses since the last page: also what that page leaves out
+        self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
         self.cursor = spec.cursor  # the position after the last page
         self._reconciler = reconciler
         self._requests = requests
@@ -116,7 +116,7 @@ class PageReader:
         return None
 
     async def pages(self) -> AsyncGenerator[SessionPage, None]:
-        """Iterate over the pages. For a loop that is left for good if it is left, or cancelled."""
+        """Iterate over the pages. The read is closed when the loop ends, is left, or is cancelled."""
         try:
             while (page := await self.next_page()) is not None:
                 yield page
@@ -173,11 +173,11 @@ class SessionPaginator(Stream[Session]):
 
     Created by `BuddyClient.sessions`; the constructor is not public. No request is sent before the first step.
 
-    A loop that is left goes on in the next loop, or with `anext`, at the next session. A step that is cancelled, for
-    instance by a timeout, loses nothing. If a request fails, the step raises a `BuddyError`, and so does each later
-    step: to go on, read again with `cursor=error.cursor` and the same other arguments. Use it as `async with`, or call
-    `aclose`, to stop its requests at once. Within a page nothing is awaited: to yield to other tasks after each
-    session, await `asyncio.sleep(0)`.
+    If you break out of a loop, the next loop over the same object continues with the next session. To cancel an
+    `anext`, for instance by a timeout, loses nothing. If a request fails, the step raises a `BuddyError`, and so does
+    each later one: to continue, read again with `cursor=error.cursor` and the same other arguments. Use it as
+    `async with`, or call `aclose`, to stop its requests at once. Stepping through a page that was received never
+    suspends.
 
     Example:
         >>> async for session in buddy.sessions("acme/storefront/MNbyVedg"):

@@ -1,4 +1,4 @@
-"""Decides which pages of a list to request while it changes, and which to accept. No I/O, no clock, no asyncio.
+"""Decides which pages of a changing list to request, and which to accept. No I/O, no clock, no asyncio.
 
 `Frontier` proves that an accepted page misses no session: read that module first. `Pacing` estimates which pages to
 request next; a wrong estimate costs requests, no session. The `Reconciler` joins them, and adds what the proof leaves
@@ -27,7 +27,7 @@ MAX_STALLED_PAGES = 100
 """The number of pages in a row that may contain nothing new."""
 
 MAX_ROWS_BY_ID = 1_000_000
-"""The number of rows of a list without an order, whose rows can only be recognised by their ids: it may never end."""
+"""A read gives up after so many rows of a list in no order, whose rows can only be recognised by their ids."""
 
 _MAX_GAP_SEARCH = 50
 """The number of pages in a row without anything new, after which a gap is left open, and the read is not verified."""
@@ -57,7 +57,7 @@ class Reconciler:
         )
         self._planned: list[Window] = []
         self._in_advance: set[Window] = set()  # those that were planned when the last page was accepted or held
-        self._kept_page: tuple[Window, Sequence[Session]] | None = None  # below a gap, until another page closes it
+        self._page_below_gap: tuple[Window, Sequence[Session]] | None = None  # until another page closes it
         self._held_page: HeldPage | None = None  # the last page, if it is not full
         self._stalled_pages = self._same_ends = 0
         self._seen_ids: set[str] = set()  # used once the list is known to be out of order
@@ -110,9 +110,9 @@ class Reconciler:
         has_new = before != (self._frontier.lowest_id, len(self._seen_ids))
         self._stalled_pages = 0 if has_new else self._stalled_pages + 1
         check_stability("sessions", stalled_pages=self._stalled_pages, rows_by_id=len(self._seen_ids))
-        if has_new and self._kept_page and not self.is_done:
-            kept_page, self._kept_page = self._kept_page, None
-            result = result.joined(self._take_page(*kept_page, in_advance=True))
+        if has_new and self._page_below_gap and not self.is_done:
+            page_below_gap, self._page_below_gap = self._page_below_gap, None
+            result = result.joined(self._take_page(*page_below_gap, in_advance=True))
         self._check_same_end(sessions, has_new=has_new)
         if self._selection.is_exceeded:
             self.is_complete = False  # the limit was reached before the end
@@ -164,10 +164,10 @@ class Reconciler:
         if self._stalled_pages > _MAX_GAP_SEARCH:
             self._doubt_pages("no page closes a gap in it")
             return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
-        if self._kept_page:
+        if self._page_below_gap:
             self._drop_plan()
         elif sessions:
-            self._kept_page = window, sessions
+            self._page_below_gap = window, sessions
         self._planned.insert(0, self._pacing.step_back(window))
         return PageResult()
 
@@ -306,7 +306,7 @@ class Reconciler:
     def _drop_plan(self) -> None:
         """Drop the planned windows, and the pages that were kept or held."""
         self._planned.clear()
-        self._kept_page = self._held_page = None
+        self._page_below_gap = self._held_page = None
         self._pacing.restart()
 
 

@@ -1,4 +1,4 @@
-"""What a read is asked for (`ReadSpec`), and which sessions of a page that is (`Selection`). Pure."""
+"""`ReadSpec`: the arguments of a read. `Selection`: picks the sessions of a page that were asked for. No I/O."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ReadSpec:
     Attributes:
         min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
             `after + 1`).
-        slots: Those of a harvest: pages are requested in advance only while slots are idle.
-            Without, or with a `read_ahead` of 1, the read has slots of its own.
-        known_digest: That of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
+        slots: Shared by the reads of a harvest: pages are requested in advance only while slots are idle. Without, or
+            with a `read_ahead` of 1, the read has slots of its own.
+        known_digest: The digest of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
     """
 
     branch: str | None = None
@@ -67,7 +67,7 @@ class Selection:
 
     def __init__(self, spec: ReadSpec, limits: ServerLimits) -> None:
         self.after = spec.after
-        self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be emitted
+        self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be yielded
         self.is_filtered = spec.branch is not None  # so `relative_id`s are missing
         self.left_out: set[str] = set()  # ids of sessions that are of no branch
         self.is_exceeded = False  # more of them were read than `max_sessions`

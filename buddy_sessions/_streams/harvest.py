@@ -52,8 +52,8 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
     Created by `BuddyClient.harvest` and `SessionStore.sync`; the constructor is not public.
 
     The sessions of a suite arrive newest first. Use it as `async with`, so that leaving the block stops the requests at
-    once, or await its `run`. A loop that is left goes on in the next loop, at the next session. A step that is
-    cancelled loses nothing. Only one task at a time can wait for a session: another one gets `RuntimeError`.
+    once, or await its `run`. If you break out of a loop, the next one continues with the next session. To cancel an
+    `anext` loses nothing. Only one task at a time can wait for a session: another one gets `RuntimeError`.
 
     A suite that fails does not stop the others: `HarvestError` is raised after the last session of the others, unless
     `on_failure` is "collect". If your iterable of suites raises an error, the harvest finishes the suites that it has
@@ -172,7 +172,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
 class _HarvestRun:
     """Reads the suites, and puts their pages into a channel.
 
-    It knows nothing of the stream that reads them, so that a harvest that is dropped without `aclose` is collected.
+    It knows nothing of the stream that reads them, so that a dropped harvest is garbage-collected.
     """
 
     def __init__(
