@@ -94,6 +94,13 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
         self._end = self._end or _Closed()
         await self._stop()
 
+    def _raise_if_closed(self) -> None:
+        """Raise RuntimeError if a part would look like the whole."""
+        if not self.is_complete:
+            raise RuntimeError(
+                f"this {type(self).__name__} was closed before its end: create another one to read again"
+            )
+
     @property
     def _unread(self) -> int:
         """How many items were read, and not yielded."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import unquote
 
 from ..errors import ConfigError
@@ -25,6 +25,8 @@ from ..models import (
     parse_session_url,
 )
 
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 _Suites = TypeVar("_Suites")
 
 LATEST = "latest"
@@ -166,11 +168,28 @@ def validate_utf8(name: str, text: str) -> str:
     return text
 
 
-def validate_cursor(cursor: Cursor | None) -> Cursor | None:
-    """Return a cursor, or None for the newest session."""
-    if cursor is not None and not isinstance(cursor, Cursor):
-        raise ConfigError(f"cursor must be a Cursor, not {cursor!r}; Cursor.parse reads one from text")
+def validate_cursor(cursor: Cursor | None, name: str = "cursor") -> Cursor | None:
+    """Return a cursor, or None for the newest session. `name` is that of the argument."""
+    if cursor is None:
+        return None
+    if not isinstance(cursor, Cursor):
+        raise ConfigError(f"{name} must be a Cursor, not {cursor!r}; Cursor.parse reads one from text")
+    validate_int(f"{name}.lowest_id", cursor.lowest_id)
+    validate_int(f"{name}.offset", cursor.offset, minimum=0)
     return cursor
+
+
+def validate_by_suite(name: str, values: Mapping[Any, _S] | None, check: Callable[[str, _S], _T]) -> dict[SuiteKey, _T]:
+    """Return a mapping of suites by their keys, with the checked values. `name` is that of the argument."""
+    if values is not None and not isinstance(values, Mapping):
+        raise ConfigError(f"{name} must be a mapping, such as {{suite: …}}, not {values!r}")
+    checked: dict[SuiteKey, _T] = {}
+    for suite, value in (values or {}).items():
+        key = validate_key(suite)
+        if key in checked:
+            raise ConfigError(f"{name} names {key} twice: leave one out")
+        checked[key] = check(f"{name} of {key}", value)
+    return checked
 
 
 def validate_since(since: datetime | None, name: str = "since") -> datetime | None:

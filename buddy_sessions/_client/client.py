@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Self, Unpack
 
 import attrs
@@ -12,6 +13,7 @@ from .._base.streams import AsyncContext
 from .._base.validate import (
     validate_after,
     validate_branch,
+    validate_by_suite,
     validate_case,
     validate_cursor,
     validate_int,
@@ -313,13 +315,14 @@ class BuddyClient(AsyncContext, Questions):
                 is consumed lazily, and if one of its elements is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
-        limits, limit_of_all = {}, 0
+        limits: dict[SuiteKey, int] = {}
+        limit_of_all = 0
         if isinstance(after, Mapping):
-            limits = {validate_key(key): validate_int("after", number, minimum=0) for key, number in after.items()}
+            limits = validate_by_suite("after", after, partial(validate_int, minimum=0))
         elif after is not None:
             limit_of_all = validate_int("after", after, minimum=0)
-        given = {validate_key(key): validate_cursor(cursor) for key, cursor in (cursors or {}).items()}
-        positions = {key: cursor for key, cursor in given.items() if cursor is not None}
+        checked = validate_by_suite("cursors", cursors, lambda name, cursor: validate_cursor(cursor, name))
+        positions = {key: cursor for key, cursor in checked.items() if cursor is not None}
 
         def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
             after, cursor = limits.get(key, limit_of_all), positions.get(key)

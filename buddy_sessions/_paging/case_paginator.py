@@ -55,6 +55,7 @@ class CasePaginator(Stream[TestCase]):
             self._batch = iter([*cases, *self._batch])
             await self._stop()  # probably, nobody will go on
             raise
+        self._raise_if_closed()
         return cases
 
     @property

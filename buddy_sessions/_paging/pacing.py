@@ -101,9 +101,20 @@ class PageSize:
     def is_full(self, window: Window, rows: int) -> bool:
         """Return whether a page has as many rows as requested, so that more may follow."""
         self.limits.longest_page = max(self.limits.longest_page, rows)
-        if self.cap is not None and rows > self.cap:
-            self.cap = None
         return rows >= self.served(window.per_page)
+
+    def learn_cap(self, rows: int, *, is_proved: bool = False) -> bool:
+        """Learn that the server has cut a page to so many rows, unless it has shown longer ones. Return whether it has.
+
+        If two pages in succession prove that, because no row is missing, at least 20 rows are enough.
+        """
+        if self.may_be_cut(rows) or (is_proved and rows >= DOCUMENTED_SIZE):
+            self.cap = rows
+        return self.cap == rows
+
+    def contradicts_cap(self, window: Window, rows: int) -> bool:
+        """Return whether a page is longer than the cap."""
+        return self.cap is not None and self.cap < rows <= window.per_page
 
     def may_be_cut(self, rows: int) -> bool:
         """Return whether the server may have cut a page that is not full: none was longer, and it has 20 rows."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import attrs
 
@@ -16,6 +17,7 @@ from .reconciler import Reconciler
 from .requests import PageRequests
 from .selection import PageResult, ReadSpec
 
+_P = TypeVar("_P")
 _log = logging.getLogger("buddy_sessions")
 
 
@@ -129,9 +131,7 @@ class PageReader:
 
     def _new_page(self, number: int, result: PageResult) -> SessionPage:
         self.listed, self._listed = self._listed, ()
-        if not self._reconciler.is_ordered:
-            self.cursor = self.cursor and attrs.evolve(self.cursor, verified=False)
-        elif result.sessions:
+        if result.sessions and self._reconciler.is_ordered:
             offset = result.offset + len(result.sessions)
             self.cursor = Cursor(result.sessions[-1].relative_id, offset, self._stats.verified)
         return SessionPage(
@@ -166,6 +166,8 @@ class PageReader:
             rereads=int(not result.sessions and not reconciler.is_complete),
             verified=reconciler.verified,
         )
+        if self.cursor is not None and not self._stats.verified:
+            self.cursor = attrs.evolve(self.cursor, verified=False)
 
 
 class SessionPaginator(Stream[Session]):
@@ -218,6 +220,7 @@ class SessionPaginator(Stream[Session]):
             if isinstance(error, BuddyError):
                 error.cursor = start
             raise
+        self._raise_if_closed()
         return [session for page in pages for session in page.sessions]
 
     @property
@@ -226,7 +229,8 @@ class SessionPaginator(Stream[Session]):
 
         If a page is out of order, it stays before that page.
         """
-        return self._page.cursor_before(self._unread, self._start)
+        cursor = self._page.cursor_before(self._unread, self._start)
+        return cursor if cursor is None or self._reader.stats.verified else attrs.evolve(cursor, verified=False)
 
     @property
     def stats(self) -> Stats:
@@ -241,6 +245,13 @@ class SessionPaginator(Stream[Session]):
         None before the first page, and with `branch`, `after` or `since`.
         """
         return self._reader.total_at_most
+
+    async def _step(self, read: Callable[[], Awaitable[_P | None]]) -> _P:
+        try:
+            return await super()._step(read)
+        except BuddyError as error:
+            error.cursor = self.cursor  # it may be raised again, after the rest of a page
+            raise
 
     async def _read(self) -> Sequence[Session] | None:
         page = await self._next_page()

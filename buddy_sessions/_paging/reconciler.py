@@ -97,6 +97,8 @@ class Reconciler:
     def accept_page(self, sessions: Sequence[Session]) -> PageResult:
         """Take the sessions of the first window, and return the new ones. Raises what `check_stability` does."""
         window = self._planned.pop(0)
+        if self._pacing.page_size.contradicts_cap(window, len(sessions)):
+            self._doubt_pages("a page is longer than the cap that others have shown")
         in_advance = window in self._in_advance
         self._in_advance.discard(window)
         self.highest_id = max(self.highest_id, sessions[0].relative_id if sessions else 0)
@@ -193,11 +195,11 @@ class Reconciler:
         return self._selection.select(sessions[already_read:], start + already_read, already_read, proven_range)
 
     def _hold(self, page: HeldPage) -> None:
-        """Hold a page until the next one explains it."""
+        """Hold a page until the next one explains it: that is planned first, or the held page once more."""
         self._held_page = page
         self._in_advance = set(self._planned)
-        if not self._planned:
-            self._planned.append(page.next_window)
+        if self._planned[:1] not in ([page.next_window], [page.window]):
+            self._planned = [page.next_window]
 
     def _take_following(self, held: HeldPage, following: FollowingPage) -> PageResult:
         """Take the page after the held one. Request the held one again if its response may lack rows."""
@@ -205,31 +207,34 @@ class Reconciler:
             self._planned = [held.next_window]
             return PageResult(duplicates=len(following.sessions))
         held = evolve(held, following=following)
-        if held.rows_follow:
-            is_first = self._frontier.lowest_id is None  # then its first row may be missing, and leaves no hole
-            is_doubtful = held.has_hole or not held.is_followed_closely
-            is_doubtful |= is_first and len(following.sessions) != held.rows
-        elif following.sessions:  # the list has grown
-            is_doubtful = held.has_hole
-        else:  # it is the last page, unless the server cuts pages, and rows have moved up into this one
-            may_lack_rows = held.has_hole and not self._selection.is_filtered
-            is_doubtful = may_lack_rows or self._pacing.page_size.may_be_cut(held.rows)
-        if is_doubtful and not held.is_reread:
+        if not held.is_reread and self._needs_second_response(held, following):
             self._held_page = held
             self._planned.insert(0, held.window)
             return PageResult()
-        return self._explain(held)
+        return self._settle(held)
+
+    def _needs_second_response(self, held: HeldPage, following: FollowingPage) -> bool:
+        """Return whether the response for the held page may lack rows."""
+        if held.rows_follow:
+            # Before the first page was taken, its first row may be missing, and leaves no hole.
+            may_lack_first_row = self._frontier.lowest_id is None and len(following.sessions) != held.rows
+            return held.has_hole or not held.is_followed_closely or may_lack_first_row
+        if following.sessions:  # the list has grown
+            return held.has_hole
+        # It is the last page, unless the server caps pages, and rows have moved up into this one.
+        is_doubtful = held.has_hole and not self._selection.is_filtered
+        return is_doubtful or self._pacing.page_size.may_be_cut(held.rows)
 
     def _take_again(self, held: HeldPage, sessions: Sequence[Session]) -> PageResult:
-        """Take another response for the held page. A row that both lack does not exist."""
+        """Take a second response for the held page. A row that both lack does not exist."""
         page_size, following = self._pacing.page_size, held.following
         if not held.sessions and not sessions:  # page 1 is empty again
-            return self._explain(evolve(held, following=FollowingPage(held.window, sessions, in_advance=False)))
+            return self._settle(evolve(held, following=FollowingPage(held.window, sessions, in_advance=False)))
         is_accepted = isinstance(self._frontier.check(held.window, sessions, in_advance=False), Accepted)
-        if is_accepted and held.rows_follow and len(sessions) == held.rows and page_size.may_be_cut(held.rows):
-            page_size.cap = held.rows
         is_full = page_size.is_full(held.window, len(sessions))
         again = held.merge(sessions) if is_accepted and held.sessions and not is_full else None
+        if held.rows_follow and following and len(sessions) == held.rows >= len(following.sessions) and is_accepted:
+            is_full = page_size.learn_cap(held.rows)
         if again is None:
             self._held_page = None
             result = self._take_page(held.window, sessions, in_advance=False)
@@ -240,18 +245,17 @@ class Reconciler:
         if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
             self._hold(evolve(again, following=None, is_reread=False))
             return PageResult()
-        return self._explain(again)
+        return self._settle(again)
 
-    def _explain(self, held: HeldPage) -> PageResult:
+    def _settle(self, held: HeldPage) -> PageResult:
         """Take the held page, and the one that follows it."""
         page_size, following = self._pacing.page_size, held.following
         self._held_page = None
-        if following is not None and held.rows_follow:
-            is_dense = held.is_followed_closely and not held.has_hole  # so no row is hidden
-            if not is_dense:
+        if following is not None and held.rows_follow and page_size.cap != held.rows:
+            if held.has_hole or not held.is_followed_closely:
                 self._doubt_pages("rows follow a page that is not full")
-            elif page_size.may_be_cut(held.rows) or DOCUMENTED_SIZE <= held.rows == len(following.sessions):
-                page_size.cap = held.rows
+            elif len(following.sessions) < held.rows or held.is_followed_without_holes:
+                page_size.learn_cap(held.rows, is_proved=len(following.sessions) == held.rows)
         already_read = self._frontier.count_read(held.sessions)
         result = self._take_accepted(held.window, held.sessions, already_read, is_full=held.rows_follow)
         if self.is_done or following is None:

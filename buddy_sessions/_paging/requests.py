@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -37,10 +37,11 @@ class PageRequests(Generic[_T]):
         self._slots = slots
         self._pages_ahead = 0
         self._tasks: dict[Window, asyncio.Task[Fetched[_T]]] = {}
+        self._cancelled: list[asyncio.Task[Fetched[_T]]] = []  # and perhaps not ended yet
 
     def __del__(self) -> None:
         self._take_slots(0)
-        for task in self._tasks.values():
+        for task in (*self._tasks.values(), *self._cancelled):
             if not task.done():
                 with suppress(RuntimeError):  # the event loop is closed
                     task.get_loop().call_soon_threadsafe(task.cancel)
@@ -63,8 +64,7 @@ class PageRequests(Generic[_T]):
         """
         self._check_event_loop()
         self._take_slots(len(windows) - 1)
-        if unneeded := self._tasks.keys() - set(windows):
-            await self._cancel(unneeded)
+        self._cancel(self._tasks.keys() - set(windows))
         for window in windows:
             if window not in self._tasks:
                 self._tasks[window] = asyncio.create_task(self._fetch(window))
@@ -79,14 +79,16 @@ class PageRequests(Generic[_T]):
     async def cancel(self) -> None:
         """Cancel all requests, and wait until they have ended."""
         self._take_slots(0)
-        await self._cancel(list(self._tasks))
+        self._cancel(list(self._tasks))
+        if self._cancelled:
+            await asyncio.gather(*self._cancelled, return_exceptions=True)
 
-    async def _cancel(self, windows: Collection[Window]) -> None:
-        tasks = [self._tasks.pop(window) for window in windows]
-        for task in tasks:
+    def _cancel(self, windows: Iterable[Window]) -> None:
+        self._cancelled = [task for task in self._cancelled if not task.done()]
+        for window in windows:
+            task = self._tasks.pop(window)
             task.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._cancelled.append(task)
 
     def _take_slots(self, pages_ahead: int) -> None:
         self._slots.pages_ahead += pages_ahead - self._pages_ahead

@@ -142,6 +142,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         async with self:
             async for _ in self.pages():
                 pass
+        self._raise_if_closed()
         return self.stats
 
     def pages(self) -> Pages[SessionPage]:

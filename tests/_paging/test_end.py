@@ -5,7 +5,7 @@ The law reads random lists on random servers: honest ones, also with a limit of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ from buddy_sessions._paging.pacing import ServerLimits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
 from helpers.effort import repeats
-from helpers.fake_list import FakeList, assert_exact, experienced, read_list, session
+from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, read_list, session
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,45 @@ def test_cap_that_drops_while_the_list_grows() -> None:
 
         found, _, reconciler = read_list(listing, limits, change, per_page=100)
         assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
+
+
+@pytest.mark.parametrize("limits", [ServerLimits, experienced])
+@pytest.mark.parametrize(
+    ("growth", "lacking"),
+    [
+        pytest.param(0, {0: 250}, id="first-row"),
+        pytest.param(0, {0: 162, 2: 179}, id="another-row-of-the-second-response"),
+        pytest.param(20, {1: 163, 2: 90}, id="two-pages-in-succession"),
+    ],
+)
+def test_responses_of_equal_length_are_no_cap(
+    limits: Callable[[], ServerLimits], growth: int, lacking: dict[int, int]
+) -> None:
+    """Each lacks one row of a page of 100."""
+    listing = FakeList(range(1, 251))
+    read = listing.read
+    requests = 0
+
+    def read_without_a_row(window: Window) -> tuple[Session, ...]:
+        nonlocal requests
+        missing = lacking.get(requests)
+        requests += 1
+        rows = tuple(each for each in read(window) if each.relative_id != missing)
+        listing.create(growth)
+        return rows
+
+    listing.read = read_without_a_row  # type: ignore[method-assign]  # it is wrong for some requests
+    found, _, reconciler = read_list(listing, limits(), per_page=100)
+    assert_exact(found, listing.stable)
+    assert reconciler.verified
+
+
+@pytest.mark.parametrize("limits", [ServerLimits, experienced])
+@pytest.mark.parametrize("hidden", [{240}, {340, 330, 240, 230}], ids=["on-one-page", "as-many-on-two-pages"])
+def test_hidden_rows_are_no_cap(limits: Callable[[], ServerLimits], hidden: set[int]) -> None:
+    """A page that is longer than the others shows it."""
+    found, _, reconciler = read_list(FaultyList(range(1, 351), hidden=hidden), limits(), per_page=100)
+    assert (len(found), reconciler.verified) == (350 - len(hidden), False)
 
 
 def test_page_requested_before_a_short_one_proves_no_end() -> None:
@@ -98,20 +137,30 @@ class RandomServer(FakeList):
             window = Window(window.page, self.size)
         rows = self.visible()
         page = self._cut(rows, window)
-        if self.fault == "repeats its last page" and rows and not page:
+        if self.fault == "repeats a page" and rows and not page:
             page = self._cut(rows, Window((len(rows) - 1) // window.per_page + 1, window.per_page))
-        if self.fault == "lacks a row" and self.requests == self.faulty_request and page and page[-1] != rows[-1]:
+        is_faulty = self.fault == "lacks a row" and self.requests == self.faulty_request
+        is_faulty |= self.fault == "lacks rows" and self.random.random() < 0.03
+        if is_faulty and page and page[-1] != rows[-1]:
             page.remove(self.random.choice(page))
         return tuple(session(number) for number in page if number not in self.hidden)
 
 
-FAULTS = ["none", "lacks a row", "hides rows", "lowers its limit", "ignores per_page", "repeats its last page"]
+FAULTS = [
+    "none",
+    "lacks a row",
+    "lacks rows",
+    "hides rows",
+    "lowers its limit",
+    "ignores per_page",
+    "repeats a page",
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
     """One response that lacks a row is repaired, at each page but the last; an honest server is never in doubt."""
-    for seed in range(repeats(quick=300, thorough=2000, long=20_000)):
+    for seed in range(repeats(quick=600, thorough=2000, long=20_000)):
         random = Random(f"{fault} {seed}")
         listing = RandomServer(random, fault)
         found, _, reconciler = read_list(

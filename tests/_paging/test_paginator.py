@@ -265,7 +265,7 @@ class TestEndlessList:
         with pytest.raises(UnstableListingError) as caught:
             [_ async for _ in buddy.sessions(KEY)]
         assert 100 < len(fake.requests) < 110
-        assert caught.value.cursor == (Cursor(81, 20) if is_ordered else None)
+        assert caught.value.cursor == (Cursor(81, 20, verified=False) if is_ordered else None)
 
 
 class TestCursor:
@@ -296,6 +296,16 @@ class TestCursor:
         resumed = buddy.sessions(KEY, cursor=Cursor.parse("81@20?"))
         assert len(await resumed.collect()) == 80
         assert (resumed.stats.verified, str(resumed.cursor)) == (False, "1@100?")
+
+    async def test_doubt_goes_on_in_the_cursors_of_a_harvest(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        suite.populate(100)
+        faults = {2: Fault.swapped(25), 3: Fault.status(500)}
+        fake.on_request = lambda request: fake.inject(faults[request.page]) if request.page in faults else None
+        harvest = buddy.harvest([KEY], concurrency=1, on_failure="collect")
+        await harvest.run()
+        assert (str(harvest.cursors[KEY]), str(harvest.failures[KEY].cursor)) == ("81@20?", "81@20?")
 
     async def test_progress_has_an_upper_bound(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.populate(50)

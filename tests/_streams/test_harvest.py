@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,25 @@ class TestStream:
         with pytest.raises(ConfigError, match=message):
             await buddy.harvest(iter(suites) if is_lazy else suites, after={"acme/shop/typo": 5}).run()
         assert len(fake.requests) == (2 if is_lazy else 0)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"after": {"acme/shop/s0": -1}}, "after of acme/shop/s0 must be a whole number of at least 0, not -1"),
+            ({"after": "118"}, "after must be a whole number"),
+            ({"cursors": [Cursor(3, 8)]}, "cursors must be a mapping, such as {suite: …}, not [Cursor("),
+            ({"cursors": {"acme/shop/s0": "3@8"}}, "cursors of acme/shop/s0 must be a Cursor, not '3@8'"),
+            ({"cursors": {"acme/shop/s0": Cursor(0, 8)}}, "cursors of acme/shop/s0.lowest_id must be a whole number"),
+            (
+                {"after": {"acme/shop/s0": 1, SuiteKey("acme", "shop", "s0"): 2}},
+                "after names acme/shop/s0 twice: leave one out",
+            ),
+        ],
+        ids=str,
+    )
+    def test_invalid_starts(self, buddy: BuddyClient, options: Any, message: str) -> None:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            buddy.harvest(["acme/shop/s0"], **options)
 
     async def test_last_suite_uses_the_slots_of_the_others(self, fake: FakeBuddy) -> None:
         fake.latency = 0.01

@@ -277,8 +277,9 @@ async def test_failed_collect_loses_nothing(fake: FakeBuddy, buddy: BuddyClient)
         assert session.relative_id == number
         assert sessions.cursor is not None
         assert sessions.cursor.lowest_id == number
-    with pytest.raises(ServerError):
+    with pytest.raises(ServerError) as caught:
         await anext(sessions)
+    assert caught.value.cursor == sessions.cursor != position
 
 
 async def test_cancelled_collect_loses_nothing(fake: FakeBuddy, buddy: BuddyClient) -> None:
@@ -293,6 +294,76 @@ async def test_cancelled_collect_loses_nothing(fake: FakeBuddy, buddy: BuddyClie
         assert not stream.is_complete
         assert len(await stream.collect()) == count
         assert stream.is_complete
+
+
+@pytest.mark.parametrize("seconds", [0.003, 0.012, 0.025, 0.04])
+@pytest.mark.parametrize("kind", ["sessions", "harvest"])
+async def test_read_that_another_task_closes_can_be_continued(
+    fake: FakeBuddy, buddy: BuddyClient, store: SessionStore, kind: str, seconds: float
+) -> None:
+    """Its cursor is that of the last session that was yielded, whatever has arrived meanwhile."""
+    fake.latency, found = 0.01, []
+    stream = CASES[kind].open(buddy, store)
+    closing = asyncio.get_running_loop().call_later(seconds, lambda: asyncio.ensure_future(stream.aclose()))
+    async for item in stream:
+        found.append(name_of(item))
+        await asyncio.sleep(0.001)
+    closing.cancel()
+    if kind == "sessions":
+        found += [name_of(item) async for item in buddy.sessions(KEY, cursor=stream.cursor)]
+    else:
+        found += [name_of(item) async for item in buddy.harvest([KEY, OTHER], cursors=stream.cursors)]
+    assert len(found) == len(set(found)) == CASES[kind].count
+
+
+async def test_part_is_no_whole(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """A list or the figures of a read that was closed meanwhile."""
+    fake.latency = 0.01
+    for stream in (buddy.sessions(KEY), buddy.cases(KEY, SESSION), buddy.harvest([KEY])):
+        work = asyncio.ensure_future(stream.run() if hasattr(stream, "run") else stream.collect())
+        await asyncio.sleep(0.015)
+        await stream.aclose()
+        with pytest.raises(RuntimeError, match="was closed before its end: create another one to read again"):
+            await work
+
+
+async def test_suite_that_is_cleared_during_a_read(fake: FakeBuddy) -> None:
+    """Page 3 was requested in advance, before the sessions were deleted."""
+    suite = fake.suites[KEY]
+
+    async def clear(request: Any) -> None:
+        if request.page == 2:
+            await asyncio.sleep(0.05)
+            for session in suite.sessions:
+                suite.delete(session["id"])
+
+    fake.on_request = clear
+    async with BuddyClient(TOKEN, base_url=fake.base_url, per_page=20, read_ahead=8) as client:
+        sessions = client.sessions(KEY)
+        assert len(await sessions.collect()) == 20
+    assert sessions.stats.verified
+
+
+@pytest.mark.parametrize("kind", ["harvest", "sync", "watch"])
+async def test_dropped_after_a_cancelled_step(
+    fake: FakeBuddy, buddy: BuddyClient, store: SessionStore, kind: str
+) -> None:
+    """The error of the cancelled task keeps no stream alive until the garbage collector runs."""
+    fake.latency = 0.05
+    gc.collect()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            async with assert_nothing_left_open(), BuddyClient(TOKEN, base_url=fake.base_url) as client:
+                stream = CASES[kind].open(client, store)
+                with pytest.raises(TimeoutError):
+                    await give_up_after(anext(stream), "wait", 0.005)
+                del stream
+                await asyncio.sleep(0.01)
+                assert [task for task in asyncio.all_tasks() if "buddy_sessions/_" in str(task)] == []
+    finally:
+        gc.enable()
 
 
 async def test_pages_and_sessions_are_one_read(buddy: BuddyClient) -> None:
