@@ -112,10 +112,6 @@ class PageSize:
             self.cap = rows
         return self.cap == rows
 
-    def contradicts_cap(self, window: Window, rows: int) -> bool:
-        """Return whether a page is longer than the cap."""
-        return self.cap is not None and self.cap < rows <= window.per_page
-
     def may_be_cut(self, rows: int) -> bool:
         """Return whether the server may have cut a page that is not full: none was longer, and it has 20 rows."""
         return rows >= self.limits.longest_page

@@ -86,11 +86,10 @@ def test_responses_of_equal_length_are_no_cap(
 
 
 @pytest.mark.parametrize("limits", [ServerLimits, experienced])
-@pytest.mark.parametrize("hidden", [{240}, {340, 330, 240, 230}], ids=["on-one-page", "as-many-on-two-pages"])
-def test_hidden_rows_are_no_cap(limits: Callable[[], ServerLimits], hidden: set[int]) -> None:
-    """A page that is longer than the others shows it."""
-    found, _, reconciler = read_list(FaultyList(range(1, 351), hidden=hidden), limits(), per_page=100)
-    assert (len(found), reconciler.verified) == (350 - len(hidden), False)
+def test_hidden_row_is_no_cap(limits: Callable[[], ServerLimits]) -> None:
+    """The next page is longer."""
+    found, _, reconciler = read_list(FaultyList(range(1, 351), hidden={340}), limits(), per_page=100)
+    assert (len(found), reconciler.verified) == (349, False)
 
 
 def test_page_requested_before_a_short_one_proves_no_end() -> None:
