@@ -33,8 +33,9 @@ from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import PageToSave
+from buddy_sessions.store.page_rules import ListEvidence
 from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, SyncedSuite
 
@@ -381,7 +382,8 @@ numbers = itertools.count(1)
 def test_any_case_is_read_back(database: DatabaseFile, sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     key = SuiteKey("acme", "shop", f"{next(numbers)}")
-    save_page(database, key, PageToSave(sessions=[session]), datetime.now(UTC))
+    page = ListEvidence(before=SuiteState(), after=SuiteState(), sessions=[session])
+    save_page(database, key, page, datetime.now(UTC))
     for _ in range(2):
         save_cases(database, key, session, "all", cases, is_complete=True, is_verified=True)
         saved = load_cases(database, key, session.id)

@@ -13,10 +13,9 @@ import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
-from helpers.stores import KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
+from helpers.stores import ABSENCES, KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
 
 FAILING = [{"name": "test", "status": "FAILED"}, {"name": "other"}]
 DAY = timedelta(days=1)

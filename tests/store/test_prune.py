@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.store.suites import ABSENCES
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_daily
+from helpers.stores import ABSENCES, KEY, OTHER_KEY, SyncedSuite, create_daily
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -40,7 +39,7 @@ async def test_old_sessions_are_deleted_and_stay_away(db: SyncedSuite, status: s
     for options, requests in (({}, 1), ({"full": True}, 12)):
         assert await db.count_requests(**options) <= requests, options
         assert await numbers(db.store) == [191, *kept]
-    assert await db.known_range() == (1, 191)
+    assert [(each.covered, each.below) for each in await db.store.info()] == [((161, 191), "limit")]
 
 
 async def test_newest_verdict_of_the_main_branch_stays(db: SyncedSuite) -> None:
@@ -102,9 +101,22 @@ async def test_recreated_suite_was_not_pruned(db: SyncedSuite) -> None:
     bottoms = []
     for _ in range(ABSENCES + 1):
         await db.sync()
-        bottoms += [each.bottom for each in await db.store.info()]
-    assert bottoms == [*["prune"] * (ABSENCES - 1), "start", "start"]
+        bottoms += [each.below for each in await db.store.info()]
+    assert bottoms == ["nothing"] * (ABSENCES + 1)
     assert await numbers(db.store) == [3, 2, 1]
+
+
+async def test_only_an_earlier_since_brings_back_what_was_pruned(db: SyncedSuite) -> None:
+    """It is earlier than that of every sync before. Nothing is read again above."""
+    create_daily(db.suite, 90)
+    now = datetime.now(UTC)
+    assert len(await db.sync(since=now - timedelta(80))) == 80
+    assert await db.store.prune(older_than=MONTH) == 50
+    for options in {}, {"full": True}, {"since": now - timedelta(60)}, {"keep": timedelta(60)}:
+        assert await db.sync(**options) == []
+    assert await db.sync(since=now - timedelta(85)) == list(range(60, 5, -1))
+    assert await db.sync(full=True) == []
+    assert [(each.covered, each.below) for each in await db.store.info()] == [((6, 90), "limit")]
 
 
 async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None:
