@@ -79,8 +79,9 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:
-    """Return the number of living sessions with a higher `relative_id`."""
-    return file.number(f"SELECT count(*) {_LIVING} AND relative_id > ?", (*key, number))
+    """Return the number of sessions that are not deleted, and have a higher `relative_id`."""
+    sql = f"SELECT count(*) FROM session_rows WHERE suite = {SUITE_NUMBER} AND deleted_at IS NULL AND relative_id > ?"
+    return file.number(sql, (*key, number))
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, page: ListEvidence, now: datetime) -> SaveResult:

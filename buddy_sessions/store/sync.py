@@ -140,8 +140,9 @@ class SuiteSync:
         """Return a read of a part. It also yields the sessions below the part that are on its last page."""
         cursor, digest, clean = None, None, progress.state.clean
         if part.high is not None:
-            # If the offset is wrong, the read needs more requests, but misses no session.
-            cursor = Cursor(part.high + 1, await self.run.thread.run(count_above, self.key, part.high))
+            # All absent sessions are above it. If the offset is wrong, the read needs more requests, but loses nothing.
+            saved = await self.run.thread.run(count_above, self.key, part.high)
+            cursor = Cursor(part.high + 1, max(saved - len(progress.absent), 0))
         elif clean is None or self.full or progress.due or not (await self._limit_scope()).is_within(clean.scope):
             digest = b""
         else:

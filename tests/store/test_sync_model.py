@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from buddy_sessions import Session
+from buddy_sessions import Session, SessionStatus
 from buddy_sessions.models import is_before
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.prune import prune_suite
@@ -317,4 +318,36 @@ def test_daily_syncs_of_a_day_save_all_days(path: Path) -> None:
         assert count() == len(server.rows) - 200
     (saved,) = load_saved_suites(store.database)
     assert saved.covered == (201, len(server.rows))
+    store.database.close()
+
+
+def test_hourly_sync_with_since_beside_a_nightly_one_with_keep(path: Path) -> None:
+    """In a week, each session is read once, and what was pruned stays away."""
+    server, store = ModelServer(random.Random(1)), ModelStore(path)
+    yielded: list[int] = []
+
+    def sync(hour: int, *, since: timedelta | None = None, keep: timedelta | None = None) -> int:
+        """Sync at the end of an hour; return the number of requests."""
+        now, requests = FIRST_DATE + timedelta(hours=hour, minutes=1), server.requests
+        scope = SyncScope(since=since and now - since)
+        found = store.sync(ModelApi(server, per_page=PER_PAGE), now=now, scope=scope, keep=keep)
+        yielded.extend(session.relative_id for session in found if session.is_finished)
+        return server.requests - requests
+
+    def create(hour: int) -> None:
+        server.created = 60 * hour - 1
+        server.create()
+        server.rows[0] = attrs.evolve(server.rows[0], status=SessionStatus.SUCCESSFUL)
+
+    for hour in range(1, 40 * 24):
+        create(hour)
+    sync(40 * 24, since=timedelta(days=30))
+    for hour in range(40 * 24, 47 * 24):
+        create(hour)
+        assert sync(hour, since=timedelta(days=30)) == 1
+        if hour % 24 == 0:
+            assert sync(hour, keep=timedelta(days=14)) == 1
+    assert sorted(yielded) == list(range(10 * 24 + 1, 47 * 24))
+    (saved,) = load_saved_suites(store.database)
+    assert (saved.sessions, saved.below) == (15 * 24, "limit")
     store.database.close()
