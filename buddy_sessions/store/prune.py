@@ -94,10 +94,8 @@ def _raise_limit(file: DatabaseFile, suite: int, state: SuiteState, limit: datet
     """Return the state with a later limit: the covered range ends at the lowest session that is not older."""
     covered = None
     if state.covered is not None:
-        sql = """
-            SELECT min(relative_id) FROM session_rows
-            WHERE suite = ? AND relative_id BETWEEN ? AND ? AND (create_date IS NULL OR create_date >= ?)
-        """
+        where = "suite = ? AND relative_id BETWEEN ? AND ? AND create_date >= ?"
+        sql = f"SELECT min(relative_id) FROM session_rows WHERE {where}"
         lowest = file.number(sql, (suite, *state.covered, time_to_prefix(limit)))
         covered = (lowest, state.covered[1]) if lowest else None
     below: Below = "more" if state.below == "more" else "limit"

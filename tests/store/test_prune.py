@@ -126,6 +126,28 @@ async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None
     assert await db.store.prune(older_than=MONTH) == 29, "now is when the newest session was created"
 
 
+@pytest.mark.fault
+async def test_date_of_the_year_1_is_the_zero_of_a_program(db: SyncedSuite) -> None:
+    """Also if it is the newest date of the file: nothing is older."""
+    create_daily(db.suite, 2, create_date="0001-01-01T00:00:00Z")
+    for _ in range(2):
+        await db.sync(keep=MONTH)
+        assert await db.store.prune(older_than=MONTH) == 0
+    create_daily(db.suite, 1)
+    await db.sync(keep=MONTH)
+    assert 3 in await numbers(db.store)
+
+
+async def test_first_sync_with_keep_keeps_a_commit_together(db: SyncedSuite) -> None:
+    """Its older sessions are within a day of the limit."""
+    now = datetime.now(UTC)
+    for days in (33, 30.5, 29.9, 0):
+        created = (now - timedelta(days=days)).isoformat()
+        db.suite.create(status="SUCCESSFUL", revision=f"{'ab'[not days]}" * 40, branch="fix", create_date=created)
+    await db.sync(keep=MONTH)
+    assert await numbers(db.store) == [4, 3, 2]
+
+
 async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> None:
     create_daily(db.suite, 1000)
     await db.sync()
