@@ -405,7 +405,7 @@ def test_details_of_a_session_with_many_cases_are_saved_by_a_key(database: Datab
     )
     save_cases(database, key, session, "failed", cases, is_complete=True, is_verified=False)
     begin = time.process_time()
-    for ordinal in range(0, 30_000, 100):
+    for ordinal in range(0, 30_000, 15):
         save_details(database, key, session, ordinal, attrs.evolve(cases[ordinal], data="read"))
     assert time.process_time() - begin < 1
-    assert sum(case.data == "read" for case in load_cases(database, key, session.id)) == 300
+    assert sum(case.data == "read" for case in load_cases(database, key, session.id)) == 2000
