@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -56,7 +57,7 @@ class SaveResult:
 
     state: SuiteState
     changed: tuple[Session, ...] = ()
-    absent: Sequence[int] = ()
+    absent: array[int] = Factory(lambda: array("q"))
     is_contradiction: bool = False
     repaired: int = 0
 

@@ -29,7 +29,7 @@ from .suites import (
 )
 from .sync_parts import SessionToCheck, SyncProgress
 
-_CHUNK = 10_000
+_CHUNK = 1_000
 """The number of sessions that are marked at once: the memory is bounded, however many are absent."""
 
 _COLUMNS = ", ".join(FIELDS)

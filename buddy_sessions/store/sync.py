@@ -75,13 +75,13 @@ class SuiteSync:
                         if page.sessions:
                             yield attrs.evolve(page, is_last=False)
             verified = self._counts.verified
-            if progress.is_ordered and not progress.is_unchanged:
+            if progress.stop is None:
                 still_doubtful = progress.start.is_doubtful and progress.read != progress.state.covered
                 progress.state = attrs.evolve(progress.state, is_doubtful=still_doubtful or not verified)
                 await run.thread.run(judge_absent, key, progress, run.now, verified=verified)
             self._counts += await run.update_names(key)
             scope = await self._limit_scope()
-            has_cases = progress.is_unchanged or await self._read_cases(scope)
+            has_cases = progress.stop == "unchanged" or await self._read_cases(scope)
             clean = LastCleanSync(self._digest, scope) if self._digest and verified and has_cases else None
             await run.thread.run(finish_sync, key, run.now, clean, top=progress.top or 0)
             if self.full and self._counts.repaired:
@@ -132,8 +132,10 @@ class SuiteSync:
                 await self._lose_order(progress)
             raise failure
         if part.high is None:
-            progress.is_unchanged, self._digest = reader.is_not_modified, reader.first_digest
+            self._digest = reader.first_digest
             progress.top = progress.top or 0
+            if reader.is_not_modified:
+                progress.stop = "unchanged"
         end_part(progress, part)
 
     async def _new_reader(self, progress: SyncProgress, part: Part) -> PageReader:
@@ -161,7 +163,7 @@ class SuiteSync:
             if not page.sessions and state.covered is not None:
                 _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
         evidence = ListEvidence(before=state, after=state, sessions=page.sessions, limit=limit)
-        if progress.is_ordered:
+        if progress.stop is None:
             proven = part.take(page, limit)
             after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)
             read = read_after(progress, part)
@@ -210,15 +212,15 @@ class SuiteSync:
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
         progress.state = saved.state
-        progress.absent.extend(saved.absent)
+        progress.absent = progress.absent + saved.absent if progress.absent else saved.absent
         progress.is_contradiction |= saved.is_contradiction
         progress.settle(page.proven, {page.checked, *(each.relative_id for each in (*page.listed, *page.sessions))})
         return saved
 
     async def _lose_order(self, progress: SyncProgress) -> None:
         """The list is out of order: its pages prove nothing. After a contradiction, nothing is claimed any more."""
-        if progress.is_ordered:
-            progress.is_ordered = False
+        if progress.stop is None:
+            progress.stop = "unordered"
             progress.state = attrs.evolve(progress.start, clean=None)
             if progress.is_contradiction:
                 progress.state = attrs.evolve(progress.state, covered=None, below="more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from attrs import Factory, define, evolve
 
@@ -77,8 +77,8 @@ class SyncProgress:
     is_end_read: bool = False  # whether it has read the end of the list
     checks: int = 0
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
-    is_unchanged: bool = False  # whether the first page is that of the last clean sync
-    is_ordered: bool = True  # whether the list was in order so far
+    # Why nothing else is read: the first page is that of the last clean sync, or the list is out of order.
+    stop: Literal["unchanged", "unordered"] | None = None
     is_contradiction: bool = False  # whether a page has contradicted what the database claimed
     is_outdated: bool = False  # whether a session above the top of the list exists
 
@@ -97,7 +97,7 @@ def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
     missing sessions; unfinished sessions.
     """
     state, newest = progress.state, progress.newest_missing
-    if progress.is_unchanged or not progress.is_ordered:
+    if progress.stop is not None:
         return None
     if progress.top is None:
         return Part(low=1 if progress.is_full or state.covered is None else state.covered[1])

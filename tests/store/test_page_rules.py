@@ -145,8 +145,8 @@ NEWEST = SessionToCheck(9, "id9")
         (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
         (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
         (progress(ALL, top=5, due={1: "id1"}, checks=10), None),
-        (progress(ALL, top=5, due={1: "id1"}, is_unchanged=True), None),
-        (progress(ALL, top=5, due={1: "id1"}, is_ordered=False), None),
+        (progress(ALL, top=5, due={1: "id1"}, stop="unchanged"), None),
+        (progress(ALL, top=5, due={1: "id1"}, stop="unordered"), None),
         (progress(ALL, top=5, newest_missing=NEWEST), NEWEST),
         pytest.param(progress(ALL, top=9, newest_missing=NEWEST), None, id="the-newest-missing-one-is-not-above"),
         (progress(CUT, top=5, missing=(4,)), Part(high=3)),
@@ -158,6 +158,14 @@ NEWEST = SessionToCheck(9, "id9")
 )
 def test_next_part(given: SyncProgress, expected: Part | SessionToCheck | None) -> None:
     assert next_part(given) == expected
+
+
+def test_range_from_a_list_that_cannot_be_verified_is_in_doubt() -> None:
+    part = Part(low=5)
+    part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(5)), is_last=True), None)
+    assert state_after(progress(ALL), part, is_last=True, verified=False) == evolve(
+        ALL, covered=(1, 6), is_doubtful=True
+    )
 
 
 Read = tuple[Interval | None, Below]

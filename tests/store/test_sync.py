@@ -247,6 +247,18 @@ async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
     assert [each.below for each in await db.store.info()] == ["nothing"]
 
 
+async def test_full_sync_ends_the_doubt_about_a_list(db: SyncedSuite) -> None:
+    """Until then, there is no verdict."""
+    create_finished(db.suite, 30)
+    await db.sync()
+    query(db.path, "UPDATE suite_rows SET state = json_set(state, '$.is_doubtful', json('true'))")
+    for options, is_doubtful in (({}, True), ({"full": True}, False)):
+        db.suite.create(status="ERROR", branch="main")
+        await db.sync(**options)
+        (status,) = await db.store.status()
+        assert (status.is_failing is None) is is_doubtful
+
+
 async def test_last_page_has_no_session(db: SyncedSuite) -> None:
     create_finished(db.suite, 30)
     pages = [page async for page in db.store.sync(db.buddy, [KEY]).pages()]
