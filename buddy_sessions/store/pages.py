@@ -70,12 +70,12 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
         )
         if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
             due[number] = id_
-    sql = f"SELECT relative_id {_MISSING} AND relative_id >= ? ORDER BY relative_id"
-    missing = array("q", (row[0] for row in file.execute(sql, (*key, state.lowest))))
-    newest = file.execute(f"SELECT relative_id, id {_MISSING} ORDER BY relative_id DESC LIMIT 1", key).fetchone()
-    return SyncProgress(
-        start=state, state=state, due=due, missing=missing, newest_missing=newest and SessionToCheck(*newest)
-    )
+    missing, newest = array("q"), None
+    sql = f"SELECT relative_id, id {_MISSING} AND relative_id >= ? ORDER BY relative_id"
+    for number, id_ in file.execute(sql, (*key, state.lowest)):
+        missing.append(number)
+        newest = SessionToCheck(number, id_)
+    return SyncProgress(start=state, state=state, due=due, missing=missing, newest_missing=newest)
 
 
 def count_above(file: DatabaseFile, key: SuiteKey, number: int) -> int:

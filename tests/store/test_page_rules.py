@@ -208,6 +208,30 @@ def test_covered_range_after_a_page(
 
 
 @pytest.mark.parametrize(
+    ("part", "numbers", "is_end"),
+    [
+        (Part(low=5), (9, 7), True),
+        (Part(low=5), (9, 5), False),
+        (Part(low=5), (9, 3), False),
+        (Part(), (9, 5), True),
+        (Part(), (), False),
+        (Part(high=5), (), True),
+        (AROUND_4, (4,), False),
+        (AROUND_4, (3,), False),
+        (AROUND_4, (), True),
+        (Part(low=1, high=1, is_around=True), (1,), False),
+        (Part(low=1, high=1, is_around=True), (), True),
+    ],
+)
+def test_read_that_has_asked_below_its_last_session_has_found_the_end(
+    part: Part, numbers: tuple[int, ...], is_end: bool
+) -> None:
+    part = evolve(part)
+    part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers)), is_last=True), None)
+    assert part.is_end is is_end
+
+
+@pytest.mark.parametrize(
     ("part", "numbers", "proven", "expected"),
     [
         pytest.param(Part(), (9, 4), (1, 9), (4, ALL_NUMBERS[1]), id="above-the-top-but-not-below-the-lowest"),
