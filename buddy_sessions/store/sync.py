@@ -68,6 +68,9 @@ class SuiteSync:
         async with hold_suite(run.thread.path, key, wait=run.wait):
             progress = await run.thread.run(load_start, key, run.now, self.scope.since)
             progress.is_full = self.full
+            if self.scope.since and progress.start.limit and self.scope.since < progress.start.limit:
+                message = "%s: older sessions than %s were pruned: pass an earlier since than ever, or forget the suite"
+                _log.info(message, key, progress.start.limit)
             while (part := next_part(progress)) is not None:
                 read = self._read_part(progress, part) if isinstance(part, Part) else self._check(progress, part)
                 async with aclosing(read) as pages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -106,14 +107,19 @@ async def test_recreated_suite_was_not_pruned(db: SyncedSuite) -> None:
     assert await numbers(db.store) == [3, 2, 1]
 
 
-async def test_only_an_earlier_since_brings_back_what_was_pruned(db: SyncedSuite) -> None:
+async def test_only_an_earlier_since_brings_back_what_was_pruned(
+    db: SyncedSuite, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is earlier than that of every sync before. Nothing is read again above."""
+    caplog.set_level(logging.INFO)
     create_daily(db.suite, 90)
     now = datetime.now(UTC)
     assert len(await db.sync(since=now - timedelta(80))) == 80
     assert await db.store.prune(older_than=MONTH) == 50
     for options in {}, {"full": True}, {"since": now - timedelta(60)}, {"keep": timedelta(60)}:
         assert await db.sync(**options) == []
+        assert ("pass an earlier since than ever, or forget the suite" in caplog.text) is ("since" in options)
+        caplog.clear()
     assert await db.sync(since=now - timedelta(85)) == list(range(60, 5, -1))
     assert await db.sync(full=True) == []
     assert [(each.covered, each.below) for each in await db.store.info()] == [((6, 90), "limit")]

@@ -329,7 +329,7 @@ def test_hourly_sync_with_since_beside_a_nightly_one_with_keep(path: Path) -> No
     def sync(hour: int, *, since: timedelta | None = None, keep: timedelta | None = None) -> int:
         """Sync at the end of an hour; return the number of requests."""
         now, requests = FIRST_DATE + timedelta(hours=hour, minutes=1), server.requests
-        scope = SyncScope(since=since and now - since)
+        scope = SyncScope(since=None if since is None else now - since)
         found = store.sync(ModelApi(server, per_page=PER_PAGE), now=now, scope=scope, keep=keep)
         yielded.extend(session.relative_id for session in found if session.is_finished)
         return server.requests - requests
