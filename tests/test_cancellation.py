@@ -152,7 +152,7 @@ async def check_store(setup: Setup) -> None:
         with contextlib.closing(sqlite3.connect(setup.path)) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     async with SessionStore(setup.path) as store:
-        ranges = {saved.suite: saved.known_range for saved in await store.info()}
+        ranges = {saved.suite: saved.covered for saved in await store.info()}
         for key in KEYS:
             known = {session.relative_id for session in await store.sessions(key)}
             low, high = ranges.get(key) or (1, 0)

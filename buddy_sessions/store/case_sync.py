@@ -10,6 +10,7 @@ import attrs
 
 from .._api import failing_statuses
 from .._base.figures import Stats
+from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
@@ -36,7 +37,7 @@ class CaseSync:
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
-        await map_concurrently(self._read_session, sessions, limit=self.run.buddy.api.max_concurrency)
+        await map_concurrently(self._read_session, sessions, limit=self.run.api.max_concurrency)
         await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
@@ -72,7 +73,8 @@ class CaseSync:
         self, session: Session, status: TestStatus | None
     ) -> tuple[list[TestCase], bool, BuddyError | None]:
         """Return the cases of a session with one status (None: all) up to an error, if they are verified, the error."""
-        paginator = self.run.buddy.cases(self.key, session, status=status)
+        validate_session(session)
+        paginator = self.run.api.cases(self.key, session, status=status)
         cases: list[TestCase] = []
         failure: BuddyError | None = None
         try:
@@ -109,7 +111,7 @@ class CaseSync:
         )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
-        lost = (await map_concurrently(read, failing, limit=self.run.buddy.api.max_concurrency)).count(False)
+        lost = (await map_concurrently(read, failing, limit=self.run.api.max_concurrency)).count(False)
         if lost:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
             _log.warning(message, self.key, session.id, lost)
@@ -122,10 +124,11 @@ class CaseSync:
         self.stats += Stats(requests=1)
         with self.run.long_bodies.hold() as on_size:
             try:
-                found = await self.run.buddy.api.with_details(self.key, session.id, listed, on_size=on_size)
+                found = await self.run.api.with_details(self.key, session.id, listed, on_size=on_size)
             except ResponseError as error:
                 _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
             if found is listed:
                 return False
-            await self.run.thread.run(save_details, self.key, session, ordinal, found.data)
+            detailed = attrs.evolve(listed, data=found.data)
+            await self.run.thread.run(save_details, self.key, session, ordinal, detailed)
             return True

@@ -24,7 +24,7 @@ from .schema import (
     SUITE_NUMBER,
     to_sessions,
 )
-from .suites import MARK_INCOMPLETE, SyncScope
+from .suites import NOT_CLEAN, SyncScope
 
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
@@ -95,12 +95,14 @@ def save_cases(
             _save_read(file, row, scope, is_complete=is_complete, is_verified=is_verified)
 
 
-def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, data: str | None) -> None:
-    """Save the `data` of the case that `save_cases` has saved with this ordinal."""
+def save_details(file: DatabaseFile, key: SuiteKey, session: Session, ordinal: int, case: TestCase) -> None:
+    """Save the `data` of a case that `save_cases` has saved with this ordinal."""
     with file.transaction():
         number = file.number(f"SELECT number {_SESSION}", (*key, session.id))
-        sql = "UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND ordinal = ?"
-        file.execute(sql, (data, number, ordinal))
+        # With the test, as in the primary key: otherwise, SQLite would read all cases of the session.
+        test = f"(SELECT number FROM tests WHERE suite = {SUITE_NUMBER} AND {IS_TEST})"
+        sql = f"UPDATE case_rows SET data = coalesce(?, data) WHERE session = ? AND ordinal = ? AND test = {test}"
+        file.execute(sql, (case.data, number, ordinal, *key, case.name, case.classname, case.test_group_name))
         file.execute("UPDATE session_rows SET position = next_position() WHERE number = ?", (number,))
 
 
@@ -122,7 +124,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
         ),
     )
     if not is_verified:  # the next sync reads them again, also if it finds the same first page
-        file.execute(f"UPDATE suite_rows SET {MARK_INCOMPLETE} WHERE number = ?", (row["suite"],))
+        file.execute(f"UPDATE suite_rows SET {NOT_CLEAN} WHERE number = ?", (row["suite"],))
 
 
 def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], TestCase]:

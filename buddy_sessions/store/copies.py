@@ -29,7 +29,9 @@ from .schema import (
 )
 
 _PAGE_SIZE = 100
-"""Sessions in memory at once, with the messages of their failing tests."""
+"""Sessions in memory at once, with what their failing tests have uploaded."""
+_PAGE_LENGTH = 8_000_000
+"""Characters of that in memory at once, except for the last session."""
 
 
 @frozen(kw_only=True)
@@ -45,7 +47,7 @@ class StoreChange:
         session: The session that was saved or marked, or whose test cases were saved; None for a deletion.
         failures: The failing tests of the session; None if its test cases are not saved.
         missing_since: When the first sync that did not find the session began; None if it was found.
-        deleted_at: The same time, once `ABSENCES` (two) syncs did not find it.
+        deleted_at: The same time, once a second sync did not find it.
         pruned_before: Delete the sessions of the suite whose `create_date` is earlier. Those that were kept follow.
     """
 
@@ -89,17 +91,24 @@ def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
         ) ORDER BY sessions.position
     """
     rows = file.execute(sql, (after,)).fetchall()
-    return [
-        StoreChange(
-            position=row["position"],
-            suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
-            session=session,
-            failures=None if row["last_scope"] is None else load_failures(file, row["number"]),
-            missing_since=to_time(row["missing_since"]),
-            deleted_at=to_time(row["deleted_at"]),
+    changes: list[StoreChange] = []
+    length = 0
+    for row, session in zip(rows, to_sessions(rows), strict=True):
+        failures = None if row["last_scope"] is None else load_failures(file, row["number"])
+        changes.append(
+            StoreChange(
+                position=row["position"],
+                suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
+                session=session,
+                failures=failures,
+                missing_since=to_time(row["missing_since"]),
+                deleted_at=to_time(row["deleted_at"]),
+            )
         )
-        for row, session in zip(rows, to_sessions(rows), strict=True)
-    ]
+        length += sum(len(case.data or "") for case in failures or ())
+        if length > _PAGE_LENGTH:
+            break
+    return changes
 
 
 def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChange]:

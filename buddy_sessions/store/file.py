@@ -15,7 +15,7 @@ from threading import Event
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ..errors import ConfigError, DecodeError, StoreError
-from .schema import APPLICATION_ID, NEWEST_POSITION, SCHEMA, VERSION
+from .schema import APPLICATION_ID, APPLICATION_ID_1, NEWEST_POSITION, SCHEMA, VERSION
 
 Parameters = Sequence[object] | Mapping[str, object]
 """The parameters of a statement, by position or by name."""
@@ -78,6 +78,8 @@ class DatabaseFile:
             elif code == sqlite3.SQLITE_CANTOPEN and not os.path.isdir(os.path.dirname(self.path) or "."):
                 advice = "its folder does not exist: create it, or choose another path"
             raise kind(f"{self.path}: {error}" + (f" ({advice})" if advice else "")) from error
+        except UnicodeDecodeError as error:  # of a message of SQLite, which quotes a damaged schema
+            raise FileError(f"{self.path}: {error} ({_ADVICE[sqlite3.SQLITE_CORRUPT]})") from error
         except DecodeError as error:
             raise StoreError(f"{self.path}: a saved value was changed, and is not valid any more: {error}") from error
 
@@ -134,14 +136,15 @@ class DatabaseFile:
         # In one statement, since another process may be creating the schema. A new file has none of the three values.
         sql = "SELECT * FROM pragma_application_id, pragma_user_version, (SELECT count(*) FROM sqlite_master)"
         owner, version, tables = self.execute(sql).fetchone()
-        if owner != APPLICATION_ID and (owner or version or tables):
-            writer = "another version of buddy_sessions" if owner >> 16 == APPLICATION_ID >> 16 else "another program"
-            raise OtherFileError(f"{self.path} was written by {writer}, and was not changed: choose another path")
-        if version > VERSION:
+        if owner == APPLICATION_ID and version > VERSION:
             raise OtherFileError(
                 f"{self.path} was written by a newer buddy_sessions (schema {version}, supported up to {VERSION}), and "
                 "was not changed: upgrade buddy_sessions, or choose another path"
             )
+        if owner not in {APPLICATION_ID, APPLICATION_ID_1} and (owner or version or tables):
+            is_ours = owner >> 16 == APPLICATION_ID >> 16
+            writer = "a development version of buddy_sessions" if is_ours else "another program"
+            raise OtherFileError(f"{self.path} was written by {writer}, and was not changed: choose another path")
         return not version
 
     def _create(self) -> None:

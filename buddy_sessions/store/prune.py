@@ -1,6 +1,6 @@
 """Deletes old sessions with their test cases, or a whole suite, and returns their space to the file system.
 
-What was pruned is not saved again: a suite notes the time before which its sessions were pruned.
+What was pruned is not saved again: it is older than the limit of its suite.
 """
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
@@ -18,7 +18,10 @@ from .copies import record_forget, record_prune
 from .file import DatabaseFile, DatabaseThread
 from .saved_source import find_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
-from .suites import load_state, save_state
+from .suites import ALL_TIME, Below, SuiteState, load_state, save_state
+
+SAME_COMMIT = timedelta(days=1)
+"""Sessions of one commit that were created within this time of each other are kept or deleted together."""
 
 _VACUUM_PAGES = 2_000
 """The number of pages that one call of `return_space` gives back: 8 MB."""
@@ -53,7 +56,10 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
     With a clock that is ahead, everything would be deleted. So the age is counted from the earliest of `now` and the
     `others`: when the newest session was created, and the server's time.
     """
-    return (min(filter(None, (now, *others))) - age).replace(microsecond=0)
+    try:
+        return (min(filter(None, (now, *others))) - age).replace(microsecond=0)
+    except OverflowError:  # a date of the year 1 is the zero of some programs
+        return ALL_TIME
 
 
 async def prune_suite(thread: DatabaseThread, key: SuiteKey, before: datetime) -> int:
@@ -77,11 +83,23 @@ def _delete(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime, old
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
             state = load_state(file, key)
-            latest = max(before, state.pruned_before or before)
-            save_state(file, key, evolve(state, pruned_before=latest))
+            limit = max(before, state.limit or before)
+            save_state(file, key, _raise_limit(file, suite, state, limit))
             forget_unused_tests(file, suite)
-            record_prune(file, key, suite, latest)
+            record_prune(file, key, suite, limit)
     return count
+
+
+def _raise_limit(file: DatabaseFile, suite: int, state: SuiteState, limit: datetime) -> SuiteState:
+    """Return the state with a later limit: the covered range ends at the lowest session that is not older."""
+    covered = None
+    if state.covered is not None:
+        where = "suite = ? AND relative_id BETWEEN ? AND ? AND create_date >= ?"
+        sql = f"SELECT min(relative_id) FROM session_rows WHERE {where}"
+        lowest = file.number(sql, (suite, *state.covered, time_to_prefix(limit)))
+        covered = (lowest, state.covered[1]) if lowest else None
+    below: Below = "more" if state.below == "more" else "limit"
+    return evolve(state, covered=covered, below=below, limit=limit)
 
 
 def return_space(file: DatabaseFile) -> bool:

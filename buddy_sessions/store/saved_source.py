@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 from attrs import evolve, frozen
 
@@ -17,7 +18,7 @@ from ..questions.suite_reader import Source, SuiteReader
 from .cases import load_cases, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
-from .suites import ALL_NUMBERS, Bottom, Interval, to_state
+from .suites import ALL_NUMBERS, Interval, SuiteState, to_state
 
 _FIRST_SIZE, _PAGE_SIZE = 100, 1000  # a verdict usually needs only the newest sessions
 _TOP = ALL_NUMBERS[1], ""  # above every `relative_id`
@@ -33,16 +34,22 @@ class SavedSource(Source):
         self._thread = thread
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
-        """Yield the saved sessions that are not deleted. Outside of the known range, some may be missing."""
-        lowest_id, last = await self._thread.run(_load_known, suite)
-        part = evolve(last, end="cut")
+        """Yield the saved sessions that are not deleted, except those below the end of the list.
+
+        Outside of the covered range, some may be missing.
+        """
+        state, last = await self._thread.run(_load_list, suite)
+        lowest = state.covered[0] if state.covered and state.below != "limit" else 1
         async for sessions in load_pages(self._thread, suite, branch=branch):
-            inside = [session for session in sessions if session.relative_id >= lowest_id]
+            inside = [session for session in sessions if session.relative_id >= lowest]
             if inside:
-                yield evolve(part, sessions=inside)
+                yield evolve(last, sessions=inside, end="cut")
             if len(inside) < len(sessions):
-                doubt = f"older sessions than #{lowest_id} were not saved completely: sync again"
-                yield evolve(part, sessions=sessions[len(inside) :], doubt=last.doubt or doubt)
+                if state.below == "more":
+                    doubt = last.doubt or f"older sessions than #{lowest} were not saved completely: sync again"
+                    yield evolve(last, sessions=sessions[len(inside) :], end="cut", doubt=doubt)
+                else:  # Buddy has deleted them, or may have
+                    break
         yield last
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
@@ -77,26 +84,30 @@ class SavedSource(Source):
         return await self._thread.run(load_cases, suite, session_id)
 
 
-def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
-    """Return what is known of the list of a suite, without its sessions, and the lowest `relative_id` that is known."""
+def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
+    """Return what is known of the list of a suite, without its sessions."""
     row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is None or row["state"] is None:
-        return 1, SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
+        listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
+        return SuiteState(), listed
     state = to_state(row["state"])
-    listed = SessionList(sessions=(), end="cut", as_of=to_time(row["synced_at"]) or datetime.now(UTC))
-    if row["missing_since"] is not None:
-        return 1, evolve(listed, doubt="the last sync did not find the suite")
     sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
-    newest = file.number(sql, key)
-    if state.known is None:
-        doubt = "the list of sessions was not read completely: sync again" if newest else ""
-        return 1, evolve(listed, end="beginning", doubt=doubt)
-    lowest, highest = state.known
-    if state.bottom not in {None, "since"}:
-        listed = evolve(listed, end="pruned" if state.bottom == "prune" else "beginning")
-    if newest > highest:
-        listed = evolve(listed, doubt=f"newer sessions than #{highest} were not read completely: sync again")
-    return lowest, listed
+    newest, doubt = file.number(sql, key), ""
+    if row["missing_since"] is not None:
+        doubt = "the last sync did not find the suite"
+    elif state.covered is None and state.below == "more" and newest:
+        doubt = "the list of sessions was not read completely: sync again"
+    elif state.covered is not None and newest > state.covered[1]:
+        doubt = f"newer sessions than #{state.covered[1]} were not read completely: sync again"
+    elif state.is_doubtful:
+        doubt = "sessions may be missing: the list could not be verified"
+    end: Literal["beginning", "pruned", "cut"] = "cut"
+    if state.below in {"nothing", "end"} or not newest:
+        end = "beginning"
+    elif state.below == "limit" and state.limit != state.since:  # `since` may have cut the lowest commit
+        end = "pruned"
+    as_of = to_time(row["synced_at"]) or datetime.now(UTC)
+    return state, SessionList(sessions=(), end=end, as_of=as_of, doubt=doubt)
 
 
 def load_sessions(
@@ -182,13 +193,14 @@ class SavedSuite:
         sessions: The number of saved sessions that are not deleted.
         missing: How many of them the last sync did not find.
         deleted: The number of saved sessions that are deleted.
-        known_range: The lowest and the highest `relative_id` between which every existing session is saved or pruned;
-            None if nothing is known, for example because the list of the suite is out of order.
-        bottom: What is below. "start": nothing, since it begins at 1. "retention": nothing that Buddy still has.
-            "prune", "since": older sessions, which were pruned, or left out by `since`. None: that is not known.
+        covered: The lowest and the highest `relative_id` between which every existing session is saved, if it is not
+            older than the limit of the suite; None if there is no such range, for example because the list is out of
+            order.
+        below: What is below that range. "nothing": nothing that Buddy still has. "limit": only sessions that are older
+            than the limit, which `since` and prunes set. "more": more sessions, or that is not known yet.
         synced_at: When the last sync began that has read the suite to its end.
         missing_since: When the first sync began that did not find the suite; None if the last one has found it.
-        deleted_at: The same time, once `ABSENCES` (two) syncs did not find it.
+        deleted_at: The same time, once a second sync did not find it.
     """
 
     suite: SuiteKey
@@ -196,8 +208,8 @@ class SavedSuite:
     sessions: int
     missing: int
     deleted: int
-    known_range: Interval | None
-    bottom: Bottom | None
+    covered: Interval | None
+    below: Literal["nothing", "limit", "more"]
     synced_at: datetime | None
     missing_since: datetime | None
     deleted_at: datetime | None
@@ -220,8 +232,8 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
             sessions=row["sessions"],
             missing=row["missing"],
             deleted=row["deleted"],
-            known_range=state.known,
-            bottom=state.bottom,
+            covered=state.covered,
+            below="more" if state.below == "end" else state.below,
             synced_at=to_time(row["synced_at"]),
             missing_since=to_time(row["missing_since"]),
             deleted_at=to_time(row["deleted_at"]),

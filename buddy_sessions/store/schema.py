@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -20,7 +19,8 @@ from ..models import Member, Session
 
 _T = TypeVar("_T")
 
-VERSION = 1
+VERSION = 2
+"""Of the schema: a change of a table or a column increases it, and needs a migration in `migrations`."""
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The fields of a session: the columns of `session_rows` and of the view `sessions`, in this order."""
@@ -122,9 +122,8 @@ SCHEMA = (
     CREATE TABLE session_rows (
         number INTEGER PRIMARY KEY, suite INTEGER NOT NULL, {_COLUMNS},
         missing_since TEXT, deleted_at TEXT,
-        -- internal: how many syncs in a row did not find it, and the time of the last one; for an unfinished session,
-        -- that of the last sync that saved or requested it
-        absences INTEGER NOT NULL DEFAULT 0, marked_at TEXT, checked_at TEXT,
+        -- internal: for an unfinished session, the time of the last sync that saved or requested it
+        checked_at TEXT,
         -- internal: the position at which the session, its marks or its cases last changed
         position INTEGER NOT NULL,
         UNIQUE (suite, id)
@@ -164,9 +163,9 @@ SCHEMA = (
         workspace TEXT NOT NULL, project TEXT NOT NULL, suite_id TEXT NOT NULL,
         name TEXT, identifier TEXT, html_url TEXT,
         missing_since TEXT, deleted_at TEXT,
-        -- internal: as in `session_rows`; the number in other tables; when the last sync began that has read the suite
-        -- to its end; a `SuiteState` as JSON, null if the suite was only listed
-        absences INTEGER NOT NULL DEFAULT 0, marked_at TEXT, number INTEGER PRIMARY KEY, synced_at TEXT, state TEXT,
+        -- internal: the number in other tables; when the last sync began that has read the suite to its end; a
+        -- `SuiteState` as JSON, null if the suite was only listed
+        number INTEGER PRIMARY KEY, synced_at TEXT, state TEXT,
         UNIQUE (workspace, project, suite_id)
     )
     """,
@@ -238,13 +237,13 @@ SCHEMA = (
     )
     """,
 )
-"""The statements that create version 1."""
+"""The statements that create a file."""
 
-APPLICATION_ID = 0x42750000 | zlib.crc32("".join(SCHEMA).encode()) & 0xFFFF
-"""Identifies the files of this package: "Bu" in the header of the file, then a checksum of the schema.
+APPLICATION_ID = 0x42756464
+"""Identifies the files of this package: "Budd" in the header of the file. It never changes."""
 
-So a development version refuses the file of another one. The first release makes it a constant.
-"""
+APPLICATION_ID_1 = 0x42756F38
+"""That of version 1."""
 
 SessionValues = tuple[Any, ...]
 """The values of a session as they are stored, in the order of `FIELDS`."""

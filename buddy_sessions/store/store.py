@@ -34,12 +34,14 @@ from .._streams.status_changes import StatusPoller, StatusWatch
 from .._streams.watch import ChangePoller, Watch
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.suite_status import SuiteStatus
+from ..errors import StoreError
 from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
 from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
+from .migrations import is_of_version_before, migrate
 from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
 from .saved_source import (
     SavedSource,
@@ -95,9 +97,23 @@ class SessionStore(AsyncContext, Questions):
         """Open the file, and create it if it does not exist. You can call it more than once.
 
         A file of another program is rejected with `StoreError`, and not changed. The process must be allowed to write
-        the file and its folder, because SQLite needs both, also to read.
+        the file and its folder, because SQLite needs both, also to read. A file of the version before is migrated.
         """
         await self._thread.open()
+        try:
+            if await self._thread.run(is_of_version_before):
+                await self._migrate()
+        except BaseException:
+            await self._thread.close()
+            raise
+
+    async def _migrate(self) -> None:
+        try:
+            async with hold_file(self._thread.path):
+                await self._thread.run(migrate)
+        except StoreError as error:
+            message = f"{error}; the file is of an older version: run a sync to migrate it"
+            raise StoreError(message, retryable=error.retryable) from error
 
     async def close(self) -> None:
         """Close the file, after the calls made before have ended. You can call it more than once."""
@@ -131,8 +147,9 @@ class SessionStore(AsyncContext, Questions):
             buddy: The client to read with.
             suites: The suites: any iterable or async iterable. It is consumed lazily.
             wait: Seconds to wait for another process that writes the file, and for other tasks that sync a suite.
-            since: Only sessions created at this time or later are saved and yielded. A later sync can read the others.
-                What is newer than the newest saved session is always saved, so that no gap remains.
+            since: The first sync of a suite saves only sessions created at this time or later, and the later ones, too:
+                only a `since` that is earlier than that of each sync before reads what is older. Test cases are read
+                only of sessions since this time.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
                 are read once, and again when the session changes, or if something is in doubt.
@@ -160,7 +177,7 @@ class SessionStore(AsyncContext, Questions):
         if keep is not None:
             validate_age("keep", keep)
         self._thread.check_open()
-        run = SyncRun(buddy, self._thread, wait=wait)
+        run = SyncRun(buddy.api, self._thread, wait=wait)
         limit = 2 * buddy.api.max_concurrency if concurrency is None else concurrency
 
         def read(key: SuiteKey, slots: RequestSlots) -> SuiteSync:
@@ -182,8 +199,9 @@ class SessionStore(AsyncContext, Questions):
 
         Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
         kept. So are those of the commit that says whether the main branch is red, and those of a commit that was tested
-        on the day of the limit. No later sync saves what was pruned again, not even with `full`: to get it back, sync
-        into a new file. `wait` is that of `sync`. After a `StoreError`, some suites may be pruned already.
+        on the day of the limit. No later sync saves what was pruned again, not even with `full`, except one with an
+        earlier `since` than ever before. `wait` is that of `sync`. After a `StoreError`, some suites may be pruned
+        already.
         """
         validate_age("older_than", older_than)
         validate_seconds("wait", wait, zero_allowed=True)

@@ -1,4 +1,4 @@
-"""What a database knows of a suite, and its SQL: the known range, marks, names, and what watches have seen."""
+"""What a database knows of a suite, and its SQL: the covered range, marks, names, and what watches have seen."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from attrs import evolve, frozen
@@ -24,8 +24,6 @@ from .schema import OF_SUITE, SUITE_NUMBER, convert, from_json, to_time
 MAX_DETAILS = 100
 """The default number of failing cases of a session whose `data` is read: each one costs a request."""
 
-_CASE_SCOPES: tuple[CaseScope | None, ...] = (None, "failed", "all")
-
 
 @frozen(kw_only=True)
 class SyncScope:
@@ -40,23 +38,19 @@ class SyncScope:
         """Return whether a session was created at `since` or later."""
         return not is_before(session, self.since)
 
-    def limit(self, since: datetime | None) -> SyncScope:
-        """Return this scope without the sessions created before a time, if there is one."""
-        return self if since is None else evolve(self, since=max(since, self.since or since))
-
     def is_within(self, other: SyncScope) -> bool:
-        """Return whether a sync with the other scope saves everything that is in this one."""
-        return (
-            (other.since is None or (self.since is not None and other.since <= self.since))
-            and _CASE_SCOPES.index(self.cases) <= _CASE_SCOPES.index(other.cases)
-            and (self.cases is None or other.cases_branch in {None, self.cases_branch})
-            and (self.cases is None or self.details <= other.details)
+        """Return whether a sync with the other scope saves all test cases that are in this one."""
+        return self.cases is None or (
+            other.cases in {"all", self.cases}
+            and (other.since is None or (self.since is not None and other.since <= self.since))
+            and other.cases_branch in {None, self.cases_branch}
+            and self.details <= other.details
         )
 
 
 @frozen
-class CompleteSync:
-    """A sync that was complete, and left nothing to be checked: the digest of its first page, and its arguments."""
+class LastCleanSync:
+    """A sync that was complete, and left nothing in doubt: the digest of its first page, and its arguments."""
 
     digest: bytes
     scope: SyncScope
@@ -67,128 +61,80 @@ Interval = tuple[int, int]
 
 ALL_NUMBERS: Interval = (1, 2**63 - 1)
 
+ALL_TIME = datetime.min.replace(tzinfo=UTC)
+"""The limit of a suite of which everything is saved."""
 
-@frozen
-class KnownEnd:
-    """The end of a list above `relative_id` 1: Buddy has deleted what was older."""
+Below = Literal["nothing", "end", "limit", "more"]
+"""What is below the covered range.
 
-    number: int  # no lower `relative_id` is listed
-    found_at: datetime  # the time of the sync that has found it
-    is_final: bool = False  # whether a later sync has asked below it once more, and found nothing
-
-
-Bottom = Literal["start", "retention", "prune", "since"]
-"""What is below the known range: nothing, nothing that Buddy still has, what was pruned, or what `since` left out."""
+Nothing; nothing, as one sync has found ("end"), so that the next one asks again; only sessions that are older than the
+limit; or more, which no sync has read yet.
+"""
 
 
 @frozen(kw_only=True)
 class SuiteState:
-    """What the database knows of a suite. The defaults are those of a suite that was never synced."""
+    """What the database claims about a suite. The defaults are those of a suite that was never synced."""
 
-    # The known range: the database has every existing session in it, except what was pruned.
-    known: Interval | None = None
-    # All sessions below the known range were created before this time; None if that is unknown.
-    older_than: datetime | None = None
-    # The end of the list, if it is above 1. Sessions below are not listed, but saved: they are not missing.
-    end: KnownEnd | None = None
-    # The id of the newest session, if the last sync could request it, but no page has listed it.
-    unlisted: str | None = None
-    # A time. The sessions created before it were pruned: they are not saved again.
-    pruned_before: datetime | None = None
-    # The last sync, if it was complete and nothing has changed since: then the same first page needs no comparison.
-    complete: CompleteSync | None = None
+    # Every existing session in this range is saved, if it was created at `limit` or later.
+    covered: Interval | None = None
+    below: Below = "more"
+    # Sessions that were created before are not saved. The first sync sets it, and a prune moves it up.
+    limit: datetime | None = None
+    # The earliest `since` of all syncs: an earlier one moves the limit down.
+    since: datetime | None = None
+    # Whether sessions of the covered range may be missing, because a list could not be verified.
+    is_doubtful: bool = False
+    # The last sync, if it was clean and nothing has changed since: then the same first page needs no comparison.
+    clean: LastCleanSync | None = None
 
     @property
-    def bottom(self) -> Bottom | None:
-        """What is below the known range; None if no sync has read that far."""
-        if self.known is None or (self.known[0] > 1 and self.end is None and self.older_than is None):
-            return None
-        if self.pruned_before is not None:
-            return "since" if self.older_than is not None and self.older_than > self.pruned_before else "prune"
-        if self.known[0] == 1:
-            return "start"
-        return "since" if self.end is None else "retention"
+    def lowest(self) -> int:
+        """The lowest `relative_id` that a list can show: nothing is proved about the sessions below its end."""
+        return self.covered[0] if self.covered and self.below in {"nothing", "end"} else 1
 
-    def knows(self, number: int) -> bool:
-        """Return whether a `relative_id` is in the known range."""
-        return self.known is not None and self.known[0] <= number <= self.known[1]
+    def limit_to(self, since: datetime | None) -> SuiteState:
+        """Return the state for a sync with this `since`: the first one sets the limit, an earlier one moves it down."""
+        if self.limit is None or self.since is None:
+            return evolve(self, limit=since or ALL_TIME, since=since or ALL_TIME)
+        if since is None or since >= self.since:
+            return self
+        below = "more" if self.below == "limit" else self.below
+        return evolve(self, limit=min(since, self.limit), since=since, below=below, clean=None)
 
-    def was_pruned(self, session: Session) -> bool:
-        """Return whether a session was pruned, so that it is not saved again."""
-        return is_before(session, self.pruned_before)
-
-    def forget(self) -> SuiteState:
-        """Return the state if nothing is known of the list any more."""
-        return evolve(self, known=None, older_than=None, end=None, unlisted=None, complete=None)
-
-    def extend(self, read: Interval, *, is_end: bool) -> SuiteState:
-        """Return the state after a range was read without a gap.
-
-        If it overlaps the known range, it extends that: a page was compared with both. If they only touch, the suite
-        may have been created again. If the list ends there (`is_end`), it extends or replaces the known range.
-        """
-        known = self.known
-        if known is not None and known[0] <= read[1] and read[0] <= known[1] + is_end:
-            return evolve(self, known=(min(known[0], read[0]), max(known[1], read[1])))
-        return evolve(self, known=read, older_than=None) if known is None or is_end else self
-
-    def end_at(self, number: int, now: datetime) -> SuiteState:
-        """Return the state after a sync has found the end of the list. The second sync makes it final."""
-        end = self.end
-        if end is None or number < end.number or (end.is_final and number > end.number):
-            end = KnownEnd(number, now)
-        return evolve(self, end=evolve(end, is_final=end.is_final or end.found_at != now))
-
-    def up_to(self, highest: int) -> SuiteState:
-        """Return what is known up to a `relative_id`."""
-        if self.known is None or highest < self.known[0]:
-            return self.forget()
-        end = None if self.end is not None and self.end.number > highest else self.end
-        return evolve(self, known=(self.known[0], min(self.known[1], highest)), end=end)
-
-    def continues_at(self, scope: SyncScope) -> int | None:
-        """Return the `relative_id` at which a sync continues downwards; None if nothing below may be in scope."""
-        if self.known is None:
-            return None
-        if self.end is not None:
-            return None if self.end.is_final else self.end.number
-        is_older = self.older_than is not None and scope.since is not None and self.older_than <= scope.since
-        return None if self.known[0] == 1 or is_older else self.known[0]
-
-
-ABSENCES = 2
-"""The number of syncs that must not find a session, or a suite, until it is deleted."""
+    def claims(self, session: Session) -> bool:
+        """Return whether a listed session must be in the database, if what it claims is right."""
+        if self.covered is None or session.relative_id > self.covered[1] or is_before(session, self.limit):
+            return False
+        if session.relative_id >= self.covered[0]:
+            return True
+        return self.below == "nothing" or (self.below == "limit" and session.create_date is not None)
 
 
 class Marks(NamedTuple):
-    """The marks of a session or a suite that syncs did not find, as they are stored.
-
-    `absences` is the number of these syncs since it was last found, and `marked_at` the time of the last one.
-    """
+    """The marks of a session or a suite that a sync has not found, as they are stored: times."""
 
     missing_since: str | None = None
     deleted_at: str | None = None
-    absences: int = 0
-    marked_at: str | None = None
 
 
 MARK_COLUMNS = ", ".join(Marks._fields)
 """Their columns, in SQL."""
 
 
-def next_marks(marks: Marks, now: str) -> Marks:
-    """Return the marks after a sync, whose time is `now`, has not found it. Each sync counts once.
+def next_marks(marks: Marks, now: str, *, may_delete: bool = True) -> Marks:
+    """Return the marks after a sync, whose time is `now`, has not found it: missing, and the next time deleted.
 
-    Both times are those of the first sync, or `now` if that is in the future.
+    Each sync counts once. Both times are those of the first one, or `now` if that is in the future.
     """
-    if marks.deleted_at is not None or marks.marked_at == now:
-        return marks
-    absences, since = marks.absences + 1, min(marks.missing_since or now, now)
-    return Marks(since, since if absences >= ABSENCES else None, absences, now)
+    since = min(marks.missing_since or now, now)
+    if marks.missing_since in {None, now} or not may_delete:
+        return Marks(since, marks.deleted_at)
+    return Marks(since, since) if marks.deleted_at is None else marks
 
 
-MARK_INCOMPLETE = "state = json_remove(state, '$.complete')"
-"""Marks that the last sync of a suite was incomplete: the next one compares the first page, even if it is the same."""
+NOT_CLEAN = "state = json_remove(state, '$.clean')"
+"""Records that the last sync of a suite was not clean: the next one compares the first page, even if it is the same."""
 
 _json = make_converter(detailed_validation=False)
 
@@ -220,21 +166,21 @@ def to_state(text: str | None) -> SuiteState:
 
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
-    """Record that the server does not know a suite, by `next_marks`. Its sessions and its known range stay."""
+    """Record that the server does not know a suite. Its sessions and its covered range stay."""
     row = file.execute(f"SELECT {MARK_COLUMNS} FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is not None:
         marks = next_marks(Marks(*row), unstructure_time(now))
-        sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?, ?, ?), {MARK_INCOMPLETE} WHERE {OF_SUITE}"
+        sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?), {NOT_CLEAN} WHERE {OF_SUITE}"
         file.execute(sql, (*marks, *key))
 
 
-def mark_suite_found(file: DatabaseFile, key: SuiteKey) -> None:
+def clear_suite_marks(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
-    sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?, ?, ?) WHERE {OF_SUITE} AND missing_since NOT NULL"
-    file.execute(sql, (*Marks(), *key))
+    sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (NULL, NULL) WHERE {OF_SUITE} AND missing_since NOT NULL"
+    file.execute(sql, key)
 
 
-def is_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:
+def is_project_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:
     """Return whether the suites of a project were listed within the last day. A time in the future does not count."""
     sql = "SELECT listed_at FROM projects WHERE workspace = ? AND project = ?"
     row = file.execute(sql, (workspace, project)).fetchone()
@@ -256,7 +202,7 @@ def save_names(
             INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, project, suite_id) DO UPDATE
             SET (name, identifier, html_url, {MARK_COLUMNS}) =
-                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL, 0, NULL)
+                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL)
             """,
             [(workspace, project, suite.id, suite.name, suite.identifier, suite.html_url) for suite in suites],
         )

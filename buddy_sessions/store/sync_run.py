@@ -11,13 +11,13 @@ from functools import partial
 
 from attrs import Factory, define
 
+from .._api import Api
 from .._base.figures import Stats
-from .._client.client import BuddyClient
 from ..errors import BuddyError, NotFoundError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseThread
 from .prune import load_newest_date, time_before
-from .suites import is_listed, mark_suite_found, mark_suite_missing, save_names
+from .suites import clear_suite_marks, is_project_listed, mark_suite_missing, save_names
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -55,7 +55,7 @@ class LongBodies:
 class SyncRun:
     """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
 
-    buddy: BuddyClient
+    api: Api
     thread: DatabaseThread
     wait: float = 0.0
     now: datetime = Factory(partial(datetime.now, UTC))
@@ -69,7 +69,7 @@ class SyncRun:
             self._newest = await self.thread.run(load_newest_date)
         dates = (self._newest, *(session.create_date for session in sessions))
         self._newest = max(filter(None, dates), default=None)
-        return time_before(age, self.now, self._newest, self.buddy.api.transport.server_time)
+        return time_before(age, self.now, self._newest, self.api.transport.server_time)
 
     async def update_names(self, key: SuiteKey) -> Stats:
         """Save the names of the suites of a project, at most once per project and day. Return the cost.
@@ -80,11 +80,11 @@ class SyncRun:
         if project in self._listed_projects:
             return Stats()
         self._listed_projects.add(project)
-        if await self.thread.run(is_listed, *project, self.now):
+        if await self.thread.run(is_project_listed, *project, self.now):
             return Stats()
         suites: list[Suite] = []
         try:
-            suites = await self.buddy.suites(*project)
+            suites = await self.api.suites(*project)
         except BuddyError as error:
             _log.warning("cannot read the names of the suites of %s/%s: %s", *project, error)
             if error.retryable:  # the next sync tries again
@@ -99,10 +99,10 @@ class SyncRun:
 
     async def _check_suite(self, key: SuiteKey) -> None:
         try:
-            await self.buddy.suite(key)
+            await self.api.suite(key)
         except NotFoundError:
             await self.thread.run(mark_suite_missing, key, self.now)
         except BuddyError as error:
             _log.warning("cannot check whether the suite %s still exists: %s", key, error)
         else:
-            await self.thread.run(mark_suite_found, key)
+            await self.thread.run(clear_suite_marks, key)

@@ -318,10 +318,10 @@ async def test_read_that_another_task_closes_can_be_continued(
 
 async def test_part_is_no_whole(fake: FakeBuddy, buddy: BuddyClient) -> None:
     """A list or the figures of a read that was closed meanwhile."""
-    fake.latency = 0.01
+    fake.latency = 30
     for stream in (buddy.sessions(KEY), buddy.cases(KEY, SESSION), buddy.harvest([KEY])):
         work = asyncio.ensure_future(stream.run() if hasattr(stream, "run") else stream.collect())
-        await asyncio.sleep(0.015)
+        await asyncio.sleep(0.01)
         await stream.aclose()
         with pytest.raises(RuntimeError, match="was closed before its end: create another one to read again"):
             await work

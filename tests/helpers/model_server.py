@@ -1,4 +1,4 @@
-"""A suite on a server that sometimes responds wrongly, a client for it, and a database. All in one thread."""
+"""A suite on a server that sometimes responds wrongly, an `Api` for it, and a database. All in one thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import attrs
 
-from buddy_sessions import BuddyClient, NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions._api import Api
 from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
 from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
@@ -155,8 +156,8 @@ class ModelServer:
         self._history.append(list(self.rows))
 
 
-class ModelClient:
-    """Reads a `ModelServer`. It has what a sync uses of `BuddyClient`, its `api` and its `transport`.
+class ModelApi:
+    """Reads a `ModelServer`. It has what a sync uses of `Api` and its `transport`.
 
     `server_time` is the clock of the server; None if the responses have no `Date`.
     """
@@ -166,7 +167,7 @@ class ModelClient:
     def __init__(
         self, server: ModelServer, *, per_page: int, read_ahead: int = 1, server_time: datetime | None = None
     ) -> None:
-        self.api = self.transport = self
+        self.transport = self
         self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead
@@ -193,8 +194,8 @@ class ModelClient:
 
         return PageReader(suite, spec, reconciler, PageRequests(fetch_first_with_digest, own_slots))
 
-    async def session(self, suite: SuiteKey, session_id: str) -> Session:
-        return self._server.read_session(session_id)
+    async def session(self, suite: SuiteKey, session_id: str) -> Fetched[Session]:
+        return Fetched(stats=Stats(requests=1), value=self._server.read_session(session_id))
 
     async def suites(self, workspace: str, project: str) -> list[Suite]:
         return [Suite(key=KEY, id=KEY.suite_id)]
@@ -223,7 +224,7 @@ class ModelStore:
 
     def sync(
         self,
-        client: ModelClient,
+        api: ModelApi,
         *,
         now: datetime,
         scope: SyncScope = SyncScope(),  # noqa: B008 - it is frozen
@@ -231,7 +232,7 @@ class ModelStore:
         **options: Any,
     ) -> list[Session]:
         """Sync once, or until it crashes after some pages; return the sessions that were yielded."""
-        run = SyncRun(cast("BuddyClient", client), self.thread, now=now)
+        run = SyncRun(cast("Api", api), self.thread, now=now)
         return asyncio.run(self._take(SuiteSync(run, KEY, scope, **options), crash_after))
 
     async def _take(self, sync: SuiteSync, crash_after: int | None) -> list[Session]:

@@ -20,6 +20,9 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 OTHER_KEY = SuiteKey("acme", "shop", "other")
 
+ABSENCES = 2
+"""The number of syncs that must not find a session, or a suite, until it is deleted."""
+
 
 async def sync(store: SessionStore, buddy: BuddyClient, *suites: SuiteRef, **options: Any) -> list[int]:
     """Sync suites, by default `KEY`; return the numbers of the sessions that were yielded."""
@@ -139,8 +142,8 @@ class SyncedSuite:
         await self.sync(*suites, **options)
         return len(list_requests(self.fake))
 
-    async def known_range(self) -> tuple[int, int] | None:
-        return next((each.known_range for each in await self.store.info() if each.suite == KEY), None)
+    async def covered_range(self) -> tuple[int, int] | None:
+        return next((each.covered for each in await self.store.info() if each.suite == KEY), None)
 
     async def is_complete(self) -> bool:
         """Return whether the store has exactly the sessions that exist on the server."""

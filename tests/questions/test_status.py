@@ -19,8 +19,8 @@ from buddy_sessions import (
 )
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.remarks import remarks_text
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.stores import ABSENCES
 
 
 class Case(NamedTuple):
@@ -319,7 +319,7 @@ async def test_commit_that_since_has_cut(buddy: BuddyClient, suite: FakeSuite, t
         await store.sync(buddy, [suite.key], since=start + timedelta(minutes=1)).run()
         (status,) = await store.status()
         assert (status.is_failing, status.reason) == (None, "no verdict")
-        await store.sync(buddy, [suite.key], full=True).run()
+        await store.sync(buddy, [suite.key], since=start).run()
         assert (await store.status())[0].is_failing is True
 
 

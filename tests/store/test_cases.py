@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,11 @@ from buddy_sessions import (
 from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.cases import load_cases, save_cases
+from buddy_sessions.store.cases import load_cases, save_cases, save_details
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import PageToSave
+from buddy_sessions.store.page_rules import ListEvidence
 from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, SyncedSuite
 
@@ -381,9 +383,29 @@ numbers = itertools.count(1)
 def test_any_case_is_read_back(database: DatabaseFile, sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     key = SuiteKey("acme", "shop", f"{next(numbers)}")
-    save_page(database, key, PageToSave(sessions=[session]), datetime.now(UTC))
+    page = ListEvidence(before=SuiteState(), after=SuiteState(), sessions=[session])
+    save_page(database, key, page, datetime.now(UTC))
     for _ in range(2):
         save_cases(database, key, session, "all", cases, is_complete=True, is_verified=True)
         saved = load_cases(database, key, session.id)
         assert saved == [as_saved(session, case) for case in cases]
         assert [type(case.time) for case in saved] == [type(case.time) for case in cases]
+
+
+@pytest.mark.fault
+def test_details_of_a_session_with_many_cases_are_saved_by_a_key(database: DatabaseFile) -> None:
+    """Otherwise each one reads all cases of the session, in which time the database's thread serves nobody."""
+    key = SuiteKey("acme", "shop", f"{next(numbers)}")
+    session = Session(id="1", relative_id=1, status=SessionStatus.ERROR)
+    cases = [
+        TestCase(id=f"{each}", name=f"{each}", status=TestStatus.FAILED, test_group_id="1") for each in range(30_000)
+    ]
+    save_page(
+        database, key, ListEvidence(before=SuiteState(), after=SuiteState(), sessions=[session]), datetime.now(UTC)
+    )
+    save_cases(database, key, session, "failed", cases, is_complete=True, is_verified=False)
+    begin = time.process_time()
+    for ordinal in range(0, 30_000, 15):
+        save_details(database, key, session, ordinal, attrs.evolve(cases[ordinal], data="read"))
+    assert time.process_time() - begin < 1
+    assert sum(case.data == "read" for case in load_cases(database, key, session.id)) == 2000

@@ -11,12 +11,27 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError, SuiteKey
+from buddy_sessions import (
+    BuddyClient,
+    ConfigError,
+    Session,
+    SessionStatus,
+    SessionStore,
+    StoreError,
+    SuiteKey,
+    TestCase,
+    TestStatus,
+)
 from buddy_sessions.models import CaseScope
-from buddy_sessions.store.suites import ABSENCES
+from buddy_sessions.store.cases import save_cases
+from buddy_sessions.store.copies import load_changes
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.page_rules import ListEvidence
+from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
-from helpers.stores import KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
+from helpers.stores import ABSENCES, KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
 
 FAILING = [{"name": "test", "status": "FAILED"}, {"name": "other"}]
 DAY = timedelta(days=1)
@@ -163,3 +178,17 @@ async def test_position_of_another_file_is_an_error(db: SyncedSuite) -> None:
         await anext(aiter(db.store.changes(4)))
     with pytest.raises(ConfigError, match="after must be a whole number of at least 0"):
         db.store.changes(-1)
+
+
+def test_few_sessions_with_long_tests_are_in_memory_at_once(database: DatabaseFile) -> None:
+    case = TestCase(id="1", name="a", status=TestStatus.FAILED, test_group_id="1", data="x" * 5_000_000)
+    sessions = [Session(id=f"{each}", relative_id=each, status=SessionStatus.ERROR) for each in range(1, 6)]
+    page = ListEvidence(before=SuiteState(), after=SuiteState(), sessions=sessions)
+    save_page(database, KEY, page, datetime.now(UTC))
+    for session in sessions:
+        save_cases(database, KEY, session, "failed", [case], is_complete=True, is_verified=True)
+    found, position = [], 0
+    while changes := load_changes(database, position):
+        position = changes[-1].position
+        found.append([change.session and change.session.relative_id for change in changes])
+    assert found == [[1, 2], [3, 4], [5]]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from buddy_sessions import SessionStore, StoreError
+from buddy_sessions import BuddyClient, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.schema import APPLICATION_ID, VERSION
+from buddy_sessions.testing import FakeBuddy
 from helpers.stores import (
     KEY,
     OTHER_KEY,
@@ -22,6 +24,8 @@ from helpers.stores import (
     create_finished,
     list_requests,
     query,
+    read_only,
+    sync,
 )
 
 
@@ -85,7 +89,7 @@ class TestRejectedFiles:
             (False, "CREATE TABLE sessions (x)", FOREIGN),
             (False, "PRAGMA application_id = 7", FOREIGN),
             (False, "PRAGMA user_version = 1", FOREIGN),
-            (True, f"PRAGMA application_id = {APPLICATION_ID ^ 1}", "another version of buddy_sessions, and was not"),
+            (True, f"PRAGMA application_id = {APPLICATION_ID ^ 1}", "a development version of buddy_sessions, and"),
             (True, f"PRAGMA user_version = {VERSION + 1}", NEWER),
         ],
         ids=str,
@@ -105,6 +109,11 @@ class TestRejectedFiles:
         path.write_bytes(content[:100] + bytes(1000) + content[1100:])
         check_rejected_unchanged(file, "it is damaged: move it away, and sync into a new file")
 
+    def test_damaged_name_in_the_schema(self, file: DatabaseFile, path: Path) -> None:
+        create_file(path)
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE members", b"CREATE TABLE m\xfembers"[:20]))
+        check_rejected_unchanged(file, "it is damaged: move it away, and sync into a new file")
+
     def test_path_where_no_file_can_be(self, tmp_path: Path) -> None:
         for path, message in (
             (tmp_path / "missing" / "sessions.db", "its folder does not exist: create it, or choose another path"),
@@ -112,6 +121,59 @@ class TestRejectedFiles:
         ):
             with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match=message):
                 open_file(file)
+
+
+VERSION_1 = Path(__file__).parents[1] / "fixtures" / "databases" / "version-1.sql"
+"""The tables of a file of version 1, with what its syncs have left of four suites."""
+
+
+class TestFileOfTheVersionBefore:
+    @pytest.fixture
+    def old(self, path: Path) -> Path:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(VERSION_1.read_text())
+        return path
+
+    async def test_it_is_migrated(self, old: Path, tmp_path: Path) -> None:
+        for _ in range(2):
+            async with SessionStore(old) as store:
+                found = {each.suite.suite_id: each for each in await store.info()}
+                cases = await store.cases("acme/shop/whole", (await store.sessions("acme/shop/whole"))[0])
+        assert {name: (each.covered, each.below, each.sessions, each.deleted) for name, each in found.items()} == {
+            "whole": ((1, 6), "nothing", 5, 1),
+            "pruned": ((4, 6), "limit", 3, 0),
+            "since": ((4, 6), "limit", 3, 0),
+            "retained": ((4, 8), "nothing", 5, 0),
+        }
+        assert found["whole"].missing == len(cases) == 1
+        create_file(tmp_path / "new.db")
+        columns = "SELECT m.name, c.name, c.type FROM sqlite_master AS m, pragma_table_info(m.name) AS c ORDER BY 1, 2"
+        pragmas = "SELECT * FROM pragma_application_id, pragma_user_version"
+        for sql in (columns, pragmas):
+            assert query(old, sql) == query(tmp_path / "new.db", sql)
+
+    async def test_limits_are_kept(self, old: Path, fake: FakeBuddy, buddy: BuddyClient) -> None:
+        """A later sync reads only what is younger, and an earlier `since` what is older."""
+        dates = query(old, "SELECT create_date FROM sessions WHERE suite_id = 'whole' ORDER BY relative_id")
+        for name in ("pruned", "since"):
+            suite = fake.add_suite("acme", "shop", name)
+            for (date,) in dates:
+                suite.create(status="SUCCESSFUL", create_date=date)
+            async with SessionStore(old) as store:
+                assert min(await sync(store, buddy, suite.key)) == 4
+                before = datetime.fromisoformat(dates[1][0]) - timedelta(hours=1)
+                assert await sync(store, buddy, suite.key, since=before) == ([3, 2] if name == "since" else [])
+
+    @pytest.mark.fault
+    async def test_it_waits_for_no_other_process(self, old: Path) -> None:
+        """And says what to do; so does a file that cannot be written."""
+        with closing(sqlite3.connect(f"{old}-lock", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreError, match=r"is of an older version: run a sync") as caught:
+                await SessionStore(old).open()
+        assert caught.value.retryable
+        with read_only(old.parent), pytest.raises(StoreError):
+            await SessionStore(old).open()
 
 
 class TestSameFile:

@@ -20,13 +20,12 @@ import pytest
 from attrs import define
 
 from buddy_sessions import SessionStore
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
 from helpers.effort import repeats
 from helpers.stores import (
+    ABSENCES,
     KEY,
     SyncedSuite,
-    create_finished,
     marked_numbers,
     pass_two_days,
     query,
@@ -50,12 +49,13 @@ sys.exit(main())
 
 SYNC = """
 import asyncio, sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from buddy_sessions import BuddyClient, SessionStore
 
-async def main(path, suite):
+async def main(path, suite, since):
     async with BuddyClient.from_env(per_page=20, read_ahead=1) as buddy, SessionStore(path) as store:
-        await store.sync(buddy, [suite], cases="failed", keep=timedelta(days=365)).run()
+        since = datetime.fromisoformat(since)
+        await store.sync(buddy, [suite], since=since, cases="failed", keep=timedelta(days=365)).run()
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -193,15 +193,23 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     """Each part of it is interrupted: top, below, around a missing session, check, names, test cases, details."""
     suite = db.suite
     since = datetime.now(UTC)
-    for number in range(1, 61):
-        suite.create(status="SUCCESSFUL", create_date=(since + timedelta(minutes=number - 21)).isoformat())
+    begin = since - timedelta(hours=1)  # an earlier limit: the rest is read below
+
+    def create(count: int, **fields: Any) -> None:
+        for _ in range(count):
+            minutes = len(suite.sessions) - 20
+            suite.create(
+                **{"status": "SUCCESSFUL", "create_date": (since + timedelta(minutes=minutes)).isoformat(), **fields}
+            )
+
+    create(60)
     await db.sync(since=since)
     suite.delete(suite.sessions[10]["id"])  # number 50
     suite.reopen(suite.sessions[29]["id"])  # number 30
     for _ in range(1, ABSENCES):
         await db.sync(since=since, full=True)
-    create_finished(suite, 80)
-    suite.create(cases=[{"name": "a", "status": "FAILED"}])
+    create(80)
+    create(1, status="ERROR", cases=[{"name": "a", "status": "FAILED"}])
     async with db.store.sync(db.buddy, [KEY], concurrency=1) as harvest:
         async for _ in harvest.pages():
             break
@@ -220,16 +228,16 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
                 forks.kill()
 
         db.fake.on_request = kill
-        await forks.start(SYNC, path, str(KEY))
+        await forks.start(SYNC, path, str(KEY), begin.isoformat())
         _, exit_code = await forks.wait()
         db.fake.on_request = None
         if exit_code == 0:
             break
         assert exit_code == -signal.SIGKILL
         async with SessionStore(path) as store:
-            await sync(store, db.buddy, cases="failed")
+            await sync(store, db.buddy, since=begin, cases="failed")
             assert await store.sessions(KEY) == sessions_of(suite)
-            assert [saved.known_range for saved in await store.info()] == [(1, 141)]
+            assert [saved.covered for saved in await store.info()] == [(1, 141)]
             (run,) = await store.recent_tests(KEY, cases="failed", last=1)
             assert [case.has_details for case in run.cases] == [True]
         assert marked_numbers(path) == [50]

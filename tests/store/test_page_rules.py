@@ -1,7 +1,8 @@
-"""What a page proves about the sessions in the database."""
+"""What a page shows about the sessions in the database, what a sync reads next, and what is known afterwards."""
 
 from __future__ import annotations
 
+from array import array
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,26 @@ import pytest
 from attrs import evolve
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions.store.page_rules import PageChanges, PageToSave, SavedSession, find_changes, is_check_due
-from buddy_sessions.store.suites import ABSENCES, ALL_NUMBERS, Interval, KnownEnd, Marks, SuiteState, next_marks
+from buddy_sessions._paging.paginator import SessionPage
+from buddy_sessions.store.page_rules import (
+    ListEvidence,
+    PageEffects,
+    SavedSession,
+    find_effects,
+    is_check_due,
+    settle_state,
+)
+from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, Below, Interval, Marks, SuiteState, next_marks
+from buddy_sessions.store.sync_parts import (
+    Part,
+    SessionToCheck,
+    SyncProgress,
+    end_part,
+    next_part,
+    read_after,
+    state_after,
+)
+from helpers.stores import KEY
 
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
@@ -20,21 +39,20 @@ def saved(number: int, **marks: bool) -> SavedSession:
     return SavedSession(number, f"id{number}", number, ("saved",), **marks)
 
 
-Page = tuple[PageToSave, dict[str, Any]]
+def session(number: int, *, id_: str | None = None, date: datetime | None = NOW) -> Session:
+    return Session(id=id_ or f"id{number}", relative_id=number, status=SessionStatus.SUCCESSFUL, create_date=date)
+
+
+KNOWN = SuiteState(covered=(2, 4), limit=NEW, below="limit")
+Page = tuple[ListEvidence, dict[str, Any]]
 """A page, and the values of its sessions."""
 
 
-def page(
-    *numbers: int, id_: str | None = None, row: str = "saved", date: datetime | None = None, **fields: Any
-) -> Page:
+def page(*numbers: int, id_: str | None = None, row: str = "saved", date: datetime | None = NOW, **fields: Any) -> Page:
     """Return a page with these sessions. By default, their ids and values are those in the database."""
-    ids = {id_ or f"id{number}": number for number in numbers}
-    listed = [
-        Session(id=each, relative_id=number, status=SessionStatus.SUCCESSFUL, create_date=date)
-        for each, number in ids.items()
-    ]
-    given: dict[str, Any] = {"sessions": listed, "listed": listed, **fields}
-    return PageToSave(**given), {each: (row,) for each in ids if given["sessions"]}
+    listed = [session(number, id_=id_, date=date) for number in numbers]
+    given: dict[str, Any] = {"sessions": listed, "listed": listed, "limit": NEW, **fields}
+    return ListEvidence(before=KNOWN, after=KNOWN, **given), {each.id: (row,) for each in given["sessions"]}
 
 
 def page_of_another(number: int, **fields: Any) -> Page:
@@ -43,63 +61,48 @@ def page_of_another(number: int, **fields: Any) -> Page:
 
 
 GONE = saved(1, is_missing=True, is_deleted=True)
-ANOTHER: dict[str, Any] = {"new": ["another"], "changed": ["another"]}
+ANOTHER: dict[str, Any] = {"new": ["another"]}
 AGAIN: dict[str, Any] = {"is_contradiction": True}
-RECREATED: dict[str, Any] = {"is_contradiction": True, "is_recreated": True}
 
 CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
     "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
-    "after-a-contradiction": (page(1, after_contradiction=True), [GONE], {"restored": [1], "present": [1]}),
-    "another-session-with-its-number": (
-        page_of_another(9, proven=(9, 9)),
-        [saved(9)],
-        {**ANOTHER, **RECREATED, "absent": [(1, 9)]},
-    ),
+    "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
     "number-of-a-missing-one": (page_of_another(9), [saved(9, is_missing=True)], ANOTHER),
-    "another-session-out-of-scope": (
-        page_of_another(9, sessions=()),
-        [saved(9)],
-        {**RECREATED, "absent": [(1, 9)]},
-    ),
+    "another-session-that-was-read-before": (page_of_another(9, sessions=()), [saved(9)], AGAIN),
     "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
-    "older-than-since": (page(5, 1, too_old={1, 5}, row="changed"), [saved(1)], {"changed": ["id1"], "present": [1]}),
-    "in-the-known-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
-    "rejected-page-in-the-known-range": (page_of_another(4, sessions=()), [], AGAIN),
-    "in-the-known-range-but-pruned": (page_of_another(4, sessions=(), date=OLD), [], {}),
-    "below-the-known-range-but-younger": (page_of_another(1, date=NEW), [], {**ANOTHER, **AGAIN}),
-    "below-the-known-range-and-older": (page_of_another(1, date=datetime(2025, 3, 1, tzinfo=UTC)), [], ANOTHER),
-    "first-page-of-what-was-pruned": (page(8, date=OLD, sessions=(), is_first=True), [], {"is_outdated": True}),
-    "another-list": (
-        page_of_another(8, proven=(8, 8), is_first=True),
-        [],
-        {**ANOTHER, "absent": [ALL_NUMBERS], **RECREATED},
-    ),
-    "empty-list": (page(is_first=True), [], {}),
+    "older-than-the-limit": (page(5, date=OLD), [], {}),
+    "older-but-saved": (page(5, date=OLD, row="changed"), [saved(5)], {"changed": ["id5"], "present": [5]}),
+    "above-the-covered-range": (page_of_another(5), [], ANOTHER),
+    "in-the-covered-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
+    "rejected-page-in-the-covered-range": (page_of_another(4, sessions=()), [], AGAIN),
+    "in-the-covered-range-but-older": (page_of_another(4, sessions=(), date=OLD), [], {}),
+    "below-the-covered-range-but-younger": (page_of_another(1), [], {**ANOTHER, **AGAIN}),
+    "below-the-covered-range-without-a-date": (page_of_another(1, date=None), [], ANOTHER),
+    "empty-list": (page(), [], {}),
 }
 
 
 @pytest.mark.parametrize(("page", "saved", "expected"), CASES.values(), ids=CASES)
-def test_changes_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
-    """The newest living session is 10; 2 to 4 are known, and everything below is older."""
-    state = SuiteState(known=(2, 4), older_than=datetime(2025, 6, 1, tzinfo=UTC))
-    state = evolve(state, pruned_before=datetime(2025, 2, 1, tzinfo=UTC))
-    assert find_changes(*page, saved, state, newest=10) == PageChanges(**expected)
+def test_effects_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
+    """2 to 4 are covered, and everything below is older than the limit."""
+    assert find_effects(*page, saved) == PageEffects(**expected)
 
 
-def test_marks() -> None:
-    """Each sync counts once; both times are those of the first one, unless its clock was ahead."""
-    assert ABSENCES == 2  # as the guide says
-    marks = Marks()
-    for sync in range(1, ABSENCES + 1):
-        for _ in range(2):
-            marks = next_marks(marks, f"2026-01-0{sync}")
-        deleted_at = "2026-01-01" if sync == ABSENCES else None
-        assert marks == Marks("2026-01-01", deleted_at, sync, f"2026-01-0{sync}")
-    assert next_marks(marks, "2027-01-01") == marks
-    ahead = Marks("2099-01-01", None, ABSENCES - 1, "2099-01-01")
-    assert next_marks(ahead, "2026-01-01")[:2] == ("2026-01-01", "2026-01-01")
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (None, {"covered": None, "below": "more"}),
+        ((7, 9), {"covered": (7, 9), "below": "more"}),
+        ((1, 9), {"covered": (1, 9), "below": "nothing"}),
+        pytest.param((2, 4), {}, id="nothing-else-is-claimed"),
+    ],
+)
+def test_only_what_was_read_is_known_after_a_contradiction(read: Interval | None, expected: dict[str, Any]) -> None:
+    page = ListEvidence(before=KNOWN, after=KNOWN, sessions=(), read=read)
+    assert settle_state(page, PageEffects()) == KNOWN
+    assert settle_state(page, PageEffects(is_contradiction=True)) == evolve(KNOWN, **expected)
 
 
 @pytest.mark.parametrize(
@@ -120,53 +123,192 @@ def test_unfinished_session_is_due_after_a_tenth_of_its_age(age: timedelta | Non
     assert is_check_due(created, NOW + timedelta(days=9), now=NOW), "the clock was ahead"
 
 
-class TestKnownRange:
-    @pytest.mark.parametrize(
-        ("read", "is_end", "known"),
-        [
-            ((5, 9), False, (3, 9)),
-            ((1, 3), False, (1, 5)),
-            pytest.param((6, 9), False, (3, 5), id="only-touches"),
-            ((6, 9), True, (3, 9)),
-            ((7, 9), True, (7, 9)),
-        ],
-    )
-    def test_read_range_extends_one_that_it_overlaps(self, read: Interval, is_end: bool, known: Interval) -> None:
-        """If they only touch, the read may be of another suite of that name, unless the list ends there."""
-        assert SuiteState(known=(3, 5)).extend(read, is_end=is_end).known == known
+def progress(
+    start: SuiteState, *, due: dict[int, str] | None = None, missing: tuple[int, ...] = (), **fields: Any
+) -> Any:
+    given = {"state": start, "due": due or {}, "missing": array("q", missing), **fields}
+    return SyncProgress(start=start, **given)
 
-    @pytest.mark.parametrize(
-        ("fields", "bottom"),
-        [
-            ({"known": (1, 9)}, "start"),
-            ({"known": (5, 9)}, None),
-            ({"known": (5, 9), "older_than": NEW}, "since"),
-            ({"known": (5, 9), "end": KnownEnd(5, NOW)}, "retention"),
-            ({"known": (1, 9), "pruned_before": OLD}, "prune"),
-            ({"known": (5, 9), "pruned_before": OLD, "older_than": OLD}, "prune"),
-            ({"known": (5, 9), "pruned_before": OLD, "older_than": NEW}, "since"),
-            ({"known": (5, 9), "pruned_before": OLD}, None),
-        ],
-    )
-    def test_what_is_below(self, fields: dict[str, Any], bottom: str | None) -> None:
-        assert SuiteState(**fields).bottom == bottom
 
-    @pytest.mark.parametrize(
-        ("found", "number", "is_final"),
-        [
-            ([(5, OLD)], 5, False),
-            ([(5, OLD), (5, OLD)], 5, False),
-            ([(5, OLD), (5, NEW)], 5, True),
-            pytest.param([(5, OLD), (7, NEW)], 5, True, id="moved-meanwhile"),
-            pytest.param([(5, OLD), (3, NEW)], 3, False, id="was-wrong"),
-            pytest.param([(5, OLD), (5, NEW), (7, NOW)], 7, False, id="moved-later"),
-        ],
+ALL, CUT = SuiteState(covered=(1, 5), below="nothing"), SuiteState(covered=(3, 5), below="end")
+AROUND_4 = Part(low=4, high=4, is_around=True)
+NEWEST = SessionToCheck(9, "id9")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (progress(SuiteState()), Part()),
+        (progress(ALL), Part(low=5)),
+        (progress(ALL, is_full=True), Part()),
+        (progress(ALL, top=5), None),
+        (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
+        (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
+        (progress(ALL, top=5, due={1: "id1"}, checks=10), None),
+        (progress(ALL, top=5, due={1: "id1"}, stop="unchanged"), None),
+        (progress(ALL, top=5, due={1: "id1"}, stop="unordered"), None),
+        (progress(ALL, top=5, newest_missing=NEWEST), NEWEST),
+        pytest.param(progress(ALL, top=9, newest_missing=NEWEST), None, id="the-newest-missing-one-is-not-above"),
+        (progress(CUT, top=5, missing=(4,)), Part(high=3)),
+        pytest.param(progress(CUT, top=5, is_end_read=True), None, id="the-end-was-read-in-this-sync"),
+        (progress(evolve(CUT, below="more"), top=5, is_end_read=True), Part(high=3)),
+        (progress(evolve(CUT, below="limit"), top=5), None),
+        (progress(SuiteState(below="limit"), top=5), None),
+    ],
+)
+def test_next_part(given: SyncProgress, expected: Part | SessionToCheck | None) -> None:
+    assert next_part(given) == expected
+
+
+def test_range_from_a_list_that_cannot_be_verified_is_in_doubt() -> None:
+    part = Part(low=5)
+    part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(5)), is_last=True), None)
+    assert state_after(progress(ALL), part, is_last=True, verified=False) == evolve(
+        ALL, covered=(1, 6), is_doubtful=True
     )
-    def test_second_sync_decides_where_the_list_ends(
-        self, found: list[tuple[int, datetime]], number: int, is_final: bool
-    ) -> None:
-        state = SuiteState(known=(3, 9))
-        for each, now in found:
-            state = state.end_at(each, now)
-        assert state.end is not None
-        assert (state.end.number, state.end.is_final) == (number, is_final)
+
+
+Read = tuple[Interval | None, Below]
+"""The covered range, and what is below."""
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "numbers", "options", "expected"),
+    [
+        pytest.param(SuiteState(), Part(), (9, 4), {}, ((4, 9), "more"), id="first-page"),
+        pytest.param(SuiteState(), Part(), (9, 4), {"is_last": True}, ((4, 9), "end"), id="end-above-1"),
+        pytest.param(SuiteState(), Part(), (9, 1), {"is_last": True}, ((1, 9), "nothing"), id="end-at-1"),
+        pytest.param(SuiteState(), Part(), (9, 4), {"date": OLD}, (None, "limit"), id="all-is-older"),
+        pytest.param(SuiteState(), Part(), (), {"is_last": True}, (None, "more"), id="empty-list"),
+        pytest.param(ALL, Part(low=5), (9, 7), {}, ((1, 5), "nothing"), id="the-range-is-not-reached-yet"),
+        pytest.param(ALL, Part(low=5), (9, 5), {"is_last": True}, ((1, 9), "nothing"), id="the-range-is-reached"),
+        pytest.param(ALL, Part(low=5), (4, 3), {"is_last": True}, ((1, 5), "nothing"), id="the-newest-is-not-listed"),
+        pytest.param(ALL, Part(low=5), (9, 7), {"is_last": True}, ((7, 9), "end"), id="the-list-ends-above-the-range"),
+        pytest.param(ALL, Part(low=5), (), {"is_last": True}, ((1, 5), "nothing"), id="empty-list-keeps-the-range"),
+        pytest.param(ALL, Part(low=5), (9, 7), {"date": OLD}, (None, "limit"), id="all-new-ones-are-older"),
+        pytest.param(ALL, Part(), (5, 3), {"is_last": True}, ((3, 5), "end"), id="full-read-finds-another-end"),
+        pytest.param(CUT, Part(), (5, 3), {"is_last": True}, ((3, 5), "nothing"), id="full-read-finds-the-end-again"),
+        pytest.param(CUT, Part(high=3), (), {"is_last": True}, ((3, 5), "nothing"), id="below-is-nothing-again"),
+        pytest.param(CUT, Part(high=3), (3, 2), {"is_last": True}, ((2, 5), "end"), id="below-is-more"),
+        pytest.param(CUT, Part(high=3), (3, 2), {"date": OLD}, ((3, 5), "limit"), id="below-is-older"),
+        pytest.param(ALL, AROUND_4, (3,), {"is_last": True}, ((1, 5), "nothing"), id="around"),
+        pytest.param(ALL, AROUND_4, (), {"is_last": True}, ((5, 5), "end"), id="end-above-it"),
+    ],
+)
+def test_covered_range_after_a_page(
+    start: SuiteState, part: Part, numbers: tuple[int, ...], options: dict[str, Any], expected: Read
+) -> None:
+    date, is_last = options.get("date", NOW), options.get("is_last", False)
+    sessions = tuple(session(number, date=date) for number in numbers)
+    page = SessionPage(suite=KEY, number=1, sessions=sessions, is_last=is_last)
+    part = evolve(part)  # the cases share it
+    part.take(page, NEW)
+    found = state_after(progress(start), part, is_last=is_last, verified=True)
+    assert (found.covered, found.below) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers", "is_end"),
+    [
+        (Part(low=5), (9, 7), True),
+        (Part(low=5), (9, 5), False),
+        (Part(low=5), (9, 3), False),
+        (Part(), (9, 5), True),
+        (Part(), (), False),
+        (Part(high=5), (), True),
+        (AROUND_4, (4,), False),
+        (AROUND_4, (3,), False),
+        (AROUND_4, (), True),
+        (Part(low=1, high=1, is_around=True), (1,), False),
+        (Part(low=1, high=1, is_around=True), (), True),
+    ],
+)
+def test_read_that_has_asked_below_its_last_session_has_found_the_end(
+    part: Part, numbers: tuple[int, ...], is_end: bool
+) -> None:
+    part = evolve(part)
+    part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers)), is_last=True), None)
+    assert part.is_end is is_end
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers", "proven", "expected"),
+    [
+        pytest.param(Part(), (9, 4), (1, 9), (4, ALL_NUMBERS[1]), id="above-the-top-but-not-below-the-lowest"),
+        pytest.param(Part(high=9), (9, 4), (1, 9), (4, 9), id="below"),
+        pytest.param(AROUND_4, (3,), (3, 4), (3, 4), id="around"),
+        pytest.param(AROUND_4, (), (1, 4), None, id="the-list-ends-above-it"),
+        pytest.param(Part(), (), (1, ALL_NUMBERS[1]), None, id="empty-list"),
+        pytest.param(Part(), (9, 4), None, None, id="out-of-order"),
+    ],
+)
+def test_range_that_a_page_proves(
+    part: Part, numbers: tuple[int, ...], proven: Interval | None, expected: Interval | None
+) -> None:
+    sessions = tuple(map(session, numbers))
+    page = SessionPage(suite=KEY, number=1, sessions=sessions, proven_range=proven, is_last=True)
+    assert evolve(part).take(page, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("read", "part", "expected"),
+    [
+        (None, Part(), (4, 6)),
+        ((8, 9), Part(high=8), (4, 9)),
+        pytest.param((9, 9), Part(high=7), (9, 9), id="not-from-the-top"),
+        pytest.param((8, 9), Part(low=7, high=7, is_around=True), (8, 9), id="around"),
+    ],
+)
+def test_what_a_sync_has_read_from_the_top(read: Interval | None, part: Part, expected: Interval) -> None:
+    part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(4))), NEW)
+    assert read_after(progress(SuiteState(), read=read), part) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers", "left"),
+    [
+        pytest.param(Part(low=8), (9, 7), [2, 4, 6], id="top"),
+        pytest.param(Part(high=5), (4, 3), [2, 6, 8], id="below"),
+        pytest.param(AROUND_4, (3,), [2, 6, 8], id="around"),
+        pytest.param(AROUND_4, (), [2, 6, 8], id="the-list-ends-above-it"),
+    ],
+)
+def test_missing_sessions_that_are_still_to_be_looked_for(
+    part: Part, numbers: tuple[int, ...], left: list[int]
+) -> None:
+    found = progress(SuiteState(covered=(1, 9), below="nothing"), missing=(2, 4, 6, 8))
+    part = evolve(part)
+    part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers))), None)
+    end_part(found, part)
+    assert [*found.missing] == left
+
+
+@pytest.mark.parametrize(
+    ("limit", "since", "given", "expected"),
+    [
+        (None, None, None, (ALL_TIME, ALL_TIME)),
+        (None, None, NEW, (NEW, NEW)),
+        (ALL_TIME, ALL_TIME, NEW, (ALL_TIME, ALL_TIME)),
+        (NEW, NEW, None, (NEW, NEW)),
+        (NEW, NEW, NOW, (NEW, NEW)),
+        (NEW, NEW, OLD, (OLD, OLD)),
+        pytest.param(NOW, NEW, NEW, (NOW, NEW), id="a-prune-has-moved-it-up"),
+        pytest.param(NOW, NEW, OLD, (OLD, OLD), id="an-earlier-one-after-a-prune"),
+        pytest.param(ALL_TIME, NEW, OLD, (ALL_TIME, OLD), id="created-again"),
+    ],
+)
+def test_limit_of_a_sync(
+    limit: datetime | None, since: datetime | None, given: datetime | None, expected: tuple[datetime, datetime]
+) -> None:
+    state = SuiteState(limit=limit, since=since).limit_to(given)
+    assert (state.limit, state.since) == expected
+
+
+def test_marks_of_an_absent_session() -> None:
+    """Each sync counts once; both times are those of the first one, unless its clock was ahead."""
+    marks, found = Marks(), []
+    for now, may_delete in (("02", True), ("02", True), ("03", False), ("03", True), ("04", True)):
+        marks = next_marks(marks, now, may_delete=may_delete)
+        found.append(marks)
+    assert found == [("02", None)] * 3 + [("02", "02")] * 2
+    assert next_marks(Marks("09"), "05") == ("05", "05")

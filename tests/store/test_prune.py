@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import ConfigError, SessionStore
-from buddy_sessions.store.suites import ABSENCES
-from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_daily
+from helpers.stores import ABSENCES, KEY, OTHER_KEY, SyncedSuite, create_daily
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -40,7 +40,7 @@ async def test_old_sessions_are_deleted_and_stay_away(db: SyncedSuite, status: s
     for options, requests in (({}, 1), ({"full": True}, 12)):
         assert await db.count_requests(**options) <= requests, options
         assert await numbers(db.store) == [191, *kept]
-    assert await db.known_range() == (1, 191)
+    assert [(each.covered, each.below) for each in await db.store.info()] == [((161, 191), "limit")]
 
 
 async def test_newest_verdict_of_the_main_branch_stays(db: SyncedSuite) -> None:
@@ -102,9 +102,27 @@ async def test_recreated_suite_was_not_pruned(db: SyncedSuite) -> None:
     bottoms = []
     for _ in range(ABSENCES + 1):
         await db.sync()
-        bottoms += [each.bottom for each in await db.store.info()]
-    assert bottoms == [*["prune"] * (ABSENCES - 1), "start", "start"]
+        bottoms += [each.below for each in await db.store.info()]
+    assert bottoms == ["nothing"] * (ABSENCES + 1)
     assert await numbers(db.store) == [3, 2, 1]
+
+
+async def test_only_an_earlier_since_brings_back_what_was_pruned(
+    db: SyncedSuite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is earlier than that of every sync before. Nothing is read again above."""
+    caplog.set_level(logging.INFO)
+    create_daily(db.suite, 90)
+    now = datetime.now(UTC)
+    assert len(await db.sync(since=now - timedelta(80))) == 80
+    assert await db.store.prune(older_than=MONTH) == 50
+    for options in {}, {"full": True}, {"since": now - timedelta(60)}, {"keep": timedelta(60)}:
+        assert await db.sync(**options) == []
+        assert ("pass an earlier since than ever, or forget the suite" in caplog.text) is ("since" in options)
+        caplog.clear()
+    assert await db.sync(since=now - timedelta(85)) == list(range(60, 5, -1))
+    assert await db.sync(full=True) == []
+    assert [(each.covered, each.below) for each in await db.store.info()] == [((6, 90), "limit")]
 
 
 async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None:
@@ -112,6 +130,28 @@ async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None
         db.suite.create(create_date=(datetime.now(UTC) - timedelta(days=age)).isoformat())
     await db.sync()
     assert await db.store.prune(older_than=MONTH) == 29, "now is when the newest session was created"
+
+
+@pytest.mark.fault
+async def test_date_of_the_year_1_is_the_zero_of_a_program(db: SyncedSuite) -> None:
+    """Also if it is the newest date of the file: nothing is older."""
+    create_daily(db.suite, 2, create_date="0001-01-01T00:00:00Z")
+    for _ in range(2):
+        await db.sync(keep=MONTH)
+        assert await db.store.prune(older_than=MONTH) == 0
+    create_daily(db.suite, 1)
+    await db.sync(keep=MONTH)
+    assert 3 in await numbers(db.store)
+
+
+async def test_first_sync_with_keep_keeps_a_commit_together(db: SyncedSuite) -> None:
+    """Its older sessions are within a day of the limit."""
+    now = datetime.now(UTC)
+    for days in (33, 30.5, 29.9, 0):
+        created = (now - timedelta(days=days)).isoformat()
+        db.suite.create(status="SUCCESSFUL", revision=f"{'ab'[not days]}" * 40, branch="fix", create_date=created)
+    await db.sync(keep=MONTH)
+    assert await numbers(db.store) == [4, 3, 2]
 
 
 async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> None:

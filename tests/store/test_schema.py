@@ -12,7 +12,7 @@ from hypothesis import given
 
 from buddy_sessions import BuddyClient, RefType, Session, SessionStatus, SessionStore, StoreError, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import PageToSave, SavedPage
+from buddy_sessions.store.page_rules import ListEvidence, SaveResult
 from buddy_sessions.store.pages import load_start, save_page
 from buddy_sessions.store.saved_source import load_sessions
 from buddy_sessions.store.suites import SuiteState
@@ -30,16 +30,15 @@ numbers = itertools.count(1)
 def test_session_is_loaded_as_it_was_saved(database: DatabaseFile, session: Session) -> None:
     """And it is due for a check if it is not finished."""
     key = SuiteKey("acmé", "shop", f"{next(numbers)}")
-    page = PageToSave(sessions=[session], listed=[session])
+    page = ListEvidence(before=SuiteState(), after=SuiteState(), sessions=[session], listed=[session])
     assert save_page(database, key, page, NOW).changed == (session,)
     (loaded,) = load_sessions(database, key)
     assert loaded == session
     assert type(loaded.duration) is type(session.duration)
-    assert save_page(database, key, page, NOW) == SavedPage(state=SuiteState())
+    assert save_page(database, key, page, NOW) == SaveResult(state=SuiteState())
     for later, is_due in ((timedelta(0), False), (timedelta(days=1), not session.is_finished)):
-        _, due = load_start(database, key, NOW + later)
-        found = [(number, each.id) for number, each in due.items()]
-        assert found == [(session.relative_id, session.id)] * is_due
+        due = load_start(database, key, NOW + later, None).due
+        assert [*due.items()] == [(session.relative_id, session.id)] * is_due
 
 
 def test_only_sessions_of_a_branch_are_selected(database: DatabaseFile) -> None:
@@ -48,7 +47,7 @@ def test_only_sessions_of_a_branch_are_selected(database: DatabaseFile) -> None:
         Session(id=f"{number}", relative_id=number, status=SessionStatus.ERROR, ref_type=kind, ref_name=name)
         for number, (kind, name) in enumerate(refs, 1)
     ]
-    save_page(database, KEY, PageToSave(sessions=sessions), NOW)
+    save_page(database, KEY, ListEvidence(before=SuiteState(), after=SuiteState(), sessions=sessions), NOW)
     for branch, expected in (("main", 1), ("a\0b", 4)):
         assert [session.relative_id for session in load_sessions(database, KEY, branch=branch)] == [expected]
 

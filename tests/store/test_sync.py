@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeSuite, Fault
 from helpers.stores import (
+    ABSENCES,
     KEY,
     OTHER_KEY,
     SyncedSuite,
@@ -33,7 +33,7 @@ async def test_only_new_sessions_are_read(db: SyncedSuite, count: int) -> None:
     assert await db.sync() == list(range(100 + count, 100, -1))
     assert len(list_requests(db.fake)) == -(-(count + 1) // 20)  # down to a living session
     assert await db.is_complete()
-    assert await db.known_range() == (1, 100 + count)
+    assert await db.covered_range() == (1, 100 + count)
 
 
 async def test_unfinished_session_is_checked_until_it_finishes(db: SyncedSuite) -> None:
@@ -74,9 +74,10 @@ def respond_with_older_list(db: SyncedSuite) -> None:
 
 
 Sync = tuple[Action, list[int], list[int], tuple[int, int] | None, bool]
-"""What happens before a sync; then the missing and deleted sessions, the known range, and if page 1 was compared."""
+"""What happens before a sync; then the missing and deleted sessions, the covered range, and if page 1 was compared."""
 
 ALL = (1, 50)
+TOP = [*range(41, 51)]
 lose_47 = respond(Fault.missing_row(3))
 LACKS_47: Sync = (lose_47, [47], [], ALL, True)
 UNCHANGED: Sync = (nothing, [], [], ALL, False)
@@ -96,29 +97,25 @@ SYNCS: dict[str, list[Sync]] = {
     "deletion-of-an-unfinished-session": deleted(3, delete_unfinished),
     "row-not-listed-once": [LACKS_47, COMPARED, UNCHANGED, LACKS_47, COMPARED],
     "row-not-listed-twice": [*deleted(47, lose_47, lose_47), COMPARED, UNCHANGED],
-    "outdated-list": [(respond_with_older_list, [], [], (1, 40), True), COMPARED, UNCHANGED],
-    "empty-list": [*[(respond(*[Fault.short_page(0)] * 2), [], [], ALL, True)] * 3, UNCHANGED],
+    "outdated-list": [(respond_with_older_list, TOP, [], ALL, True), COMPARED, UNCHANGED],
+    "outdated-list-many-times": [*[(respond_with_older_list, TOP, [], ALL, True)] * 3, COMPARED, UNCHANGED],
+    "empty-list": [*[(respond(*[Fault.short_page(0)] * 2), [], [], ALL, True)] * 3, COMPARED, UNCHANGED],
     "list-out-of-order": [(respond(Fault.swapped(5)), [], [], ALL, True), COMPARED, UNCHANGED],
 }
 
 
 class TestMissingSessions:
     @pytest.mark.parametrize("syncs", SYNCS.values(), ids=SYNCS)
-    async def test_next_syncs_decide(
-        self, db: SyncedSuite, syncs: list[Sync], caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_next_syncs_decide(self, db: SyncedSuite, syncs: list[Sync]) -> None:
         create_finished(db.suite, 50)
         db.suite.reopen(db.suite.sessions[47]["id"])
         await db.sync()
-        for action, missing, deleted, known, is_compared in syncs:
+        for action, missing, deleted, covered, is_compared in syncs:
             action(db)
             async with db.store.sync(db.buddy, [KEY]) as harvest:
                 assert await collect_numbers(harvest) == []
-            assert (db.marked("missing_since"), db.marked(), await db.known_range()) == (missing, deleted, known)
+            assert (db.marked("missing_since"), db.marked(), await db.covered_range()) == (missing, deleted, covered)
             assert (harvest.stats.pages > 0) is is_compared
-            is_outdated = action is respond_with_older_list
-            assert ("does not contain the newest saved session" in caplog.text) is is_outdated
-            caplog.clear()
 
 
 NOT_LISTED = Fault.body(json.dumps({"suites": []}).encode())
@@ -189,12 +186,13 @@ class TestRetention:
         assert db.marked("missing_since") == db.marked() == deleted
         assert len(await db.store.sessions(KEY)) == 100 - len(deleted)
 
-    async def test_what_is_below_the_end_is_not_known_to_exist(self, db: SyncedSuite) -> None:
+    async def test_second_sync_asks_once_more_below_the_end(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
         retain(db.suite, 70)
-        await db.sync()
-        (info,) = await db.store.info()
-        assert (info.known_range, info.bottom) == ((31, 100), "retention")
+        for below, requests in (("more", 5), ("nothing", 3), ("nothing", 1)):
+            assert await db.count_requests() == requests
+            (info,) = await db.store.info()
+            assert (info.covered, info.below) == ((31, 100), below)
 
 
 class TestRecreatedSuite:
@@ -212,7 +210,7 @@ class TestRecreatedSuite:
             assert await db.sync() == []
         assert db.marked() == list(range(1, 131))
         assert await db.is_complete()
-        assert await db.known_range() == (1, count)
+        assert await db.covered_range() == (1, count)
 
     async def test_list_of_another_suite_is_not_a_new_one(self, db: SyncedSuite) -> None:
         """It is shown once: nothing is deleted, also below the end of the list, and what was pruned stays away."""
@@ -239,11 +237,42 @@ async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
     now = datetime.now(UTC) + timedelta(hours=1)
     assert await db.sync(since=now - timedelta(10)) == list(range(120, 110, -1))
     assert await db.sync(since=now - timedelta(30)) == list(range(110, 90, -1))
-    assert await db.known_range() == (91, 120)
+    assert await db.covered_range() == (91, 120)
     for days in (30, 25):
         assert await db.count_requests(since=now - timedelta(days)) == 1
-    assert len(await db.sync()) == 90
-    assert await db.known_range() == (1, 120)
+    assert await db.sync() == []
+    assert await db.covered_range() == (91, 120), "the limit stays"
+    assert len(await db.sync(since=now - timedelta(1000))) == 90
+    assert await db.covered_range() == (1, 120)
+    assert [each.below for each in await db.store.info()] == ["nothing"]
+
+
+async def test_contradiction_below_a_gap_reads_the_gap_again(db: SyncedSuite) -> None:
+    """What an earlier sync has covered is not trusted any more: it lacks 85."""
+    create_finished(db.suite, 100)
+    await db.sync()
+    for sql in (
+        "UPDATE session_rows SET (missing_since, deleted_at) = (create_date, create_date) WHERE relative_id = 50",
+        "DELETE FROM session_rows WHERE relative_id = 85",
+        "UPDATE suite_rows SET state = json_set(state, '$.covered', json('[81, 100]'), '$.below', 'more')",
+    ):
+        query(db.path, sql)
+    create_finished(db.suite, 30)
+    assert await db.sync() == [*range(130, 100, -1), 85]
+    assert await db.is_complete()
+    assert await db.covered_range() == (1, 130)
+
+
+async def test_full_sync_ends_the_doubt_about_a_list(db: SyncedSuite) -> None:
+    """Until then, there is no verdict."""
+    create_finished(db.suite, 30)
+    await db.sync()
+    query(db.path, "UPDATE suite_rows SET state = json_set(state, '$.is_doubtful', json('true'))")
+    for options, is_doubtful in (({}, True), ({"full": True}, False)):
+        db.suite.create(status="ERROR", branch="main")
+        await db.sync(**options)
+        (status,) = await db.store.status()
+        assert (status.is_failing is None) is is_doubtful
 
 
 async def test_last_page_has_no_session(db: SyncedSuite) -> None:
@@ -268,13 +297,23 @@ class TestListOutOfOrder:
         if fails:
             db.fake.inject(Fault.status(500))
         await db.sync(on_failure="collect")
-        assert await db.known_range() is None
+        assert await db.covered_range() is None
         await db.sync()
-        assert await db.known_range() == (1, 60), "the same first page is read again"
+        assert await db.covered_range() == (1, 60), "the same first page is read again"
+
+    async def test_new_sessions_are_saved_down_to_the_covered_range(self, db: SyncedSuite) -> None:
+        create_finished(db.suite, 60)
+        await db.sync()
+        create_finished(db.suite, 50)
+        db.fake.inject(Fault.swapped(5))
+        db.fake.requests.clear()
+        assert sorted(await db.sync()) == list(range(61, 111))
+        assert len(list_requests(db.fake)) < 5
+        assert await db.covered_range() == (1, 60)
 
 
-@pytest.mark.parametrize(("faults", "known"), [([], (1, 60)), ([*[Fault.stall(0)] * 2, Fault.swapped(25)], None)])
-async def test_deleted_session_that_reappears_drops_the_known_range(
+@pytest.mark.parametrize(("faults", "known"), [([], (1, 60)), ([Fault.stall(0), Fault.swapped(25)], None)])
+async def test_deleted_session_that_reappears_drops_the_covered_range(
     db: SyncedSuite, faults: list[Fault], known: tuple[int, int] | None
 ) -> None:
     """All of it is read again, whatever `since` is; if that is out of order, it is not restored."""
@@ -286,4 +325,4 @@ async def test_deleted_session_that_reappears_drops_the_known_range(
     assert db.marked() == [57]
     db.fake.inject(*faults)
     await db.sync(since=datetime.now(UTC) - timedelta(days=10))
-    assert (db.marked(), await db.known_range()) == ([], known)
+    assert (db.marked(), await db.covered_range()) == ([], known)

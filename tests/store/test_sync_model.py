@@ -13,21 +13,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from buddy_sessions import Session
+from buddy_sessions import Session, SessionStatus
 from buddy_sessions.models import is_before
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.prune import prune_suite
 from buddy_sessions.store.saved_source import find_deciding_sessions, load_saved_suites, load_sessions
 from buddy_sessions.store.schema import FIELDS, to_sessions, to_time
-from buddy_sessions.store.suites import ABSENCES, SyncScope, load_state
+from buddy_sessions.store.suites import SyncScope, load_state
 from helpers.effort import repeats
-from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelClient, ModelServer, ModelStore
-from helpers.stores import KEY, DatabaseCopy, query
+from helpers.model_server import FIRST_DATE, WRONG_RESPONSES, ModelApi, ModelServer, ModelStore
+from helpers.stores import ABSENCES, KEY, DatabaseCopy, query
 
 PER_PAGE = 20
 
@@ -41,8 +42,12 @@ def parse(row: tuple[Any, ...]) -> Session:
 class SyncMachine(RuleBasedStateMachine):
     """Normal changes, wrong responses and crashes."""
 
-    @initialize(chance=st.randoms(use_true_random=False), count=st.sampled_from([0, 1, 19, 20, 70, 130]))
-    def begin(self, chance: Any, count: int) -> None:
+    @initialize(
+        chance=st.randoms(use_true_random=False),
+        count=st.sampled_from([0, 1, 19, 20, 70, 130]),
+        since=st.none() | st.floats(0, 1),
+    )
+    def begin(self, chance: Any, count: int, since: float | None) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "sessions.db"
         self.store = ModelStore(self.path)
@@ -56,9 +61,14 @@ class SyncMachine(RuleBasedStateMachine):
         self.is_repairable = True  # bad syncs were always followed by a healthy one since the last full check
         self.is_always_right = True  # no response was wrong since the last full check
         self.is_recreated = False  # since the last sync that has read down to the known range
-        self.pruned_before = FIRST_DATE  # all sessions created before this time were pruned
-        self.pruned: set[str] = set()  # the ids of these sessions
-        self.run_sync()
+        self.pruned: dict[str, Session] = {}  # the sessions that were pruned
+        self.since = FIRST_DATE if since is None else self.time_at(since)  # the earliest one of all syncs
+        self.pruned_before = self.since  # no older session is saved again
+        self.run_sync(scope=SyncScope(since=None if since is None else self.since))
+
+    def time_at(self, share: float) -> datetime:
+        """Return a time at which a session was created."""
+        return FIRST_DATE + timedelta(minutes=int(share * self.server.created))
 
     @rule(count=st.integers(1, 60))
     def create(self, count: int) -> None:
@@ -86,11 +96,11 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1))
     def prune(self, share: float) -> None:
-        before = FIRST_DATE + timedelta(minutes=int(share * self.server.created))
+        before = self.time_at(share)
         kept = {session.id for session in asyncio.run(find_deciding_sessions(self.store.thread, KEY))}
-        old = {session.id for session in self.rows() if is_before(session, before)} - kept
+        old = {each.id: each for each in self.rows() if is_before(each, before) and each.id not in kept}
         assert asyncio.run(prune_suite(self.store.thread, KEY, before)) == len(old)
-        self.pruned |= old
+        self.pruned.update(old)
         if old:
             self.pruned_before = max(before, self.pruned_before)
 
@@ -137,14 +147,25 @@ class SyncMachine(RuleBasedStateMachine):
             removed.pop(session.id, None)
         assert all(is_before(session, time - keep) for session in removed.values())
         self.pruned.update(removed)
-        self.pruned_before = max(self.pruned_before, load_state(self.store.database, KEY).pruned_before or FIRST_DATE)
+        self.pruned_before = max(self.pruned_before, load_state(self.store.database, KEY).limit or FIRST_DATE)
         self.check_after_healthy_sync(SyncScope(since=time - keep))
 
-    @rule(since=st.floats(0, 1))
-    def sync_a_part(self, since: float) -> None:
-        scope = SyncScope(since=FIRST_DATE + timedelta(minutes=int(since * self.server.created)))
-        self.run_sync(scope=scope)
-        self.check_after_healthy_sync(scope)
+    @rule(since=st.floats(0, 1), crash_after=st.none() | st.integers(0, 3))
+    def sync_a_part(self, since: float, crash_after: int | None) -> None:
+        """What was pruned comes back if that time is earlier than ever, also after a crash by another sync."""
+        scope = SyncScope(since=self.time_at(since))
+        self.allow(scope)
+        self.run_sync(scope=scope, crash_after=crash_after)
+        if crash_after is None:
+            self.check_after_healthy_sync(scope)
+        elif load_state(self.store.database, KEY).since != scope.since:
+            self.run_sync(scope=scope)  # the crash came before the limit was saved
+
+    def allow(self, scope: SyncScope) -> None:
+        """Move the limit down if a sync does."""
+        if scope.since is not None and scope.since < self.since:
+            self.since = self.pruned_before = scope.since
+            self.pruned = {id_: each for id_, each in self.pruned.items() if is_before(each, self.since)}
 
     @rule(wrong=st.sampled_from([0.0, 1 / 3]), crash_after=st.none() | st.integers(0, 3))
     def sync_that_may_crash(self, wrong: float, crash_after: int | None) -> None:
@@ -189,7 +210,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.existing = [session.id for session in self.server.rows]
         self.now += timedelta(minutes=self.random.choice([0.01, 2, 2000]))
         read_ahead = self.random.choice([1, 4])
-        client = ModelClient(self.server, per_page=PER_PAGE, read_ahead=read_ahead, server_time=server_time)
+        client = ModelApi(self.server, per_page=PER_PAGE, read_ahead=read_ahead, server_time=server_time)
         yielded = self.store.sync(client, now=self.now, scope=scope, full=full, keep=keep, crash_after=crash_after)
         self.server.changes = 0.0
         assert self.marked("deleted_at") - deleted <= missing, "one sync alone has marked a session as deleted"
@@ -214,8 +235,7 @@ class SyncMachine(RuleBasedStateMachine):
         lost = [
             session.relative_id
             for session in self.server.rows
-            if session.id in self.existing and suite.knows(session.relative_id)
-            if session.id not in saved and not is_before(session, suite.pruned_before)
+            if session.id in self.existing and suite.claims(session) and session.id not in saved
         ]
         assert not lost, f"sessions in the known range are not saved: {lost}"
 
@@ -293,9 +313,41 @@ def test_daily_syncs_of_a_day_save_all_days(path: Path) -> None:
         requests, unsaved = server.requests, len(server.rows) - 200 - count()
         now = FIRST_DATE + timedelta(days=day)
         scope = SyncScope(since=now - timedelta(days=1) + timedelta(minutes=1))
-        store.sync(ModelClient(server, per_page=PER_PAGE), now=now, scope=scope)
+        store.sync(ModelApi(server, per_page=PER_PAGE), now=now, scope=scope)
         assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
         assert count() == len(server.rows) - 200
     (saved,) = load_saved_suites(store.database)
-    assert saved.known_range == (201, len(server.rows))
+    assert saved.covered == (201, len(server.rows))
+    store.database.close()
+
+
+def test_hourly_sync_with_since_beside_a_nightly_one_with_keep(path: Path) -> None:
+    """In a week, each session is read once, and what was pruned stays away."""
+    server, store = ModelServer(random.Random(1)), ModelStore(path)
+    yielded: list[int] = []
+
+    def sync(hour: int, *, since: timedelta | None = None, keep: timedelta | None = None) -> int:
+        """Sync at the end of an hour; return the number of requests."""
+        now, requests = FIRST_DATE + timedelta(hours=hour, minutes=1), server.requests
+        scope = SyncScope(since=None if since is None else now - since)
+        found = store.sync(ModelApi(server, per_page=PER_PAGE), now=now, scope=scope, keep=keep)
+        yielded.extend(session.relative_id for session in found if session.is_finished)
+        return server.requests - requests
+
+    def create(hour: int) -> None:
+        server.created = 60 * hour - 1
+        server.create()
+        server.rows[0] = attrs.evolve(server.rows[0], status=SessionStatus.SUCCESSFUL)
+
+    for hour in range(1, 40 * 24):
+        create(hour)
+    sync(40 * 24, since=timedelta(days=30))
+    for hour in range(40 * 24, 47 * 24):
+        create(hour)
+        assert sync(hour, since=timedelta(days=30)) == 1
+        if hour % 24 == 0:
+            assert sync(hour, keep=timedelta(days=14)) == 1
+    assert sorted(yielded) == list(range(10 * 24 + 1, 47 * 24))
+    (saved,) = load_saved_suites(store.database)
+    assert (saved.sessions, saved.below) == (15 * 24, "limit")
     store.database.close()

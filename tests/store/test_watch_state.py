@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -133,3 +133,20 @@ async def test_change_that_cannot_be_acknowledged_is_repeated(db: SyncedSuite, k
         moved.replace(db.path)
         if kind == "watch":
             await check_changes(db, ("NEW", 2, None), ("NEW", 3, None))
+
+
+async def test_bot_that_stops_after_a_post_learns_that_main_has_recovered(db: SyncedSuite) -> None:
+    """It has not asked for the next event: the last one comes again, and then what has happened meanwhile."""
+    db.suite.create(status="SUCCESSFUL", branch="main")
+
+    async def watch(*expected: str, then: Callable[[], object]) -> None:
+        async with asyncio.timeout(120), db.store.watch_status(db.buddy, [KEY], interval=INTERVAL) as changes:
+            assert [(await anext(changes)).kind for _ in expected] == list(expected)
+            then()
+
+    def create(status: str) -> Callable[[], object]:
+        return lambda: db.suite.create(status=status, branch="main")
+
+    await watch("CURRENT", then=create("ERROR"))
+    await watch("CURRENT", "FAILING", then=create("SUCCESSFUL"))
+    await watch("FAILING", "RECOVERED", then=create("SUCCESSFUL"))

@@ -23,7 +23,7 @@ _COLUMNS = (
     Column("SUITE", is_number=False),
     Column("NAME", is_number=False, can_be_cut=True),
     Column("SESSIONS"),
-    Column("KNOWN RANGE", is_number=False),
+    Column("COVERED", is_number=False),
     Column("LAST SYNC", is_number=False),
     Column("NOT FOUND", is_number=False),
 )
@@ -34,8 +34,8 @@ _FIELDS = (*SuiteKey._fields, *_VALUES)
 async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Quiet = False) -> None:
     """Print the suites of a database, their saved sessions and last syncs, and the size of the file.
 
-    The known range of a suite has no gap: each of its sessions is saved, or was pruned. NOT FOUND: since when
-    the suite is missing, or how many of its sessions are.
+    COVERED is a range without a gap: each of its sessions is saved, or older than `--since` or `--keep`.
+    NOT FOUND: since when the suite is missing, or how many of its sessions are.
 
     For example:
 
@@ -66,7 +66,7 @@ def _item(saved: SavedSuite, now: datetime) -> Item:
         plain(str(saved.suite)),
         plain(saved.name),
         f"{saved.sessions:,}",
-        UNKNOWN if saved.known_range is None else "#{} to #{}".format(*saved.known_range),
+        UNKNOWN if saved.covered is None else "#{} to #{}".format(*saved.covered),
         format_age(saved.synced_at, now),
         state,
     )

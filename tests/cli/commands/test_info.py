@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
+from helpers.stores import ABSENCES
 
 A, B, X = "acme/shop/a", "acme/shop/b", "acme/other/x"
 
@@ -33,8 +33,8 @@ def test_rows_say_what_is_saved_of_each_suite(call: Call, database: Path) -> Non
     assert (code, err) == (0, "")
     assert [row["key"] for row in (x, a, b)] == [X, A, B]
     assert (x["missing_since"] is None, x["deleted_at"], x["sessions"]) == (False, None, 20)
-    assert (a["sessions"], a["missing"], a["deleted"], a["known_range"]) == (249, 1, 1, [1, 250])
-    assert (b["sessions"], b["missing"], b["deleted"], b["known_range"]) == (3, 0, 0, [1, 3])
+    assert (a["sessions"], a["missing"], a["deleted"], a["covered"]) == (249, 1, 1, [1, 250])
+    assert (b["sessions"], b["missing"], b["deleted"], b["covered"]) == (3, 0, 0, [1, 3])
     assert a["synced_at"].endswith("Z")
 
 

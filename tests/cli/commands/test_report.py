@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions.store.suites import ABSENCES
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 from helpers.html_page import HOSTILE, HtmlPage
+from helpers.stores import ABSENCES
 
 NOW = datetime.now(UTC)
 RUN = "https://github.com/acme/shop/actions/runs/17"
