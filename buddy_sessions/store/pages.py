@@ -61,7 +61,8 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     """
     state = load_state(file, key).limit_to(since)
     fields = "relative_id, id, status, finish_date, failed_count, error_count"
-    sql = f"SELECT {fields}, coalesce(create_date, start_date) AS created, checked_at {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
+    fields += ", coalesce(create_date, start_date) AS created, checked_at"
+    sql = f"SELECT {fields} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
     due: dict[int, str] = {}
     for row in file.execute(sql, (*key, state.lowest)):
         number, id_, status = row[:3]
