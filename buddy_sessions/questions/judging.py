@@ -19,6 +19,7 @@ from ..analysis.baseline import (
     failing_in,
     find_causes,
     find_failing_tests,
+    other_branches,
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
@@ -26,6 +27,7 @@ from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_com
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
+from ..analysis.same_tests import match_tests
 from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
@@ -172,8 +174,22 @@ async def _compare(
     if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
         retried = await _find_retried(reader, commit, cases, counting)
         tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
+    if new := [test.case.key for test in tests if test.novelty == "new"]:
+        counts = await _count_elsewhere(reader, commit, baseline, new)
+        tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
     tests.sort(key=lambda test: NOVELTIES.index(test.novelty or "new"))
     return tests, cases, retried is not None
+
+
+async def _count_elsewhere(
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, keys: Sequence[TestKey]
+) -> dict[TestKey, int]:
+    """Return on how many other branches these tests failed lately: one or two requests for each red session."""
+    branches = other_branches((await reader.newest()).sessions, commit.sessions, baseline.branch)
+    cases = await reader.read_failing([each for branch in branches for each in branch], is_sure=False)
+    failed = [[{case.key for case in failing_in(each, cases)} for each in branch] for branch in branches]
+    matches = match_tests([set(keys)], failed)
+    return {key: sum(key in match for match in matches) for key in keys}
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:

@@ -141,7 +141,8 @@ class Questions:
         missing, there is no verdict: `passes` is None, `reasons` says why, and `tests` has the failures found so far.
 
         With a client, it costs a request for the newest 100 sessions, and for each 100 more that are needed. Each red
-        session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
+        session that is judged costs one or two, and if tests fail, so does each red one of the baseline. If some are
+        new, so do up to ten of other branches: see `FailingTest.failed_elsewhere`.
 
         Args:
             session: What to judge.

@@ -250,15 +250,17 @@ class SuiteReader:
                     return _searched(listed)
         return listed
 
-    async def read_failing(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
+    async def read_failing(
+        self, sessions: Iterable[Session], *, is_sure: bool = True
+    ) -> dict[str, list[TestCase] | str]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
-        A list that is shorter than the session counts is read once more after ten seconds.
+        If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
         """
         red = [session for session in sessions if session.is_failing]
         found = await self._read_once(red)
         doubtful = [session for session in red if lists_too_few(session, found)]
-        if doubtful and not self.source.is_saved:
+        if doubtful and is_sure and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
             found |= await self._read_once(doubtful)
         return found

@@ -147,7 +147,8 @@ def failing_item(judgement: Judgement, test: FailingTest) -> Item:
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
     item = failing_item(judgement, test)
     since = test.since.first.relative_id if test.since is not None else None
-    return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
+    values = {name: getattr(test, name) for name in ("novelty", "failed_in", "failed_elsewhere")}
+    return evolve(item, row={**(item.row or {}), **values, "since": since})
 
 
 def crashed_sessions(judgement: Judgement) -> list[Session]:
@@ -182,7 +183,7 @@ def gate_result(
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
-        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "since"),
+        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,
         warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"

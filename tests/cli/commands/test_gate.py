@@ -346,3 +346,13 @@ def test_advice_is_about_the_reason(
     out = call("gate", SUITE, "3", *options, "--db", str(tmp_path / "x.db")).out
     assert advice in out
     assert "CartTest > new" in call("gate", SUITE, "f00df00", *options, "--db", str(tmp_path / "x.db")).out
+
+
+def test_new_failure_that_others_have_too(suite: FakeSuite, call: Call) -> None:
+    """It is said, and excuses nothing."""
+    add(suite)
+    for branch in ("a", "b"):
+        add(suite, "new", branch=branch)
+    add(suite, "new", **OF_RUN)
+    code, out, _ = call("gate", SUITE, "f00df00", "--quiet")
+    assert (code, "it also failed on 2 other branches lately" in out) == (1, True)
