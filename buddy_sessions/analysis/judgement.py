@@ -13,9 +13,10 @@ from attrs import frozen
 from .._base.figures import format_count
 from ..models import Session, SuiteKey
 from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
-from .commits import TestedCommit, count_tests, find_possible_rerun, has_crashed, lacks_tests, run_url
+from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
+from .reruns import find_possible_rerun
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""

@@ -23,8 +23,9 @@ from ..analysis.baseline import (
     select_baseline,
 )
 from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
-from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_commit
+from ..analysis.commits import SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
+from ..analysis.newest import NEWEST
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
 from ..analysis.same_tests import match_tests

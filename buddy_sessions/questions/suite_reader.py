@@ -23,7 +23,8 @@ from ..analysis.branches import (
     main_branch,
     suggest_branches,
 )
-from ..analysis.commits import MAX_SEARCHED, NEWEST, SessionList, TestedCommit, are_enough
+from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids

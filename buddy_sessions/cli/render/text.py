@@ -196,8 +196,8 @@ def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
     if test.novelty == "retried":
         return f"retried: it also passed in #{test.session.relative_id}"
     if test.failed_elsewhere:
-        count = test.failed_elsewhere
-        return f"it also failed on {f'{count:,} other branches' if count > 1 else 'another branch'} lately"
+        others = "another branch" if test.failed_elsewhere == 1 else f"{test.failed_elsewhere:,} other branches"
+        return f"it also failed on {others} lately"
     if baseline is None or test.counts:
         return ""
     count = format_count(len(baseline.commits), "commit")
