@@ -22,7 +22,7 @@ from ..analysis.baseline import (
     other_branches,
     select_baseline,
 )
-from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
+from ..analysis.branches import MAIN_NAMES, Main, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
 from ..analysis.newest import NEWEST
@@ -78,7 +78,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         commit=commit,
         tests=tests,
         baseline=baseline,
-        is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
+        is_new_suite=_is_new(newest, spec.baseline),
         cases=cases,
         doubt=named.doubt or doubt,
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
@@ -191,6 +191,12 @@ async def _count_elsewhere(
     failed = [[{case.key for case in failing_in(each, cases)} for each in branch] for branch in branches]
     matches = match_tests([set(keys)], failed)
     return {key: sum(key in match for match in matches) for key in keys}
+
+
+def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
+    """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
+    is_small = newest.end == "beginning" and len(newest.sessions) < NEWEST
+    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:

@@ -99,7 +99,7 @@ class TestVerdict:
         ({}, "--outcome 2", 1, "the tests failed, but no test did: a file or the configuration is broken"),
         (CRASH, "--outcome success", 0, "#3 failed without a failing test: disk full, but the tests succeeded"),
         ({"status": "SKIPPED"}, "", 5, "#3 neither passed nor failed"),
-        ({}, "--baseline mian", 0, "nothing to compare with yet"),
+        ({}, "--baseline mian", 5, "no session of branch 'mian' in acme/shop/a: its latest sessions are of main, fix"),
     ],
 )
 def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, suite: FakeSuite, call: Call) -> None:
