@@ -18,8 +18,18 @@ from .same_tests import match_tests
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
 """In the order in which they are listed."""
-Cases = Mapping[str, Sequence[TestCase] | str]
-"""The failing test cases of sessions by their ID, or why they cannot be read."""
+
+
+@frozen
+class Unreadable:
+    """Why the failing test cases of a session cannot be read, and what a user can do."""
+
+    why: str
+    advice: str = ""
+
+
+Cases = Mapping[str, Sequence[TestCase] | Unreadable]
+"""The failing test cases of sessions by their ID."""
 
 _ELSEWHERE = 10  # red sessions of other branches
 _OUTAGE = 20  # tests, of which more than half failed
@@ -128,7 +138,9 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
 def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
     found = cases.get(session.id, ())
-    return [] if isinstance(found, str) or not session.is_failing else [case for case in found if case.is_failing]
+    return (
+        [] if isinstance(found, Unreadable) or not session.is_failing else [case for case in found if case.is_failing]
+    )
 
 
 def lists_too_few(session: Session, cases: Cases) -> bool:
@@ -136,7 +148,7 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     if not session.is_failing:
         return False
     listed = set(map(case_ids, failing_in(session, cases)))
-    return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
+    return not isinstance(cases.get(session.id), Sequence) or len(listed) < (session.failing_count or 0)
 
 
 def compare_with(

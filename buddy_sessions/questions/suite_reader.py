@@ -15,7 +15,7 @@ from .._api import Api, failing_statuses
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from .._paging.reconciler import ReadSpec
-from ..analysis.baseline import lists_too_few
+from ..analysis.baseline import Unreadable, lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
     JudgedBranch,
@@ -170,7 +170,7 @@ class SuiteReader:
         """Return the error for a branch without finished sessions, or for a suite without a main branch."""
         newest = await self.newest()
         if not newest.sessions and newest.doubt and self.source.is_saved:
-            return NoVerdictError(f"{self.suite} has no saved session: sync it first")
+            return NoVerdictError(f"{self.suite} has no saved session", advice="sync it first")
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
         others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
@@ -253,7 +253,7 @@ class SuiteReader:
 
     async def read_failing(
         self, sessions: Iterable[Session], *, is_sure: bool = True
-    ) -> dict[str, list[TestCase] | str]:
+    ) -> dict[str, list[TestCase] | Unreadable]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
         If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
@@ -266,14 +266,14 @@ class SuiteReader:
             found |= await self._read_once(doubtful)
         return found
 
-    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
-        async def read(session: Session) -> list[TestCase] | str:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | Unreadable]:
+        async def read(session: Session) -> list[TestCase] | Unreadable:
             try:
                 return await self.source.failing_cases(self.suite, session)
             except (NotFoundError, ResponseError, UnstableListingError):
-                return f"the failing tests of #{session.relative_id} cannot be read"
+                return Unreadable(f"the failing tests of #{session.relative_id} cannot be read")
             except ConfigError as error:
-                return str(error)
+                return Unreadable(error.without_advice, error.advice)
 
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from attrs import evolve
 
@@ -66,14 +67,15 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime) -> tuple[SuiteS
     First those whose last check is the longest ago.
     """
     state = load_state(file, key)
-    columns = "relative_id, id, status, finish_date, coalesce(create_date, start_date) AS created, checked_at"
+    counts = "failed_count", "error_count"
+    columns = f"relative_id, id, status, finish_date, {', '.join(counts)}, coalesce(create_date, start_date) AS created"
+    columns += ", checked_at"
     sql = f"SELECT {columns} {_UNFINISHED} AND relative_id >= ? ORDER BY ifnull(checked_at, ''), relative_id DESC"
     due: dict[int, SessionToCheck] = {}
     for row in file.execute(sql, (*key, _lowest(state))):
         number, id_, status = row[:3]
-        session = Session(
-            id=id_, relative_id=number, status=SessionStatus(status), finish_date=to_time(row["finish_date"])
-        )
+        known: dict[str, Any] = {"finish_date": to_time(row["finish_date"]), **{name: row[name] for name in counts}}
+        session = Session(id=id_, relative_id=number, status=SessionStatus(status), **known)
         if not session.is_finished and is_check_due(to_time(row["created"]), to_time(row["checked_at"]), now=now):
             due[number] = SessionToCheck(number, id_)
     return state, due

@@ -41,7 +41,7 @@ class SavedSource(Source):
             if inside:
                 yield evolve(part, sessions=inside)
             if len(inside) < len(sessions):
-                doubt = f"older sessions than #{lowest_id} were not saved completely: sync again"
+                doubt = f"older sessions than #{lowest_id} were not synced completely"
                 yield evolve(part, sessions=sessions[len(inside) :], doubt=last.doubt or doubt)
         yield last
 
@@ -71,9 +71,10 @@ class SavedSource(Source):
         if saved is None or (scope == "all" and saved == "failed"):
             name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
             kind = "failing test cases" if scope == "failed" else "test cases"
-            is_running = isinstance(session, Session) and not session.is_finished
-            advice = "it has not finished" if is_running else f'sync with cases="{scope}"'
-            raise ConfigError(f"the {kind} of {name} of {suite} were not saved: {advice}")
+            text = f"the {kind} of {name} of {suite} were not saved"
+            if isinstance(session, Session) and not session.is_finished:
+                raise ConfigError(f"{text}: it has not finished")
+            raise ConfigError(text, advice=f'sync with cases="{scope}"')
         return await self._thread.run(load_cases, suite, session_id)
 
 
@@ -89,13 +90,13 @@ def _load_known(file: DatabaseFile, key: SuiteKey) -> tuple[int, SessionList]:
     sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
     newest = file.number(sql, key)
     if state.known is None:
-        doubt = "the list of sessions was not read completely: sync again" if newest else ""
+        doubt = "the list of sessions was not synced completely" if newest else ""
         return 1, evolve(listed, end="beginning", doubt=doubt)
     lowest, highest = state.known
     if state.bottom not in {None, "since"}:
         listed = evolve(listed, end="pruned" if state.bottom == "prune" else "beginning")
     if newest > highest:
-        listed = evolve(listed, doubt=f"newer sessions than #{highest} were not read completely: sync again")
+        listed = evolve(listed, doubt=f"newer sessions than #{highest} were not synced completely")
     return lowest, listed
 
 
