@@ -125,8 +125,9 @@ def measure(engine: Engine, kinds: Iterable[str], seeds: int, *, knows_outcome: 
             for answered in ask(engine, make_story(name, seed), knows_outcome=knows_outcome):
                 counts["answers"] += 1
                 counts[answered.verdict] += 1
-                counts["gates"] += answered.is_gate
-                counts["wrong gates"] += answered.is_gate and answered.is_wrong
+                asked = "gates" if answered.is_gate else "status"
+                counts[f"all {asked}"] += 1
+                counts[f"{answered.verdict} {asked}"] += 1
                 if explains and answered.is_wrong:
                     expected = " or ".join(sorted(answered.expected))
                     print(f"  {answered.where}: {answered.question} is {answered.answer}, expected {expected}")
@@ -159,7 +160,9 @@ def main(engine: Engine) -> int:
         print(
             f"\n{wrong:,} of {sums['answers']:,} answers are wrong: {share:.2f} % (promised: {PROMISED[knows_outcome]})"
         )
-        print(f"{sums['wrong gates']:,} of {sums['gates']:,} answers of gates are wrong")
+        for asked in ("gates", "status"):
+            counts = ", ".join(f"{sums[f'{kind} {asked}']:,} {kind}" for kind in COLUMNS[1:4])
+            print(f"{sums[f'all {asked}']:,} answers of {asked}: {counts}")
         is_kept &= share <= PROMISED[knows_outcome]
     return 0 if is_kept else 1
 

@@ -35,6 +35,7 @@ class BuddyError(Exception):
     Attributes:
         cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
+        advice: What a user can do, the end of the text; empty if the message says it, or nothing helps.
         ends_harvest: Whether it ends a harvest or a sync at once, because no other suite can be read or saved either.
         not_tried: The number of suites that were not tried, if the error ended a harvest of a list or another iterable
             with a length; otherwise None.
@@ -42,16 +43,24 @@ class BuddyError(Exception):
 
     cursor: Cursor | None = None
     retryable: bool = False
+    advice: str = ""
     ends_harvest: bool = False
     not_tried: int | None = None
 
-    def __init__(self, message: str, *, retryable: bool | None = None) -> None:
+    def __init__(self, message: str, *, retryable: bool | None = None, advice: str = "") -> None:
         super().__init__(message)
+        if advice:
+            self.advice = advice
         if retryable is not None:
             self.retryable = retryable
 
+    @property
+    def without_advice(self) -> str:
+        """The text without the advice, for readers who cannot follow it."""
+        return super().__str__()
+
     def __str__(self) -> str:
-        message = super().__str__()
+        message = super().__str__() + (f": {self.advice}" if self.advice else "")
         if not self.not_tried:
             return message
         suites = "1 suite was" if self.not_tried == 1 else f"{self.not_tried:,} suites were"
@@ -76,9 +85,13 @@ class TransportError(BuddyError):
     """No usable response after all attempts: DNS, connect, TLS, reset, timeout or a truncated body.
 
     Retryable, except for a TLS failure and for a proxy that refuses the request.
+
+    Attributes:
+        is_connected: False if no connection could be made.
     """
 
     retryable = True
+    is_connected: bool = True
 
 
 class WaitTimeoutError(BuddyError, TimeoutError):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 
-from histories import mixed_kinds, project_kinds, red_kinds, run_kinds
+from histories import mixed_kinds, project_kinds, red_kinds, run_kinds, stage_kinds
 from histories.days import Kind
 from histories.world import Story, World
 
-HEALTHY: dict[str, Kind] = run_kinds.KINDS | project_kinds.KINDS | mixed_kinds.KINDS
+HEALTHY: dict[str, Kind] = run_kinds.KINDS | project_kinds.KINDS | mixed_kinds.KINDS | stage_kinds.KINDS
 RED: dict[str, Kind] = red_kinds.KINDS
 
 

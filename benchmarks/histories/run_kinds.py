@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from histories.days import Kinds, develop, matrix, new_failure, new_test
 from histories.jobs import Job, make_tests, parallel, sequential, shards, uploaded_at_end
-from histories.world import ANY, GREEN, Run, World
+from histories.world import ANY, GREEN, NOT_RED, Run, World
 
 KINDS = Kinds()
 
@@ -152,10 +152,6 @@ def rerun_after_a_bail(world: World) -> None:
         world.wait(0.2)
         again = world.again(run, "re-run", jobs=[Job(make_tests(100))], url=run.url)
         again.during, again.main_limit = ANY, "a re-run after a bail has another number of tests, and is not seen"
-        if world.chance(0.5):
-            again.after = world.now
-        else:
-            again.limit = again.main_limit
         world.play(again)
         world.wait(3)
 
@@ -178,8 +174,6 @@ def develop_with_reruns(world: World, *, is_whole: bool, hours: float) -> None:
         again.names_commit, again.during = run.names_commit, ANY
         if not is_whole and hours > 1:
             again.main_limit = "one job of three that is run again the next day leaves main red"
-        if world.chance(0.5):
-            again.after = world.now
         world.play(again)
 
     develop(world, before=rerun)
@@ -334,6 +328,7 @@ def unknown_statuses(world: World) -> None:
             run.jobs[-1].fields = {"status": "PARTIALLY_DONE"}
             if not run.jobs[-1].failing:
                 run.main_after = ANY  # green, or what it was before
+                run.expected = NOT_RED if run.expected_verdict == GREEN else None
 
     world.make_jobs = lambda: parallel(matrix(2), world.rng)
     world.quirk = rename

@@ -170,7 +170,12 @@ class World:
         return planned
 
     def again(self, run: Run, kind: str = "schedule", **fields: Any) -> Run:
-        """Plan another run of a commit, which is compared with the same commits as the first one."""
+        """Plan another run of a commit, which is compared with the same commits as the first one.
+
+        The gate of a re-run knows when this attempt began.
+        """
+        if kind == "re-run":
+            fields.setdefault("after", self.now)
         same = {"sha": run.sha, "is_main": run.is_main, "known": run.known}
         return self.run(kind, run.branch, run.ref, self.base, **same, **fields)
 

@@ -152,7 +152,11 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientProxyConnectionError):
         number = error.os_error.errno or 0  # negative: of the resolver; none if several addresses were tried
         reason = os.strerror(number).lower() if number > 0 else text.rpartition("[")[2].rstrip("]")
-        text = f"cannot connect to {url.host}:{url.port} ({reason}): check the base URL and the network"
+        failure = TransportError(
+            f"cannot connect to {url.host}:{url.port} ({reason}): check the base URL and the network; GET {url}"
+        )
+        failure.is_connected = False
+        return failure
     return TransportError(f"{text}; GET {url}")
 
 

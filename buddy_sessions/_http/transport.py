@@ -146,7 +146,10 @@ class Transport:
                     if pause is None:
                         raise
                     retries = self._max_attempts - 1
-                    _log.warning("%s; retry %d of %d in %.1f s", str(error), failures, retries, pause)
+                    # The kind says which warnings a program may hide: the error follows, if no later attempt succeeds.
+                    kind = "retry" if getattr(error, "is_connected", True) else "no connection"
+                    arguments = str(error), failures, retries, pause
+                    _log.warning("%s; retry %d of %d in %.1f s", *arguments, extra={"kind": kind})
                 budget.spend(pause)
                 await asyncio.sleep(pause)
         except BuddyError as error:

@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
 from .._api import Api
 from .._decoding.converter import structure, unstructure
-from ..analysis.branches import Main, validate_judged_branch
+from ..analysis.branches import Main, main_branch, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.same_tests import without_same
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
 from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
-from .poller import OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
+from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _HOLD = timedelta(minutes=5)
@@ -154,6 +155,22 @@ def may_grow(status: SuiteStatus, now: datetime) -> bool:
     return commit.size < status.usual_size and newest is not None and now - newest < _HOLD
 
 
+@frozen(kw_only=True)
+class _Judged:
+    """What the last status of a suite rests on, of the newest 100 sessions."""
+
+    as_of: datetime
+    main: str | None  # the main branch of these sessions
+    branch: str | None  # that was judged
+    own: dict[int, int]  # the hashes of its sessions by `relative_id`
+
+    @classmethod
+    def of(cls, branch: str | None, newest: SessionList) -> _Judged:
+        """Return it for a branch."""
+        own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
+        return cls(as_of=newest.as_of, main=main_branch(newest.sessions), branch=branch, own=own)
+
+
 class StatusPoller(Poller[StatusChange, KnownStatus]):
     """The events are the changes of the status of each suite."""
 
@@ -169,6 +186,7 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
+        self._judged: WeakKeyDictionary[WatchedSuite[KnownStatus], _Judged] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
@@ -183,6 +201,9 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         known = suite.state
         if known is not None and suite.is_recreated(newest.sessions, known.commit.sessions):
             known = suite.state = None
+            self._judged.pop(suite, None)
+        if self._is_unchanged(suite, newest):
+            return []
         reader = await self._reader(suite.key, newest, known)
         status = await reader.status(self._branch)
         commit = status.commit
@@ -192,12 +213,28 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         suite.is_held = known is not None and bool(known.commit.is_failing) and status.is_failing is False and grows
         # A commit that precedes the known one: that is running again, or was deleted.
         is_older = known is not None and commit and commit.first.relative_id < known.commit.first.relative_id
+        self._judged.pop(suite, None)
+        if commit is None and status.reason != "incomplete":
+            self._judged[suite] = _Judged.of(status.branch, newest)
         if commit is None or suite.is_held or is_older:
             return []
         is_same = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
         failing = known.failing if known is not None and is_same else await self._read_tests(suite, commit)
         suite.state, event = next_status(known, status, commit, failing, may_grow=grows)
+        if not newest.doubt and not grows:
+            self._judged[suite] = _Judged.of(status.branch, newest)
         return [_pending(suite.state, event)]
+
+    def _is_unchanged(self, suite: WatchedSuite[KnownStatus], newest: SessionList) -> bool:
+        """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
+
+        Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
+        """
+        last = self._judged.get(suite)
+        if last is None or newest.doubt or newest.as_of - last.as_of >= LOOK_UP:
+            return False
+        now, lowest_id = _Judged.of(last.branch, newest), newest.sessions[-1].relative_id if newest.sessions else 0
+        return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 
     async def _reader(self, suite: SuiteKey, newest: SessionList, known: KnownStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.

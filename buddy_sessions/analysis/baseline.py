@@ -18,9 +18,20 @@ from .same_tests import match_tests
 Novelty = Literal["new", "known", "earlier", "quarantined", "retried"]
 NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
 """In the order in which they are listed."""
-Cases = Mapping[str, Sequence[TestCase] | str]
-"""The failing test cases of sessions by their ID, or why they cannot be read."""
 
+
+@frozen
+class Unreadable:
+    """Why the failing test cases of a session cannot be read, and what a user can do."""
+
+    why: str
+    advice: str = ""
+
+
+Cases = Mapping[str, Sequence[TestCase] | Unreadable]
+"""The failing test cases of sessions by their ID."""
+
+_ELSEWHERE = 10  # red sessions of other branches
 _OUTAGE = 20  # tests, of which more than half failed
 
 
@@ -37,6 +48,8 @@ class FailingTest:
         failed_in: The number of commits of the baseline in which it failed; None without a baseline.
         since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one of
             which all tests ran.
+        failed_elsewhere: Of a new failure: on how many other branches it failed lately, as far as ten red sessions say.
+            It excuses nothing. None if it was not looked for.
         entry: The entry of the quarantine that excuses it; None if there is none.
     """
 
@@ -45,6 +58,7 @@ class FailingTest:
     novelty: Novelty | None = None
     failed_in: int | None = None
     since: TestedCommit | None = None
+    failed_elsewhere: int | None = None
     entry: QuarantinedTest | None = None
 
     @property
@@ -124,7 +138,9 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
 def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
     found = cases.get(session.id, ())
-    return [] if isinstance(found, str) or not session.is_failing else [case for case in found if case.is_failing]
+    return (
+        [] if isinstance(found, Unreadable) or not session.is_failing else [case for case in found if case.is_failing]
+    )
 
 
 def lists_too_few(session: Session, cases: Cases) -> bool:
@@ -132,7 +148,7 @@ def lists_too_few(session: Session, cases: Cases) -> bool:
     if not session.is_failing:
         return False
     listed = set(map(case_ids, failing_in(session, cases)))
-    return isinstance(cases.get(session.id, ""), str) or len(listed) < (session.failing_count or 0)
+    return not isinstance(cases.get(session.id), Sequence) or len(listed) < (session.failing_count or 0)
 
 
 def compare_with(
@@ -167,6 +183,32 @@ def compare_with(
         return test if entry is None else evolve(test, novelty="quarantined", entry=entry)
 
     return list(map(compare, find_failing_tests(commit, cases)))
+
+
+def other_branches(sessions: Iterable[Session], judged: Sequence[Session], baseline: str) -> list[list[Session]]:
+    """Return red sessions by branch, without those of the judged sessions and of the baseline, at most ten in all.
+
+    Branches that share a commit are one: a pull request and its branch.
+    """
+    groups: list[tuple[set[str], list[Session]]] = [({baseline}, [])]
+    groups.append(({name for session in judged for name in (session.ref_name, session.revision) if name}, []))
+    red = [each for each in sessions if each.is_failing and not is_outage(each) and each.ref_name]
+    for session in red:
+        names = {name for name in (session.ref_name, session.revision) if name}
+        same = [group for group in groups if not names.isdisjoint(group[0])]
+        for group in same[1:]:
+            same[0][0].update(group[0])
+            same[0][1].extend(group[1])
+            groups.remove(group)
+        if same:
+            same[0][0].update(names)
+            same[0][1].append(session)
+        else:
+            groups.append((names, [session]))
+    own = {baseline, *(session.ref_name or "" for session in judged)}
+    others = [found for names, found in groups if found and names.isdisjoint(own)]
+    newest = sorted((each.relative_id for found in others for each in found), reverse=True)[:_ELSEWHERE]
+    return [kept for found in others if (kept := [each for each in found if each.relative_id in newest])]
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from .._base.validate import validate_utf8
 from ..errors import ConfigError
 from ..models import RefType, Session, SessionStatus, SuiteKey
-from .commits import NEWEST
+from .newest import NEWEST
 
 MAIN_NAMES = ("main", "master")
 """The branches that are the main one if they are tested: the first is, or else the second."""

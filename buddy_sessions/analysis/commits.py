@@ -5,7 +5,6 @@ The rules are those of the guide's section "What is judged". All of them work on
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,17 +15,21 @@ from attrs import evolve, field, frozen
 
 from ..models import Session, SessionStatus
 from .remarks import Remark
+from .reruns import (
+    Sizes,
+    are_close,
+    count_of,
+    find_repaired,
+    most_frequent_size,
+    sizes_of,
+    split_rounds,
+    without_reruns,
+)
 
 LAST = 10
 """The number of older commits that a commit is compared with."""
 MIN_TESTS = 0.9
 """The share of the fewest tests of these commits that must have run."""
-NEWEST = 100
-"""The number of newest sessions of a suite that most questions need."""
-MAX_SEARCHED = 1000
-"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
-_QUIET = timedelta(hours=1)
-"""So long after all sessions of a commit have ended, its next session begins a new round: a scheduled run."""
 _KILLED = timedelta(days=1)
 """A session that has been unfinished for so long was killed."""
 
@@ -61,7 +64,7 @@ class SessionList:
             groups.setdefault(identify_commit(session), []).append(session)
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
-        usual = 1 if self.end == "beginning" else _most_frequent_size(oldest_first)
+        usual = 1 if self.end == "beginning" else most_frequent_size(oldest_first)
         found: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in oldest_first:
@@ -75,8 +78,8 @@ class SessionList:
     def judged_commits(self) -> list[TestedCommit]:
         """The commits, of which those without a verdict that too few older ones can be compared with.
 
-        Of a list that goes on, a verdict needs ten older commits with a result: so it is the same whatever other
-        branches do. Of one that was read as far as possible, it needs as many as there are.
+        Of a list that goes on, a verdict needs ten older commits with a result, so that it is the same whatever other
+        branches do; of one that was read as far as possible, as many as there are.
         """
         if not self.goes_on:
             return self.commits
@@ -116,7 +119,7 @@ class TestedCommit:
     is_whole: bool = False
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
     killed: Sequence[Session] = field(default=(), repr=False)
-    rounds: Sequence[Sequence[int | None]] = field(default=(), repr=False)  # how many tests each session of one has
+    rounds: Sequence[Sizes] = field(default=(), repr=False)  # how many tests each session of one has
 
     @property
     def revision(self) -> str | None:
@@ -238,8 +241,8 @@ def make_commit(
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     rounds: list[list[Session]] = []
-    for members in _rounds(each for each in oldest_first if not was_killed(each, as_of)):
-        remaining, replaced = _without_reruns(members, usual, older)
+    for members in split_rounds(each for each in oldest_first if not was_killed(each, as_of)):
+        remaining, replaced = without_reruns(members, usual, [commit.rounds for commit in older])
         reruns += replaced
         rounds.append(remaining)
         is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
@@ -248,7 +251,7 @@ def make_commit(
         elif is_known:
             counted += remaining
     commit = _judge(oldest_first, counted, older, as_of)
-    return evolve(commit, reruns=reruns, rounds=[list(_sizes(each)) for each in rounds])
+    return evolve(commit, reruns=reruns, rounds=[list(sizes_of(each)) for each in rounds])
 
 
 def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
@@ -256,20 +259,13 @@ def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older:
 
     After a crash, a round with about as many tests as the older commits have is enough.
     """
-    if _size(later) < _size(earlier):
+    if count_of(later) < count_of(earlier):
         return False
     count = count_tests(later)
-    if _are_close(count, count_tests(earlier), 10):
+    if are_close(count, count_tests(earlier), 10):
         return True
     usual = [commit.tests_ran for commit in older if commit.says_how_many]
-    return any(map(has_crashed, earlier)) and any(_are_close(count, each, 10) for each in usual)
-
-
-def _are_close(count: int | None, other: int | None, percent: int) -> bool:
-    """Return whether two numbers of tests are about the same: the smaller is at most so many percent smaller."""
-    if count is None or other is None:
-        return False
-    return min(count, other) * 100 >= max(count, other) * (100 - percent)
+    return any(map(has_crashed, earlier)) and any(are_close(count, each, 10) for each in usual)
 
 
 def make_named_commit(
@@ -281,22 +277,10 @@ def make_named_commit(
     """
     oldest_first = sorted(sessions, key=lambda each: each.relative_id)
     counted = [session for session in oldest_first if not was_killed(session, as_of)]
-    reruns: list[tuple[Session, Session]] = []
-    if succeeded:
-        green = [session for session in counted if session.status == SessionStatus.SUCCESSFUL]
-        for red in [session for session in counted if session.is_failing]:
-            repaired = next((each for each in green if _began_after(each, red) and _has_all_tests(each, red)), None)
-            if repaired is not None:
-                reruns.append((red, repaired))
-        replaced = {red.id for red, _ in reruns}
-        counted = [session for session in counted if session.id not in replaced]
+    reruns = find_repaired(counted) if succeeded else []
+    replaced = {red.id for red, _ in reruns}
+    counted = [session for session in counted if session.id not in replaced]
     return evolve(_judge(oldest_first, counted, older, as_of), reruns=reruns)
-
-
-def find_possible_rerun(counted: Sequence[Session]) -> tuple[Session, Session] | None:
-    """Return the first session that may have run a red one again, and that one; None if there is none."""
-    pairs = ((each, red) for each in reversed(counted) for red in reversed(counted) if red.is_failing)
-    return next((pair for pair in pairs if _began_after(*pair)), None)
 
 
 def _judge(
@@ -345,10 +329,7 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
 
 
 def _fewest_tests(compared: Iterable[TestedCommit]) -> int | None:
-    """Return the fewest tests of older commits; of red ones, which may have stopped early, only if there are no others.
-
-    None if it is not known.
-    """
+    """Return the fewest tests of older commits; of red ones, which may have stopped early, if there are no others."""
     whole = [commit for commit in compared if commit.says_how_many]
     counts = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
     return min(counts, default=None)
@@ -369,112 +350,3 @@ def _remarks_on(counted: Sequence[Session]) -> Iterator[Remark]:
             yield Remark("unknown status", [session], detail=session.status)
         elif session.status == SessionStatus.SUCCESSFUL and session.failing_count:
             yield Remark("green with failures", [session], [session.failing_count])
-
-
-def _without_reruns(
-    sessions: Iterable[Session], usual: int, older: Sequence[TestedCommit]
-) -> tuple[list[Session], list[tuple[Session, Session]]]:
-    """Return the sessions of a round that count, oldest first, and which red ones were replaced by which.
-
-    Each session above the usual number replaces a red one, the oldest first. The usual number is that of all sessions,
-    or that of sessions with about as many tests.
-    """
-    counted: dict[str, Session] = {}
-    replaced: list[tuple[Session, Session]] = []
-    seen: list[Session] = []
-    for session in sessions:
-        seen.append(session)
-        if session.has_verdict and (_size(seen) > usual or _is_one_too_many(session, seen, older)):
-            old = next((each for each in counted.values() if each.is_failing and _is_rerun(session, each)), None)
-            if old is not None:
-                del counted[old.id]
-                replaced.append((old, session))
-        counted[session.id] = session
-    return list(counted.values()), replaced
-
-
-def _is_one_too_many(session: Session, seen: Iterable[Session], older: Iterable[TestedCommit]) -> bool:
-    """Return whether each older commit has fewer sessions with about as many tests, and one has some."""
-    if not session.tests_count:
-        return False
-
-    def count(sizes: Iterable[int | None]) -> int:
-        return sum(_are_close(size, session.tests_count, 2) for size in sizes)
-
-    usual = max((count(sizes) for commit in older for sizes in commit.rounds), default=0)
-    return 0 < usual < count(_sizes(seen))
-
-
-def _is_rerun(later: Session, earlier: Session) -> bool:
-    """Return whether a session began after a red one of the same ref had ended, with as many tests.
-
-    A red one in place of a red one changes no verdict, so their numbers of tests may differ.
-    """
-    if not _began_after(later, earlier):
-        return False
-    if later.is_failing:
-        return True
-    if later.tests_count is None or earlier.tests_count is None:
-        return False
-    return abs(later.tests_count - earlier.tests_count) <= (earlier.failing_count or 0)
-
-
-def _began_after(later: Session, earlier: Session) -> bool:
-    """Return whether a session of the same ref began after another one had ended."""
-    began, ended = later.create_date, earlier.finish_date
-    is_same_ref = (later.ref_type, later.ref_name) == (earlier.ref_type, earlier.ref_name)
-    return is_same_ref and began is not None and ended is not None and began >= ended
-
-
-def _has_all_tests(later: Session, earlier: Session) -> bool:
-    counts = later.tests_count, earlier.tests_count
-    return counts[0] is not None and counts[1] is not None and counts[0] >= counts[1]
-
-
-def _rounds(sessions: Iterable[Session]) -> list[list[Session]]:
-    """Return the sessions, oldest first, in rounds: a round begins an hour after all of the one before had ended."""
-    rounds: list[list[Session]] = []
-    ended: datetime | None = None  # when all of the last round had ended; None if one has not
-    for session in sessions:
-        is_later = ended is not None and session.create_date is not None and session.create_date > ended + _QUIET
-        if is_later or not rounds:
-            rounds.append([session])
-            ended = session.finish_date
-        else:
-            rounds[-1].append(session)
-            ended = max(ended, session.finish_date) if ended and session.finish_date else None
-    return rounds
-
-
-def _sizes(sessions: Iterable[Session]) -> Iterator[int | None]:
-    """Yield how many tests each session has; None if that is not known. Skipped ones are left out."""
-    return (session.tests_count for session in sessions if session.status != SessionStatus.SKIPPED)
-
-
-def _size(sessions: Iterable[Session]) -> int:
-    return len(list(_sizes(sessions)))
-
-
-def _most_frequent_size(commits: Sequence[Sequence[Session]]) -> int:
-    """Return how many sessions most finished commits have; of several numbers, the highest."""
-    finished = (each for each in commits if all(session.is_finished for session in each))
-    counts = Counter(max(map(_size, _rounds(each))) for each in finished)
-    return max(counts, key=lambda size: (counts[size], size), default=1)
-
-
-def are_enough(sessions: Sequence[Session], *, known_id: int | None = None, count: int = NEWEST) -> bool:
-    """Return whether no older sessions need be read than these, the newest ones, newest first.
-
-    They are enough if there are `count`, and no session is missing between them and what was read before, down from
-    the `relative_id` `known_id`; None if nothing was read before.
-    """
-    return len(sessions) >= count and (known_id is None or sessions[-1].relative_id <= known_id + 1)
-
-
-def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:
-    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it.
-
-    `lowest` is the `relative_id` with which the list should end; None if that is not known.
-    """
-    numbers = {session.relative_id for session in sessions}
-    return bool(numbers) and len(numbers) <= max(numbers) - (min(numbers) if lowest is None else lowest)

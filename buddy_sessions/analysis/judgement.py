@@ -12,10 +12,11 @@ from attrs import frozen
 
 from .._base.figures import format_count
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
-from .commits import TestedCommit, count_tests, find_possible_rerun, has_crashed, lacks_tests, run_url
+from .baseline import Baseline, Cases, Cause, FailingTest, Unreadable, failing_in, lists_too_few
+from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
+from .reruns import find_possible_rerun
 
 Outcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
@@ -83,7 +84,9 @@ def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]
         return True, [], remarks
     fails = reasons[0].fails
     incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
-    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail) for each in incomplete]
+    remarks += [
+        Remark("incomplete cases", each.sessions, detail=each.detail, advice=each.advice) for each in incomplete
+    ]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 
@@ -161,9 +164,9 @@ def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator
         yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
         if lists_too_few(session, facts.cases):
-            yield Reason(
-                "incomplete cases", [session], detail=f"to compare with: {_why_incomplete(session, facts.cases)}"
-            )
+            incomplete = _why_incomplete(session, facts.cases)
+            why = f"to compare with: {incomplete.why}"
+            yield Reason("incomplete cases", [session], detail=why, advice=incomplete.advice)
 
 
 def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | Remark]:
@@ -178,17 +181,17 @@ def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reaso
             yield Reason("no failing test", [session])
     for session in facts.commit.counted:
         if lists_too_few(session, facts.cases):
-            text = _why_incomplete(session, facts.cases)
+            incomplete = _why_incomplete(session, facts.cases)
             find = Remark if succeeded else Reason
-            yield find("incomplete cases", [session], detail=text)
+            yield find("incomplete cases", [session], detail=incomplete.why, advice=incomplete.advice)
 
 
-def _why_incomplete(session: Session, cases: Cases) -> str:
-    why = cases.get(session.id, f"the failing tests of #{session.relative_id} were not read")
-    if isinstance(why, str):
-        return why
+def _why_incomplete(session: Session, cases: Cases) -> Unreadable:
+    found = cases.get(session.id, Unreadable(f"the failing tests of #{session.relative_id} were not read"))
+    if isinstance(found, Unreadable):
+        return found
     count = format_count(session.failing_count or 0, "failing test")
-    return f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}"
+    return Unreadable(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
 
 
 def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:

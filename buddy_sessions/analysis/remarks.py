@@ -50,14 +50,21 @@ class Remark:
         sessions: The sessions that it is about; of a re-run, the later one first.
         numbers: Its figures, in the order of the text.
         detail: What comes from elsewhere, such as a name, or the message of an error.
+        advice: What a user can do, the end of the text; empty if that is not known.
     """
 
     kind: Noted
     sessions: Sequence[Session] = ()
     numbers: Sequence[int] = ()
     detail: str = ""
+    advice: str = ""
 
     def __str__(self) -> str:
+        return ": ".join(filter(None, (self.without_advice, self.advice)))
+
+    @property
+    def without_advice(self) -> str:
+        """The text without the advice."""
         return _describe(self)
 
 
@@ -69,8 +76,14 @@ class Reason:
     sessions: Sequence[Session] = ()
     numbers: Sequence[int] = ()
     detail: str = ""
+    advice: str = ""
 
     def __str__(self) -> str:
+        return ": ".join(filter(None, (self.without_advice, self.advice)))
+
+    @property
+    def without_advice(self) -> str:
+        """The text without the advice."""
         return _describe(self)
 
     @property

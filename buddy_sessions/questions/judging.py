@@ -19,13 +19,16 @@ from ..analysis.baseline import (
     failing_in,
     find_causes,
     find_failing_tests,
+    other_branches,
     select_baseline,
 )
-from ..analysis.branches import MAIN_NAMES, Main, suggest_branches
-from ..analysis.commits import NEWEST, SessionList, TestedCommit, make_named_commit
+from ..analysis.branches import MAIN_NAMES, Main, main_branch, suggest_branches
+from ..analysis.commits import SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
+from ..analysis.newest import NEWEST
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
+from ..analysis.same_tests import match_tests
 from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
 from .named_sessions import NamedSessions, find_sessions
@@ -75,7 +78,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         commit=commit,
         tests=tests,
         baseline=baseline,
-        is_new_suite=newest.end == "beginning" and len(newest.sessions) < NEWEST,
+        is_new_suite=_is_new(newest, spec.baseline),
         cases=cases,
         doubt=named.doubt or doubt,
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
@@ -172,8 +175,28 @@ async def _compare(
     if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
         retried = await _find_retried(reader, commit, cases, counting)
         tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
+    if new := [test.case.key for test in tests if test.novelty == "new"]:
+        counts = await _count_elsewhere(reader, commit, baseline, new)
+        tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
     tests.sort(key=lambda test: NOVELTIES.index(test.novelty or "new"))
     return tests, cases, retried is not None
+
+
+async def _count_elsewhere(
+    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, keys: Sequence[TestKey]
+) -> dict[TestKey, int]:
+    """Return on how many other branches these tests failed lately: one or two requests for each red session."""
+    branches = other_branches((await reader.newest()).sessions, commit.sessions, baseline.branch)
+    cases = await reader.read_failing([each for branch in branches for each in branch], is_sure=False)
+    failed = [[{case.key for case in failing_in(each, cases)} for each in branch] for branch in branches]
+    matches = match_tests([set(keys)], failed)
+    return {key: sum(key in match for match in matches) for key in keys}
+
+
+def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
+    """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
+    is_small = newest.end == "beginning" and len(newest.sessions) < NEWEST
+    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:

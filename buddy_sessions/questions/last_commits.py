@@ -86,7 +86,8 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             whole = next((commit for commit in commits if commit.is_whole), commits[0])
             newest = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
         except ConfigError as error:
-            raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
+            text = f"no failing test is named {str(test)!r}, and {error.without_advice}"
+            raise ConfigError(text, advice=error.advice) from error
         key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
     may_have_older = read < len(commits) or listed.end != "beginning"
     branch = commits[0].branch or ""

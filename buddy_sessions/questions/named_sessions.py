@@ -10,8 +10,9 @@ from attrs import evolve, frozen
 
 from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main
-from ..analysis.commits import MAX_SEARCHED, SessionList, TestedCommit, may_lack_sessions
+from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.judgement import Named
+from ..analysis.newest import MAX_SEARCHED, may_lack_sessions
 from ..analysis.remarks import remarks_text
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url

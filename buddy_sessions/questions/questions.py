@@ -38,8 +38,7 @@ from .named_sessions import explain_missing, find_sessions, is_run_url, validate
 from .suite_reader import Source, SuiteReader
 from .wait import WaitSpec
 
-_AFTER_TESTS = 60.0
-"""Seconds in which sessions must exist if the tests have ended."""
+_AFTER_TESTS = 60.0  # seconds in which sessions must exist if the tests have ended
 
 
 class Questions:
@@ -141,7 +140,8 @@ class Questions:
         missing, there is no verdict: `passes` is None, `reasons` says why, and `tests` has the failures found so far.
 
         With a client, it costs a request for the newest 100 sessions, and for each 100 more that are needed. Each red
-        session that is judged costs one or two, and if tests fail, so does each red one of the baseline.
+        session that is judged costs one or two, and if tests fail, so does each red one of the baseline. If some are
+        new, so do up to ten of other branches: see `FailingTest.failed_elsewhere`.
 
         Args:
             session: What to judge.
@@ -174,6 +174,7 @@ class Questions:
         reader = self._reader(suite)
         if outcome is not None and outcome not in get_args(Outcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
+        pause = validate_seconds("interval", interval)
         spec = JudgeSpec(
             session=validate_session_name(session, reader.suite),
             branch=validate_judged_branch(branch),
@@ -186,7 +187,6 @@ class Questions:
             details=_validate_details(details),
             count=None if count is None else validate_int("count", count),
         )
-        pause = validate_seconds("interval", interval)
         if timeout is None:
             return await judge_sessions(reader, spec)
         seconds = validate_seconds("timeout", timeout)
@@ -326,9 +326,7 @@ class Questions:
 
 def _wait_spec(suite: SuiteKey, spec: JudgeSpec, *, timeout: float, interval: float) -> WaitSpec | None:
     """Return what to wait for: the sessions of a commit or a CI run; None if another name was given."""
-    name = spec.session
-    if not isinstance(name, str) or name == LATEST:
-        return None
+    name = spec.session if isinstance(spec.session, str) and spec.session != LATEST else ""
     revision, url = name if REVISION.fullmatch(name) else None, name if is_run_url(name) else None
     if revision is None and url is None:
         return None

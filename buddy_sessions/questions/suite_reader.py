@@ -15,7 +15,7 @@ from .._api import Api, failing_statuses
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from .._paging.selection import ReadSpec
-from ..analysis.baseline import lists_too_few
+from ..analysis.baseline import Unreadable, lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
     JudgedBranch,
@@ -23,7 +23,8 @@ from ..analysis.branches import (
     main_branch,
     suggest_branches,
 )
-from ..analysis.commits import MAX_SEARCHED, NEWEST, SessionList, TestedCommit, are_enough
+from ..analysis.commits import SessionList, TestedCommit
+from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids
@@ -169,7 +170,7 @@ class SuiteReader:
         """Return the error for a branch without finished sessions, or for a suite without a main branch."""
         newest = await self.newest()
         if not newest.sessions and newest.doubt and self.source.is_saved:
-            return NoVerdictError(f"{self.suite} has no saved session: sync it first")
+            return NoVerdictError(f"{self.suite} has no saved session", advice="sync it first")
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
         others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
@@ -250,27 +251,29 @@ class SuiteReader:
                     return _searched(listed)
         return listed
 
-    async def read_failing(self, sessions: Iterable[Session]) -> dict[str, list[TestCase] | str]:
+    async def read_failing(
+        self, sessions: Iterable[Session], *, is_sure: bool = True
+    ) -> dict[str, list[TestCase] | Unreadable]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
-        A list that is shorter than the session counts is read once more after ten seconds.
+        If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
         """
         red = [session for session in sessions if session.is_failing]
         found = await self._read_once(red)
         doubtful = [session for session in red if lists_too_few(session, found)]
-        if doubtful and not self.source.is_saved:
+        if doubtful and is_sure and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
             found |= await self._read_once(doubtful)
         return found
 
-    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | str]:
-        async def read(session: Session) -> list[TestCase] | str:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | Unreadable]:
+        async def read(session: Session) -> list[TestCase] | Unreadable:
             try:
                 return await self.source.failing_cases(self.suite, session)
             except (NotFoundError, ResponseError, UnstableListingError):
-                return f"the failing tests of #{session.relative_id} cannot be read"
+                return Unreadable(f"the failing tests of #{session.relative_id} cannot be read")
             except ConfigError as error:
-                return str(error)
+                return Unreadable(error.without_advice, error.advice)
 
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}

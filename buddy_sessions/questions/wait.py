@@ -13,7 +13,8 @@ from attrs import evolve, frozen
 from .._api import Api
 from .._base.figures import format_duration
 from .._base.workers import add_jitter
-from ..analysis.commits import MAX_SEARCHED, NEWEST, SessionList, are_enough, may_lack_sessions
+from ..analysis.commits import SessionList
+from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough, may_lack_sessions
 from ..analysis.remarks import name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url

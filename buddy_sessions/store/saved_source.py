@@ -46,7 +46,7 @@ class SavedSource(Source):
                 yield evolve(last, sessions=inside, end="cut")
             if len(inside) < len(sessions):
                 if state.below == "more":
-                    doubt = last.doubt or f"older sessions than #{lowest} were not saved completely: sync again"
+                    doubt = last.doubt or f"older sessions than #{lowest} were not saved completely"
                     yield evolve(last, sessions=sessions[len(inside) :], end="cut", doubt=doubt)
                 else:  # Buddy has deleted them, or may have
                     break
@@ -78,9 +78,10 @@ class SavedSource(Source):
         if saved is None or (scope == "all" and saved == "failed"):
             name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
             kind = "failing test cases" if scope == "failed" else "test cases"
-            is_running = isinstance(session, Session) and not session.is_finished
-            advice = "it has not finished" if is_running else f'sync with cases="{scope}"'
-            raise ConfigError(f"the {kind} of {name} of {suite} were not saved: {advice}")
+            text = f"the {kind} of {name} of {suite} were not saved"
+            if isinstance(session, Session) and not session.is_finished:
+                raise ConfigError(f"{text}: it has not finished")
+            raise ConfigError(text, advice=f'sync with cases="{scope}"')
         return await self._thread.run(load_cases, suite, session_id)
 
 
@@ -96,9 +97,9 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
     if row["missing_since"] is not None:
         doubt = "the last sync did not find the suite"
     elif state.covered is None and state.below == "more" and newest:
-        doubt = "the list of sessions was not read completely: sync again"
+        doubt = "the list of sessions was not read completely"
     elif state.covered is not None and newest > state.covered[1]:
-        doubt = f"newer sessions than #{state.covered[1]} were not read completely: sync again"
+        doubt = f"newer sessions than #{state.covered[1]} were not read completely"
     elif state.is_doubtful:
         doubt = "sessions may be missing: the list could not be verified"
     end: Literal["beginning", "pruned", "cut"] = "cut"

@@ -460,3 +460,25 @@ async def test_suites_come_and_go(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
                     change(wrong)
     with pytest.raises(RuntimeError, match="ended"):
         events.watch.add(other.key)
+
+
+async def test_own_list_is_read_only_for_new_sessions_of_the_branch(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """Main has few sessions among the newest 100: those of pull requests cost one request for each poll."""
+    for _ in range(12):
+        green(suite)
+    for _ in range(120):
+        suite.create("fix", "SUCCESSFUL")
+    async with watching(buddy, suite) as events:
+        assert [kind for kind, *_ in await events.settled()] == [CURRENT]
+        for act, requests, kinds in (
+            (lambda: suite.create("fix", "ERROR"), 1, []),
+            (lambda: suite.create("fix", "SUCCESSFUL"), 1, []),
+            (lambda: red(suite, "a"), 3, [FAILING]),  # also one for the failing tests
+            (lambda: suite.create("fix", "SUCCESSFUL"), 1, []),
+        ):
+            fake.requests.clear()
+            act()
+            found = await events.settled()
+            assert ([kind for kind, *_ in found], len(fake.requests)) == (kinds, requests)

@@ -403,13 +403,14 @@ def gate(
     base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
+    is_new_suite = len(rows) < WHOLE_SUITE and (baseline == MAIN or main_branch(rows) is None)
 
     table: list[tuple[bool, bool | None, str]] = [  # the first row that applies
         (outcome in {"cancelled", "skipped"}, None, "the tests were cancelled or skipped"),
         (not has_any and is_failure, False, "the tests failed, and no session did"),
         (not has_any, None, "no session passed or failed"),
         (not is_failure and not succeeded and not any(is_since(row, after) for row in named), None, "nothing since"),
-        (baseline is not None and not older and len(rows) >= WHOLE_SUITE, None, "nothing to compare with"),
+        (baseline is not None and not older and not is_new_suite, None, "nothing to compare with"),
         (bool(older) and not base, None, "only outages to compare with"),
         (is_new and base_lists_fewer, None, "the baseline lists fewer failing tests than it counts"),
         (is_new, False, "a failing test is new"),

@@ -253,3 +253,16 @@ async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> 
     assert [reason.kind for reason in judgement.reasons] == ["new failure"]
     with pytest.raises(NoVerdictError, match=r"^no session of .* \(commit cdcdcdc\) appeared within 20s"):
         await buddy.judge(suite.key, "cdcdcdc", timeout=20)
+
+
+async def test_new_failure_of_other_branches(ask: Callable[[], Awaitable[Questions]], suite: FakeSuite) -> None:
+    """It is counted, and no excuse: a pull request and its branch are one, and neither main nor its own count."""
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    for branch, revision in (("a", "a1"), ("7/merge", "a1"), ("a", "a2"), ("b", "b1"), ("fix", "f0")):
+        fail(suite, branch, revision=revision * 20)
+    suite.create("c", cases=[{"name": "sells", "status": "FAILED"}], revision="c1" * 20)
+    fail(suite)
+    fail(suite, "8/merge", revision=FIX)
+    judgement = await (await ask()).judge(suite.key, FIX)
+    assert judgement.passes is False
+    assert [(test.novelty, test.failed_elsewhere) for test in judgement.tests] == [("new", 2)]

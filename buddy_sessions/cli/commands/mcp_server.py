@@ -65,9 +65,7 @@ MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
-_FOR_USERS = re.compile(
-    r': sync (?:again|with (?:cases="\w+"|--cases \w+))|, or set -w and -p \(.*\)|, which buddy-sessions status .*'
-)
+_FOR_USERS = re.compile(r", or set -w and -p \(.*\)|, which buddy-sessions status .*")
 _MAX_NAME = 40  # characters of the name of a suite
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
@@ -154,7 +152,7 @@ class Tools:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, warnings=[], sections=[Section("", items)])
             return await self._render(result, offset=offset)
-        result = gate_result(judgement, about=name, advice={}, translate=_for_agents)
+        result = gate_result(judgement, about=name, advice={}, describe=lambda reason: reason.without_advice)
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests))
             title = ": ".join(filter(None, [failures.title, marks]))
@@ -268,7 +266,7 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
             return await tool(**arguments)
         except BuddyError as error:
             about = arguments.get("suite") or arguments.get("project", "")
-            message = without_request(str(error))
+            message = without_request(error.without_advice)
             message = _for_agents(message if about in message else f"{cut(about)}: {message}")
             texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
             raise ToolError("\n".join(filter(None, texts))) from None
@@ -285,7 +283,7 @@ def _advise(error: BuddyError, tool: str) -> str:
         return f"{'Ask the user for the name' if is_list else 'To see the suites of a project, call list_suites'}."
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
-    if ": sync " in str(error):
+    if error.advice.startswith("sync "):
         return "You cannot fix this: the user must sync the database, with all test cases."
     return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 

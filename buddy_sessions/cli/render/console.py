@@ -29,8 +29,8 @@ _SPINNER_WIDTH = 2
 _DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
 _LOG_INTERVAL = 30.0  # seconds between two lines of progress in a log
 _INTERVAL = 0.25  # seconds between two updates of the line of a harvest
-_NO_CONNECTION = "cannot connect to "
-"""The beginning of a warning that is not printed: the error says it, if no later attempt succeeds."""
+_HIDDEN = "no connection"
+"""The kind of warnings that are not printed: the error says it, if no later attempt succeeds."""
 
 
 class Output(Console):
@@ -137,7 +137,7 @@ class _LogHandler(logging.Handler):
             text = without_request(text)
         if record.levelno <= logging.DEBUG:
             self._output.print_line((text, "dim"))
-        elif self._is_debug or not text.startswith(_NO_CONNECTION):
+        elif self._is_debug or getattr(record, "kind", "") != _HIDDEN:
             self._output.print_message((text, "yellow"))
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row
-from buddy_sessions.analysis import FailingTest, Judgement
+from buddy_sessions.analysis import FailingTest, Judgement, Reason
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
 
@@ -147,7 +147,8 @@ def failing_item(judgement: Judgement, test: FailingTest) -> Item:
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:
     item = failing_item(judgement, test)
     since = test.since.first.relative_id if test.since is not None else None
-    return evolve(item, row={**(item.row or {}), "novelty": test.novelty, "failed_in": test.failed_in, "since": since})
+    values = {name: getattr(test, name) for name in ("novelty", "failed_in", "failed_elsewhere")}
+    return evolve(item, row={**(item.row or {}), **values, "since": since})
 
 
 def crashed_sessions(judgement: Judgement) -> list[Session]:
@@ -161,7 +162,7 @@ def gate_result(
     *,
     about: str,
     advice: Mapping[str, str] = ADVICE,
-    translate: Callable[[str], str] = name_options,
+    describe: Callable[[Reason], str] = lambda reason: name_options(str(reason)),
 ) -> Result:
     """Return the verdict with what it rests on. `about` names what was judged, if there is no session."""
     suite, tests = judgement.suite, judgement.tests
@@ -169,7 +170,7 @@ def gate_result(
     for kind in (None, *NOVELTIES):
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
-    problems = [translate(str(reason)) for reason in judgement.reasons if reason.kind != "new failure"]
+    problems = [describe(reason) for reason in judgement.reasons if reason.kind != "new failure"]
     kinds: list[str] = [each.kind for each in judgement.reasons] + [each.kind for each in judgement.remarks]
     return Result(
         command="gate",
@@ -182,7 +183,7 @@ def gate_result(
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
-        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "since"),
+        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,
         warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"

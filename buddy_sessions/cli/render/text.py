@@ -190,11 +190,14 @@ def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
 
 
 def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
-    """Return why a failing test does not count; "" if it does."""
+    """Return why a failing test does not count, or whether it may be of another change; "" if nothing says so."""
     if test.entry is not None:
         return f"quarantined until {test.entry.until}" + (f": {test.entry.reason}" if test.entry.reason else "")
     if test.novelty == "retried":
         return f"retried: it also passed in #{test.session.relative_id}"
+    if test.failed_elsewhere:
+        others = "another branch" if test.failed_elsewhere == 1 else f"{test.failed_elsewhere:,} other branches"
+        return f"it also failed on {others} lately"
     if baseline is None or test.counts:
         return ""
     count = format_count(len(baseline.commits), "commit")

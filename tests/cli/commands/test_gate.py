@@ -99,7 +99,7 @@ class TestVerdict:
         ({}, "--outcome 2", 1, "the tests failed, but no test did: a file or the configuration is broken"),
         (CRASH, "--outcome success", 0, "#3 failed without a failing test: disk full, but the tests succeeded"),
         ({"status": "SKIPPED"}, "", 5, "#3 neither passed nor failed"),
-        ({}, "--baseline mian", 0, "nothing to compare with yet"),
+        ({}, "--baseline mian", 5, "no session of branch 'mian' in acme/shop/a: its latest sessions are of main, fix"),
     ],
 )
 def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, suite: FakeSuite, call: Call) -> None:
@@ -346,3 +346,13 @@ def test_advice_is_about_the_reason(
     out = call("gate", SUITE, "3", *options, "--db", str(tmp_path / "x.db")).out
     assert advice in out
     assert "CartTest > new" in call("gate", SUITE, "f00df00", *options, "--db", str(tmp_path / "x.db")).out
+
+
+def test_new_failure_that_others_have_too(suite: FakeSuite, call: Call) -> None:
+    """It is said, and excuses nothing."""
+    add(suite)
+    for branch in ("a", "b"):
+        add(suite, "new", branch=branch)
+    add(suite, "new", **OF_RUN)
+    code, out, _ = call("gate", SUITE, "f00df00", "--quiet")
+    assert (code, "it also failed on 2 other branches lately" in out) == (1, True)
