@@ -468,44 +468,95 @@ def test_guides_use_inputs_that_there_are(guide: str) -> None:
         assert {name for name, each in inputs.items() if each.get("required")} <= used.keys()
 
 
-CIS: dict[str, dict[str, str]] = {
-    "GitLab": {"CI_COMMIT_REF_NAME": "fix"},
-    "CircleCI": {"CIRCLE_SHA1": "HEAD"},
-    "Jenkins": {"BRANCH_NAME": "fix"},
-    "Bitbucket": {"BITBUCKET_COMMIT": "another"},
-    "Azure": {},
-    "Buddy": {"BUDDY_RUN_COMMIT": "HEAD"},
+CIS: dict[str, tuple[str, dict[str, str]]] = {
+    "GitLab": ("bash -eo pipefail -c", {"CI_COMMIT_REF_NAME": "fix"}),
+    "GitLab without bash": ("dash -e -c", {"CI_COMMIT_REF_NAME": "fix"}),
+    "CircleCI": ("bash -eo pipefail -c", {"CIRCLE_SHA1": "HEAD"}),
+    "Jenkins": ("dash -xe -c", {"BRANCH_NAME": "fix"}),
+    "Bitbucket": ("sh -e -c", {"BITBUCKET_COMMIT": "another"}),
+    "Azure": ("bash --noprofile --norc -c", {}),
+    "Buddy": ("sh -c", {"BUDDY_RUN_COMMIT": "HEAD"}),
 }
-"""The variables of each CI that the guide names; HEAD stands for the commit."""
+"""The shell of each CI, and the variables that the guide names; HEAD stands for the commit."""
+
+ATTEMPTS: dict[str, tuple[str, dict[str, Any] | None, int, str]] = {
+    "tests pass": ("true", {}, 0, "Passes: 0 new failures"),
+    "new failure": ("false", {"failing": "new"}, 1, "Fails: 1 new failure"),
+    "file that cannot be loaded": ("sh -c 'exit 2'", {}, 1, "the tests failed, but no test did"),
+}
+"""How the tests end, what they upload, the exit code of the gate, and what it says."""
+
+
+class OtherCI:
+    """A CI with a clone, and the lines of the guide for it."""
+
+    def __init__(self, name: str, folder: Path, fake: FakeBuddy) -> None:
+        shell, variables = CIS[name]
+        section = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
+        section = section.partition("### In any other CI\n")[2].partition("### ")[0]
+        commit = re.search(rf"^\| {name.split(maxsplit=1)[0]} \| `(.*?)` \|", section, re.MULTILINE)
+        assert commit is not None
+        script = section.partition("```sh\n")[2].partition("```")[0].replace("COMMIT", commit[1]).strip()
+        tests, _, gate = script.rpartition("\n")
+        before, after, load = (each.replace("\n", " ") for each in re.findall(r"`([^`]*tests\.env)`", section))
+        gate += " --timeout 2s --quiet"
+        self.one_step = [f"{tests}\n{gate}"]
+        self.two_steps = [f"{before}\n{tests}\n{after}", f"{load}\n{gate}"]
+        self.without_file = [tests, gate]
+        self._shell, self._folder = shell.split(), folder
+        self._environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "SUITE": str(KEY),
+            "BUDDY_TOKEN": fake.token,
+            "BUDDY_API_URL": str(fake.base_url),
+        }
+        git = ("git", "-c", "user.name=a", "-c", "user.email=a@b.example")
+        subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], cwd=folder, check=True)
+        self.head = subprocess.check_output([*git, "rev-parse", "HEAD"], cwd=folder, text=True).strip()
+        self._environment |= {name: value.replace("HEAD", self.head) for name, value in variables.items()}
+
+    async def run(self, steps: list[str], test: str) -> tuple[int, str]:
+        """Run steps with this test command, each in a shell of its own, until one fails; return how the last ended."""
+        code, out = 0, b""
+        for step in steps:
+            process = await asyncio.create_subprocess_exec(
+                *self._shell,
+                step.replace("TEST", test),
+                cwd=self._folder,
+                env=self._environment,
+                stdout=PIPE,
+                stderr=STDOUT,
+            )
+            out, _ = await process.communicate()
+            code = process.returncode or 0
+            if code:
+                break
+        return code, out.decode()
+
+
+@pytest.mark.parametrize("steps", ["one_step", "two_steps"])
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("ci", CIS)
+async def test_lines_for_any_other_ci(
+    ci: str, attempt: str, steps: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path
+) -> None:
+    """They judge the commit that the reporters of this CI store, and ignore what was red before this attempt."""
+    test, session, code, shown = ATTEMPTS[attempt]
+    server = OtherCI(ci, tmp_path, fake)
+    add(suite, "new", branch="fix", revision=server.head, create_date=minutes_ago(20), finish_date=minutes_ago(19))
+    if session is not None:
+        add(suite, branch="fix", revision=server.head, create_date=minutes_ago(-1), **session)
+    found, out = await server.run(getattr(server, steps), test)
+    assert (found, shown in out) == (code, True), out
 
 
 @pytest.mark.parametrize("ci", CIS)
-async def test_lines_for_any_other_ci(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
-    """The command of the guide judges the commit that the reporters of this CI store."""
-    guide = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
-    script, _, table = guide.partition("### In any other CI\n")[2].partition("```sh\n")[2].partition("```")
-    commit = re.search(rf"^\| {ci} \| `(.*?)` \|", table, re.MULTILINE)
-    assert commit is not None
-    judge = f"{script.replace('TEST', 'false').replace('COMMIT', commit[1]).strip()} --timeout 2s --quiet"
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "SUITE": str(KEY),
-        "BUDDY_TOKEN": fake.token,
-        "BUDDY_API_URL": str(fake.base_url),
-    }
-
-    async def run(script: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec("bash", "-c", script, cwd=tmp_path, env=environment, stdout=PIPE)
-        out, _ = await process.communicate()
-        return process.returncode or 0, out.decode()
-
-    _, head = await run(
-        "git init -q && git -c user.name=a -c user.email=a@b.example commit -q --allow-empty -m x; git rev-parse HEAD"
-    )
-    environment |= {name: value.replace("HEAD", head.strip()) for name, value in CIS[ci].items()}
-    code, out = await run(judge)
-    assert (code, "the tests failed, but no session of them was found" in out) == (1, True), out
-    add(suite, "old", branch="fix", revision=head.strip())
-    code, out = await run(judge)
-    assert (code, "Passes: 0 new failures, 1 known" in out) == (0, True), out
+async def test_lost_variables_do_not_pass(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
+    """The gate is in a second step, without a file, or with that of tests which did not end."""
+    server = OtherCI(ci, tmp_path, fake)
+    add(suite, branch="fix", revision=server.head, create_date=minutes_ago(-1))
+    assert (await server.run(server.without_file, "false"))[0] == 2
+    assert (await server.run(server.two_steps, "true"))[0] == 0
+    killed, judge = server.two_steps
+    assert (await server.run([killed.partition("TEST")[0], judge], "true"))[0] in {1, 2}
