@@ -11,7 +11,7 @@ from .._base.workers import map_concurrently
 from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
-from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
+from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests, is_whole_name
 from ..analysis.results import Comparison, FlakyTests, compare_cases, count_changes, failed_only_by
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestCase, TestedSession, TestKey, TestStatus, case_ids
@@ -107,15 +107,27 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
-    if key is None:
-        try:
-            newest = await read_cases(reader, [each for each in commits[0].counted if each.has_verdict])
-        except ConfigError as error:
-            raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
-        key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
+    if key is None or not is_whole_name(key, test):  # a part of a name may fit tests that do not fail
+        named, key = key, await _find_in_newest(reader, commits[0], test, key, searched=searched)
+        if named not in {None, key}:
+            return await find_history(reader, branch, key, last=last)
     may_have_older = read < len(commits) or listed.end != "beginning"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
+
+
+async def _find_in_newest(
+    reader: SuiteReader, commit: TestedCommit, test: TestKey | str, failing: TestKey | None, *, searched: str
+) -> TestKey:
+    """Return the only test that a text names, of a failing one that it fits and of all tests of a commit."""
+    try:
+        newest = await read_cases(reader, [each for each in commit.counted if each.has_verdict])
+    except ConfigError as error:
+        if failing is not None:  # a database of failing tests
+            return failing
+        raise ConfigError(f"no failing test is named {str(test)!r}, and {error}") from error
+    keys = {case.key for each in newest for case in each.cases}
+    return find_test(keys | {failing} if failing else keys, test, searched=searched, kind="tests")
 
 
 async def compare_sessions(
