@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from attrs import evolve
 from cyclopts import Parameter
@@ -17,6 +17,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis import SuiteStatus, TestedCommit
+from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
@@ -56,6 +57,13 @@ _VALUES = (
     "remark",
 )
 _FIELDS = (*SuiteKey._fields, *_VALUES)
+
+
+class FirstCause(NamedTuple):
+    """Why a suite is red. Equal templates of several suites are the same cause, whose texts may differ."""
+
+    text: str
+    template: tuple[str, ...]
 
 
 async def command(
@@ -101,7 +109,7 @@ async def command(
                 show_progress(f"reading {format_count(len(names), 'suite')}")
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
-        causes = await read_causes(answers, statuses) if why else {}
+        causes = {suite: each.text for suite, each in (await read_causes(answers, statuses) if why else {}).items()}
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, output_format, messages, max_bytes=max_bytes)
     for name, error in selection.failures.items():
@@ -113,21 +121,28 @@ async def command(
     return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code
 
 
-async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
+async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, FirstCause]:
     """Return why each red suite is red: why one test failed, or that none did, or why that cannot be read."""
 
-    async def read(status: tuple[SuiteKey, TestedCommit]) -> str:
+    async def read(status: tuple[SuiteKey, TestedCommit]) -> FirstCause:
         suite, commit = status
         try:
             judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
         except BuddyError as error:
-            return f"the cause cannot be read: {error_text(error)}"
+            return _other_cause(f"the cause cannot be read: {error_text(error)}")
         test = judgement.tests[:1]  # a database has the messages of others, too, which would be another answer
-        causes = [evolve(cause, tests=test) for cause in judgement.causes if test[0] in cause.tests]
-        return cause_text(causes[0]) if causes else next(map(str, judgement.reasons), "")
+        for cause in judgement.causes:
+            if test[0] in cause.tests:
+                place = suite[:2] if cause.template.startswith("at ") else ()
+                return FirstCause(cause_text(evolve(cause, tests=test)), (cause.type or "", cause.template, *place))
+        return _other_cause(next(map(str, judgement.reasons), ""))
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
+
+
+def _other_cause(text: str) -> FirstCause:
+    return FirstCause(text, (normalise(text),))
 
 
 def status_result(
