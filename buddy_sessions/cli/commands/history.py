@@ -100,13 +100,14 @@ def _since(history: TestHistory) -> list[str]:
     if not streak:
         return ["No commit says whether it fails"]
     is_failing, first, commits = history.is_failing, streak[-1].session, format_count(len(streak), "commit")
-    or_earlier = " or earlier" if before is None and history.may_have_older else ""
+    may_be_older = before is None and history.may_have_older and first.relative_id > 1
+    or_earlier = " or earlier" if may_be_older else ""
     lines = [
         f"{'Failing' if is_failing else 'Not failing'} since #{first.relative_id}{or_earlier}, in {commits}",
         f"#{first.relative_id}: {origin(first)}",
     ]
     if before is None:
-        return [*lines, "Older commits were not read" if history.may_have_older else "There is no older commit"]
+        return [*lines, "Older commits were not read" if may_be_older else "There is no older commit"]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
     failures = sum(outcome.is_failing for outcome in history.outcomes)

@@ -35,6 +35,7 @@ from ..render.text import (
     format_age,
     link,
     number_text,
+    one_line,
     plain,
     revision_text,
 )
@@ -43,12 +44,12 @@ _MAX_REMARKS = 20
 
 _COLUMNS = (
     Column("SUITE", is_number=False),
-    Column("NAME", is_number=False, can_be_cut=True),
+    Column("NAME", is_number=False, can_be_cut=True, rank=1),
     Column("STATUS", is_number=False),
     Column("FAIL", "{} failing"),
     Column("SINCE", "since {}", is_number=False),
-    Column("AGE"),
-    Column("COMMIT", "commit {}", is_number=False),
+    Column("AGE", "{} ago"),
+    Column("COMMIT", "commit {}", is_number=False, rank=2),
     Column("AUTHOR", "by {}", is_number=False, can_be_cut=True),
 )
 _VALUES = (
@@ -166,8 +167,11 @@ def status_result(
 
     ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
     shown = [status for status in ranks if not only_red or rank(status) <= 2]
+    branches = {status.branch for status in statuses if status.commit is not None}
+    branch = branches.pop() if len(branches) == 1 else None
     items = [
-        status_item(status, now, is_stale=status.suite in stale, cause=causes.get(status.suite)) for status in shown
+        status_item(status, now, branch=branch, is_stale=status.suite in stale, cause=causes.get(status.suite))
+        for status in shown
     ]
     failing = [status for status in statuses if status.is_failing]
     counts = {
@@ -179,10 +183,11 @@ def status_result(
     }
     remarks = [f"{status.suite}: {status.remark}" for status in shown if status.remark]
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
+    suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
     return Result(
         command="status",
-        title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
+        title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
         facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
@@ -191,8 +196,13 @@ def status_result(
     )
 
 
-def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: str | None = None) -> Item:
-    """Return whether a suite is red, since when, and why. What is not known is None in the row."""
+def status_item(
+    status: SuiteStatus, now: datetime, *, branch: str | None, is_stale: bool, cause: str | None = None
+) -> Item:
+    """Return whether a suite is red, since when, and why. What is not known is None in the row.
+
+    `branch` is that of all suites, which is not repeated; None if they have several.
+    """
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES), "is_stale": is_stale, "cause": cause}
     row |= {name: getattr(status, name) for name in ("name", "branch", "synced_at", "missing_since")}
     names = plain(str(status.suite)), plain(status.name)
@@ -200,11 +210,13 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         error = error_text(status.error)
         return Item(None, (*names, "not read"), remark=error, row={**row, "error": error})
     if status.commit is None or status.since is None:
-        age = format_age(status.missing_since, now) if status.missing_since is not None else ""
+        age = _age(status.missing_since, now)
         cells = (*names, status.reason or UNKNOWN, "", "", age)
         return Item(None, cells, row={**row, "status": status.reason, "remark": status.remark or None})
     session, first = status.commit.session, status.since.turning_session
     state, style = ("red", "bold red") if status.is_failing else ("green", "green")
+    where = "" if branch else f"{one_line(status.branch or UNKNOWN)} is "
+    or_earlier = "" if status.is_since_exact or first.relative_id == 1 else " or earlier"
     count, failing = _failing_tests(status.commit)
     row |= {
         "status": state,
@@ -221,14 +233,18 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
     known = (
         link(plain(str(status.suite)), session.html_url),
         names[1],
-        Text.assemble(plain(status.branch), " is ", (state, style), ", stale" if is_stale else ""),
+        Text.assemble(where, (state, style), ", stale" if is_stale else ""),
         failing,
-        Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
-        format_age(first.create_date, now),
+        Text.assemble(number_text(first), or_earlier),
+        _age(first.create_date, now),
         revision_text(first),
         author_text(first),
     )
     return Item(None, known, cause or "", row=row, url=session.html_url)
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    return "" if moment is None else format_age(moment, now).removesuffix(" ago")
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:

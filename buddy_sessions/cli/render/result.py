@@ -27,7 +27,7 @@ class Column:
     """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there.
 
     If `can_be_cut` is true, its cells are cut in a table of suites that is too wide; if `wraps` is true, they get more
-    lines.
+    lines. If that is not enough, columns are left out: that of the highest rank first, of equal ones the last.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Column:
     is_number: bool = True
     can_be_cut: bool = False
     wraps: bool = False
+    rank: int = 0
 
 
 @frozen

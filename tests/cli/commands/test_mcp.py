@@ -108,7 +108,11 @@ def fill(suite: FakeSuite) -> FakeSuite:
 
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "suites": ("list_suites", {"project": "acme/shop"}, ["❌ 1 suite: 1 red", "Red suites\n- acme/shop/a, Unit tests"]),
+    "suites": (
+        "list_suites",
+        {"project": "acme/shop"},
+        ["❌ 1 suite on main: 1 red", "Red suites\n- acme/shop/a, Unit tests"],
+    ),
     "failures": (
         "get_failures",
         {},
@@ -167,14 +171,14 @@ async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy) -
             suite.create("main", cases=failing("pays", message=message))
     questions: list[Question] = [("list_suites", {"project": "acme", "status": each}) for each in ("", "green")]
     shown, green = await ask_new(*questions)
-    assert shown.outside.startswith("❌ 60 suites: 50 red, 10 green")
+    assert shown.outside.startswith("❌ 60 suites on main: 50 red, 10 green")
     assert len(shown.text) < 10_000
     of_cause = r"(?m)^(\d+) red suites: AssertionError: no response from the service (q\w) "
     largest, *others = re.findall(of_cause, shown.inside)
     assert (largest, sorted(others)) == (("12", "qt"), [("2", word) for word in words[:19]])
-    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, main is red, 1 failing, since #2, "
+    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, red, 1 failing, since #2, "
     assert sorted(map(int, re.findall(of_suite, shown.inside))) == list(range(50))
-    assert len(re.findall("main is green, since #1", green.inside)) == 10
+    assert len(re.findall("green, since #1", green.inside)) == 10
 
 
 async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
