@@ -40,6 +40,9 @@ def _print_head(output: Output, result: Result) -> None:
         output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
+        message = one_line(session.error_message or "")
+        if message and session.is_failing and not any(message in one_line(problem) for problem in result.problems):
+            output.print_line((message, "yellow"))
     if not result.sessions and result.suite is not None:
         output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
 
