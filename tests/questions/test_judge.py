@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -230,3 +231,15 @@ async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
     suite.create("fix", "SUCCESSFUL", revision="ab" * 20, tests_count=2)
     assert (await buddy.judge(suite.key, "ab" * 20)).passes is True
     assert len(fake.requests) == 1
+
+
+async def test_long_details_are_not_kept(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Only their failure is, which is cut: forty of 4 MB would take 500 MiB."""
+    data = json.dumps({"status": "FAILED", "failure": {"message": "lost", "stackTrace": "frame\n" * 300_000}})
+    suite.create("fix", revision=FIX, cases=[{"name": "pays", "status": "FAILED", "data": data}])
+    (test,) = (await buddy.judge(suite.key, FIX)).tests
+    assert test.case.failure is not None
+    assert (test.case.has_details, len(test.case.data or "")) == (True, 0)
+    assert 1_000_000 < len(test.case.failure.text or "") < 1_000_100
+    (case,) = await buddy.failures(suite.key, 1, details=True)
+    assert case.data == data
