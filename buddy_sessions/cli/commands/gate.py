@@ -32,6 +32,7 @@ from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 
 from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
+from ..input.git_authors import Clone, name_authors
 from ..input.outcomes import parse_outcome, require_tests
 from ..input.paths import FILE, read_text
 from ..input.times import Duration, parse_since
@@ -150,6 +151,7 @@ async def command(
     write: _Write = (),
     limit: Annotated[Count, Parameter(help="Maximum number of failing tests in the table.")] = 50,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
+    git: Clone = Path(),
     question: Question = Question(),
 ) -> ExitCode:
     """Judge the tests of a change. Exit with 0 if it may be merged, and with 1 if it breaks tests.
@@ -172,8 +174,7 @@ async def command(
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
     if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    is_named = name != LATEST or bool(awaited)
-    require_tests(rules.outcome, is_named=is_named)
+    is_named = require_tests(rules.outcome, is_named=name != LATEST or bool(awaited))
     name, outputs = next(iter(awaited.values()), name), (Destination(output_format, None), *write)
     details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
     options = {**rules.read(), "branch": question.branch, "details": details}
@@ -194,6 +195,7 @@ async def command(
     if judgement is None:
         result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
+        judgement = await name_authors(judgement, git)
         result, code = _judged_result(judgement, about=name, is_named=is_named), _exit_code(judgement)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)

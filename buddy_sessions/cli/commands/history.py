@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
+from ..input.git_authors import Clone, name_authors
 from ..options import Key, Last, Limit, Question, TableFormat
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
@@ -39,6 +41,7 @@ async def command(
     *,
     last: Last = LAST,
     limit: Limit = None,
+    git: Clone = Path(),
     question: Question = Question(),
     output_format: TableFormat = None,
 ) -> None:
@@ -57,7 +60,7 @@ async def command(
     """
     async with ask(key, question) as (answers, suite, messages):
         history = await answers.history(suite, test, branch=question.branch, last=last)
-    result = history_result(suite, history)
+    result = history_result(suite, await name_authors(history, git))
     show(result, output_format, messages, limit=limit or default_limit(output_format))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
 from ..input.answers import Answers, lacks_branch, open_answers
+from ..input.git_authors import Clone, name_authors
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
@@ -76,6 +78,7 @@ async def command(
     red: Flag = False,
     max_age: Age | None = None,
     exit_code: Flag = False,
+    git: Clone = Path(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
     max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000), metavar="BYTES")] = 4_000,
     access: Access = Access(),
@@ -111,6 +114,7 @@ async def command(
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
         causes = {suite: each.text for suite, each in (await read_causes(answers, statuses) if why else {}).items()}
+    statuses = await name_authors(statuses, git)
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, output_format, messages, max_bytes=max_bytes)
     for name, error in selection.failures.items():

@@ -44,7 +44,8 @@ def _parse_word(text: str, whole: str) -> str:
     )
 
 
-def require_tests(outcome: str | None, *, is_named: bool) -> None:
-    """Raise ConfigError if an outcome is passed, but not whose: the latest commit of main may have other tests."""
+def require_tests(outcome: str | None, *, is_named: bool) -> bool:
+    """Return whether tests are named. Raises ConfigError for an outcome without: main may have other tests."""
     if outcome is not None and not is_named:
         raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
+    return is_named
