@@ -17,7 +17,7 @@ _CHUNK = 2**16
 _MAX_DEPTH = 100
 """The depth of an XML document at which the parser stops."""
 _MAX_LENGTH = 1_000_000
-"""The number of characters at which the text of a failure is cut. `data` has all of it."""
+"""The number of characters of the text of a failure in XML at which the parser stops. `data` has all of it."""
 
 
 def read_failure(data: str) -> Failure | None:
@@ -45,12 +45,8 @@ def _read_json(data: str) -> Failure | None:
         kind="error" if case.get("status") == "ERROR" else "failure",
         type=None if name == "Error" else name,  # says nothing
         message=message or rest or None,
-        text=_cut(text.strip()) or None,
+        text=text.strip() or None,
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}\n[cut: longer than {_MAX_LENGTH:,} characters]"
 
 
 def split_type(message: str) -> tuple[str | None, str]:

@@ -126,9 +126,7 @@ def test_large_json(piece: str) -> None:
     failure = read_failure(json.dumps({"failure": {"message": "", "stackTrace": text}}))
     assert time.process_time() - started < 2
     assert failure is not None
-    assert failure.text is not None
-    assert failure.text.startswith(text.strip()[:1_000_000])
-    assert len(failure.text) < 1_000_100
+    assert failure.text == text.strip()
 
 
 @given(st.text(max_size=50))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,7 +234,7 @@ async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
 
 async def test_long_details_are_not_kept(buddy: BuddyClient, suite: FakeSuite) -> None:
     """Only their failure is, which is cut: forty of 4 MB would take 500 MiB."""
-    data = json.dumps({"status": "FAILED", "failure": {"message": "lost", "stackTrace": "frame\n" * 300_000}})
+    data = f"<testcase><failure message='lost'>{'frame ' * 300_000}</failure></testcase>"
     suite.create("fix", revision=FIX, cases=[{"name": "pays", "status": "FAILED", "data": data}])
     (test,) = (await buddy.judge(suite.key, FIX)).tests
     assert test.case.failure is not None
