@@ -246,6 +246,14 @@ def check_names(session: nox.Session, names: list[str], expected: set[str]) -> N
         session.error(f"unexpected or missing files: {', '.join(different)}")
 
 
+@nox.session(venv_backend="uv")
+def pins(session: nox.Session) -> None:
+    """Pin what the action installs, with hashes, to the newest releases, after a dependency of the package changed."""
+    options = "--extra cli --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade"
+    pins = ".github/actions/gate/requirements.txt"
+    session.run("uv", "pip", "compile", "--quiet", "pyproject.toml", *options.split(), "-o", pins, external=True)
+
+
 @nox.session
 def audit(session: nox.Session) -> None:
     """Search the dependencies of the package and its extras for known vulnerabilities. Needs the network."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TextIO, get_args
+from typing import TextIO, get_args
 
 import attrs
 
 from .._base.validate import import_extra
 from ..errors import BuddyError, ConfigError
 from ..models import Session, TestCase
-from .session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter
+from .session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, Row, RowWriter, flat_columns, flat_values
 
 TEMPORARY = ".buddy-sessions-"
 """The beginning of the names of temporary folders."""
@@ -92,14 +92,19 @@ _ROW_GROUP_SIZE = 20_480
 
 
 class ParquetWriter(JsonLines):
-    """Writes JSON lines to a file; `finish` lets DuckDB (extra `[parquet]`) convert it, so that memory stays small."""
+    """Writes the columns of CSV; a file of JSON lines, which `finish` lets DuckDB (extra `[parquet]`) convert."""
 
     def __init__(self, path: Path, stream: TextIO, columns: Sequence[str]) -> None:
         super().__init__(stream)
         self._duckdb = import_extra("duckdb", extra="parquet")
         self._path = path
         types = {**_columns(TestCase), **_columns(Session)}  # the fields that both have are texts
-        self._types = {name: types.get(name, "VARCHAR") for name in columns}
+        self._columns = columns
+        self._types = {name: types.get(name, "VARCHAR") for name in flat_columns(columns)}
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows, and flush."""
+        super().write(dict(zip(self._types, flat_values(row, self._columns), strict=True)) for row in rows)
 
     def finish(self) -> None:
         """Convert the file. Raises BuddyError if an integer needs more than 64 bits, or if the disk is full."""
@@ -114,12 +119,12 @@ class ParquetWriter(JsonLines):
 
 
 def _columns(model: type[attrs.AttrsInstance]) -> dict[str, str]:
-    """Return the DuckDB types of a model's fields, by name."""
-    return {field.name: _column_type(field.type) for field in attrs.fields(attrs.resolve_types(model))}
-
-
-def _column_type(annotation: Any) -> str:
-    types = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    if attrs.has(types[0]):
-        return f"STRUCT({', '.join(f'{name} {column_type}' for name, column_type in _columns(types[0]).items())})"
-    return next((name for python_type, name in _TYPES.items() if python_type in types), "VARCHAR")
+    """Return the DuckDB types of a model's fields, by the name of the column."""
+    found: dict[str, str] = {}
+    for field in attrs.fields(attrs.resolve_types(model)):
+        types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
+        if attrs.has(types[0]):
+            found |= {f"{field.name}_{name}": kind for name, kind in _columns(types[0]).items()}
+        else:
+            found[field.name] = next((name for kind, name in _TYPES.items() if kind in types), "VARCHAR")
+    return found

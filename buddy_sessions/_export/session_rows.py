@@ -88,11 +88,14 @@ def session_row(session: Session) -> dict[str, Any]:
     return row
 
 
-def keyed_rows(suite: SuiteKey, sessions: Iterable[Session]) -> Iterator[Row]:
-    """Yield sessions of a suite as rows that begin with the names of the suite."""
+def keyed_rows(suite: SuiteKey, sessions: Iterable[Session], *, emails: bool = True) -> Iterator[Row]:
+    """Yield sessions of a suite as rows that begin with the names of the suite; without e-mail addresses if asked."""
     names = suite_names(suite)
     for session in sessions:
-        yield {**names, **session_row(session)}
+        row = {**names, **session_row(session)}
+        if not emails and row["created_by"] is not None:
+            row["created_by"] = {**row["created_by"], "email": None}
+        yield row
 
 
 def case_row(case: TestCase) -> dict[str, Any]:

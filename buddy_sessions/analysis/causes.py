@@ -75,8 +75,10 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
         if case.is_failing:
             groups.setdefault(_cause(case), []).append(case)
     found = [
-        FailureGroup(
-            type=kind, template=template, cases=sorted(group, key=lambda case: (sort_key(case.key), repr(case)))
+        FailureGroup(  # sorted without the texts of a case, which may be long
+            type=kind,
+            template=template,
+            cases=sorted(group, key=lambda case: (sort_key(case.key), case.test_group_id or "", case.id)),
         )
         for (kind, template), group in groups.items()
     ]

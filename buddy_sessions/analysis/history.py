@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 
 from attrs import frozen
@@ -13,7 +13,7 @@ from ..models import Session, TestCase, TestKey, sort_key
 from .commits import TestedCommit
 from .same_tests import form_of, strip_ids
 
-_NAMED = 20
+_NAMED = 10
 """The maximum number of tests that an error names."""
 
 
@@ -76,7 +76,14 @@ class TestHistory:
         return older[0] if older else None
 
 
-def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
+def is_whole_name(key: TestKey, text: TestKey | str) -> bool:
+    """Return whether a text is the name of a test, or its whole key, and not a part of it."""
+    if isinstance(text, TestKey):
+        return key == text or form_of(key) == (form_of(text) or text)
+    return " ".join(text.split()) in {" ".join(name.split()) for name in (str(key), key.name)}
+
+
+def find_tests(keys: Collection[TestKey], text: TestKey | str) -> list[TestKey]:
     """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
 
     White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
@@ -85,17 +92,17 @@ def find_tests(keys: Iterable[TestKey], text: TestKey | str) -> list[TestKey]:
     keys = list(keys)
     if isinstance(text, TestKey):
         return [key for key in keys if key == text] or [key for key in keys if form_of(key) == (form_of(text) or text)]
+    if exact := [key for key in keys if is_whole_name(key, text)]:
+        return exact
     names = {key: " ".join(str(key).split()) for key in keys}
     wanted = " ".join(text.split())
-    exact = [key for key, name in names.items() if wanted in {name, " ".join(key.name.split())}]
     part = re.compile(".*".join(map(re.escape, wanted.split("…", 1))), re.IGNORECASE)
-    found = exact or [key for key, name in names.items() if part.search(name)]
-    return found or [
+    return [key for key, name in names.items() if part.search(name)] or [
         key for key, name in names.items() if strip_ids(wanted) != wanted and strip_ids(wanted) in strip_ids(name)
     ]
 
 
-def find_test(keys: Iterable[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:
+def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:
     """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
 
     If there is none, the note says what was searched. `kind` is that of the keys.

@@ -39,6 +39,8 @@ class SuiteStatus:
             sessions is "incomplete"; or the last syncs of a database did not find the suite ("missing", then
             "deleted"). None if there is a verdict or an error.
         recent: Whether the newest 20 commits that were looked at are red, newest first; None for one without a verdict.
+        verdicts: Of the commits that were looked at and have a verdict, newest first: when it was known, and whether it
+            is red.
         remarks: What is unusual, such as that a newer commit is running, or that in it few tests ran.
         synced_at: When the last sync of the suite began that has read to its end; None without a database.
         missing_since: When a sync did not find the suite for the first time; None unless it is missing or deleted.
@@ -53,6 +55,7 @@ class SuiteStatus:
     is_since_exact: bool = False
     reason: NoVerdict | None = None
     recent: Sequence[bool | None] = ()
+    verdicts: Sequence[tuple[datetime, bool]] = field(default=(), repr=False)
     remarks: Sequence[Remark] = ()
     synced_at: datetime | None = None
     missing_since: datetime | None = None
@@ -89,6 +92,9 @@ def status_of(suite: SuiteKey, branch: str | None, listed: SessionList) -> Suite
     judged = [commit for commit in commits if commit.is_failing is not None]
     if not judged:
         return evolve(status, reason=_reason(listed, commits), remarks=_remarks_above(commits))
+    turns = [(each.turning_session, each.is_failing is True) for each in judged]
+    dates = [(session.finish_date or session.create_date, is_red) for session, is_red in turns]
+    status = evolve(status, verdicts=[(date, is_red) for date, is_red in dates if date is not None])
     streak = list(takewhile(lambda commit: commit.is_failing == judged[0].is_failing, judged))
     above = _remarks_above(commits[: commits.index(judged[0])])
     before = [commit.is_failing for commit in commits[commits.index(streak[-1]) + 1 :]]

@@ -78,7 +78,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (default: those of the process), and return its exit code."""
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        exit_code = app(tokens, console=Output(), exit_on_error=False, print_error=False, result_action="return_value")
+        exit_code = app(
+            tokens, console=Output.for_help(), exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:

@@ -145,6 +145,9 @@ OutFile: TypeAlias = Annotated[
         "were read.",
     ),
 ]
+Emails: TypeAlias = Annotated[
+    bool, Parameter(show_default=False, help="Also write the e-mail addresses of the members who started sessions.")
+]
 FORMAT = Parameter(name="--format", metavar="FORMAT")
 _CSV = "In csv, text that looks like a formula gets an apostrophe."
 ROWS = Parameter(

@@ -90,7 +90,8 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
     passes, reasons, remarks = give_verdict(facts)
-    details = await reader.read_details([(test.session, test.case) for test in tests[: spec.details]])
+    failing = [(test.session, test.case) for test in tests[: spec.details]]
+    details = await reader.read_details(failing, keep_data=False)
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,

@@ -12,7 +12,7 @@ from .._base.workers import map_concurrently
 from ..analysis.baseline import failing_in, lists_too_few, older_commits
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests
+from ..analysis.history import TestHistory, TestOutcome, find_test, find_tests, is_whole_name
 from ..analysis.results import Comparison, compare_cases
 from ..analysis.same_tests import distinct_tests, is_same_test
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
@@ -81,17 +81,29 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
-    if key is None:
-        try:
-            whole = next((commit for commit in commits if commit.is_whole), commits[0])
-            newest = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
-        except ConfigError as error:
-            text = f"no failing test is named {str(test)!r}, and {error.without_advice}"
-            raise ConfigError(text, advice=error.advice) from error
-        key = find_test({case.key for each in newest for case in each.cases}, test, searched=searched, kind="tests")
+    if key is None or not is_whole_name(key, test):  # a part of a name may fit tests that do not fail
+        whole = next((commit for commit in commits if commit.is_whole), commits[0])
+        named, key = key, await _find_in_newest(reader, whole, test, key, searched=searched)
+        if named not in {None, key}:
+            return await find_history(reader, branch, key, last=last)
     may_have_older = read < len(commits) or listed.end != "beginning"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
+
+
+async def _find_in_newest(
+    reader: SuiteReader, commit: TestedCommit, test: TestKey | str, failing: TestKey | None, *, searched: str
+) -> TestKey:
+    """Return the only test that a text names, of a failing one that it fits and of all tests of a commit."""
+    try:
+        newest = await read_cases(reader, [each for each in commit.counted if each.has_verdict])
+    except ConfigError as error:
+        if failing is not None:  # a database of failing tests
+            return failing
+        text = f"no failing test is named {str(test)!r}, and {error.without_advice}"
+        raise ConfigError(text, advice=error.advice) from error
+    keys = {case.key for each in newest for case in each.cases}
+    return find_test(keys | {failing} if failing else keys, test, searched=searched, kind="tests")
 
 
 async def compare_sessions(

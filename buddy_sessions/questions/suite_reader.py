@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from attrs import evolve
 
 from .._api import Api, failing_statuses
+from .._base.long_bodies import LongBodies
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from .._paging.selection import ReadSpec
@@ -78,6 +79,7 @@ class ApiSource:
     def __init__(self, api: Api) -> None:
         self.concurrency = api.max_concurrency
         self._api = api
+        self._long_bodies = LongBodies()
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the pages of the list: one request for each 100 sessions."""
@@ -107,7 +109,8 @@ class ApiSource:
 
     async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
         """Return a case with its details: one request."""
-        return await self._api.with_details(suite, session, case)
+        with self._long_bodies.hold() as on_size:
+            return await self._api.with_details(suite, session, case, on_size=on_size)
 
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey]:
         """Return the tests that passed in a group of a session: one request for each 100 cases of the group."""
@@ -278,14 +281,20 @@ class SuiteReader:
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}
 
-    async def read_details(self, cases: Sequence[tuple[Session | str, TestCase]]) -> list[TestCase]:
-        """Return failing cases with their details, as far as these are known: no verdict needs them."""
+    async def read_details(
+        self, cases: Sequence[tuple[Session | str, TestCase]], *, keep_data: bool = True
+    ) -> list[TestCase]:
+        """Return failing cases with their details, as far as these are known: no verdict needs them.
+
+        Without `keep_data`, the `data` of each is emptied once its failure was read from it, because it may be long.
+        """
 
         async def read(found: tuple[Session | str, TestCase]) -> TestCase:
             try:
-                return await self.source.with_details(self.suite, *found)
+                case = await self.source.with_details(self.suite, *found)
             except ResponseError:
                 return found[1]
+            return case if keep_data or not case.data else evolve(case, data="")
 
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 

@@ -228,11 +228,11 @@ class SessionStore(AsyncContext, Questions):
                 await self._thread.run(forget_suite, key)
             await shrink_file(self._thread)
 
-    async def export(self, path: str | os.PathLike[str]) -> int:
+    async def export(self, path: str | os.PathLike[str], *, emails: bool = False) -> int:
         """Write all sessions to a file, each suite's newest first, as the command `export` does. Return their number.
 
         The ending of the file is its format: .jsonl, .csv or .parquet (extra `[parquet]`). An existing file is replaced
-        only when the new one is complete.
+        only when the new one is complete. The e-mail addresses of members are only written with `emails`.
 
         Raises:
             ConfigError: The file has another ending, or is a database; or duckdb is not installed.
@@ -242,7 +242,7 @@ class SessionStore(AsyncContext, Questions):
         with open_file(Path(path), source=self._thread.path) as writer:
             for suite in await self.suites():
                 async for sessions in self.pages(suite):
-                    await asyncio.to_thread(writer.write, keyed_rows(suite.key, sessions))
+                    await asyncio.to_thread(writer.write, keyed_rows(suite.key, sessions, emails=emails))
                     count += len(sessions)
             await asyncio.to_thread(writer.finish)
         return count

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,6 +11,7 @@ from attrs import Factory, define
 
 from .._api import Api
 from .._base.figures import Stats
+from .._base.long_bodies import LongBodies
 from ..errors import BuddyError, NotFoundError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseThread
@@ -20,35 +19,6 @@ from .prune import load_newest_date, time_before
 from .suites import clear_suite_marks, is_project_listed, mark_suite_missing, save_names
 
 _log = logging.getLogger("buddy_sessions")
-
-_MAX_ARRIVED = 32 * 2**20
-"""The bytes of long bodies that may have arrived at once."""
-
-
-class LongBodies:
-    """Bounds the memory of long bodies that are read side by side. The one that began first always goes on."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[object, int] = {}
-        self._has_ended = asyncio.Event()
-
-    @contextmanager
-    def hold(self) -> Iterator[Callable[[int], Awaitable[None]]]:
-        """Count a body until the block ends. The function records what has arrived, and waits until it may go on."""
-        body = object()
-        self._sizes[body] = 0
-
-        async def wait(size: int) -> None:
-            self._sizes[body] = size
-            while sum(self._sizes.values()) > _MAX_ARRIVED and next(iter(self._sizes)) is not body:
-                self._has_ended.clear()
-                await self._has_ended.wait()
-
-        try:
-            yield wait
-        finally:
-            del self._sizes[body]
-            self._has_ended.set()
 
 
 @define(eq=False, repr=False)

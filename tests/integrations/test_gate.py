@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tomllib
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -30,6 +33,7 @@ ACTION = ROOT / ".github" / "actions" / "gate"
 KEY = SuiteKey("acme", "storefront", "MNbyVedg")
 MARKER = f"<!-- buddy-sessions gate {KEY} -->\n"
 PULL_REQUEST, PUSH, RERUN = "ci-github-pull-request", "ci-github-push", "ci-github-rerun"
+BOT = "github-actions[bot]"
 QUEUE = "gh-readonly-queue/main/pr-7-0d9c8b7"
 
 
@@ -47,11 +51,13 @@ class GitHub:
 
     Attributes:
         comments: The text of each comment, by ID.
+        people: The IDs of the comments that people wrote; the others are those of workflows.
         is_forbidden: Whether all requests are refused.
     """
 
     def __init__(self) -> None:
         self.comments = {1: "Looks good.", 2: f"Why do I see {MARKER}?"}
+        self.people = {1, 2}
         self.is_forbidden = False
         app = web.Application()
         repository = "/repos/acme/web"
@@ -73,12 +79,17 @@ class GitHub:
     async def _list(self, request: web.Request) -> web.Response:
         self._check(request)
         first = 100 * (int(request.query["page"]) - 1)
-        listed = [{"id": number, "body": body} for number, body in self.comments.items()]
+        listed = [
+            {"id": number, "body": body, "user": {"login": "ada" if number in self.people else BOT}}
+            for number, body in self.comments.items()
+        ]
         return web.json_response(listed[first : first + 100])
 
     async def _write(self, request: web.Request) -> web.Response:
         self._check(request)
         number = int(request.match_info.get("id", len(self.comments) + 1))
+        if number in self.people:
+            raise web.HTTPForbidden
         self.comments[number] = (await request.json())["body"]
         return web.json_response({"id": number})
 
@@ -95,6 +106,7 @@ class Gate:
         action = yaml.safe_load((ACTION / "action.yml").read_text())
         self.folder, self.files = folder, folder / "of-github"
         self.files.mkdir()
+        (folder / "buddy-sessions").symlink_to(sys.prefix)  # what the step before installs
         self.inputs = {name: str(each.get("default", "")) for name, each in action["inputs"].items()}
         self.inputs |= {"suite": str(KEY), "token": fake.token, "outcome": "failure", "options": "--timeout 2s"}
         self._step = action["runs"]["steps"][-1]
@@ -108,26 +120,27 @@ class Gate:
         }
         self.variables.setdefault("GITHUB_RUN_ATTEMPT", "1")
         self.pull_request = "7" if self.variables["GITHUB_EVENT_NAME"] == "pull_request" else ""
+        self.head = "acme/web" if self.pull_request else ""
 
     async def judge(self) -> tuple[int, str]:
         """Run the gate. Return its exit code, and what it prints."""
         for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
             (self.files / name).unlink(missing_ok=True)
         context = {f"inputs.{name}": value for name, value in self.inputs.items()}
-        context |= {"github.token": "of-github", "github.event.pull_request.number": self.pull_request}
+        event = "github.event.pull_request"
+        context |= {"github.token": "of-github", f"{event}.number": self.pull_request}
+        context[f"{event}.head.repo.full_name"] = self.head
         environment = {
             name: re.sub(r"\$\{\{ (\S+) \}\}", lambda match: context[match[1]], value)
             for name, value in self._step["env"].items()
         }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         process = await asyncio.create_subprocess_exec(
             *("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", self._step["run"]),
             cwd=self.folder,
             env={
-                "PATH": path,
+                "PATH": os.environ["PATH"],
                 "HOME": str(self.folder),
-                "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-                "PYTHONUTF8": "1",
+                "PYTHONPATH": ".",
                 **self.variables,
                 **environment,
             },
@@ -208,10 +221,11 @@ async def test_verdict_is_in_each_place(verdict: str, suite: FakeSuite, open_gat
     assert gate.summary.startswith(MARKER)
     assert shown in gate.summary
     assert gate.outputs["verdict"] == {0: "passes", 1: "fails"}.get(code, "none")
-    assert gate.outputs["new"] == str(int(verdict == "new failure"))
-    assert gate.outputs["known"] == str(int("old" in (session or {}).get("failing", "")))
+    counts = (int(verdict == "new failure"), int("old" in (session or {}).get("failing", ""))) if code < 2 else ("", "")
+    assert (gate.outputs["new"], gate.outputs["known"]) == tuple(map(str, counts))
     assert [command.name for command in commands_in(out)] == ["error"] * (code > 0)
-    assert github.comments.get(3) == (None if verdict == "green" else gate.summary)
+    comment = f"{gate.summary}\n<!-- run 1234567890 -->\n"
+    assert github.comments.get(3) == (None if verdict == "green" else comment)
 
 
 async def test_wrong_input_is_named(suite: FakeSuite, open_gate: Any) -> None:
@@ -250,7 +264,7 @@ async def test_sessions_of_each_event_are_found(
 async def test_failed_jobs_are_run_again(
     is_begin_known: bool, suite: FakeSuite, open_gate: Any, github: GitHub
 ) -> None:
-    """What was red before this attempt is replaced, also if GitHub does not say when it began."""
+    """What was red before this attempt is replaced, also if GitHub does not say when it began: then that is said."""
     gate, github.is_forbidden = open_gate(RERUN), not is_begin_known
     stored = stored_by(RERUN)
     add(suite, "new", **stored, create_date=minutes_ago(60), finish_date=minutes_ago(59))
@@ -258,11 +272,13 @@ async def test_failed_jobs_are_run_again(
     gate.inputs["outcome"] = "success"
     code, out = await gate.judge()
     assert (code, is_begin_known or "replaced" in out) == (0, True), out
+    assert ("give the workflow actions: read" in out) == (not is_begin_known)
 
 
 async def test_one_comment_is_updated(suite: FakeSuite, open_gate: Any, github: GitHub) -> None:
-    """It is found behind 100 others."""
-    github.comments |= dict.fromkeys(range(3, 103), "Me, too.")
+    """It is found behind 100 others, also of people who copied it."""
+    github.comments |= dict.fromkeys(range(3, 103), f"{MARKER}Me, too.")
+    github.people.update(range(3, 103))
     gate = open_gate(PULL_REQUEST)
     session, before = add(suite, "new", **stored_by(PULL_REQUEST)), {**github.comments}
     assert (await gate.judge())[0] == 1
@@ -272,6 +288,18 @@ async def test_one_comment_is_updated(suite: FakeSuite, open_gate: Any, github: 
     assert (await gate.judge())[0] == 0
     assert "✅ Passes: 0 new failures" in github.comments.pop(103)
     assert github.comments == before
+
+
+@pytest.mark.parametrize(("run", "is_newer"), [(1234567889, False), (1234567890, False), (1234567891, True)])
+async def test_comment_of_a_newer_run_stays(
+    run: int, is_newer: bool, suite: FakeSuite, open_gate: Any, github: GitHub
+) -> None:
+    """A test that prints the marker of a run is no run."""
+    github.comments[3] = f"{MARKER}<!-- run 9999999999 --> failed\n\n<!-- run {run} -->"
+    gate = open_gate(PULL_REQUEST)
+    add(suite, "new", **stored_by(PULL_REQUEST))
+    code, out = await gate.judge()
+    assert (code, "Fails" not in github.comments[3], f"newer run {run}" in out) == (1, is_newer, is_newer), out
 
 
 @pytest.mark.parametrize(("comment", "notices"), [("true", 1), ("false", 0)])
@@ -288,14 +316,131 @@ async def test_refused_comment_changes_no_verdict(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code", "verdict"), [("success", 0, "passes"), ("failure", 1, "fails"), ("cancelled", 5, "none")]
+    ("outcome", "code", "verdict"),
+    [
+        ("success", 0, "passes"),
+        ("success skipped", 0, "passes"),
+        ("success failure cancelled", 1, "fails"),
+        ("success cancelled", 5, "none"),
+        ("skipped skipped", 5, "none"),
+        ("", 2, "none"),
+        ("success ", 2, "none"),
+        (" success", 2, "none"),
+        ("success  success", 2, "none"),
+        ("success, failure", 2, "none"),
+        ("successful", 2, "none"),
+    ],
 )
-async def test_fork_has_no_token(outcome: str, code: int, verdict: str, open_gate: Any) -> None:
+async def test_outcome_decides_without_a_token(outcome: str, code: int, verdict: str, open_gate: Any) -> None:
+    """The order of several is that of the option --outcome."""
     gate = open_gate(PULL_REQUEST)
+    gate.head = "ada/web"
     gate.inputs |= {"outcome": outcome, "token": ""}
     found, out = await gate.judge()
-    (notice,) = commands_in(out)
-    assert (found, notice.name, gate.outputs["verdict"]) == (code, "notice", verdict)
+    names = [command.name for command in commands_in(out)]
+    assert (found, names, gate.outputs["verdict"]) == (code, ["notice"] + ["error"] * (code == 2), verdict)
+    assert gate.outputs["new"] == gate.outputs["known"] == ""
+
+
+@pytest.mark.parametrize(
+    ("recording", "variables", "head", "level"),
+    [
+        (PULL_REQUEST, {}, "ada/web", "notice"),
+        (PULL_REQUEST, {}, "", "notice"),  # the fork was deleted
+        (PULL_REQUEST, {"GITHUB_ACTOR": "dependabot[bot]"}, "acme/web", "notice"),
+        (PULL_REQUEST, {}, "acme/web", "warning"),
+        (PUSH, {}, "", "warning"),
+    ],
+    ids=["fork", "deleted fork", "Dependabot", "own branch", "push"],
+)
+async def test_missing_secret_is_a_warning(
+    recording: str, variables: dict[str, str], head: str, level: str, open_gate: Any
+) -> None:
+    """It is usual only in pull requests of forks and of Dependabot."""
+    gate = open_gate(recording)
+    gate.head, gate.variables = head, gate.variables | variables
+    gate.inputs |= {"outcome": "success", "token": ""}
+    code, out = await gate.judge()
+    assert (code, [command.name for command in commands_in(out)]) == (0, [level])
+
+
+async def test_arguments_of_programs_have_no_token(
+    suite: FakeSuite, open_gate: Any, github: GitHub, tmp_path: Path
+) -> None:
+    """All processes of a machine see them."""
+    curl = shutil.which("curl")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "curl"
+    program.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/arguments"\nexec {curl} "$@"\n')
+    program.chmod(0o755)
+    gate = open_gate(PULL_REQUEST)
+    gate.variables["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    add(suite, "new", **stored_by(PULL_REQUEST))
+    assert (await gate.judge())[0] == 1
+    arguments = (tmp_path / "arguments").read_text()
+    assert ("issues/7/comments" in arguments, "of-github" in arguments) == (True, False)
+    assert 3 in github.comments
+
+
+MODULES = ("venv", "logging", "json", "typing", "sysconfig", "buddy_sessions", "aiohttp")
+
+
+async def test_modules_of_the_checkout_do_not_run(suite: FakeSuite, open_gate: Any) -> None:
+    gate = open_gate(PUSH)
+    for name in MODULES:
+        (gate.folder / f"{name}.py").write_text("raise SystemExit('of the checkout')")
+    add(suite, "old", **stored_by(PUSH))
+    code, out = await gate.judge()
+    assert (code, "of the checkout" in out) == (0, False), out
+
+
+def install(checkout: Path, *, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+    """Run the step that installs, in a checkout with modules of its own; the action is a copy that pins nothing."""
+    action = checkout / "action" / ".github" / "actions" / "gate"
+    action.mkdir(parents=True)
+    shutil.copy(ACTION / "install.sh", action)
+    (action / "requirements.txt").touch()
+    (checkout / "action" / "buddy_sessions.py").write_text("print('of the action')")
+    for name in MODULES:
+        (checkout / f"{name}.py").write_text("raise SystemExit('of the checkout')")
+    step = yaml.safe_load((ACTION / "action.yml").read_text())["runs"]["steps"][0]["run"]
+    variables = {"GITHUB_ACTION_PATH": str(action), "RUNNER_TEMP": str(checkout / "temp"), "PYTHONPATH": "."}
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step],
+        cwd=checkout,
+        env={"PATH": path, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_installed_package_is_that_of_the_action(tmp_path: Path) -> None:
+    done = install(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    python = tmp_path / "temp" / "buddy-sessions" / "bin" / "python"
+    out = subprocess.check_output([python, "-I", "-m", "buddy_sessions"], cwd=tmp_path, text=True)
+    assert out == "of the action\n"
+
+
+def test_old_python_is_named_first(tmp_path: Path) -> None:
+    old = tmp_path / "bin" / "python3"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\nexit 1\n")  # what the check of the version ends with
+    old.chmod(0o755)
+    done = install(tmp_path, path=f"{old.parent}{os.pathsep}{os.environ['PATH']}")
+    (error,) = commands_in(done.stdout)
+    assert (done.returncode, error.name, error.data.partition(" is")[0]) == (2, "error", "Python 3.11 or later")
+
+
+def test_dependencies_are_pinned_with_hashes() -> None:
+    """Of each dependency of the command line, one release, whose files have hashes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    needed = {re.split("[>=<]", each)[0] for each in requirements}
+    entries = re.split(r"\n(?=\S)", (ACTION / "requirements.txt").read_text().strip())
+    assert needed <= {entry.partition("==")[0] for entry in entries}
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
 async def test_inputs_are_options(suite: FakeSuite, open_gate: Any) -> None:
@@ -314,7 +459,7 @@ def test_guides_use_inputs_that_there_are(guide: str) -> None:
     inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
     text = (ROOT / guide).read_text(encoding="utf-8")
     steps = re.findall(
-        r"^( +)- uses: OWNER/buddy_sessions/.github/actions/gate@main.*\n((?:\1  .*\n)+)", text, re.MULTILINE
+        r"^( +)- uses: OWNER/buddy_sessions/.github/actions/gate@\w+.*\n((?:\1  .*\n)+)", text, re.MULTILINE
     )
     assert steps
     for _, step in steps:
@@ -323,44 +468,95 @@ def test_guides_use_inputs_that_there_are(guide: str) -> None:
         assert {name for name, each in inputs.items() if each.get("required")} <= used.keys()
 
 
-CIS: dict[str, dict[str, str]] = {
-    "GitLab": {"CI_COMMIT_REF_NAME": "fix"},
-    "CircleCI": {"CIRCLE_SHA1": "HEAD"},
-    "Jenkins": {"BRANCH_NAME": "fix"},
-    "Bitbucket": {"BITBUCKET_COMMIT": "another"},
-    "Azure": {},
-    "Buddy": {"BUDDY_RUN_COMMIT": "HEAD"},
+CIS: dict[str, tuple[str, dict[str, str]]] = {
+    "GitLab": ("bash -eo pipefail -c", {"CI_COMMIT_REF_NAME": "fix"}),
+    "GitLab without bash": ("dash -e -c", {"CI_COMMIT_REF_NAME": "fix"}),
+    "CircleCI": ("bash -eo pipefail -c", {"CIRCLE_SHA1": "HEAD"}),
+    "Jenkins": ("dash -xe -c", {"BRANCH_NAME": "fix"}),
+    "Bitbucket": ("sh -e -c", {"BITBUCKET_COMMIT": "another"}),
+    "Azure": ("bash --noprofile --norc -c", {}),
+    "Buddy": ("sh -c", {"BUDDY_RUN_COMMIT": "HEAD"}),
 }
-"""The variables of each CI that the guide names; HEAD stands for the commit."""
+"""The shell of each CI, and the variables that the guide names; HEAD stands for the commit."""
+
+ATTEMPTS: dict[str, tuple[str, dict[str, Any] | None, int, str]] = {
+    "tests pass": ("true", {}, 0, "Passes: 0 new failures"),
+    "new failure": ("false", {"failing": "new"}, 1, "Fails: 1 new failure"),
+    "file that cannot be loaded": ("sh -c 'exit 2'", {}, 1, "the tests failed, but no test did"),
+}
+"""How the tests end, what they upload, the exit code of the gate, and what it says."""
+
+
+class OtherCI:
+    """A CI with a clone, and the lines of the guide for it."""
+
+    def __init__(self, name: str, folder: Path, fake: FakeBuddy) -> None:
+        shell, variables = CIS[name]
+        section = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
+        section = section.partition("### In any other CI\n")[2].partition("### ")[0]
+        commit = re.search(rf"^\| {name.split(maxsplit=1)[0]} \| `(.*?)` \|", section, re.MULTILINE)
+        assert commit is not None
+        script = section.partition("```sh\n")[2].partition("```")[0].replace("COMMIT", commit[1]).strip()
+        tests, _, gate = script.rpartition("\n")
+        before, after, load = (each.replace("\n", " ") for each in re.findall(r"`([^`]*tests\.env)`", section))
+        gate += " --timeout 2s --quiet"
+        self.one_step = [f"{tests}\n{gate}"]
+        self.two_steps = [f"{before}\n{tests}\n{after}", f"{load}\n{gate}"]
+        self.without_file = [tests, gate]
+        self._shell, self._folder = shell.split(), folder
+        self._environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "SUITE": str(KEY),
+            "BUDDY_TOKEN": fake.token,
+            "BUDDY_API_URL": str(fake.base_url),
+        }
+        git = ("git", "-c", "user.name=a", "-c", "user.email=a@b.example")
+        subprocess.run([*git, "init", "-q"], cwd=folder, check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], cwd=folder, check=True)
+        self.head = subprocess.check_output([*git, "rev-parse", "HEAD"], cwd=folder, text=True).strip()
+        self._environment |= {name: value.replace("HEAD", self.head) for name, value in variables.items()}
+
+    async def run(self, steps: list[str], test: str) -> tuple[int, str]:
+        """Run steps with this test command, each in a shell of its own, until one fails; return how the last ended."""
+        code, out = 0, b""
+        for step in steps:
+            process = await asyncio.create_subprocess_exec(
+                *self._shell,
+                step.replace("TEST", test),
+                cwd=self._folder,
+                env=self._environment,
+                stdout=PIPE,
+                stderr=STDOUT,
+            )
+            out, _ = await process.communicate()
+            code = process.returncode or 0
+            if code:
+                break
+        return code, out.decode()
+
+
+@pytest.mark.parametrize("steps", ["one_step", "two_steps"])
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("ci", CIS)
+async def test_lines_for_any_other_ci(
+    ci: str, attempt: str, steps: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path
+) -> None:
+    """They judge the commit that the reporters of this CI store, and ignore what was red before this attempt."""
+    test, session, code, shown = ATTEMPTS[attempt]
+    server = OtherCI(ci, tmp_path, fake)
+    add(suite, "new", branch="fix", revision=server.head, create_date=minutes_ago(20), finish_date=minutes_ago(19))
+    if session is not None:
+        add(suite, branch="fix", revision=server.head, create_date=minutes_ago(-1), **session)
+    found, out = await server.run(getattr(server, steps), test)
+    assert (found, shown in out) == (code, True), out
 
 
 @pytest.mark.parametrize("ci", CIS)
-async def test_lines_for_any_other_ci(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
-    """The command of the guide judges the commit that the reporters of this CI store."""
-    guide = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
-    script, _, table = guide.partition("### In any other CI\n")[2].partition("```sh\n")[2].partition("```")
-    commit = re.search(rf"^\| {ci} \| `(.*?)` \|", table, re.MULTILINE)
-    assert commit is not None
-    judge = f"{script.replace('TEST', 'false').replace('COMMIT', commit[1]).strip()} --timeout 2s --quiet"
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "SUITE": str(KEY),
-        "BUDDY_TOKEN": fake.token,
-        "BUDDY_API_URL": str(fake.base_url),
-    }
-
-    async def run(script: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec("bash", "-c", script, cwd=tmp_path, env=environment, stdout=PIPE)
-        out, _ = await process.communicate()
-        return process.returncode or 0, out.decode()
-
-    _, head = await run(
-        "git init -q && git -c user.name=a -c user.email=a@b.example commit -q --allow-empty -m x; git rev-parse HEAD"
-    )
-    environment |= {name: value.replace("HEAD", head.strip()) for name, value in CIS[ci].items()}
-    code, out = await run(judge)
-    assert (code, "the tests failed, but no session of them was found" in out) == (1, True), out
-    add(suite, "old", branch="fix", revision=head.strip())
-    code, out = await run(judge)
-    assert (code, "Passes: 0 new failures, 1 known" in out) == (0, True), out
+async def test_lost_variables_do_not_pass(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
+    """The gate is in a second step, without a file, or with that of tests which did not end."""
+    server = OtherCI(ci, tmp_path, fake)
+    add(suite, branch="fix", revision=server.head, create_date=minutes_ago(-1))
+    assert (await server.run(server.without_file, "false"))[0] == 2
+    assert (await server.run(server.two_steps, "true"))[0] == 0
+    killed, judge = server.two_steps
+    assert (await server.run([killed.partition("TEST")[0], judge], "true"))[0] in {1, 2}

@@ -71,6 +71,14 @@ ROWS = (
 )
 
 
+SMALL_TARGETS = """
+document.querySelectorAll("details").forEach(it => it.open = true);
+return [...document.querySelectorAll("summary")].filter(it => it.checkVisibility())
+  .filter(it => it.getBoundingClientRect().height < 24).map(it => it.outerHTML);
+"""
+CAUSES = 'return [...document.querySelectorAll(".cause")].filter(it => it.checkVisibility()).length'
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("team")
@@ -93,6 +101,21 @@ def long_page(tmp_path_factory: pytest.TempPathFactory) -> str:
                 fields: dict[str, Any] = {"created_by": {"name": "a" * 200}, "error_message": "e" * 500}
                 cases = [case] if number % 3 else []
                 suite.create("main", "ERROR" if is_red else "SUCCESSFUL", cases=cases, finish_date=iso, **fields)
+        sync_database(fake, folder / "sessions.db", cases="failed")
+    return write_page(folder)
+
+
+@pytest.fixture(scope="module")
+def folded_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of 40 suites with a cause each, half of which are new."""
+    folder = tmp_path_factory.mktemp("folded")
+    with served(FakeBuddy()) as fake:
+        for number in range(40):
+            suite = fake.add_suite("acme", "shop", f"s{number}")
+            case = {"name": "pays", "status": "FAILED", "message": f"{chr(97 + number % 26) * (1 + number)} is lost"}
+            for hours, cases in ((60, []), (5 if number % 2 else 50, [case])):
+                iso = f"{datetime.now(UTC) - timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
+                suite.create("main", "ERROR" if cases else "SUCCESSFUL", cases=cases, finish_date=iso)
         sync_database(fake, folder / "sessions.db", cases="failed")
     return write_page(folder)
 
@@ -150,6 +173,23 @@ def test_filter_shows_the_suites_with_all_words(browser: Any, page: str) -> None
     field.clear()
     field.send_keys("recovered acc")
     assert browser.execute_script(ROWS) == []
+    field.clear()
+    field.send_keys("wójcik search")
+    assert [row.split("\n")[0] for row in browser.execute_script(ROWS)] == ["Integration tests"], "her commit broke it"
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_folds_is_easy_to_hit(browser: Any, page: str, size: tuple[int, int]) -> None:
+    """It is as high as WCAG's minimum."""
+    show(browser, page, size)
+    assert browser.execute_script(SMALL_TARGETS) == []
+
+
+def test_print_shows_all_causes(browser: Any, folded_page: str) -> None:
+    show(browser, folded_page, DESKTOP)
+    assert browser.execute_script(CAUSES) == 20, "8 new ones, and 12 of the others"
+    show(browser, folded_page, DESKTOP, medium="print")
+    assert browser.execute_script(CAUSES) == 40
 
 
 def test_without_script_everything_is_readable(browser: Any, page: str) -> None:

@@ -266,3 +266,15 @@ async def test_new_failure_of_other_branches(ask: Callable[[], Awaitable[Questio
     judgement = await (await ask()).judge(suite.key, FIX)
     assert judgement.passes is False
     assert [(test.novelty, test.failed_elsewhere) for test in judgement.tests] == [("new", 2)]
+
+
+async def test_long_details_are_not_kept(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Only their failure is, which is cut: forty of 4 MB would take 500 MiB."""
+    data = f"<testcase><failure message='lost'>{'frame ' * 300_000}</failure></testcase>"
+    suite.create("fix", revision=FIX, cases=[{"name": "pays", "status": "FAILED", "data": data}])
+    (test,) = (await buddy.judge(suite.key, FIX)).tests
+    assert test.case.failure is not None
+    assert (test.case.has_details, len(test.case.data or "")) == (True, 0)
+    assert 1_000_000 < len(test.case.failure.text or "") < 1_000_100
+    (case,) = await buddy.failures(suite.key, 1, details=True)
+    assert case.data == data

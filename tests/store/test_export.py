@@ -70,7 +70,7 @@ class TestExport:
         for suffix, message in (
             (".jsonl", "failure.message"),
             (".csv", "failure_message"),
-            (".parquet", "failure.message"),
+            (".parquet", "failure_message"),
         ):
             path = tmp_path / f"cases{suffix}"
             arguments = ["export", "--cases", "--db", str(db.path), "--out", str(path), "--quiet"]

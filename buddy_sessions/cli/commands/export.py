@@ -16,7 +16,7 @@ from ..input.answers import check_branch
 from ..input.paths import find_database
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Since
-from ..options import Branch, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
+from ..options import Branch, Emails, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
 from ..render.console import Output
 from ..render.show import open_output
 
@@ -29,6 +29,7 @@ async def command(
     output_format: RowFormat = None,
     out: OutFile = None,
     cases: Flag = False,
+    emails: Emails = False,
     quiet: Quiet = False,
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
@@ -57,7 +58,7 @@ async def command(
                 async for page in store.pages(suite, branch=branch):
                     sessions = [session for session in page if not is_before(session, since)]
                     if not cases:
-                        writer.write(keyed_rows(suite, sessions))
+                        writer.write(keyed_rows(suite, sessions, emails=emails))
                         count += len(sessions)
                     for session in sessions if cases else ():
                         saved = await store.cases(suite, session)

@@ -89,7 +89,9 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
     suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
     crashed = crashed_sessions(judgement)
     if by_cause:
-        sections = [_cause_section(suite, sessions, cause) for cause in judgement.causes]
+        unread = Cause(None, "", [test for test in tests if not test.case.has_details])
+        causes = [*judgement.causes, *([unread] if unread.tests else [])]
+        sections = [_cause_section(suite, sessions, cause) for cause in causes]
     else:
         sections = [Section(f"Failing tests ({len(tests):,})", [failing_item(judgement, test) for test in tests])]
     return Result(
@@ -111,17 +113,19 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
 
 
 def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -> Section:
-    """Return the tests of a cause. The first one has the row of the cause."""
+    """Return the tests of a cause, or those whose messages are not known. The first one has the row of the cause."""
+    is_read = cause.tests[0].case.has_details
     row: Row = {
         **suite_names(suite),
         "relative_ids": [session.relative_id for session in sessions],
         "type": cause.type,
-        "template": cause.template,
+        "template": cause.template if is_read else None,
         "count": len(cause.tests),
         "tests": [str(test.case.key) for test in cause.tests],
     }
     items = [Item(test.case.key, row=None if index else row) for index, test in enumerate(cause.tests)]
-    return Section(f"{format_count(len(cause.tests), 'test')}: {cause_text(cause)}", items)
+    text = cause_text(cause) if is_read else "messages that were not read"
+    return Section(f"{format_count(len(cause.tests), 'test')}: {text}", items)
 
 
 def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: Sequence[Session]) -> str:

@@ -25,6 +25,8 @@ from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 
 from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
+from ..input.git_authors import Clone, name_authors
+from ..input.outcomes import parse_outcome, require_tests
 from ..input.paths import FILE, read_text
 from ..input.times import Duration, parse_since
 from ..options import (
@@ -45,36 +47,13 @@ from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Result, gate_result
 from ..render.show import Destination, show
+from ..render.text import HASH
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
 _AFTER_TESTS = 60.0  # if the tests have ended
 
 _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
-
-_OUTCOMES: dict[str, str] = {
-    "success": "success successful succeeded pass passed ok 0",
-    "failure": "failure failed fail error errored unstable broken timedout partiallysucceeded succeededwithissues",
-    "cancelled": "cancelled canceled cancel aborted terminated",
-    "skipped": "skipped notbuilt notrun manual",
-}
-"""The words of GitHub, GitLab, CircleCI, Jenkins, Azure, Bitbucket, Travis and Buddy, without case and separators."""
-
-
-def _parse_outcome(text: str) -> str:
-    """Return how the tests ended: a word, or an exit code. Raises ConfigError for an empty or an unknown word."""
-    word = re.sub(r"[\s_-]", "", text.lower())
-    if not word:
-        raise ConfigError(
-            "--outcome is empty: pass how the tests ended; of GitHub, steps.ID.outcome with the id of their step, or "
-            "needs.JOB.result"
-        )
-    for outcome, words in _OUTCOMES.items():
-        if word in words.split():
-            return outcome
-    if word.isdecimal():
-        return "failure"
-    raise ConfigError(f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}")
 
 
 def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
@@ -93,8 +72,8 @@ class Rules:
     """What fails."""
 
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
-    """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed. A
-    cancelled or skipped run gets no verdict."""
+    """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
+    several jobs in one argument, such as "success failure". A cancelled or skipped run gets no verdict."""
     baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
     last: Count = LAST
     """Number of commits of the baseline. With more, flaky tests block fewer good changes, but more regressions
@@ -117,7 +96,7 @@ class Rules:
         if share > 1:
             raise ConfigError(f"--min-tests must be a share such as 90%, or 0, not {self.min_tests!r}")
         return {
-            "outcome": None if self.outcome is None else _parse_outcome(self.outcome),
+            "outcome": None if self.outcome is None else parse_outcome(self.outcome),
             "baseline": self.baseline,
             "last": self.last,
             "quarantine": [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine))),
@@ -181,6 +160,7 @@ async def command(
     write: _Write = (),
     limit: Annotated[Count, Parameter(help="Maximum number of failing tests in the table.")] = 50,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
+    git: Clone = Path(),
     question: Question = Question(),
 ) -> ExitCode:
     """Judge the tests of a change. Exit with 0 if it may be merged, and with 1 if it breaks tests.
@@ -203,6 +183,7 @@ async def command(
     awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
     if len(awaited) > (name == LATEST):
         raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
+    is_named = require_tests(rules.outcome, is_named=name != LATEST or bool(awaited))
     name, outputs = next(iter(awaited.values()), name), (Destination(output_format, None), *write)
     details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
     options = {**rules.read(), "branch": question.branch, "details": details}
@@ -224,7 +205,9 @@ async def command(
     if judgement is None:
         result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        result, code = gate_result(judgement, about=name), _exit_code(judgement, has_waited=seconds is not None)
+        judgement = await name_authors(judgement, git)
+        result = _judged_result(judgement, about=name, is_named=is_named)
+        code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
     for destination in write:
@@ -243,6 +226,17 @@ def _print_verdict(
         for text in (result.title, *problems):
             messages.print_note(text)
         show(result, output_format, messages, max_bytes=max_bytes)
+
+
+def _judged_result(judgement: Judgement, *, about: str, is_named: bool) -> Result:
+    """Return the verdict; if neither a commit nor a run was named, it says which commit was taken."""
+    result = gate_result(judgement, about=about)
+    if is_named:
+        return result
+    session = judgement.sessions[0]
+    commit = session.revision[:HASH] if session.revision else f"#{session.relative_id}"
+    taken = f"Judged the latest commit of {session.ref_name}, {commit}, because none was named"
+    return evolve(result, facts=[taken, *result.facts])
 
 
 def _exit_code(judgement: Judgement, *, has_waited: bool) -> ExitCode:

@@ -11,7 +11,7 @@ from ..errors import ExitCode
 from ..input.answers import check_branch
 from ..input.suite_selection import SuiteSelection
 from ..input.times import Since
-from ..options import Access, Branch, FromFile, Keys, OutFile, RowFormat
+from ..options import Access, Branch, Emails, FromFile, Keys, OutFile, RowFormat
 from ..render.console import HarvestProgress
 from ..render.show import open_output
 from ..render.text import one_line
@@ -24,6 +24,7 @@ async def command(
     since: Since = None,
     out: OutFile = None,
     output_format: RowFormat = None,
+    emails: Emails = False,
     access: Access = Access(),
 ) -> ExitCode:
     """Write the sessions of many suites to stdout or a file, each suite's newest first. For a database, use sync.
@@ -48,7 +49,7 @@ async def command(
                 is_data_on_terminal = out is None and sys.stdout.isatty()
                 with progress.run(messages, enabled=not is_data_on_terminal, after_interrupt=unchanged):
                     async for page in harvest.pages():
-                        writer.write(keyed_rows(page.suite, page.sessions))
+                        writer.write(keyed_rows(page.suite, page.sessions, emails=emails))
             if branch and not (harvest.stats.sessions or progress.failures):
                 messages.print_warning(await check_branch(buddy, next(iter(suites)), branch))
         is_new = out is None or not out.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
+from ..input.git_authors import Clone, name_authors
 from ..options import Key, Last, Limit, Question, TableFormat
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
@@ -39,6 +41,7 @@ async def command(
     *,
     last: Last = LAST,
     limit: Limit = None,
+    git: Clone = Path(),
     question: Question = Question(),
     output_format: TableFormat = None,
 ) -> None:
@@ -57,7 +60,7 @@ async def command(
     """
     async with ask(key, question) as (answers, suite, messages):
         history = await answers.history(suite, test, branch=question.branch, last=last)
-    result = history_result(suite, history)
+    result = history_result(suite, await name_authors(history, git))
     show(result, output_format, messages, limit=limit or default_limit(output_format))
 
 
@@ -100,13 +103,14 @@ def _since(history: TestHistory) -> list[str]:
     if not streak:
         return ["No commit says whether it fails"]
     is_failing, first, commits = history.is_failing, streak[-1].session, format_count(len(streak), "commit")
-    or_earlier = " or earlier" if before is None and history.may_have_older else ""
+    may_be_older = before is None and history.may_have_older and first.relative_id > 1
+    or_earlier = " or earlier" if may_be_older else ""
     lines = [
         f"{'Failing' if is_failing else 'Not failing'} since #{first.relative_id}{or_earlier}, in {commits}",
         f"#{first.relative_id}: {origin(first)}",
     ]
     if before is None:
-        return [*lines, "Older commits were not read" if history.may_have_older else "There is no older commit"]
+        return [*lines, "Older commits were not read" if may_be_older else "There is no older commit"]
     last = before.session
     lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
     failures = sum(outcome.is_failing for outcome in history.outcomes)

@@ -21,7 +21,7 @@ from ..render.text import UNKNOWN, format_age, plain
 
 _COLUMNS = (
     Column("SUITE", is_number=False),
-    Column("NAME", is_number=False, can_be_cut=True),
+    Column("NAME", is_number=False, can_be_cut=True, rank=1),
     Column("SESSIONS"),
     Column("COVERED", is_number=False),
     Column("LAST SYNC", is_number=False),

@@ -118,9 +118,9 @@ class Tools:
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._answers, red)
-        causes = {key: cut(_for_agents(cause), width) for key, cause in causes.items()}
-        result = status_result(shown, now, causes=causes)
-        sections = group_by_cause(result.items)
+        texts = {key: cut(_for_agents(cause.text), width) for key, cause in causes.items()}
+        result = status_result(shown, now, causes=texts)
+        sections = group_by_cause(result.items, {str(key): cause.template for key, cause in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if red else ""
         if not status and len(shown) < len(statuses):

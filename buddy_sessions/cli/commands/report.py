@@ -20,6 +20,7 @@ from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..input.answers import lacks_branch
+from ..input.git_authors import Clone, name_authors
 from ..input.paths import FILE, explain_errors, find_database
 from ..input.suite_selection import KeyDefaults, select_keys
 from ..input.times import Age, Since
@@ -45,6 +46,7 @@ async def command(
     max_age: Age | None = None,
     max_bytes: Annotated[int | None, Parameter(validator=Number(gte=MIN_BYTES), metavar="BYTES")] = None,
     output_format: Annotated[Literal["jsonl"] | None, FORMAT] = None,
+    git: Clone = Path(),
     quiet: Quiet = False,
     defaults: KeyDefaults = KeyDefaults(),
 ) -> None:
@@ -76,8 +78,9 @@ async def command(
     async with SessionStore(find_database(db)) as store:
         statuses = {each.suite: each for each in await store.status(branch=branch)}
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
+        chosen = await name_authors(chosen, git)
         with messages.progress() as progress:
-            found = await _read_report(store, chosen, period, branch, progress)
+            found = await _read_report(store, chosen, period, branch, progress, git=git)
         await lacks_branch(store, branch, chosen, messages)
     if out is not None:
         page = render_page(template, found, max_bytes=max_bytes)
@@ -94,6 +97,8 @@ async def _read_report(
     period: Period,
     branch: str | Main,
     progress: Callable[[str], object],
+    *,
+    git: Path,
 ) -> Report:
     """Return what there is to say about suites: why they are red, and which of their tests are flaky."""
     pages = {suite.key: suite.html_url for suite in await store.suites()}
@@ -108,6 +113,7 @@ async def _read_report(
             with suppress(NoVerdictError):  # deleted meanwhile
                 if status.is_failing:
                     judgement = await store.judge(status.suite, branch=branch, baseline=branch)
+                    judgement = await name_authors(judgement, git)
                 with suppress(ConfigError):  # the failing tests were not saved
                     flaky = await store.flaky(status.suite, branch=branch)
             unknown += flaky is None

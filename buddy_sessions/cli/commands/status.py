@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from attrs import evolve
 from cyclopts import Parameter
@@ -17,11 +18,13 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export.session_rows import suite_names
 from buddy_sessions.analysis import SuiteStatus, TestedCommit
+from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
 from ..input.answers import Answers, lacks_branch, open_answers
+from ..input.git_authors import Clone, name_authors
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
@@ -35,6 +38,7 @@ from ..render.text import (
     format_age,
     link,
     number_text,
+    one_line,
     plain,
     revision_text,
 )
@@ -43,12 +47,12 @@ _MAX_REMARKS = 20
 
 _COLUMNS = (
     Column("SUITE", is_number=False),
-    Column("NAME", is_number=False, can_be_cut=True),
+    Column("NAME", is_number=False, can_be_cut=True, rank=1),
     Column("STATUS", is_number=False),
     Column("FAIL", "{} failing"),
     Column("SINCE", "since {}", is_number=False),
-    Column("AGE"),
-    Column("COMMIT", "commit {}", is_number=False),
+    Column("AGE", "{} ago"),
+    Column("COMMIT", "commit {}", is_number=False, rank=2),
     Column("AUTHOR", "by {}", is_number=False, can_be_cut=True),
 )
 _VALUES = (
@@ -57,6 +61,13 @@ _VALUES = (
     "remark",
 )
 _FIELDS = (*SuiteKey._fields, *_VALUES)
+
+
+class FirstCause(NamedTuple):
+    """Why a suite is red. Equal templates of several suites are the same cause, whose texts may differ."""
+
+    text: str
+    template: tuple[str, ...]
 
 
 async def command(
@@ -68,6 +79,7 @@ async def command(
     red: Flag = False,
     max_age: Age | None = None,
     exit_code: Flag = False,
+    git: Clone = Path(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "markdown"] | None, ROWS] = None,
     max_bytes: Annotated[int, Parameter(validator=Number(gte=2_000), metavar="BYTES")] = 4_000,
     access: Access = Access(),
@@ -102,7 +114,8 @@ async def command(
                 show_progress(f"reading {format_count(len(names), 'suite')}")
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
-        causes = await read_causes(answers, statuses) if why else {}
+        causes = {suite: each.text for suite, each in (await read_causes(answers, statuses) if why else {}).items()}
+    statuses = await name_authors(statuses, git)
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, output_format, messages, max_bytes=max_bytes)
     for name, error in selection.failures.items():
@@ -114,21 +127,28 @@ async def command(
     return ExitCode.NO_VERDICT if exit_code and is_unknown and code is ExitCode.DONE else code
 
 
-async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, str]:
+async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, FirstCause]:
     """Return why each red suite is red: why one test failed, or that none did, or why that cannot be read."""
 
-    async def read(status: tuple[SuiteKey, TestedCommit]) -> str:
+    async def read(status: tuple[SuiteKey, TestedCommit]) -> FirstCause:
         suite, commit = status
         try:
             judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
         except BuddyError as error:
-            return f"the cause cannot be read: {error_text(error)}"
+            return _other_cause(f"the cause cannot be read: {error_text(error)}")
         test = judgement.tests[:1]  # a database has the messages of others, too, which would be another answer
-        causes = [evolve(cause, tests=test) for cause in judgement.causes if test[0] in cause.tests]
-        return cause_text(causes[0]) if causes else next(map(str, judgement.reasons), "")
+        for cause in judgement.causes:
+            if test[0] in cause.tests:
+                place = suite[:2] if cause.template.startswith("at ") else ()
+                return FirstCause(cause_text(evolve(cause, tests=test)), (cause.type or "", cause.template, *place))
+        return _other_cause(next(map(str, judgement.reasons), ""))
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
+
+
+def _other_cause(text: str) -> FirstCause:
+    return FirstCause(text, (normalise(text),))
 
 
 def status_result(
@@ -152,8 +172,11 @@ def status_result(
 
     ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
     shown = [status for status in ranks if not only_red or rank(status) <= 2]
+    branches = {status.branch for status in statuses if status.commit is not None}
+    branch = branches.pop() if len(branches) == 1 else None
     items = [
-        status_item(status, now, is_stale=status.suite in stale, cause=causes.get(status.suite)) for status in shown
+        status_item(status, now, branch=branch, is_stale=status.suite in stale, cause=causes.get(status.suite))
+        for status in shown
     ]
     failing = [status for status in statuses if status.is_failing]
     counts = {
@@ -165,10 +188,11 @@ def status_result(
     }
     remarks = [f"{status.suite}: {remarks_text(status.remarks)}" for status in shown if status.remarks]
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
+    suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
     return Result(
         command="status",
-        title=f"{format_count(len(statuses), 'suite')}: {', '.join(figures)}" if figures else "no suite",
+        title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,
         facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
@@ -177,8 +201,13 @@ def status_result(
     )
 
 
-def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: str | None = None) -> Item:
-    """Return whether a suite is red, since when, and why. What is not known is None in the row."""
+def status_item(
+    status: SuiteStatus, now: datetime, *, branch: str | None, is_stale: bool, cause: str | None = None
+) -> Item:
+    """Return whether a suite is red, since when, and why. What is not known is None in the row.
+
+    `branch` is that of all suites, which is not repeated; None if they have several.
+    """
     row: dict[str, Any] = {**suite_names(status.suite), **dict.fromkeys(_VALUES), "is_stale": is_stale, "cause": cause}
     row |= {name: getattr(status, name) for name in ("name", "branch", "synced_at", "missing_since")}
     names = plain(str(status.suite)), plain(status.name)
@@ -186,11 +215,13 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
         error = error_text(status.error)
         return Item(None, (*names, "not read"), remark=error, row={**row, "error": error})
     if status.commit is None or status.since is None:
-        age = format_age(status.missing_since, now) if status.missing_since is not None else ""
+        age = _age(status.missing_since, now)
         cells = (*names, status.reason or UNKNOWN, "", "", age)
         return Item(None, cells, row={**row, "status": status.reason, "remark": remarks_text(status.remarks) or None})
     session, first = status.commit.session, status.since.turning_session
     state, style = ("red", "bold red") if status.is_failing else ("green", "green")
+    where = "" if branch else f"{one_line(status.branch or UNKNOWN)} is "
+    or_earlier = "" if status.is_since_exact or first.relative_id == 1 else " or earlier"
     count, failing = _failing_tests(status.commit)
     row |= {
         "status": state,
@@ -207,14 +238,18 @@ def status_item(status: SuiteStatus, now: datetime, *, is_stale: bool, cause: st
     known = (
         link(plain(str(status.suite)), session.html_url),
         names[1],
-        Text.assemble(plain(status.branch), " is ", (state, style), ", stale" if is_stale else ""),
+        Text.assemble(where, (state, style), ", stale" if is_stale else ""),
         failing,
-        Text.assemble(number_text(first), "" if status.is_since_exact else " or earlier"),
-        format_age(first.create_date, now),
+        Text.assemble(number_text(first), or_earlier),
+        _age(first.create_date, now),
         revision_text(first),
         author_text(first),
     )
     return Item(None, known, cause or "", row=row, url=session.html_url)
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    return "" if moment is None else format_age(moment, now).removesuffix(" ago")
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:

@@ -71,8 +71,8 @@ async def command(
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
     If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends, unless
-    --on-failure is retry. A later failure is reported once; the suite is then polled less often. Suites that are
-    created later are not watched. JSON lines also contain the session before the change.
+    --on-failure is retry. A later failure is reported once; the suite is then polled less often. Of one project or
+    workspace, suites that are created later are watched, too. JSON lines also contain the session before the change.
 
     For example:
 
@@ -102,11 +102,11 @@ async def command(
         watch: Watch | StatusWatch
         if status:
             watch_status = buddy.watch_status if store is None else partial(store.watch_status, buddy)
-            watch = watch_status(suites, interval=interval, branch=branch, on_failure=on_failure)
+            watch = watch_status(selection.followed or suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
             new_watch = buddy.watch if store is None else partial(store.watch, buddy)
             named = None if isinstance(branch, Main) else branch
-            watch = new_watch(suites, interval=interval, branch=named, on_failure=on_failure)
+            watch = new_watch(selection.followed or suites, interval=interval, branch=named, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)

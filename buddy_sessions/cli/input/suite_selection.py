@@ -137,6 +137,12 @@ class SuiteSelection:
         self.failures: dict[str, BuddyError] = {}
         """Why projects and workspaces could not be listed."""
 
+    @property
+    def followed(self) -> str | None:
+        """The only project or workspace: a watch follows its new suites. None for anything else."""
+        (first, *others) = self.groups
+        return None if others or isinstance(first, SuiteKey) else "/".join(first)
+
     async def read(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
         """Return the suites, then those of projects and workspaces, which have their names, each once.
 

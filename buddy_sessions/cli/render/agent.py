@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from attrs import evolve
@@ -88,18 +87,27 @@ def _lines(result: Result) -> Iterator[tuple[str, str]]:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
-def group_by_cause(items: Sequence[Item]) -> list[Section]:
-    """Return the red suites by their cause, that of most suites first; then those with another one, then the others."""
-    others = [item for item in items if (item.row or {})["status"] != "red"]
-    red = [item for item in items if item not in others]
-    counts = Counter(item.remark for item in red if item.remark)
-    shared = [cause for cause, count in counts.most_common() if count > 1]
-    sections: list[Section] = []
-    for cause in shared:
-        same = [evolve(item, remark="") for item in red if item.remark == cause]
-        sections.append(Section(f"{len(same):,} red suites: {cause}", same))
-    sections.append(Section("Red suites", [item for item in red if item.remark not in shared]))
-    return [*sections, Section("Other suites", others)]
+def group_by_cause(items: Sequence[Item], templates: Mapping[str, object]) -> list[Section]:
+    """Return the red suites by their cause, that of most suites first; then those with another one, then the others.
+
+    `templates` are what the causes of suites are compared by, by the key of the suite; they are shown as in one suite.
+    """
+    others: list[Item] = []
+    by_cause: dict[object, list[Item]] = {}
+    for item in items:
+        row = item.row or {}
+        if row["status"] == "red":
+            by_cause.setdefault(templates.get(row["key"], row["key"]), []).append(item)
+        else:
+            others.append(item)
+    groups = sorted(by_cause.values(), key=len, reverse=True)
+    shared = [
+        Section(f"{len(same):,} red suites: {same[0].remark}", [evolve(item, remark="") for item in same])
+        for same in groups
+        if len(same) > 1
+    ]
+    single = [item for same in groups if len(same) == 1 for item in same]
+    return [*shared, Section("Red suites", single), Section("Other suites", others)]
 
 
 def list_causes(judgement: Judgement) -> list[Section]:

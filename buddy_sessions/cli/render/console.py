@@ -41,7 +41,7 @@ class Output(Console):
         self._is_quiet = quiet
         if not self.width:  # COLUMNS=0: it is unknown
             self.width = _DEFAULT_WIDTH
-        if not self.is_terminal and "COLUMNS" not in os.environ:
+        if not self.file.isatty() and "COLUMNS" not in os.environ:  # also with FORCE_COLOR
             self.width = _FILE_WIDTH
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
@@ -51,6 +51,15 @@ class Output(Console):
         if not self.stderr:
             raise BrokenPipeError
         self.quiet = True
+
+    @classmethod
+    def for_help(cls) -> Output:
+        """Return the one of --help: in a pipe, such as to a pager, it is as wide as the terminal of stderr, or 80."""
+        output = cls()
+        if not output.file.isatty() and "COLUMNS" not in os.environ:
+            messages = cls(stderr=True)
+            output.width = messages.width if messages.file.isatty() else _DEFAULT_WIDTH
+        return output
 
     def print_line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style, without wrapping them."""

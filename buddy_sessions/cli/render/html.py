@@ -69,6 +69,17 @@ class Report:
         return [cause for cause in self.causes if cause.is_new]
 
     @property
+    def red_before(self) -> int:
+        """How many suites were red at the beginning of the period, of those that are judged."""
+        return sum(self._was_red(suite) for suite in self.suites)
+
+    def _was_red(self, suite: SuiteNews) -> bool:
+        if suite.state in {"old", "unknown"}:
+            return suite.state == "old"
+        earlier = (is_red for date, is_red in suite.status.verdicts if date < self.period.new_since)
+        return next(earlier, False)
+
+    @property
     def worse(self) -> int:
         """How many suites were red before, and have a new cause."""
         return len({suite.key for cause in self.new for suite in [*cause.suites, *cause.also] if suite.state == "old"})
@@ -150,6 +161,7 @@ def load_template() -> Any:
         css=css,
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        authors=_authors,
         commits_by_author=_commits_by_author,
         cut=cut,
         marks=_marks,
@@ -202,6 +214,13 @@ def _commits_by_author(
     for name in dict.fromkeys(author_name(session) for _, session in commits):
         own = [(suite, each) for suite, each in commits if author_name(each) == name]
         yield name, [(suite, each, "" if name else _github_page(each)) for suite, each in own]
+
+
+def _authors(suite: SuiteNews) -> str:
+    """Return the names of those with whose commits a suite became red, or its causes began."""
+    began = [suite.status.since.turning_session] if suite.status.since is not None else []
+    names = [author_name(session) for session in (*began, *(cause.began for cause in suite.causes))]
+    return ", ".join(dict.fromkeys(filter(None, names)))
 
 
 def _github_page(session: Session) -> str:
@@ -270,16 +289,17 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
 
 def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
     messages = [": ".join(filter(None, text)) for text in cause.texts]
-    began, (_, first) = time_of(cause.first.began), cause.commits[0]
+    began, named = time_of(cause.first.began), cause.named_commits
     facts = [
         messages[0],
         f"{format_count(len(cause.hits), 'suite')}, {format_count(cause.tests, 'test') if cause.tests else 'no test'}",
         _places(report, cause.suites),
     ]
     age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"
-    author = f" by {cut(name)}" if (name := author_name(first)) else ""
-    commit = f"{cut(first.revision[:SHORT_HASH])}{author}" if first.revision else ""
-    facts.append(", ".join(filter(None, (age, commit))))
+    commits = ", ".join(filter(None, (_commit_text(session) for _, session in named)))
+    later = len(cause.commits) - len(named)
+    more = f" and {format_count(later, 'later commit')}" if later else ""
+    facts.append(", ".join(filter(None, (age, f"{commits}{more}".strip()))))
     return {
         "kind": "newly red" if cause.is_new else "red",
         "text": " · ".join(filter(None, facts)),
@@ -298,9 +318,14 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
                 "html_url": session.html_url,
                 "ci_run_url": session.ci_run_url,
             }
-            for suite, session in cause.named_commits
+            for suite, session in cause.commits
         ],
     }
+
+
+def _commit_text(session: Session) -> str:
+    author = f" by {cut(name)}" if (name := author_name(session)) else ""
+    return f"{cut(session.revision[:SHORT_HASH])}{author}" if session.revision else ""
 
 
 def _places(report: Report, suites: Sequence[SuiteNews]) -> str:

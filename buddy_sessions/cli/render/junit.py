@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -38,8 +39,12 @@ def render_junit(result: Result) -> str:
     for element in (root, *root):
         _set_totals(element)
     ET.indent(root)
-    document = _COMMAND.sub(lambda match: f"&#{ord(match[0])};", ET.tostring(root, encoding="unicode"))
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{document}\n'
+    root.tail = "\n"
+    document = io.StringIO(newline="")
+    document.write('<?xml version="1.0" encoding="utf-8"?>\n')
+    ET.ElementTree(root).write(document, encoding="unicode")
+    root.clear()  # texts may be long: one copy is enough
+    return _COMMAND.sub(lambda match: f"&#{ord(match[0])};", document.getvalue())
 
 
 def _set_totals(element: ET.Element) -> None:

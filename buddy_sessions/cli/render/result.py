@@ -10,6 +10,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
+from buddy_sessions._base.validate import LATEST
 from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row
 from buddy_sessions.analysis import FailingTest, Judgement, Reason
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
@@ -26,7 +27,7 @@ class Column:
     """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there.
 
     If `can_be_cut` is true, its cells are cut in a table of suites that is too wide; if `wraps` is true, they get more
-    lines.
+    lines. If that is not enough, columns are left out: that of the highest rank first, of equal ones the last.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Column:
     is_number: bool = True
     can_be_cut: bool = False
     wraps: bool = False
+    rank: int = 0
 
 
 @frozen
@@ -179,7 +181,12 @@ def gate_result(
         sessions=judgement.sessions,
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
-        facts=[*filter(None, dict.fromkeys(map(advice.get, kinds))), *map(str, judgement.remarks), *_facts(judgement)],
+        facts=[
+            *filter(None, dict.fromkeys(map(advice.get, kinds))),
+            *_one_session(judgement, about),
+            *map(str, judgement.remarks),
+            *_facts(judgement),
+        ],
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
@@ -203,6 +210,15 @@ def _title(judgement: Judgement) -> str:
         return f"Passes: {text}"
     titles = [_TITLES[reason.kind] for reason in judgement.reasons if reason.kind in _TITLES]
     return f"Fails: {text if new else ', '.join([*dict.fromkeys(titles), *others])}"
+
+
+def _one_session(judgement: Judgement, about: str) -> Iterator[str]:
+    """Yield what is not known if `about` names a session, and not its commit or its CI run."""
+    if about == LATEST or len(judgement.sessions) != 1:
+        return
+    (session,) = judgement.sessions
+    if about != session.ci_run_url and not (session.revision or "").lower().startswith(about.lower()):
+        yield f"Only #{session.relative_id} was judged: what other jobs of its commit say is not known"
 
 
 def _facts(judgement: Judgement) -> Iterator[str]:

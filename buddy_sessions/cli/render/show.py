@@ -38,8 +38,10 @@ _CLOSED_PIPE = suppress(BrokenPipeError)
 def write_text(text: str) -> None:
     """Write a text to stdout, in the same bytes on every system. On a terminal, control characters are escaped."""
     use_utf8(sys.stdout)
-    escape_line = escape if sys.stdout.isatty() else str
-    sys.stdout.writelines(f"{escape_line(line)}\n" for line in text.split("\n")[:-1])
+    if sys.stdout.isatty():
+        sys.stdout.writelines(f"{escape(line)}\n" for line in text.split("\n")[:-1])
+    else:
+        sys.stdout.write(text)  # not line by line: it may be long
     sys.stdout.flush()
 
 

@@ -40,6 +40,9 @@ def _print_head(output: Output, result: Result) -> None:
         output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
+        message = one_line(session.error_message or "")
+        if message and session.is_failing and not any(message in one_line(problem) for problem in result.problems):
+            output.print_line((message, "yellow"))
     if not result.sessions and result.suite is not None:
         output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
 
@@ -49,9 +52,9 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     if not any(item.key is not None for item in items):
         _print_suites(output, columns, items)
         return
-    widths = _widths(columns, [item.cells for item in items])
+    widths = _widths(columns, [item.cells for item in items], range(len(columns)))
     name_width = max(cell_len(name_text(item.key).plain) for item in items if item.key is not None)
-    # The last columns are left out if the names then fit in a line; otherwise, the terminal wraps long names.
+    # The last columns are left out if the names then fit in a line; otherwise, a terminal gets them in several.
     fitting = (n for n in range(len(columns), 0, -1) if sum(widths[:n]) + _GAP * n + name_width <= output.width)
     shown = next(fitting, len(columns))
     start = sum(widths[:shown]) + _GAP * shown
@@ -59,8 +62,12 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     columns, widths = [*columns[:shown], Column("TEST" if has_titles else "", is_number=False)], [*widths[:shown], 0]
     _print_header(output, columns, widths)
     for item in items:
-        name, *others = _lines(item, max(_MIN_CUT, output.width - start))
+        room = max(_MIN_CUT, output.width - start)
+        name, *others = _lines(item, room)
+        name, *rest = name.wrap(output, room - _GAP) if output.is_terminal and name.cell_len > room else [name]
         _print_row(output, columns, widths, [*item.cells[:shown], name])
+        for line in rest:
+            output.print_line(" " * (start + _GAP), line)
         for line in others:
             output.print_line(" " * start, line)
     if any(column.title == "RECENT" for column in columns):
@@ -70,11 +77,15 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
     """Print a table of suites or sessions, which the first column names, each with its remark below it."""
     rows, titles = [item.cells for item in items], [column.title for column in columns]
-    widths = _fit(columns, _widths(columns, rows), output.width)
-    if len(widths) <= 2 < len(columns):  # the names take the place of what is more important
-        rows = [[cell for column, cell in zip(columns, row, strict=False) if not column.can_be_cut] for row in rows]
-        columns = [column for column in columns if not column.can_be_cut]
-        widths = _fit(columns, _widths(columns, rows), output.width)
+    shown = list(range(len(columns)))
+    while True:
+        kept = [columns[index] for index in shown]
+        widths = _cut(kept, _widths(columns, rows, shown), output.width)
+        if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= output.width:
+            break
+        shown.remove(max(shown, key=lambda index: (columns[index].rank, index)))
+    columns = kept
+    rows = [[row[index] for index in shown if index < len(row)] for row in rows]
     _print_header(output, columns, widths)
     for row, item in zip(rows, items, strict=True):
         _print_row(output, columns, widths, row)
@@ -82,29 +93,26 @@ def _print_suites(output: Output, columns: Sequence[Column], items: Sequence[Ite
             remark = Text(f"  {one_line(item.remark)}", "yellow")
             remark.truncate(output.width, overflow="ellipsis")
             output.print_line(remark)
-    shown = {column.title for column in columns[: len(widths)]}
-    if output.is_terminal and (hidden := [title for title in titles if title not in shown]):
+    hidden = [title for index, title in enumerate(titles) if index not in shown]
+    if output.is_terminal and hidden:
         output.print_line((f"left out in this width: {', '.join(hidden)}", "dim"))
 
 
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> list[int]:
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], shown: Sequence[int]) -> list[int]:
     return [
-        max(cell_len(str(cell)) for cell in [column.title, *(cell for row in rows for cell in row[index:][:1])])
-        for index, column in enumerate(columns)
+        max(cell_len(str(cell)) for cell in [columns[index].title, *(cell for row in rows for cell in row[index:][:1])])
+        for index in shown
     ]
 
 
-def _fit(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of the columns that fit in a line: some are cut, then the last ones are left out."""
-    for shown in range(len(widths), 0, -1):
-        fitted = list(widths[:shown])
-        for index in reversed(range(shown)):
-            excess = max(0, sum(fitted) + _GAP * (shown - 1) - width)
-            if columns[index].can_be_cut or columns[index].wraps:
-                fitted[index] = max(min(fitted[index], _MIN_CUT), fitted[index] - excess)
-        if sum(fitted) + _GAP * (shown - 1) <= width:
-            return fitted
-    return list(widths[:1])
+def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """Return the widths of columns after those that can be cut or wrap have made room for a line of `width`."""
+    fitted = list(widths)
+    for index, column in reversed([*enumerate(columns)]):
+        excess = max(0, sum(fitted) + _GAP * (len(fitted) - 1) - width)
+        if column.can_be_cut or column.wraps:
+            fitted[index] = max(min(fitted[index], _MIN_CUT), fitted[index] - excess)
+    return fitted
 
 
 def _print_header(output: Output, columns: Sequence[Column], widths: Sequence[int]) -> None:

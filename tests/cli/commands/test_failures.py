@@ -107,6 +107,24 @@ def test_causes(fake: FakeBuddy, call: Call) -> None:
     assert lines[3:7] == [title, f"{key}order 17", f"{key}order 18", ""]
 
 
+def test_causes_name_tests_whose_message_was_not_read(fake: FakeBuddy, call: Call) -> None:
+    """Of which the details cannot be read, or which were left out."""
+    cases = [{"name": f"t{number}", "status": "FAILED", "message": "lost"} for number in range(3)]
+    fake.add_suite("acme", "shop", "b").create(cases=cases)
+    out = call("failures", B, "--group", "--limit", "2").out
+    assert [(row["template"], row["count"]) for row in rows(out)] == [("lost", 2), (None, 1)]
+    out = call("failures", B, "--group", "--limit", "2", "--format", "table").out
+    assert "\n1 test: messages that were not read\ntests/cart/test_total.py > CartTest > t2\n" in out
+
+
+def test_message_of_a_session_is_shown_beside_its_failing_tests(fake: FakeBuddy, call: Call) -> None:
+    cases = [{"name": "pays", "status": "FAILED", "message": "lost"}]
+    fake.add_suite("acme", "shop", "b").create(cases=cases, error_message="disk full")
+    for command in ("failures", "gate"):
+        out = call(command, B, "1", "--format", "table").out
+        assert (out.count("disk full"), "> pays" in out) == (1, True)
+
+
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"])
 def test_session_that_failed_without_a_failing_test(output_format: str, fake: FakeBuddy, call: Call) -> None:
     fake.add_suite("acme", "shop", "b").create(status="ERROR", error_message="disk full", cases=[{"name": "x"}])

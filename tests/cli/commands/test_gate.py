@@ -120,7 +120,10 @@ def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, 
         *[(word, 0) for word in ("success", "SUCCESS", "succeeded", "passed", "0")],
         *[(word, 1) for word in ("failure", "Failed", "UNSTABLE", "PartiallySucceeded", "SucceededWithIssues", "137")],
         *[(word, 5) for word in ("cancelled", "Canceled", "ABORTED", "skipped", "NOT_BUILT")],
-        *[(word, 2) for word in ("", "maybe")],
+        *[(word, 0) for word in ("0 0", "success skipped", "not_run passed")],
+        *[(word, 1) for word in ("0 1", "cancelled failure success")],
+        *[(word, 5) for word in ("success cancelled", "skipped skipped")],
+        *[(word, 2) for word in ("", " ", "maybe", "success ", " success", "success  success", "success,failure")],
     ],
 )
 def test_outcome_in_the_words_of_each_ci(word: str, code: int, suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
@@ -130,7 +133,23 @@ def test_outcome_in_the_words_of_each_ci(word: str, code: int, suite: FakeSuite,
     assert result.code == code
     assert bool(fake.requests) == (code < 2)
     if code == 2:
-        assert result.err.startswith("error: --outcome is empty: pass " if not word else "error: --outcome ")
+        assert result.err.startswith("error: --outcome ")
+
+
+def test_outcome_needs_its_tests(suite: FakeSuite, fake: FakeBuddy, call: Call) -> None:
+    """Otherwise, the failure of a pull request would be that of main."""
+    add(suite)
+    for words in ([], ["latest"]):
+        result = call("gate", SUITE, *words, "--outcome", "0")
+        assert (result.code, result.err.partition(":")[0], fake.requests) == (2, "error", [])
+
+
+@pytest.mark.parametrize(("fields", "named"), [({"revision": "cafe" * 10}, "cafe" * 3), ({"revision": None}, "#1")])
+def test_latest_commit_is_named(fields: dict[str, Any], named: str, suite: FakeSuite, call: Call) -> None:
+    add(suite, **fields)
+    fact = f"Judged the latest commit of main, {named}, because none was named"
+    assert fact in call("gate", SUITE).out
+    assert fact not in call("gate", SUITE, "1").out
 
 
 class TestWaiting:

@@ -108,7 +108,11 @@ def fill(suite: FakeSuite) -> FakeSuite:
 
 
 QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "suites": ("list_suites", {"project": "acme/shop"}, ["❌ 1 suite: 1 red", "Red suites\n- acme/shop/a, Unit tests"]),
+    "suites": (
+        "list_suites",
+        {"project": "acme/shop"},
+        ["❌ 1 suite on main: 1 red", "Red suites\n- acme/shop/a, Unit tests"],
+    ),
     "failures": (
         "get_failures",
         {},
@@ -167,14 +171,51 @@ async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy) -
             suite.create("main", cases=failing("pays", message=message))
     questions: list[Question] = [("list_suites", {"project": "acme", "status": each}) for each in ("", "green")]
     shown, green = await ask_new(*questions)
-    assert shown.outside.startswith("❌ 60 suites: 50 red, 10 green")
+    assert shown.outside.startswith("❌ 60 suites on main: 50 red, 10 green")
     assert len(shown.text) < 10_000
     of_cause = r"(?m)^(\d+) red suites: AssertionError: no response from the service (q\w) "
     largest, *others = re.findall(of_cause, shown.inside)
     assert (largest, sorted(others)) == (("12", "qt"), [("2", word) for word in words[:19]])
-    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, main is red, 1 failing, since #2, "
+    of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, red, 1 failing, since #2, "
     assert sorted(map(int, re.findall(of_suite, shown.inside))) == list(range(50))
-    assert len(re.findall("main is green, since #1", green.inside)) == 10
+    assert len(re.findall("green, since #1", green.inside)) == 10
+
+
+async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
+    """Long messages that say nothing happen in ten places; one that differs in a number is one cause."""
+    for number in range(10):
+        text = f'Traceback\n  File "/app/shop/{"x" * 80}/cart_{number}.py", line 7, in pay'
+        suite = fake.add_suite("acme", "shop", f"place{number}")
+        suite.create("main", cases=failing("pays", message=f"assert {'1' * 300} == 2", text=text))
+    for number in (46, 89):
+        suite = fake.add_suite("acme", "shop", f"late{number}")
+        suite.create("main", cases=failing("pays", message=f"no event 'paid' within {number} ms"))
+    (answer,) = await ask_new(("list_suites", {"project": "acme/shop"}))
+    assert re.findall(r"(?m)^(\d+) red suites: (.*)", answer.inside) == [
+        ("2", "AssertionError: no event 'paid' within 46 ms")
+    ]
+    assert answer.inside.count("- acme/shop/place") == 10
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(("session", "is_one"), [("#7", True), ("7777777", False), ("latest", False)])
+async def test_verdict_about_one_session_says_what_is_not_known(session: str, is_one: bool) -> None:
+    (answer,) = await ask_new(("get_failures", {"session": session, "baseline": "main"}))
+    assert ("Only #7 was judged: what other jobs of its commit say is not known" in answer.inside) == is_one
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize("tool", ["get_failures", "get_test_history"])
+async def test_text_that_fits_many_tests_is_an_error(tool: str, fake: FakeBuddy) -> None:
+    cases = failing(*(f"test_{number}" for number in range(50)))
+    fake.add_suite("acme", "shop", "many").create("main", cases=cases)
+    (answer,) = await ask_new((tool, {"suite": "acme/shop/many", "test": "t"}))
+    first, *names = answer.inside.splitlines()
+    assert (answer.is_error, first.endswith("'t' fits 50 failing tests: write more of the name; the first 10 are")) == (
+        True,
+        True,
+    )
+    assert len(names) == 10
 
 
 @pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])

@@ -227,6 +227,45 @@ def test_headline(render: Render, suite: FakeSuite, options: tuple[str, ...], te
     assert text in render(*options, message=message).text
 
 
+def test_red_before_is_what_was_red_then(render: Render, fake: FakeBuddy) -> None:
+    """Not what has been red since, and has recovered."""
+    histories: dict[str, list[tuple[list[str | None], int]]] = {
+        "was red": [(["lost"], 60), ([None], 1)],
+        "was red, and is again": [(["lost"], 60), ([None], 9), (["lost"], 1)],
+        "was green": [([None], 60), (["lost"], 9), ([None], 1)],
+        "still red": [(["lost"], 60), (["lost"], 1)],
+        "is new": [(["lost"], 9), ([None], 1)],
+    }
+    for name, sessions in histories.items():
+        suite = fake.add_suite("acme", "shop", name.replace(" ", "").replace(",", ""), name=name)
+        finish(suite, None, hours=90)
+        for messages, hours in sessions:
+            finish(suite, *messages, hours=hours)
+    page = render()
+    assert "2 of 5 suites red on their main branch, 3 before." in page.text
+    assert section(page, "Recovered").startswith("Recovered 3 ")
+
+
+def test_all_commits_of_a_cause_are_named(render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """Or the first one, and how many are left out; programs get all."""
+    for hours, names in ((80, ("Ada", "Bo", "Cleo")), (9, ("Dan", "Eve"))):
+        for number, name in enumerate(names):
+            suite = fake.add_suite("acme", "shop", name, name=name)
+            finish(suite, None, hours=100)
+            fields: dict[str, Any] = {"created_by": {"name": name}, "revision": f"{number}{hours:02}abcd{'e' * 33}"}
+            finish(suite, *[None] * number, f"of {hours > 9}", hours=hours - number, **fields)
+    page = render()
+    assert "by Dan 009abcd by Eve 109abcd" in section(page, "Broke since")
+    assert "by Ada 080abcd and 2 later commits" in section(page, "Red for longer")
+    _, new, old = rows(call("report", "--db", str(tmp_path / "sessions.db"), "--format", "jsonl").out)
+    assert new["text"].endswith("009abcd by Dan, 109abcd by Eve")
+    assert old["text"].endswith("080abcd by Ada and 2 later commits")
+    assert [[each["author"] for each in row["commits"]] for row in (new, old)] == [
+        ["Dan", "Eve"],
+        ["Ada", "Bo", "Cleo"],
+    ]
+
+
 class TestPage:
     def test_size_has_a_limit(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
         """The headline remains, and the page says what is missing."""

@@ -47,14 +47,14 @@ def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monke
     assert options or len(fake.requests) == 7  # the suites, and one for each; an empty list is requested twice
     heading, *found, _, title, remark, other = table(out)
     assert heading == ["SUITE", "NAME", "STATUS", "FAIL", "SINCE", "AGE", "COMMIT", "AUTHOR"]
-    assert found[0] == ["acme/shop/red", "Unit tests", "main is red", "7", "#2", "2 h ago", "cafecaf", "Ann"]
-    assert found[-1] == ["acme/shop/green", "End-to-end", "main is green", "#1 or earlier", "2 d ago", "-", "-"]
+    assert found[0] == ["acme/shop/red", "Unit tests", "red", "7", "#2", "2 h", "cafecaf", "Ann"]
+    assert found[-1] == ["acme/shop/green", "End-to-end", "green", "#1", "2 d", "-", "-"]
     assert sorted(found[1:-1]) == [
         ["acme/shop/empty", "New", "no session"],
         ["acme/shop/running", "Slow", "running"],
         ["acme/shop/tags", "Releases", "no main branch"],
     ]
-    assert title == ["5 suites: 1 red, 1 green, 3 without a verdict"]
+    assert title == ["5 suites on main: 1 red, 1 green, 3 without a verdict"]
     assert [remark, other] == [["acme/shop/red: #5 is running"], ["acme/shop/running: #1 is running"]]
 
 

@@ -147,6 +147,22 @@ class TestStatus:
         ]
 
 
+def test_new_suites_of_a_project_are_watched(call: Call, fake: FakeBuddy, suite: FakeSuite, tmp_path: Path) -> None:
+    """Also those that were created between two watches: their sessions are new."""
+    suite.create()
+    words = ("watch", "acme/shop", *OFTEN, "--db", str(tmp_path / "watch.db"))
+    found = []
+    for name in ("", "later"):
+        if name:
+            fake.add_suite("acme", "shop", name).create("main")
+        fake.requests.clear()
+        run_events(fake, *READING, *READING)
+        code, out, err = call(*words)
+        assert (code, err) == (130, "")
+        found.append([row["key"] for row in rows(out)])
+    assert found == [[], ["acme/shop/later"]]
+
+
 def test_watch_goes_on_without_an_unknown_suite(call: Call, fake: FakeBuddy, suite: FakeSuite) -> None:
     suite.create()
     interrupt_at_request(fake, 9)

@@ -73,19 +73,21 @@ def test_parquet_has_typed_columns(call: Call, suites: dict[str, FakeSuite], tmp
     code, out, err = call("harvest", A, B, "--out", str(path))
     assert (code, out, err.splitlines()[1:]) == (0, "", [f"Wrote {path} (254 sessions)"])
     assert [*tmp_path.iterdir()] == [path]
+    call("harvest", A, B, "--out", str(path.with_suffix(".csv")))
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         found = database.read_parquet(str(path))
         types = dict(zip(found.columns, map(str, found.types), strict=True))
         newest = found.filter("relative_id = 4 AND suite_id = 'b'")
-        row = newest.select("create_date::VARCHAR, ref_name, created_by, duration").fetchall()
+        row = newest.select("create_date::VARCHAR, ref_name, created_by_name, duration").fetchall()
         numbers = found.filter("suite_id = 'a'").select("relative_id").fetchall()
-        (name,) = found.filter("relative_id = 1 AND suite_id = 'b'").select("created_by.name").fetchall()
+        (name,) = found.filter("relative_id = 1 AND suite_id = 'b'").select("created_by_name").fetchall()
     assert row == [("2025-10-21 06:42:16+00", "ó\ufffd\u2028\x00'\n", None, 1.5)]
     assert [number for (number,) in numbers] == down_from(250)
     assert name == (suites[B].sessions[-1]["created_by"]["name"],)
-    assert types.pop("created_by").startswith("STRUCT(url VARCHAR, html_url VARCHAR, id BIGINT, ")
+    assert [*types] == (tmp_path / "new.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     others = {name: kind for name, kind in types.items() if kind != "VARCHAR"}
-    counts = ("relative_id", "tests_count", "failed_count", "skipped_count", "error_count")
+    flags = dict.fromkeys(("created_by_admin", "created_by_workspace_owner"), "BOOLEAN")
+    counts = ("created_by_id", "relative_id", "tests_count", "failed_count", "skipped_count", "error_count")
     dates = dict.fromkeys(("create_date", "start_date", "finish_date"), "TIMESTAMP WITH TIME ZONE")
-    assert others == {**dict.fromkeys(counts, "BIGINT"), **dates, "duration": "DOUBLE"}
+    assert others == {**dict.fromkeys(counts, "BIGINT"), **dates, **flags, "duration": "DOUBLE"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, closed_pipe, interrupt, rows, sync_database, use_terminal
+from helpers.command_line import COMMAND, Call, closed_pipe, interrupt, rows, sync_database, use_terminal
 
 A = "acme/shop/a"
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e[red]"
@@ -207,9 +209,34 @@ def test_sessions_are_links(
     assert links == ([] if text is None else [(text, url)])
 
 
-@pytest.mark.parametrize(
-    ("width", "last"), [(40, "NAME, FAIL, SINCE, AGE, COMMIT, AUTHOR"), (80, "AGE, COMMIT, AUTHOR"), (120, "")]
-)
+def test_long_names_continue_with_an_indent(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = {"name": f"pays {'x' * 50}", "test_group_name": "g" * 40, "classname": "c" * 50, "status": "FAILED"}
+    fake.add_suite("acme", "shop", "b").create(cases=[{**case, "message": "lost"}])
+    terminal = use_terminal(monkeypatch, "stdout")
+    assert run(["failures", "acme/shop/b", "--quiet"]) == 0
+    lines = [line.rstrip() for line in terminal.getvalue().splitlines()]
+    (first,) = (number for number, line in enumerate(lines) if line.endswith(f"  {'g' * 40} >"))
+    indent = " " * 19
+    assert lines[first + 1 : first + 3] == [f"{indent}{'c' * 50} > pays", f"{indent}{'x' * 50}"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "coloured"])
+def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: FakeBuddy) -> None:
+    """But help is, because people read it in a pager."""
+    fake.add_suite("acme", "shop", "b", name="n" * 90).create("main", "SUCCESSFUL", created_by={"name": "Grażyna"})
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | variables
+
+    def read(*words: str) -> str:
+        out = subprocess.check_output([*COMMAND, *words], env=environment, stderr=subprocess.DEVNULL, encoding="utf-8")
+        return re.sub(r"\x1b.*?[\\mhlKA]", "", out)
+
+    assert [
+        "n" * 90 in line and "Grażyna" in line for line in read("status", "acme", "--format", "table").splitlines()
+    ][1]
+    assert max(map(len, read("gate", "--help").splitlines())) == 80
+
+
+@pytest.mark.parametrize(("width", "last"), [(40, "NAME, SINCE, AGE, COMMIT, AUTHOR"), (80, "COMMIT"), (120, "")])
 def test_terminal_names_columns_that_do_not_fit(
     width: int, last: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

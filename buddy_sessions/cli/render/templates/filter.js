@@ -2,7 +2,7 @@ const q = document.getElementById("q"), rows = [...document.querySelectorAll(".p
 const clean = text => " " + text.toLowerCase().replace(/[^\p{L}\p{N}.]+/gu, " ");
 const text = new Map(rows.map(row => {
   const project = row.closest(".project").querySelector("h3 > span");
-  return [row, clean([project, ...row.children].map(it => it.textContent).concat(row.className).join(" "))];
+  return [row, clean([project, ...row.children].map(it => it.textContent).concat(row.className, row.dataset.by ?? []).join(" "))];
 }));
 q.hidden = false;
 q.oninput = () => {

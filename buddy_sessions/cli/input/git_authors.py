@@ -1,0 +1,90 @@
+"""Authors that Buddy does not know, as of CI runs on GitHub: those of the commits in a clone."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import attrs
+from cyclopts import Parameter
+
+from buddy_sessions import Member, Session
+from buddy_sessions._base.validate import REVISION
+
+_T = TypeVar("_T")
+_TIMEOUT = 10.0  # seconds
+
+Clone: TypeAlias = Annotated[
+    Path,
+    Parameter(
+        name="--git",
+        metavar="FOLDER",
+        show_default=False,
+        help="Clone that is asked for authors whom Buddy does not know, as of GitHub (default: this folder).",
+    ),
+]
+
+
+async def name_authors(result: _T, clone: Path) -> _T:
+    """Return a result in which sessions without an author have that of their commit, if the clone has the commit."""
+    revisions: set[str] = set()
+
+    def note(session: Session) -> Session:
+        if session.created_by is None and REVISION.fullmatch(session.revision or ""):
+            revisions.add((session.revision or "").lower())
+        return session
+
+    _map_sessions(result, note, {})
+    authors = await _read_authors(clone, revisions) if revisions else {}
+
+    def name(session: Session) -> Session:
+        author = authors.get((session.revision or "").lower())
+        if author is None or session.created_by is not None:
+            return session
+        return attrs.evolve(session, created_by=Member(name=author))
+
+    found: _T = _map_sessions(result, name, {}) if authors else result
+    return found
+
+
+async def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
+    """Return the authors of the commits that a clone has; none without Git, or if the folder is no clone."""
+    command = ("git", "-C", str(clone), "log", "--no-walk=unsorted", "--ignore-missing", "--stdin", "--format=%H %an")
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    except OSError:
+        return {}
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            out, _ = await process.communicate("".join(f"{each}\n" for each in revisions).encode())
+    except TimeoutError:
+        return {}
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    lines = out.decode(errors="replace").splitlines()
+    return {revision: author for revision, _, author in (line.partition(" ") for line in lines) if author}
+
+
+def _map_sessions(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
+    """Return a result of the library with other sessions. What it has several times is also one object afterwards."""
+    if id(value) not in done:
+        done[id(value)] = _map_new(value, change, done)
+    return done[id(value)]
+
+
+def _map_new(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
+    if isinstance(value, Session):
+        return change(value)
+    if type(value) in {list, tuple}:
+        return type(value)(_map_sessions(each, change, done) for each in value)
+    if not type(value).__module__.startswith("buddy_sessions.analysis."):
+        return value
+    fields = [field for field in attrs.fields(type(value)) if field.init]
+    return attrs.evolve(
+        value, **{field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
+    )

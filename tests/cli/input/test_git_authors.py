@@ -1,0 +1,63 @@
+"""Authors that only a clone knows."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.command_line import Call, sync_database
+
+A = "acme/shop/a"
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> str:
+    """A commit of Grażyna in the clone `web`."""
+    git = ("git", "-C", str(tmp_path / "web"), "-c", "user.name=Grażyna Lis", "-c", "user.email=g@example.com")
+    subprocess.run(["git", "init", "-q", str(tmp_path / "web")], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+
+
+@pytest.fixture(autouse=True)
+def broken(suite: FakeSuite, fake: FakeBuddy, commit: str, tmp_path: Path) -> None:
+    """A test fails since that commit. The clone does not have the others; Buddy knows the author of one."""
+    for revision, author in (("abad1dea" * 5, None), ("beef" * 10, {"name": "Ann"})):
+        suite.create(cases=[{"name": "pays"}], revision=revision, created_by=author)
+    for revision in (commit, "f00d" * 10):
+        cases = [{"name": "pays", "status": "FAILED", "message": "lost"}]
+        suite.create(cases=cases, revision=revision, created_by=None)
+    sync_database(fake, tmp_path / "x.db", cases="failed")
+
+
+COMMANDS = {
+    "status": ["status", "acme/shop", "--format", "table"],
+    "history": ["history", A, "pays", "--format", "table"],
+    "gate": ["gate", A, "4"],
+    "report": ["report", "--db", "x.db", "--format", "jsonl"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_clone_knows_the_author(command: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder in which the command runs, or the one of the option. Without a clone, nobody is named."""
+    monkeypatch.chdir(tmp_path)
+    assert "Grażyna Lis" in call(*COMMANDS[command], "--git", "web").out
+    for options in ((), ("--git", "gone")):
+        code, out, err = call(*COMMANDS[command], *options)
+        assert (code, "Grażyna" in out, "git" in err) == (0, False, False)
+        assert ("Ann" in out) == (command == "history")
+    monkeypatch.chdir(tmp_path / "web")
+    words = [word.replace("x.db", "../x.db") for word in COMMANDS[command]]
+    assert "Grażyna Lis" in call(*words).out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_git_nobody_is_named(command: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    code, out, _ = call(*COMMANDS[command], "--git", "web")
+    assert (code, "Grażyna" in out) == (0, False)
