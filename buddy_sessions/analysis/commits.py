@@ -249,7 +249,7 @@ def make_commit(
         if not counted or (is_known and _replaces_round(remaining, counted, older)):
             counted = remaining
         elif is_known:
-            counted += remaining
+            counted = [*counted, *remaining]
     commit = _judge(oldest_first, counted, older, as_of)
     return evolve(commit, reruns=reruns, rounds=[list(sizes_of(each)) for each in rounds])
 
