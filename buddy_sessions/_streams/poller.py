@@ -19,6 +19,7 @@ from .._base.validate import validate_branch, validate_key, validate_name, valid
 from .._base.workers import Channel, add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
+from ..analysis.newest import are_enough
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from ..questions.suite_reader import list_of
@@ -91,11 +92,6 @@ class WatchedSuite(Polled, Generic[_S]):
     is_held: bool = False  # whether the next poll must compare every page, because a change is held back
     state: _S | None = None
     _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
-
-    def has_enough(self, sessions: Sequence[Session]) -> bool:
-        """Return whether a poll needs no more sessions than these."""
-        is_enough = len(sessions) >= REMEMBERED_SESSIONS
-        return is_enough and (self.highest_id is None or min(map(relative_id_of, sessions)) <= self.highest_id + 1)
 
     def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
         """Decide whether the next poll can skip an equal first page, which had so many sessions.
@@ -320,7 +316,7 @@ class Poller(ABC, Generic[_T, _S]):
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if suite.has_enough(sessions):
+                if are_enough(sessions, known_id=suite.highest_id, count=REMEMBERED_SESSIONS):
                     break
         if reader.is_not_modified:
             return ()
