@@ -66,10 +66,12 @@ class PageReader:
         self.first_digest: bytes | None = None  # of page 1, if one was asked for
         self.first_rows = 0  # on that page
         self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
+        self.invalid_fields: dict[str, frozenset[str]] = {}  # of these, the fields that could not be read, by their IDs
         self.cursor = spec.cursor  # the position after the last page
         self._reconciler = reconciler
         self._requests = requests
         self._listed: tuple[Session, ...] = ()  # the same, for the next page
+        self._invalid_fields: dict[str, frozenset[str]] = {}
         self._stats = Stats(verified=spec.cursor is None or spec.cursor.verified)  # without the requests
 
     @property
@@ -107,6 +109,7 @@ class PageReader:
                 if isinstance(decoded, FirstPage):
                     self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
                 self._listed += decoded.sessions
+                self._invalid_fields |= decoded.invalid_fields
                 self._note_invalid_fields(decoded)
                 result = reconciler.accept_page(decoded.sessions)
                 self._count(result)
@@ -131,6 +134,7 @@ class PageReader:
 
     def _new_page(self, number: int, result: PageResult) -> SessionPage:
         self.listed, self._listed = self._listed, ()
+        self.invalid_fields, self._invalid_fields = self._invalid_fields, {}
         if result.sessions and self._reconciler.is_ordered:
             offset = result.offset + len(result.sessions)
             self.cursor = Cursor(result.sessions[-1].relative_id, offset, self._stats.verified)

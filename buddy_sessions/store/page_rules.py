@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ class ListEvidence:
     read: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
+    invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from ..models import Session, SessionStatus, SuiteKey
 from .cases import delete_cases
 from .file import DatabaseFile
 from .page_rules import ListEvidence, SavedSession, SaveResult, find_effects, is_check_due, settle_state
-from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, to_time, to_values
+from .schema import FIELDS, OF_SUITE, SUITE_NUMBER, SessionValues, keep_values, to_time, to_values
 from .suites import (
     ALL_TIME,
     MARK_COLUMNS,
@@ -94,8 +94,12 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: ListEvidence, now: dateti
     """Save a page, and what the database claims now. It marks nothing."""
     with file.transaction():
         number = add_suite(file, key)
+        saved = _load_saved(file, number, page)
         values: dict[str, SessionValues] = {each[0]: each for each in to_values(page.sessions)}
-        effects = find_effects(page, values, _load_saved(file, number, page))
+        for each in saved:
+            if each.id in values and (names := page.invalid_fields.get(each.id)):
+                values[each.id] = keep_values(each.values, values[each.id], names)
+        effects = find_effects(page, values, saved)
         after = evolve(settle_state(page, effects), clean=None)
         absent = _find_absent(file, number, page, effects.present)  # before new ones are saved: these are not `present`
         save_state(file, key, after)

@@ -263,6 +263,12 @@ def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
     ]
 
 
+def keep_values(saved: SessionValues, values: SessionValues, names: Iterable[str]) -> SessionValues:
+    """Return values with those of some fields, or of fields of nested objects, as they were saved."""
+    kept = {name.partition(".")[0] for name in names}
+    return tuple(old if name in kept else new for name, old, new in zip(FIELDS, saved, values, strict=True))
+
+
 def to_sessions(rows: Iterable[Sequence[Any]]) -> list[Session]:
     """Return the sessions of rows that begin with their `FIELDS`. Raises `DecodeError` for an invalid value.
 

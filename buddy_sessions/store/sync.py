@@ -163,7 +163,9 @@ class SuiteSync:
             progress.top = page.sessions[0].relative_id if page.sessions else 0
             if not page.sessions and state.covered is not None:
                 _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
-        evidence = ListEvidence(before=state, after=state, sessions=page.sessions, limit=limit)
+        evidence = ListEvidence(
+            before=state, after=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
+        )
         if progress.stop is None:
             proven = part.take(page, limit)
             after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)

@@ -49,6 +49,18 @@ async def test_unfinished_session_is_checked_until_it_finishes(db: SyncedSuite) 
     assert await db.count_requests() == 1
 
 
+async def test_value_that_cannot_be_read_stays_as_it_was_saved(db: SyncedSuite) -> None:
+    session = db.suite.create(status="IN_PROGRESS", duration=12, revision="ab" * 20)
+    await db.sync()
+    changed = {**session, "status": "ERROR", "duration": "long", "revision": "cd" * 20, "finish_date": 5}
+    body = json.dumps({"sessions": [changed]}).encode()
+    db.fake.on_request = lambda _: db.fake.inject(Fault.body(body))
+    assert await db.sync() == [1]
+    db.fake.on_request = None
+    (saved,) = await db.store.sessions(KEY)
+    assert (saved.status, saved.duration, saved.revision) == ("ERROR", 12, "cd" * 20)
+
+
 Action = Callable[[SyncedSuite], Any]
 
 
