@@ -67,6 +67,8 @@ class ClientOptions(TypedDict, total=False):
         timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
         max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
         max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
+        backoff: Seconds before the second attempt, and twice as long before each further one, at most 20, plus up to
+            half of it at random (default: 0.5). With 0, as in tests, there is no pause.
         limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
             each request (default: none).
     """
@@ -82,6 +84,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: float
     max_attempts: int
     max_wait: float
+    backoff: float
     limiter: RequestLimiter | None
 
 
@@ -125,6 +128,7 @@ def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions
         timeout=timeout,
         max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
         max_wait=max_wait,
+        backoff=validate_seconds("backoff", options.get("backoff", 0.5), zero_allowed=True),
         proxy=_environment_proxy(url) if uses_environment else None,
     )
     return Api(

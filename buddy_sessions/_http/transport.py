@@ -32,7 +32,6 @@ MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
 
 
-SHORTEST_BACKOFF = 0.5  # seconds
 _LONGEST_BACKOFF = 20.0  # seconds
 _JITTER = 0.5  # of the backoff
 
@@ -63,6 +62,7 @@ class Transport:
         timeout: float,
         max_attempts: int,
         max_wait: float,
+        backoff: float,
         proxy: URL | None,
     ) -> None:
         self._credentials = credentials
@@ -72,6 +72,7 @@ class Transport:
         self._quota = RetryQuota(max_concurrency)
         self._max_attempts = max_attempts
         self._max_wait = max_wait
+        self._first_backoff = backoff
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
@@ -179,7 +180,7 @@ class Transport:
         """Return the seconds to wait before the next attempt, or None if the error is final."""
         if failures >= self._max_attempts or not error.retryable:
             return None
-        pause = backoff(failures)
+        pause = _backoff(failures, first=self._first_backoff)
         return pause if pause <= budget.remaining and self._quota.acquire() else None
 
     async def _take_turn(
@@ -300,12 +301,12 @@ def _milliseconds_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def backoff(number: int) -> float:
-    """Return the seconds to wait before the n-th retry, from 1: 0.5, 1, 2, …, plus up to half as much again.
+def _backoff(number: int, *, first: float) -> float:
+    """Return the seconds to wait before the n-th retry, from 1: `first`, doubled each time, plus up to half of it.
 
-    Four attempts take at least 3.5 s, so that they outlast a short outage.
+    By default, four attempts take at least 3.5 s, so that they outlast a short outage.
     """
-    seconds = min(SHORTEST_BACKOFF * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
+    seconds = min(first * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
     return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
 
 

@@ -37,6 +37,7 @@ class TestArguments:
             *({"per_page": value} for value in (True, 1.5, "5")),
             *({"timeout": value} for value in (0, float("inf"), float("nan"), None)),
             {"max_wait": -1},
+            {"backoff": -1},
         ],
         ids=str,
     )
