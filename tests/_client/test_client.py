@@ -122,6 +122,22 @@ class TestArguments:
             BuddyClient("token", perpage=50)  # type: ignore[call-arg]  # on purpose
 
 
+@pytest.mark.parametrize(
+    ("token", "options", "message"),
+    [
+        ("token", {"region": "EU", "base_url": "https://h"}, "^region and base_url exclude each other: pass the one"),
+        ("token", {"base_url": "https://app.buddy.works"}, "website: the API is at https://api.buddy.works$"),
+        ("token", {"base_url": "https://app.eu.buddy.works/acme"}, "website: the API is at https://api.eu.buddy.works"),
+        ("token", {"base_url": "ftp://api.buddy.works"}, "does not begin with https://"),
+        ("bud_ut_us_1234", {}, "^this is the token of a suite, which can only upload: create a personal access token"),
+    ],
+    ids=["region and URL", "website", "website of a region", "other protocol", "upload token"],
+)
+def test_wrong_setting_is_explained(token: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BuddyClient(token, **options)
+
+
 class TestEnvironment:
     @pytest.mark.parametrize("token", [None, ""])
     def test_missing_token(self, monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
@@ -140,6 +156,8 @@ class TestEnvironment:
             ({"BASE_URL": "https://a.example", "API_URL": "https://b.example"}, {}, "https://b.example"),
             ({"API_URL": "https://b.example", "API_ENDPOINT": "https://c.example"}, {}, "https://c.example"),
             ({"API_URL": "https://b.example"}, {"base_url": "https://x.example"}, "https://x.example"),
+            ({"API_URL": "https://b.example"}, {"region": "EU"}, "https://api.eu.buddy.works"),
+            ({"REGION": "EU"}, {"base_url": "https://x.example"}, "https://x.example"),
         ],
         ids=str,
     )
