@@ -155,6 +155,9 @@ class Transport:
                 await asyncio.sleep(pause)
         except BuddyError as error:
             failure = strip_traceback(error)
+            failure.attempts = requests
+            if isinstance(failure, RateLimitError):  # perhaps no request was sent
+                failure.url = str(url)
         else:
             self._quota.record_success(retried=failures > 0)
             self._log_invalid(invalid, url)
@@ -294,7 +297,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int, on_size: OnSi
                 await on_size(size)
         if is_error or size <= limit:
             return b"".join(chunks)
-    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB; GET {response.url}")
+    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB")
 
 
 def _milliseconds_since(started: float) -> float:
