@@ -287,7 +287,7 @@ class BuddyClient(AsyncContext, Questions):
 
     def harvest(
         self,
-        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
         *,
         branch: str | None = None,
         after: int | Mapping[SuiteKey, int] | Mapping[str, int] | None = None,
@@ -299,7 +299,8 @@ class BuddyClient(AsyncContext, Questions):
         """Return the sessions of many suites as one stream of `(key, session)`. You can iterate over it once.
 
         Args:
-            suites: The suites: any iterable or async iterable. It is consumed lazily.
+            suites: The suites: any iterable or async iterable, which is consumed lazily; or `"workspace"` or
+                `"workspace/project"` for all its suites.
             branch: Only sessions of this branch.
             after: Only sessions with a higher `relative_id`: one number for all suites, or a mapping with that of each
                 suite. A suite that the mapping lacks is read whole.

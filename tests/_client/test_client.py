@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from buddy_sessions import (
     NotFoundError,
     Project,
     Session,
+    SessionStore,
     SuiteKey,
     TestCase,
     TestStatus,
@@ -60,6 +62,7 @@ class TestArguments:
             *(("wait", name, [0]) for name in ("count", "interval", "timeout", "appear_timeout")),
             ("wait", "after", [None]),  # nothing to wait for
             ("status harvest watch watch_status", "suites", ["a/b/c", KEY, 7]),
+            ("status harvest watch watch_status", "workspace", ["", "."]),
             ("status watch watch_status", "suite", [["a/b"]]),
             ("harvest", "concurrency", [0]),
             ("harvest watch watch_status", "on_failure", ["ignore"]),
@@ -79,7 +82,7 @@ class TestArguments:
         }
         for method, value in product(methods.split(), values):
             arguments = {"suites": []} if method in MANY_SUITES else others.get(method, of_suite)
-            argument = "suites" if name == "suite" else name
+            argument = "suites" if name in {"suite", "workspace"} else name
             with pytest.raises(ConfigError, match=name):
                 await getattr(BuddyClient("token"), method)(**arguments | {argument: value})
 
@@ -174,6 +177,27 @@ class TestEnvironment:
         monkeypatch.setenv("BUDDY_REGION", "moon")
         with pytest.raises(ConfigError, match="moon"):
             BuddyClient.from_env(token="t")
+
+
+@pytest.mark.parametrize(("text", "names"), [("acme", "abc"), ("acme/shop", "ab")], ids=["workspace", "project"])
+async def test_text_names_all_suites(
+    fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path, text: str, names: str
+) -> None:
+    for project, name in (("shop", "a"), ("shop", "b"), ("pay", "c")):
+        fake.add_suite("acme", project, name).create(status="SUCCESSFUL")
+    found: list[list[SuiteKey]] = [[key async for key, _ in buddy.harvest(text)]]
+    found.append([status.suite for status in await buddy.status(text)])
+    async with buddy.watch_status(text) as changes:
+        found.append([(await anext(changes)).suite for _ in names])
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        found.append([key async for key, _ in store.sync(buddy, text)])
+        await store.sync(buddy, "acme").run()
+        found.append([status.suite for status in await store.status(text)])
+        with pytest.raises(ConfigError, match=r"^no suite of acme/none is in the file"):
+            await store.status("acme/none")
+    assert [sorted(key.suite_id for key in keys) for keys in found] == [[*names]] * 5
+    with pytest.raises(NotFoundError):
+        await buddy.harvest("acme/none").run()
 
 
 class TestProjects:
