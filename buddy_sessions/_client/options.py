@@ -48,30 +48,7 @@ class Region(StrEnum):
 
 
 class ClientOptions(TypedDict, total=False):
-    """The keyword arguments of `BuddyClient` and `BuddyClient.from_env`. All are optional.
-
-    Attributes:
-        region: The region of the account: "US" (default), "EU" or "AS", in upper or lower case. A token of one region
-            is not valid in another.
-        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`, instead of a region.
-        http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
-            closes or changes it.
-        ssl: How to check the certificate of the server (default: the certificates of the system).
-        trust_env: Whether to use the proxy of the environment, `HTTPS_PROXY`, except for hosts in `NO_PROXY` and for
-            this machine (default: False). With an `http_session`, the `trust_env` of that session applies.
-        per_page: The number of sessions to request per page (default: 100).
-        read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
-            sync requests pages in advance only while no suite is waiting.
-        max_concurrency: The maximum number of requests of the client at once (default: 8). An `http_session` with fewer
-            connections lowers it.
-        timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
-        max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
-        max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
-        backoff: Seconds before the second attempt, and twice as long before each further one, at most 20, plus up to
-            half of it at random (default: 0.5). With 0, as in tests, there is no pause.
-        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
-            each request (default: none).
-    """
+    """The keyword arguments of `BuddyClient`, which describes them. All are optional."""
 
     region: Region | str | None
     base_url: str | URL | None
