@@ -114,7 +114,8 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
 
     def __repr__(self) -> str:
         stats, state = self.stats, "complete" if self.is_complete else "not complete"
-        return f"<Harvest: {stats.suites} suites, {stats.sessions} sessions, {state}>"
+        kind = "Harvest of a sync" if self._is_sync else "Harvest"
+        return f"<{kind}: {stats.suites} suites, {stats.failed} failed, {stats.sessions} sessions, {state}>"
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:

@@ -174,6 +174,10 @@ class Poller(ABC, Generic[_T, _S]):
         for key in keys:
             self.add(WatchedSuite(key=key))
 
+    def __str__(self) -> str:
+        suites = f"{len(self.suites)} suites"
+        return suites if self._group is None else f"{self._group}: {suites}"
+
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
         """Continue with the saved state of a suite. Return what was not acknowledged."""

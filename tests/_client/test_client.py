@@ -200,6 +200,21 @@ async def test_text_names_all_suites(
         await buddy.harvest("acme/none").run()
 
 
+async def test_streams_say_what_they_read(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    fake.add_suite("acme", "shop", "unit").populate(3)
+    sessions, harvest = buddy.sessions(KEY), buddy.harvest("acme")
+    await anext(sessions)
+    await harvest.run()
+    async with buddy.watch_status("acme") as changes:
+        await anext(changes)
+        assert list(map(repr, (sessions, sessions.pages(), harvest, changes))) == [
+            "<SessionPaginator acme/shop/unit: 1 sessions, cursor=3@1>",
+            "<Pages of <SessionPaginator acme/shop/unit: 1 sessions, cursor=3@1>>",
+            "<Harvest: 1 suites, 0 failed, 3 sessions, complete>",
+            "<StatusWatch of acme: 1 suites, 0 failing>",
+        ]
+
+
 class TestProjects:
     async def test_all_of_a_workspace(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
         names = ["shop ż", *(f"p{number}" for number in range(209))]
