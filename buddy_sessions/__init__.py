@@ -5,7 +5,8 @@ async with BuddyClient.from_env() as buddy:
         print(session.relative_id, session.status, session.duration)
 """
 
-from typing import TYPE_CHECKING
+from inspect import get_annotations
+from typing import TYPE_CHECKING, get_type_hints
 
 from ._base.figures import Stats
 from ._client.client import BuddyClient
@@ -69,7 +70,9 @@ else:  # hidden from type checkers, which would accept any name
         if name in {"SavedSuite", "SessionStore", "StoreChange"}:
             from . import store  # noqa: PLC0415 - see the docstring
 
-            return getattr(store, name)
+            value = getattr(store, name)
+            _publish(value)
+            return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -139,3 +142,19 @@ __all__ = [
     "to_dict",
     "to_row",
 ]
+
+
+def _publish(value: object) -> None:
+    """Let a class belong to this package: in tracebacks, in pickles, and in `help`.
+
+    Its annotations are resolved first, because others look the names up in the module of the class.
+    """
+    if isinstance(value, type) and value.__module__.startswith(f"{__name__}."):
+        if names := get_annotations(value):  # of this class, not of its bases
+            hints = get_type_hints(value, include_extras=True)
+            value.__annotations__ = {name: hints[name] for name in names}
+        value.__module__ = __name__
+
+
+for _name in __all__:
+    _publish(globals().get(_name))

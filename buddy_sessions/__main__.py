@@ -12,6 +12,9 @@ from typing import Any
 def main() -> int:
     """Run the command line with the arguments of the process, and return the exit code."""
     _replace_closed_streams()
+    if sys.argv[1:2] == ["serve"] and not {"--help", "-h"} & {*sys.argv}:
+        sys.stderr.write("Starting a fake Buddy ...\n")  # what follows takes a second, or more in a new environment
+        sys.stderr.flush()
     try:
         from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
     except ModuleNotFoundError as error:

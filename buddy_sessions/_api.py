@@ -145,8 +145,8 @@ class Api:
             url = self._suites_url(*key, "sessions", session_id)
             fetched = await self.transport.get(url, partial(decode_object, model=Session))
             if fetched.value is not None and fetched.value.id != session_id:
-                message = f"the response is another session, {fetched.value.id!r}: try again; GET {url}"
-                return Fetched(stats=fetched.stats, error=ResponseError(message))
+                message = f"the response is another session, {fetched.value.id!r}: try again"
+                return Fetched(stats=fetched.stats, error=ResponseError(message, url=str(url)))
             return fetched
         newest, stats = await self._first_session(key)
         found = newest

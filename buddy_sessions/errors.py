@@ -1,6 +1,6 @@
 """The errors of this package, in one tree.
 
-BuddyError                        .cursor: the position of the read, or None; .retryable
+BuddyError                        .cursor: the position of the read, or None; .retryable .url .attempts
 ├── ConfigError (ValueError)      a bad token, URL, region, suite or argument: usually raised before a request is sent
 ├── ClientClosedError             the client, or your aiohttp session, is closed
 ├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
@@ -8,7 +8,7 @@ BuddyError                        .cursor: the position of the read, or None; .r
 ├── NoVerdictError                no such session, commit or branch, or sessions may be missing
 ├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
-├── StatusError                   an HTTP status that reports an error: .status .messages .method .url
+├── StatusError                   an HTTP status that reports an error: .status .messages .method
 │   ├── BadRequestError           400
 │   ├── AuthenticationError       401
 │   ├── ForbiddenError            403: .scopes .accepted_scopes
@@ -36,6 +36,8 @@ class BuddyError(Exception):
         cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
         advice: What a user can do, the end of the text; empty if the message says it, or nothing helps.
+        url: The URL of the request that failed, which never contains the token; empty if there was none.
+        attempts: How many times it was sent; 0 if it was not sent, or there was none.
         ends_harvest: Whether it ends a harvest or a sync at once, because no other suite can be read or saved either.
         not_tried: The number of suites that were not tried, if the error ended a harvest of a list or another iterable
             with a length; otherwise None.
@@ -44,13 +46,17 @@ class BuddyError(Exception):
     cursor: Cursor | None = None
     retryable: bool = False
     advice: str = ""
+    url: str = ""
+    attempts: int = 0
     ends_harvest: bool = False
     not_tried: int | None = None
 
-    def __init__(self, message: str, *, retryable: bool | None = None, advice: str = "") -> None:
+    def __init__(self, message: str, *, retryable: bool | None = None, advice: str = "", url: str = "") -> None:
         super().__init__(message)
         if advice:
             self.advice = advice
+        if url:
+            self.url = url
         if retryable is not None:
             self.retryable = retryable
 
@@ -60,11 +66,14 @@ class BuddyError(Exception):
         return super().__str__()
 
     def __str__(self) -> str:
-        message = super().__str__() + (f": {self.advice}" if self.advice else "")
-        if not self.not_tried:
-            return message
-        suites = "1 suite was" if self.not_tried == 1 else f"{self.not_tried:,} suites were"
-        return f"{message}; {suites} not tried"
+        parts = [super().__str__() + (f": {self.advice}" if self.advice else "")]
+        if self.attempts > 1:
+            parts.append(f"{self.attempts} attempts")
+        if self.url:
+            parts.append(f"GET {self.url}")
+        if self.not_tried:
+            parts.append(f"{'1 suite was' if self.not_tried == 1 else f'{self.not_tried:,} suites were'} not tried")
+        return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Without a call of the constructor: `Exception` itself would pass `args` to it, which is only the message.
@@ -144,7 +153,6 @@ class StatusError(BuddyError):
         status: The HTTP status.
         messages: Buddy's messages, from `errors` in the body; empty if the body contained none.
         method: The method of the request: GET.
-        url: The URL of the request; empty if the request was not sent. It never contains the token.
     """
 
     method = "GET"
@@ -169,11 +177,9 @@ class StatusError(BuddyError):
         hint = f": {hint}" if hint else ""
         if not_from_buddy:
             hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
-        request = f"; {self.method} {url}" if url else ""
-        super().__init__(f"{cause} ({status}){hint}{request}", retryable=retryable)
+        super().__init__(f"{cause} ({status}){hint}", retryable=retryable, url=url)
         self.status = status
         self.messages = tuple(messages)
-        self.url = url
 
 
 class BadRequestError(StatusError):
@@ -240,7 +246,7 @@ class RateLimitError(StatusError):
     """
 
     _cause = "too many requests"
-    _hint = "wait, or allow a longer max_wait (--max-wait)"
+    _hint = "wait, or allow a longer max_wait"
     retryable = True
 
     def __init__(
@@ -250,8 +256,9 @@ class RateLimitError(StatusError):
         url: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(status=429, messages=messages, url=url)
+        super().__init__(status=429, messages=messages, url=url, hint=hint)
         self.reset_at = reset_at
         self.retry_after = retry_after
 
@@ -260,6 +267,7 @@ class ServerError(StatusError):
     """5xx: Buddy, or a proxy in front of it, failed. Retryable, except for 501."""
 
     _cause = "the server failed"
+    _hint = "try again later"
     retryable = True
 
 

@@ -39,7 +39,7 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ServerError(status=502, messages=["busy", "sorry"], url="u"), "busy; sorry (502); GET u"),
+        (ServerError(status=502, messages=["busy", "sorry"], url="u"), "busy; sorry (502): try again later; GET u"),
         (StatusError(status=418), "the request failed (418)"),
     ],
     ids=["with Buddy's messages", "without messages"],

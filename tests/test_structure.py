@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import subprocess
 import sys
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -112,6 +114,16 @@ def test_public_names_exist_and_are_sorted(module: object) -> None:
     assert set(names) <= set(dir(module))
     assert all(hasattr(module, name) for name in names)
     assert not hasattr(module, "NoSuchName")
+
+
+def test_public_classes_belong_to_the_package() -> None:
+    """Their names in tracebacks; pickles find them, and others their annotations."""
+    for name in buddy_sessions.__all__:
+        value = getattr(buddy_sessions, name)
+        if isinstance(value, type):
+            assert value.__module__ == "buddy_sessions"
+            assert pickle.loads(pickle.dumps(value)) is value
+            assert all(not isinstance(hint, str) for hint in get_type_hints(value).values())
 
 
 def test_every_error_is_public() -> None:

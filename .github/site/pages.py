@@ -5,6 +5,7 @@ The pages are the guides, where they are in the repository, and the reference of
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import runpy
@@ -50,14 +51,15 @@ REFERENCE = {  # the title of each page, and the modules whose public names it h
 def public_names(page: str) -> Iterator[tuple[str, Any]]:
     """Yield the public names of a page of the reference, with their modules, and what they name."""
     owners = {module: title for title, modules in REFERENCE.items() for module in modules}
+    imports = [
+        node for node in ast.walk(ast.parse(inspect.getsource(buddy_sessions))) if isinstance(node, ast.ImportFrom)
+    ]
+    origins = {alias.name: (node.module or "").split(".")[0] for node in imports for alias in node.names}
     for module in (buddy_sessions, testing):
         for name in module.__all__:
-            value = getattr(module, name)
-            origin = f"{getattr(value, '__module__', 'buddy_sessions.models')}.".split(".")
-            if origin[0] != "buddy_sessions":  # an alias of a type
-                origin[1] = "models"
-            if not name.startswith("_") and owners.get(origin[1], "Reading") == page:
-                yield f"{module.__name__}.{name}", value
+            origin = "testing" if module is testing else origins.get(name, "")
+            if not name.startswith("_") and owners.get(origin, "Reading") == page:
+                yield f"{module.__name__}.{name}", getattr(module, name)
 
 
 def has_public_constructor(value: object) -> bool:

@@ -133,6 +133,9 @@ class Pages(AsyncContext, AsyncIterator[_P], Generic[_P]):
         self._take_rest = take_rest  # of the current page; None if there is none
         self._read = read
 
+    def __repr__(self) -> str:
+        return f"<Pages of {self._stream!r}>"
+
     def __aiter__(self) -> Self:
         return self
 

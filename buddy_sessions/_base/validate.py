@@ -124,6 +124,18 @@ def validate_scope(cases: CaseScope) -> CaseScope:
     return cases
 
 
+def validate_group(text: str) -> tuple[str, str | None]:
+    """Return the workspace and the project, or None, that a text names in place of a list of suites."""
+    names = text.split("/")
+    if len(names) > 2:
+        raise ConfigError(
+            f"suites must be a list of suites, or the text 'workspace' or 'workspace/project', not {text!r}"
+        )
+    for what, name in zip(SuiteKey._fields, names, strict=False):
+        validate_name(what, name)
+    return names[0], names[1] if len(names) > 1 else None
+
+
 def validate_suites(suites: _Suites) -> _Suites:
     """Return an iterable of suites, which is not asynchronous. Passing a single suite is a common mistake."""
     if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable):

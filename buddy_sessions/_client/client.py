@@ -76,7 +76,26 @@ class BuddyClient(AsyncContext, Questions):
         token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name
             UNIT_TEST_INFO), or an async callable that returns one within `timeout`, and is called again after a 401.
             Its own errors are raised unchanged.
-        options: Keyword arguments: see `ClientOptions`.
+        region: The region of the account: "US" (default), "EU" or "AS", in upper or lower case. A token of one region
+            is not valid in another.
+        base_url: The URL of the API on premises, such as `https://buddy.example.com/api`, instead of a region.
+        http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
+            closes or changes it.
+        ssl: How to check the certificate of the server (default: the certificates of the system).
+        trust_env: Whether to use the proxy of the environment, `HTTPS_PROXY`, except for hosts in `NO_PROXY` and for
+            this machine (default: False). With an `http_session`, the `trust_env` of that session applies.
+        per_page: The number of sessions to request per page (default: 100).
+        read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
+            sync requests pages in advance only while no suite is waiting.
+        max_concurrency: The maximum number of requests of the client at once (default: 8). An `http_session` with fewer
+            connections lowers it.
+        timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
+        max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
+        max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
+        backoff: Seconds before the second attempt, and twice as long before each further one, at most 20, plus up to
+            half of it at random (default: 0.5). With 0, as in tests, there is no pause.
+        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
+            each request (default: none).
 
     Raises:
         ConfigError: An argument is invalid; each method raises it before any I/O. Also if the client is used in a
@@ -287,7 +306,7 @@ class BuddyClient(AsyncContext, Questions):
 
     def harvest(
         self,
-        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
         *,
         branch: str | None = None,
         after: int | Mapping[SuiteKey, int] | Mapping[str, int] | None = None,
@@ -299,7 +318,8 @@ class BuddyClient(AsyncContext, Questions):
         """Return the sessions of many suites as one stream of `(key, session)`. You can iterate over it once.
 
         Args:
-            suites: The suites: any iterable or async iterable. It is consumed lazily.
+            suites: The suites: any iterable or async iterable, which is consumed lazily; or `"workspace"` or
+                `"workspace/project"` for all its suites.
             branch: Only sessions of this branch.
             after: Only sessions with a higher `relative_id`: one number for all suites, or a mapping with that of each
                 suite. A suite that the mapping lacks is read whole.

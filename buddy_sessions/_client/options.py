@@ -48,28 +48,7 @@ class Region(StrEnum):
 
 
 class ClientOptions(TypedDict, total=False):
-    """The keyword arguments of `BuddyClient` and `BuddyClient.from_env`. All are optional.
-
-    Attributes:
-        region: The region of the account: "US" (default), "EU" or "AS", in upper or lower case. A token of one region
-            is not valid in another.
-        base_url: The URL of the API on premises, such as `https://buddy.example.com/api` (default: that of the region).
-        http_session: An aiohttp session to send requests with (default: one of the client's own). The client never
-            closes or changes it.
-        ssl: How to check the certificate of the server (default: the certificates of the system).
-        trust_env: Whether to use the proxy of the environment, `HTTPS_PROXY`, except for hosts in `NO_PROXY` and for
-            this machine (default: False). With an `http_session`, the `trust_env` of that session applies.
-        per_page: The number of sessions to request per page (default: 100).
-        read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
-            sync requests pages in advance only while no suite is waiting.
-        max_concurrency: The maximum number of requests of the client at once (default: 8). An `http_session` with fewer
-            connections lowers it.
-        timeout: Seconds for one attempt, from connecting to the last byte (default: 30).
-        max_attempts: The maximum number of attempts for a request that fails, including the first one (default: 4).
-        max_wait: Total seconds that one request may wait for the rate limit and between its attempts (default: 300).
-        limiter: A limiter that is shared with other clients, also on other machines: its `acquire` is awaited before
-            each request (default: none).
-    """
+    """The keyword arguments of `BuddyClient`, which describes them. All are optional."""
 
     region: Region | str | None
     base_url: str | URL | None
@@ -82,6 +61,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: float
     max_attempts: int
     max_wait: float
+    backoff: float
     limiter: RequestLimiter | None
 
 
@@ -101,7 +81,9 @@ def options_from_environment(options: ClientOptions) -> ClientOptions:
     region, base_url = options.get("region"), options.get("base_url")
     if region is None and base_url is None:
         base_url = next(filter(None, map(os.environ.get, _BASE_URL_VARIABLES)), None)
-    return {**options, "region": region or os.environ.get("BUDDY_REGION") or None, "base_url": base_url}
+    if region is None and base_url is None:
+        region = os.environ.get("BUDDY_REGION") or None
+    return {**options, "region": region, "base_url": base_url}
 
 
 def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions) -> Api:
@@ -109,6 +91,8 @@ def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions
     if unknown := sorted(options.keys() - ClientOptions.__annotations__.keys()):
         raise TypeError(f"BuddyClient got an unexpected keyword argument {unknown[0]!r}")
     region, base_url = options.get("region"), options.get("base_url")
+    if region is not None and base_url is not None:
+        raise ConfigError("region and base_url exclude each other: pass the one that your account has")
     region = Region.US if region is None else Region.parse(region)
     url = parse_base_url(f"https://{region.host}" if base_url is None else base_url)
     max_concurrency = _max_concurrency(options)
@@ -125,6 +109,7 @@ def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions
         timeout=timeout,
         max_attempts=validate_int("max_attempts", options.get("max_attempts", 4)),
         max_wait=max_wait,
+        backoff=validate_seconds("backoff", options.get("backoff", 0.5), zero_allowed=True),
         proxy=_environment_proxy(url) if uses_environment else None,
     )
     return Api(
@@ -150,8 +135,8 @@ def parse_base_url(base_url: str | URL) -> URL:
     """Return a base URL of the API to which a token may be sent.
 
     Raises:
-        ConfigError: It is not an absolute http(s) URL; it is plain http to another machine, so that the token would be
-            sent unencrypted; or it contains user info, a query or a fragment.
+        ConfigError: It is not an absolute http(s) URL; it is Buddy's website; it is plain http to another machine, so
+            that the token would be sent unencrypted; or it contains user info, a query or a fragment.
     """
     try:
         url = URL(base_url)
@@ -160,8 +145,13 @@ def parse_base_url(base_url: str | URL) -> URL:
         raise ConfigError("the base URL is invalid: use https://HOST, or https://HOST/api on premises") from None
     if url.user is not None or url.password is not None:
         raise ConfigError("the base URL contains a user or a password: remove it, the token authenticates")
-    if url.scheme not in ("http", "https") or not url.host:
+    if not url.host:
         raise ConfigError("the base URL is not absolute: use one like https://api.buddy.works")
+    if url.scheme not in ("http", "https"):
+        raise ConfigError("the base URL does not begin with https://: the API has no other protocol")
+    if url.host.startswith("app.") and url.host.endswith(".buddy.works"):
+        api = f"api.{url.host.removeprefix('app.')}"
+        raise ConfigError(f"the base URL is that of Buddy's website: the API is at https://{api}")
     if url.query_string or url.fragment:
         raise ConfigError("the base URL contains a query or a fragment: it must end with its path")
     if url.scheme == "http" and not _is_loopback(url.host):

@@ -144,4 +144,9 @@ def _make_header(token: Secret) -> Secret:
         raise ConfigError("the token is empty: create one in Buddy with the scope UNIT_TEST_READ")
     if not re.fullmatch("[!-~]+", token.reveal()):  # printable ASCII
         raise ConfigError("the token contains a space, a line break or another character that no token has")
+    if token.reveal().startswith("bud_ut_"):
+        raise ConfigError(
+            "this is the token of a suite, which can only upload: create a personal access token with the scope "
+            "UNIT_TEST_READ"
+        )
     return Secret(_SCHEME + token.reveal())

@@ -103,6 +103,10 @@ def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
     return status == 429 or (status == 503 and bool(_parse_retry_after(headers)))
 
 
+def wait_hint(seconds: float) -> str:
+    return f"wait {format_duration(seconds)}, or allow a longer max_wait"
+
+
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
     """Return the rate limit that headers report, or None. Without a `Date`, the time of this machine counts."""
     limit = _parse_count(headers.get("X-Rate-Limit-Limit"))
@@ -259,7 +263,7 @@ class RateLimiter:
         # No turn is earlier than with no request in flight; the requests in flight may end before it.
         seconds = quota.next_turn(now, in_flight=0) - now
         if seconds > max(budget.remaining - charge + _TOLERANCE, 0):
-            message = f"the server permits no request for {format_duration(seconds)}"
             reset_at = self.rate_limit.reset_at if self.rate_limit else None
-            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds)
+            message = "the server permits no request yet"
+            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds, hint=wait_hint(seconds))
         return min(quota.next_turn(now, self._in_flight), quota.expires_at) - now

@@ -30,6 +30,7 @@ from ..errors import (
 )
 from ..models import RateLimit
 from .credentials import Secret
+from .rate_limit import wait_hint
 
 _E = TypeVar("_E", bound=BaseException)
 _T = TypeVar("_T")
@@ -70,11 +71,12 @@ def decode_response(response: Response, url: URL, header: Secret, decode: Callab
     if error is not None:
         raise error
     if has_more_values(response.body, _MAX_VALUES):
-        raise ResponseError(f"the response is too large: over {_MAX_VALUES:,} JSON values; GET {url}")
+        raise ResponseError(f"the response is too large: over {_MAX_VALUES:,} JSON values", url=str(url))
     try:
         return decode(response.body)
     except ResponseError as undecodable:
         failure = strip_traceback(undecodable)  # its frames hold the decoded document
+        failure.url = str(url)
     redacted = header.redact(response.body)
     if redacted == response.body:
         raise failure
@@ -88,13 +90,16 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
         return None
     if 300 <= status < 400:
         location = header.redact(response.headers.get("Location", ""))[:200]
-        return ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL; GET {url}")
+        return ResponseError(f"unexpected redirect ({status}) to {location!r}: check the base URL", url=str(url))
     if status < 300:
-        return ResponseError(f"unexpected status {status}: check the base URL; GET {url}")
+        return ResponseError(f"unexpected status {status}: check the base URL", url=str(url))
     messages = [_escape_controls(message) for message in error_messages(response.body, header.redact)]
+    limit = response.rate_limit or RateLimit()
+    hint = wait_hint(limit.retry_after) if limit.retry_after and response.is_throttled else None
     if status == 429:
-        limit = response.rate_limit or RateLimit()
-        return RateLimitError(messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after)
+        return RateLimitError(
+            messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after, hint=hint
+        )
     # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
     not_from_buddy = status < 500 and not messages and bool(response.body.strip())
     if status == 403:
@@ -108,7 +113,14 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
     kind = _STATUS_ERRORS.get(status, ServerError if status >= 500 else StatusError)
     # 408: the request arrived too slowly. 501: the server will never support it.
     retryable = status == 408 or (status >= 500 and status != 501)
-    return kind(status=status, messages=messages, url=str(url), retryable=retryable, not_from_buddy=not_from_buddy)
+    return kind(
+        status=status,
+        messages=messages,
+        url=str(url),
+        retryable=retryable,
+        not_from_buddy=not_from_buddy,
+        hint="" if status == 501 else hint,
+    )
 
 
 def _read_scopes(response: Response, header: Secret, kind: str) -> list[str] | None:
@@ -123,6 +135,7 @@ def _read_scopes(response: Response, header: Secret, kind: str) -> list[str] | N
 def translate(error: Exception, url: URL, header: Secret, timeout: float | None) -> BuddyError:
     """Return this package's error for one of aiohttp's. `timeout` is that of the request, in seconds."""
     if isinstance(error, BuddyError):
+        error.url = str(url)
         return error
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectionError):  # as for a certificate
         # Raised before anything is sent: the session has credentials of its own, or the URL of a proxy is invalid.
@@ -133,7 +146,7 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
             )
         return ConfigError(f"the aiohttp session cannot send this request: {_clean(str(error), header)}")
     if isinstance(error, TimeoutError):
-        return TransportError(f"no response within {format_duration(timeout)}; GET {url}")
+        return TransportError(f"no response within {format_duration(timeout)}", url=str(url))
     return _connection_error(error, url, header)
 
 
@@ -142,22 +155,23 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     text = _SSL_ARGUMENT.sub("", text)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         proxy = error.request_info.real_url.with_user(None)
-        message = f"the proxy {proxy} responded with {error.status} {text}; GET {url}"
-        return TransportError(message, retryable=error.status >= 500)
+        message = f"the proxy {proxy} responded with {error.status} {text}"
+        return TransportError(message, retryable=error.status >= 500, url=str(url))
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        return TransportError(f"TLS failed: {text}; GET {url}", retryable=False)
+        return TransportError(f"TLS failed: {text}", retryable=False, url=str(url))
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
-        return ResponseError(f"the response is not HTTP: {text}; GET {url}")
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientProxyConnectionError):
+        return ResponseError(f"the response is not HTTP: {text}", url=str(url))
+    if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno or 0  # negative: of the resolver; none if several addresses were tried
         reason = os.strerror(number).lower() if number > 0 else text.rpartition("[")[2].rstrip("]")
-        failure = TransportError(
-            f"cannot connect to {url.host}:{url.port} ({reason}): check the base URL and the network; GET {url}"
-        )
+        is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+        what, advice = ("the proxy ", "the proxy") if is_proxy else ("", "the base URL and the network")
+        message = f"cannot connect to {what}{error.host}:{error.port} ({reason}): check {advice}"
+        failure = TransportError(message, url=str(url))
         failure.is_connected = False
         return failure
-    return TransportError(f"{text}; GET {url}")
+    return TransportError(text, url=str(url))
 
 
 def _clean(text: str, header: Secret) -> str:

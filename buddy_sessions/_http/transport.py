@@ -32,7 +32,6 @@ MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
 
 
-SHORTEST_BACKOFF = 0.5  # seconds
 _LONGEST_BACKOFF = 20.0  # seconds
 _JITTER = 0.5  # of the backoff
 
@@ -63,14 +62,14 @@ class Transport:
         timeout: float,
         max_attempts: int,
         max_wait: float,
+        backoff: float,
         proxy: URL | None,
     ) -> None:
         self._credentials = credentials
         self.rate_limiter = rate_limiter
         self._logged_fields: set[str] = set()  # those with values that do not fit
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
-        self._quota = RetryQuota(max_concurrency)
-        self._max_attempts = max_attempts
+        self._retries = Retries(max_attempts, backoff, RetryQuota(max_concurrency))
         self._max_wait = max_wait
         self._session = http_session
         self._owns_session = http_session is None
@@ -123,7 +122,7 @@ class Transport:
         try:
             while True:
                 # Errors of the token callable and of the rate limiter are final: they are raised outside the inner try.
-                session, header = await self._take_turn(budget, throttled)
+                session, header = await self._take_turn(url, budget, throttled)
                 requests += 1
                 was_not_json, is_not_json = is_not_json, False
                 try:
@@ -142,20 +141,20 @@ class Transport:
                     is_not_json = isinstance(error, ResponseError)
                     if is_not_json and was_not_json:
                         raise  # probably the page of a proxy, not a truncated body
-                    pause = self._pause_before_retry(error, failures, budget)
+                    pause = self._retries.pause_after(error, failures, budget)
                     if pause is None:
                         raise
-                    retries = self._max_attempts - 1
                     # The kind says which warnings a program may hide: the error follows, if no later attempt succeeds.
                     kind = "retry" if getattr(error, "is_connected", True) else "no connection"
-                    arguments = str(error), failures, retries, pause
+                    arguments = str(error), failures, self._retries.max_attempts - 1, pause
                     _log.warning("%s; retry %d of %d in %.1f s", *arguments, extra={"kind": kind})
                 budget.spend(pause)
                 await asyncio.sleep(pause)
         except BuddyError as error:
             failure = strip_traceback(error)
+            failure.attempts = requests
         else:
-            self._quota.record_success(retried=failures > 0)
+            self._retries.quota.record_success(retried=failures > 0)
             self._log_invalid(invalid, url)
         retries = max(0, requests - 1)
         stats = Stats(requests=requests, retries=retries, waited=budget.waited, invalid_fields=len(invalid))
@@ -170,20 +169,13 @@ class Transport:
 
     async def get_once(self, url: URL) -> Response:
         """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""
-        session, header = await self._take_turn(WaitBudget(self._max_wait), None)
+        session, header = await self._take_turn(url, WaitBudget(self._max_wait), None)
         response = await self._send_in_turn(session, url, header, MAX_LONG_BODY)
         headers = {name.lower(): header.redact(value) for name, value in response.headers.items()}
         return evolve(response, headers=headers, body=header.redact(response.body))
 
-    def _pause_before_retry(self, error: BuddyError, failures: int, budget: WaitBudget) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if the error is final."""
-        if failures >= self._max_attempts or not error.retryable:
-            return None
-        pause = backoff(failures)
-        return pause if pause <= budget.remaining and self._quota.acquire() else None
-
     async def _take_turn(
-        self, budget: WaitBudget, throttled: BuddyError | None
+        self, url: URL, budget: WaitBudget, throttled: BuddyError | None
     ) -> tuple[aiohttp.ClientSession, Secret]:
         """Wait until a request may be sent, and return what to send it with. `RateLimiter.release` must follow."""
         while True:
@@ -192,6 +184,7 @@ class Transport:
             try:
                 await self.rate_limiter.acquire(budget)
             except RateLimitError as error:
+                error.url = str(url)
                 raise throttled or error from None  # Buddy's own messages are more helpful
             if not session.closed and not self._credentials.is_outdated(header):
                 return session, header
@@ -293,20 +286,32 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int, on_size: OnSi
                 await on_size(size)
         if is_error or size <= limit:
             return b"".join(chunks)
-    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB; GET {response.url}")
+    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB")
 
 
 def _milliseconds_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def backoff(number: int) -> float:
-    """Return the seconds to wait before the n-th retry, from 1: 0.5, 1, 2, …, plus up to half as much again.
+class Retries:
+    """Decides whether a failed request is sent again, and after which pause."""
 
-    Four attempts take at least 3.5 s, so that they outlast a short outage.
-    """
-    seconds = min(SHORTEST_BACKOFF * 2.0 ** min(number - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
-    return seconds * random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
+    def __init__(self, max_attempts: int, first_pause: float, quota: RetryQuota) -> None:
+        self.max_attempts = max_attempts
+        self.quota = quota
+        self._first_pause = first_pause  # seconds
+
+    def pause_after(self, error: BuddyError, failures: int, budget: WaitBudget) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if the error is final.
+
+        The first pause is doubled for each further one, plus up to half of it. By default, four attempts take at least
+        3.5 s, so that they outlast a short outage.
+        """
+        if failures >= self.max_attempts or not error.retryable:
+            return None
+        pause = min(self._first_pause * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
+        pause *= random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
+        return pause if pause <= budget.remaining and self.quota.acquire() else None
 
 
 class RetryQuota:

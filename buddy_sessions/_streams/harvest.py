@@ -23,12 +23,12 @@ import attrs
 from .._api import Api
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
-from .._base.validate import validate_key, validate_suite, validate_suites
+from .._base.validate import validate_group, validate_key, validate_suite, validate_suites
 from .._base.workers import Channel, CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ConfigError, HarvestError
-from ..models import Cursor, Session, SuiteKey, SuiteRef
+from ..models import Cursor, Session, Suite, SuiteKey, SuiteRef
 
 OnFailure = Literal["raise", "collect"]
 
@@ -75,7 +75,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
     def __init__(
         self,
         api: Api,
-        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
         read: Callable[[SuiteKey, RequestSlots], SuitePages],
         *,
         concurrency: int,
@@ -88,6 +88,8 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         super().__init__()
         if on_failure not in get_args(OnFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
+        if isinstance(suites, str):
+            suites = _look_up(api, *validate_group(suites))
         self._api = api
         self._is_sync = is_sync
         self._run = _HarvestRun(
@@ -112,7 +114,8 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
 
     def __repr__(self) -> str:
         stats, state = self.stats, "complete" if self.is_complete else "not complete"
-        return f"<Harvest: {stats.suites} suites, {stats.sessions} sessions, {state}>"
+        kind = "Harvest of a sync" if self._is_sync else "Harvest"
+        return f"<{kind}: {stats.suites} suites, {stats.failed} failed, {stats.sessions} sessions, {state}>"
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
@@ -244,6 +247,11 @@ class _HarvestRun:
         if self._common_cause.is_shown_by(error):
             error.not_tried = self._suites.stop()
             raise error
+
+
+async def _look_up(api: Api, workspace: str, project: str | None) -> AsyncIterator[Suite]:
+    for suite in await api.suites(workspace, project):
+        yield suite
 
 
 class _SuiteQueue:

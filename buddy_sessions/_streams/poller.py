@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_arg
 from attrs import define, evolve
 
 from .._api import Api
-from .._base.validate import validate_branch, validate_key, validate_name, validate_seconds, validate_suites
+from .._base.validate import validate_branch, validate_group, validate_key, validate_seconds, validate_suites
 from .._base.workers import Channel, add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
@@ -65,18 +65,6 @@ class FollowedGroup(Polled):
 
     looked_up: datetime | None = None  # when its suites were looked up last
     suites: frozenset[SuiteKey] = frozenset()  # which were found then
-
-    @classmethod
-    def parse(cls, text: str) -> FollowedGroup:
-        """Return the workspace or project that a text of one or two parts names."""
-        names = text.split("/")
-        if len(names) > 2:
-            raise ConfigError(
-                f"suites must be a list of suites, or the text 'workspace' or 'workspace/project', not {text!r}"
-            )
-        for what, name in zip(SuiteKey._fields, names, strict=False):
-            validate_name(what, name)
-        return cls(key=SuiteKey(*names, *[""] * (3 - len(names))))
 
     def __str__(self) -> str:
         return "/".join(filter(None, self.key))
@@ -161,7 +149,10 @@ class Poller(ABC, Generic[_T, _S]):
         if on_failure not in get_args(OnFirstFailure):
             raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
         self.api = api
-        self._group = FollowedGroup.parse(suites) if isinstance(suites, str) else None
+        self._group: FollowedGroup | None = None
+        if isinstance(suites, str):
+            workspace, project = validate_group(suites)
+            self._group = FollowedGroup(key=SuiteKey(workspace, project or "", ""))
         keys = [] if self._group else [validate_key(suite) for suite in validate_suites(suites)]
         self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
         self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite whose latest poll has failed
@@ -178,6 +169,10 @@ class Poller(ABC, Generic[_T, _S]):
             raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
         for key in keys:
             self.add(WatchedSuite(key=key))
+
+    def __str__(self) -> str:
+        suites = f"{len(self.suites)} suites"
+        return suites if self._group is None else f"{self._group}: {suites}"
 
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:

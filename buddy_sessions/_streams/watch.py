@@ -49,7 +49,7 @@ class SuiteWatch(Stream[_T], Generic[_T]):
             self._channel.abandon(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._poller.suites)} suites>"
+        return f"<{type(self).__name__} of {self._poller}, {len(self._poller.failures)} failing>"
 
     def add(self, suite: SuiteRef) -> None:
         """Watch one more suite, as if it had been passed at the start: it is polled at once.

@@ -16,7 +16,6 @@ from buddy_sessions import (
     ForbiddenError,
     NotFoundError,
     NoVerdictError,
-    StatusError,
     SuiteKey,
     WaitTimeoutError,
 )
@@ -30,6 +29,9 @@ _OPTIONS = {
     r"or pass another name$": "or name another file with --db",
     r"or base_url for your own server$": "or --base-url for your own server",
     r'sync with cases="(failed|all)"': r"sync with --cases \1",
+    r"\bmax_wait\b": "--max-wait",
+    r"\bwait=600\b": "--wait 10m",
+    r"^region and base_url\b": "--region and --base-url",
     r"\bafter=([0-9]+)": r"--after \1",
 }
 """What the messages of the library call arguments, and what they are called here."""
@@ -108,7 +110,7 @@ def _usage_text(error: CycloptsError) -> str:
 def describe_error(error: Exception) -> list[str]:
     """Return the text of an error that ends a command, with its suite, and below it what helps."""
     text, notes = error_text(error), [*getattr(error, "__notes__", ())]
-    if isinstance(error, StatusError) and "/unit-tests/suites/" in error.url:  # not the list of a project
+    if isinstance(error, BuddyError) and "/unit-tests/suites/" in error.url:  # not the list of a project
         suite = SuiteKey.parse(error.url)
         text = f"{suite}: {text}"
         if isinstance(error, NotFoundError):

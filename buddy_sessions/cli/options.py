@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,15 @@ Quiet: TypeAlias = Annotated[
     Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors."),
 ]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
+
+
+def parse_share(option: str, text: str) -> float:
+    """Return the share that the text of an option names, such as `90%`, from 0.0 to 1.0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", text)
+    share = float(match[1] or 0) / 100 if match is not None else 2.0
+    if share > 1:
+        raise ConfigError(f"{option} must be a share such as 90%, or 0, not {text!r}")
+    return share
 
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:

@@ -12,6 +12,7 @@ from .._base.validate import (
     LATEST,
     REVISION,
     validate_after,
+    validate_group,
     validate_int,
     validate_key,
     validate_scope,
@@ -65,7 +66,7 @@ class Questions:
     def _reader(self, suite: SuiteRef) -> SuiteReader:
         return SuiteReader(self._source, validate_key(suite))
 
-    async def status(self, suites: Iterable[SuiteRef], *, branch: str | Main = MAIN) -> list[SuiteStatus]:
+    async def status(self, suites: Iterable[SuiteRef] | str, *, branch: str | Main = MAIN) -> list[SuiteStatus]:
         """Return whether suites are red, and since which commit, in the order of `suites`.
 
         A commit is compared with the ten before it. With a client, this costs one request for each suite: the newest
@@ -74,6 +75,7 @@ class Questions:
         error of a suite is the `error` of its status.
 
         Args:
+            suites: The suites; or `"workspace"` or `"workspace/project"` for all its suites, which are looked up first.
             branch: The branch to look at (default: the main branch of each suite, see `main_branch`).
 
         Raises:
@@ -86,6 +88,8 @@ class Questions:
             ...         print(f"{status.suite} is red since #{status.since.turning_session.relative_id}")
             acme/storefront/65OmRb8v is red since #217
         """
+        if isinstance(suites, str):
+            suites = await self._source.suites(*validate_group(suites))
         given = list(validate_suites(suites))
         keys = [validate_key(suite) for suite in given]
         selected, common_cause = validate_judged_branch(branch), CommonCause()

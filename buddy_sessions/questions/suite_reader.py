@@ -28,7 +28,7 @@ from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
-from ..models import FAILING, RefType, Session, SuiteKey, TestCase, TestKey, TestStatus, case_ids
+from ..models import FAILING, RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
@@ -45,6 +45,10 @@ class Source(Protocol):
     """How many sessions to read at once."""
     is_saved: bool
     """Whether another read returns the same, because it is one of a database."""
+
+    async def suites(self, workspace: str, project: str | None, /) -> list[Suite]:
+        """Return the suites of a project, or of a workspace."""
+        ...
 
     def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
         """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
@@ -80,6 +84,10 @@ class ApiSource:
         self.concurrency = api.max_concurrency
         self._api = api
         self._long_bodies = LongBodies()
+
+    async def suites(self, workspace: str, project: str | None) -> list[Suite]:
+        """Return the suites, as `BuddyClient.suites` does."""
+        return await self._api.suites(workspace, project)
 
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the pages of the list: one request for each 100 sessions."""

@@ -41,15 +41,14 @@ _mutex = threading.Lock()  # loops of several threads may share a file
 def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
     """Hold the lock of a database file, which all stores of this process share."""
     message = (
-        f"another process is syncing or pruning {path}: try again when it has finished, or wait for it (wait=600, or "
-        "--wait 10m)"
+        f"another process is syncing or pruning {path}: try again when it has finished, or wait for it with wait=600"
     )
     return _hold(os.path.realpath(path) + "-lock", message, wait=wait, is_shared=True)
 
 
 def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
     """Let no other task of this process sync or delete a suite of a file."""
-    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it (wait=600)"
+    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it with wait=600"
     return _hold(f"{os.path.realpath(path)}/{key}", message, wait=wait, has_file=False)
 
 

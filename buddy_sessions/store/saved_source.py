@@ -33,6 +33,14 @@ class SavedSource(Source):
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
 
+    async def suites(self, workspace: str, project: str | None) -> list[Suite]:
+        """Return the suites that were synced, except deleted ones. Raises ConfigError if there is none."""
+        group = (workspace,) if project is None else (workspace, project)
+        found = [suite for suite in await self._thread.run(load_suites) if suite.key[: len(group)] == group]
+        if not found:
+            raise ConfigError(f"no suite of {'/'.join(group)} is in the file: check the name, or sync it")
+        return found
+
     async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted, except those below the end of the list.
 

@@ -16,6 +16,7 @@ from .._base.streams import AsyncContext
 from .._base.validate import (
     validate_age,
     validate_branch,
+    validate_group,
     validate_int,
     validate_key,
     validate_scope,
@@ -122,7 +123,7 @@ class SessionStore(AsyncContext, Questions):
     def sync(
         self,
         buddy: BuddyClient,
-        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
+        suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
         *,
         wait: float = 0.0,
         since: datetime | None = None,
@@ -145,7 +146,7 @@ class SessionStore(AsyncContext, Questions):
 
         Args:
             buddy: The client to read with.
-            suites: The suites: any iterable or async iterable. It is consumed lazily.
+            suites: The suites, as in `BuddyClient.harvest`.
             wait: Seconds to wait for another process that writes the file, and for other tasks that sync a suite.
             since: The first sync of a suite saves only sessions created at this time or later, and the later ones, too:
                 only a `since` that is earlier than that of each sync before reads what is older. Test cases are read
@@ -330,11 +331,15 @@ class SessionStore(AsyncContext, Questions):
         """Return what the file has of each suite that was synced, with deleted ones, sorted by their keys."""
         return await self._thread.run(load_saved_suites)
 
-    async def status(self, suites: Iterable[SuiteRef] | None = None, *, branch: str | Main = MAIN) -> list[SuiteStatus]:
+    async def status(
+        self, suites: Iterable[SuiteRef] | str | None = None, *, branch: str | Main = MAIN
+    ) -> list[SuiteStatus]:
         """Return whether suites are red, as `BuddyClient.status` does; None for all that were synced, sorted by key.
 
         A suite that the last syncs did not find has no verdict: its `reason` is "missing" or "deleted".
         """
+        if isinstance(suites, str):
+            suites = await self._source.suites(*validate_group(suites))
         keys = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
         known = {each.suite: each for each in await self._thread.run(load_statuses)}
         keys = list(known) if keys is None else keys

@@ -158,3 +158,19 @@ class Fault:
             return [*page[:index], *page[index + 1 :]]
 
         return Fault(f"missing_row({index})", view=View(cut=cut))
+
+
+RANDOM_FAULTS = (
+    Fault.status(500),
+    Fault.status(503, headers={"Retry-After": "1"}),
+    Fault.status(429, headers={"Retry-After": "1"}),
+    Fault.body(b"<html>Bad Gateway</html>", headers={"Content-Type": "text/html"}),
+    Fault.disconnect(),
+    Fault.truncate(),
+    Fault.stall(2),
+    Fault.short_page(0),
+    Fault.missing_row(0),
+    Fault.swapped(0),
+    Fault.page_size(20),
+)
+"""Those that `FakeBuddy.fault_rate` chooses from. A client should get over each of them, or say that it cannot."""

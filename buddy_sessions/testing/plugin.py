@@ -61,11 +61,11 @@ def serve_in_thread(fake: FakeBuddy) -> Iterator[FakeBuddy]:
 
 @pytest.fixture
 def buddy_client(fake_buddy: FakeBuddy) -> BuddyClient:
-    """A `BuddyClient` that reads from `fake_buddy`. You do not have to close it."""
+    """A `BuddyClient` that reads from `fake_buddy`, without pauses between attempts. You do not have to close it."""
     from buddy_sessions import BuddyClient  # noqa: PLC0415 - not at pytest's start
 
     session = cast("ClientSession", _SessionPerRequest())
-    return BuddyClient(fake_buddy.token, base_url=fake_buddy.base_url, http_session=session)
+    return BuddyClient(fake_buddy.token, base_url=fake_buddy.base_url, backoff=0, http_session=session)
 
 
 class _SessionPerRequest:

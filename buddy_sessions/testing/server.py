@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import random
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection
@@ -14,7 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from .endpoints import UPLOAD_PATH, Call, ErrorResponse, Upload, View
-from .faults import Fault
+from .faults import RANDOM_FAULTS, Fault
 from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
 from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, json_body
@@ -61,6 +62,8 @@ class FakeBuddy:
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
             that it makes are visible in that response, and a fault that it injects applies to that request.
         suites: The suites by workspace, project and suite ID.
+        fault_rate: The share of requests, from 0.0 to 1.0, that get a random one of `RANDOM_FAULTS` if no fault is
+            injected.
         requests: All requests so far, in the order of arrival.
         faults: The queue of injected faults. Each request takes the first one.
         max_in_flight: The maximum of `in_flight` so far.
@@ -81,6 +84,7 @@ class FakeBuddy:
     compress: bool = False
     ssl_context: ssl.SSLContext | None = None
     on_request: Callable[[RecordedRequest], object] | None = None
+    fault_rate: float = 0.0
     suites: dict[tuple[str, str, str], FakeSuite] = attrs.field(
         init=False, factory=dict[tuple[str, str, str], FakeSuite]
     )
@@ -91,6 +95,10 @@ class FakeBuddy:
     _deleted_suites: int = attrs.field(init=False, default=0)
     _runner: web.ServerRunner | None = attrs.field(init=False, default=None)
     _base_url: URL | None = attrs.field(init=False, default=None)
+    _rng: random.Random = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: random.Random(self.seed), takes_self=True),  # noqa: S311 - nothing secret
+    )
     _handler_tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set[asyncio.Task[None]])
     _rate_limit_windows: RateLimitWindows = attrs.field(init=False, factory=RateLimitWindows)
 
@@ -226,8 +234,8 @@ class FakeBuddy:
             result = self.on_request(record) if self.on_request is not None else None
             if inspect.isawaitable(result):
                 await result
-            if self.faults:
-                fault = self.faults.popleft()
+            fault = self._next_fault()
+            if fault is not None:
                 response = await fault.handler(request, lambda: self._respond(record, fault.view))
             else:
                 response = self._respond(record)
@@ -238,6 +246,11 @@ class FakeBuddy:
             return web.Response()  # aiohttp requires one, but does not send it on a closed connection
         record.status = response.status
         return response
+
+    def _next_fault(self) -> Fault | None:
+        if self.faults:
+            return self.faults.popleft()
+        return self._rng.choice(RANDOM_FAULTS) if self._rng.random() < self.fault_rate else None
 
     def _respond(self, record: RecordedRequest, view: View | None = None) -> web.Response:
         headers: dict[str, str] = {}

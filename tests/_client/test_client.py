@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from buddy_sessions import (
     NotFoundError,
     Project,
     Session,
+    SessionStore,
     SuiteKey,
     TestCase,
     TestStatus,
@@ -37,6 +39,7 @@ class TestArguments:
             *({"per_page": value} for value in (True, 1.5, "5")),
             *({"timeout": value} for value in (0, float("inf"), float("nan"), None)),
             {"max_wait": -1},
+            {"backoff": -1},
         ],
         ids=str,
     )
@@ -59,6 +62,7 @@ class TestArguments:
             *(("wait", name, [0]) for name in ("count", "interval", "timeout", "appear_timeout")),
             ("wait", "after", [None]),  # nothing to wait for
             ("status harvest watch watch_status", "suites", ["a/b/c", KEY, 7]),
+            ("status harvest watch watch_status", "workspace", ["", "."]),
             ("status watch watch_status", "suite", [["a/b"]]),
             ("harvest", "concurrency", [0]),
             ("harvest watch watch_status", "on_failure", ["ignore"]),
@@ -78,7 +82,7 @@ class TestArguments:
         }
         for method, value in product(methods.split(), values):
             arguments = {"suites": []} if method in MANY_SUITES else others.get(method, of_suite)
-            argument = "suites" if name == "suite" else name
+            argument = "suites" if name in {"suite", "workspace"} else name
             with pytest.raises(ConfigError, match=name):
                 await getattr(BuddyClient("token"), method)(**arguments | {argument: value})
 
@@ -121,6 +125,22 @@ class TestArguments:
             BuddyClient("token", perpage=50)  # type: ignore[call-arg]  # on purpose
 
 
+@pytest.mark.parametrize(
+    ("token", "options", "message"),
+    [
+        ("token", {"region": "EU", "base_url": "https://h"}, "^region and base_url exclude each other: pass the one"),
+        ("token", {"base_url": "https://app.buddy.works"}, "website: the API is at https://api.buddy.works$"),
+        ("token", {"base_url": "https://app.eu.buddy.works/acme"}, "website: the API is at https://api.eu.buddy.works"),
+        ("token", {"base_url": "ftp://api.buddy.works"}, "does not begin with https://"),
+        ("bud_ut_us_1234", {}, "^this is the token of a suite, which can only upload: create a personal access token"),
+    ],
+    ids=["region and URL", "website", "website of a region", "other protocol", "upload token"],
+)
+def test_wrong_setting_is_explained(token: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BuddyClient(token, **options)
+
+
 class TestEnvironment:
     @pytest.mark.parametrize("token", [None, ""])
     def test_missing_token(self, monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
@@ -139,6 +159,8 @@ class TestEnvironment:
             ({"BASE_URL": "https://a.example", "API_URL": "https://b.example"}, {}, "https://b.example"),
             ({"API_URL": "https://b.example", "API_ENDPOINT": "https://c.example"}, {}, "https://c.example"),
             ({"API_URL": "https://b.example"}, {"base_url": "https://x.example"}, "https://x.example"),
+            ({"API_URL": "https://b.example"}, {"region": "EU"}, "https://api.eu.buddy.works"),
+            ({"REGION": "EU"}, {"base_url": "https://x.example"}, "https://x.example"),
         ],
         ids=str,
     )
@@ -155,6 +177,42 @@ class TestEnvironment:
         monkeypatch.setenv("BUDDY_REGION", "moon")
         with pytest.raises(ConfigError, match="moon"):
             BuddyClient.from_env(token="t")
+
+
+@pytest.mark.parametrize(("text", "names"), [("acme", "abc"), ("acme/shop", "ab")], ids=["workspace", "project"])
+async def test_text_names_all_suites(
+    fake: FakeBuddy, buddy: BuddyClient, tmp_path: Path, text: str, names: str
+) -> None:
+    for project, name in (("shop", "a"), ("shop", "b"), ("pay", "c")):
+        fake.add_suite("acme", project, name).create(status="SUCCESSFUL")
+    found: list[list[SuiteKey]] = [[key async for key, _ in buddy.harvest(text)]]
+    found.append([status.suite for status in await buddy.status(text)])
+    async with buddy.watch_status(text) as changes:
+        found.append([(await anext(changes)).suite for _ in names])
+    async with SessionStore(tmp_path / "sessions.db") as store:
+        found.append([key async for key, _ in store.sync(buddy, text)])
+        await store.sync(buddy, "acme").run()
+        found.append([status.suite for status in await store.status(text)])
+        with pytest.raises(ConfigError, match=r"^no suite of acme/none is in the file"):
+            await store.status("acme/none")
+    assert [sorted(key.suite_id for key in keys) for keys in found] == [[*names]] * 5
+    with pytest.raises(NotFoundError):
+        await buddy.harvest("acme/none").run()
+
+
+async def test_streams_say_what_they_read(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    fake.add_suite("acme", "shop", "unit").populate(3)
+    sessions, harvest = buddy.sessions(KEY), buddy.harvest("acme")
+    await anext(sessions)
+    await harvest.run()
+    async with buddy.watch_status("acme") as changes:
+        await anext(changes)
+        assert list(map(repr, (sessions, sessions.pages(), harvest, changes))) == [
+            "<SessionPaginator acme/shop/unit: 1 sessions, cursor=3@1>",
+            "<Pages of <SessionPaginator acme/shop/unit: 1 sessions, cursor=3@1>>",
+            "<Harvest: 1 suites, 0 failed, 3 sessions, complete>",
+            "<StatusWatch of acme: 1 suites, 0 failing>",
+        ]
 
 
 class TestProjects:

@@ -53,7 +53,7 @@ async def time_out() -> str:
 async def read_100_times(buddy: BuddyClient) -> list[Session]:
     """Read the suite many times at once. If one read fails, all must fail alike."""
     results = await asyncio.gather(*(buddy.sessions(KEY).collect() for _ in range(100)), return_exceptions=True)
-    assert len({str(result) for result in results}) == 1
+    assert len({repr(result) for result in results}) == 1
     result = results[0]
     if isinstance(result, BaseException):
         raise result

@@ -126,8 +126,18 @@ FAILURES = {
     "missing scope": (4, "UNIT_TEST_READ"),
     "missing token": (2, "error: no token: set BUDDY_TOKEN"),
     "interrupt": (130, ""),
-    "no connection": (7, "cannot connect to 127.0.0.1:1 (connection refused): check the base URL and the network\n"),
+    "no connection": (
+        7,
+        "cannot connect to 127.0.0.1:1 (connection refused): check the base URL and the network; 2 attempts\n",
+    ),
 }
+
+
+def test_message_names_options(call: Call, fake: FakeBuddy) -> None:
+    fake.inject(Fault.status(429, headers={"Retry-After": "600"}))
+    assert call("list", A, "--quiet").err.endswith("(429): wait 10m, or allow a longer --max-wait\n")
+    both = call("list", A, "--region", "EU", "--base-url", "https://h")
+    assert both.err.startswith("error: --region and --base-url exclude each other: ")
 
 
 @pytest.mark.parametrize("failure", FAILURES)

@@ -57,6 +57,7 @@ CASES = {
         )
         for share in ("90", "-1%", "101%", "much")
     },
+    "share of faults": ("serve --faults 3", "--faults must be a share such as 90%, or 0, not '3'"),
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 
-from buddy_sessions import RefType, Session, SuiteKey, TestCase, TestKey, TestStatus
+from buddy_sessions import RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from buddy_sessions.analysis.commits import SessionList
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.questions.suite_reader import Source
@@ -43,6 +43,9 @@ class ListSource(Source):
 
     async def cases(self, _suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
         return [case for case in self._cases_of(session.id) if status in {None, case.status}]
+
+    async def suites(self, _workspace: str, _project: str | None) -> list[Suite]:
+        return [Suite(key=SUITE, id=SUITE.suite_id)]
 
     async def passed_in_group(self, _suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         cases = self._cases_of(session.id)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import runpy
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +34,21 @@ async def get(url: str) -> tuple[int, str | None, Any]:
         return response.status, response.headers.get("Retry-After"), await response.json()
 
 
-async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
-    """Its clients learn neither the URL of Buddy nor that the token is wrong; its log has the reasons."""
-    pytest.importorskip("uvicorn")
-    broken = suite.create(cases=[{"name": "adds"}, {"name": "pays", "status": "FAILED"}])
+@asynccontextmanager
+async def serving_fastapi(fake: FakeBuddy) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """Yield the URL of a project in the application, and its process."""
     async with running(fake, RECIPES, "-m", "uvicorn", "fastapi_app:app", "--port", "0") as process:
         assert process.stderr is not None
         while b"running on http" not in (line := await process.stderr.readline()):
             assert line
-        url = f"{line.decode().split()[4]}/acme/storefront"
+        yield f"{line.decode().split()[4]}/acme/storefront", process
+
+
+async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
+    """Its clients learn neither the URL of Buddy nor that the token is wrong; its log has the reasons."""
+    pytest.importorskip("uvicorn")
+    broken = suite.create(cases=[{"name": "adds"}, {"name": "pays", "status": "FAILED"}])
+    async with serving_fastapi(fake) as (url, process):
         status, _, sessions = await get(f"{url}/MNbyVedg")
         assert status == 200
         assert [session["relative_id"] for session in sessions] == list(range(121, 111, -1))
@@ -60,6 +69,30 @@ async def test_fastapi_app(fake: FakeBuddy, suite: FakeSuite) -> None:
         log = (await finish(process)).err
     assert "Unauthorized" in log
     assert "fake-buddy-token" not in log
+
+
+async def lines(url: str) -> list[Any]:
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        assert response.content_type == "application/x-ndjson"
+        return [json.loads(line) async for line in response.content]
+
+
+async def test_fastapi_app_streams_a_suite(fake: FakeBuddy, suite: FakeSuite) -> None:
+    """A break within the stream has a cursor, and one before it has a status."""
+    pytest.importorskip("uvicorn")
+    fake.largest_page = 50
+    async with serving_fastapi(fake) as (url, _):
+        assert (await get(f"{url}/nothing/sessions"))[0] == 404
+        assert (await get(f"{url}/MNbyVedg/sessions?cursor=x"))[0] == 422
+        fake.on_request = lambda request: fake.inject(Fault.status(503)) if request.query.get("page") == "3" else None
+        *rows, end = await lines(f"{url}/MNbyVedg/sessions")
+        assert end == {"complete": False, "retryable": True}
+        fake.on_request = None
+        *others, end = await lines(f"{url}/MNbyVedg/sessions?cursor={rows[-1]['cursor']}")
+        assert end == {"complete": True, "verified": True}
+        assert [row["session"]["relative_id"] for row in [*rows, *others]] == list(range(120, 0, -1))
+        (end,) = await lines(f"{url}/MNbyVedg/sessions?cursor={others[-1]['cursor']}")
+        assert end["complete"]
 
 
 async def call(url: str, *, suite: str = "acme/storefront/MNbyVedg", **headers: str) -> int:

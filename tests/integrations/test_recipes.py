@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.recipe_programs import RECIPES, run_program
+from helpers.recipe_programs import RECIPES, copy_recipe, finish, run_program, running
 
 SESSIONS = 250
 EXTENSION = "duckdb_extension_sqlite_scanner"
@@ -143,3 +145,34 @@ async def test_daily_job_prints_the_other_suites_if_one_cannot_be_read(
     code, out, err = await run_program(fake, tmp_path, DAILY_JOB)
     assert (code, len(out.splitlines())) == (1, 3)
     assert err.startswith("could not read acme/storefront/green: ")
+
+
+async def test_harvester_goes_on_after_an_outage(fake: FakeBuddy, tmp_path: Path) -> None:
+    """It handles what is new in each round, and ends when its token is rejected."""
+    suite = fake.add_suite("acme", "storefront", "new")
+    suite.create(status="SUCCESSFUL")
+    recipe = copy_recipe("harvester", tmp_path, PAUSE=0.1)
+    async with running(fake, tmp_path, recipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(await process.stdout.readline())["relative_id"] == 1
+        fake.on_request = lambda _: fake.inject(Fault.status(502))
+        while b"the next round begins" not in (line := await process.stderr.readline()):
+            assert line
+        fake.on_request = None
+        suite.create(status="ERROR")
+        assert json.loads(await process.stdout.readline())["status"] == "ERROR"
+        fake.token = "another"
+        code, out, err = await finish(process)
+    assert (code, out) == (1, "")
+    assert "The harvester ends: Unauthorized" in err
+
+
+async def test_dask_does_the_work(fake: FakeBuddy, tmp_path: Path) -> None:
+    for name in "ab":
+        suite = fake.add_suite("acme", "storefront", name)
+        for branch in ("main", "main", "try"):
+            suite.create(status="ERROR", branch=branch)
+    async with LocalCluster(n_workers=2, processes=True, asynchronous=True, dashboard_address=":0") as cluster:
+        recipe = copy_recipe("dask_pages", tmp_path, SCHEDULER=cluster.scheduler_address, AT_ONCE=1)
+        assert await run(fake, tmp_path, recipe) == "('main', 4) ('try', 2)\n"

@@ -13,8 +13,9 @@ PLUGIN = "buddy_sessions.testing.plugin"
 pytest_plugins = ["pytester"]
 
 SYNC_TESTS = """
-import asyncio, os, subprocess, sys
+import asyncio, os, subprocess, sys, time
 from buddy_sessions import BuddyClient
+from buddy_sessions.testing import Fault
 
 async def newest(client):
     return [session.id for session in await client.sessions("acme/shop/MNbyVedg", max_sessions=1).collect()]
@@ -23,6 +24,13 @@ def test_asyncio_run(fake_buddy, buddy_client):
     suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg")
     created = suite.create()
     assert asyncio.run(newest(buddy_client)) == [created["id"]]
+
+def test_outage(fake_buddy, buddy_client):
+    fake_buddy.add_suite("acme", "shop", "MNbyVedg")
+    fake_buddy.inject(Fault.status(503), times=3)
+    started = time.monotonic()
+    assert asyncio.run(newest(buddy_client)) == []
+    assert time.monotonic() - started < 3  # with pauses, it takes at least 3.5 s
 
 def test_from_env(fake_buddy):
     suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(2)
@@ -75,7 +83,7 @@ def test_anyio(pytester: pytest.Pytester) -> None:
 
 
 def test_synchronous_tests(pytester: pytest.Pytester) -> None:
-    run(pytester, tests=SYNC_TESTS).assert_outcomes(passed=4)
+    run(pytester, tests=SYNC_TESTS).assert_outcomes(passed=5)
 
 
 def test_examples_of_the_guides(pytester: pytest.Pytester) -> None:

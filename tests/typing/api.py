@@ -54,7 +54,7 @@ from buddy_sessions.analysis import (
 
 async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Awaitable[str]], limiter: Limiter) -> None:
     BuddyClient("token", trust_env=True)
-    BuddyClient(token, region="eu", base_url=URL("https://h"), http_session=http_session, limiter=limiter)
+    BuddyClient(token, base_url=URL("https://h"), http_session=http_session, limiter=limiter)
     BuddyClient("token", region=Region.AS, per_page=50, read_ahead=1, max_concurrency=2, timeout=1, max_attempts=1)
     options: ClientOptions = {"region": "as", "timeout": 5}
     BuddyClient("token", **options)

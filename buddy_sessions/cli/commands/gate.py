@@ -42,6 +42,7 @@ from ..options import (
     Revision,
     RunUrl,
     SessionName,
+    parse_share,
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -91,16 +92,12 @@ class Rules:
 
     def read(self) -> dict[str, Any]:
         """Return the arguments of `judge` that these options are."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", self.min_tests)
-        share = float(match[1] or 0) / 100 if match is not None else 2.0
-        if share > 1:
-            raise ConfigError(f"--min-tests must be a share such as 90%, or 0, not {self.min_tests!r}")
         return {
             "outcome": None if self.outcome is None else parse_outcome(self.outcome),
             "baseline": self.baseline,
             "last": self.last,
             "quarantine": [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine))),
-            "min_tests": share,
+            "min_tests": parse_share("--min-tests", self.min_tests),
             "after": self.after,
         }
 

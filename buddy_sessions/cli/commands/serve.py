@@ -15,7 +15,7 @@ from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 from ..input.times import Duration
-from ..options import Flag
+from ..options import Flag, parse_share
 from ..render.console import Output
 
 _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
@@ -26,6 +26,7 @@ async def command(
     port: Port = 0,
     empty: Flag = False,
     live: Annotated[Duration | None, Parameter(validator=Number(gt=0))] = None,
+    faults: Annotated[str, Parameter(metavar="SHARE")] = "0",
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
@@ -34,15 +35,16 @@ async def command(
 
     For example:
 
-    - buddy-sessions serve --live 1s
+    - buddy-sessions serve --live 1s --faults 3%
     - buddy-sessions serve --empty
 
     Args:
         port: Port to listen on; 0 for a free one.
         empty: Serve one suite without sessions, for the uploads of your own tests (default: six suites).
         live: Time between two new sessions, such as 1s (default: none are created).
+        faults: Share of the requests with a random fault, such as a lost connection, a 503 or a wrong page.
     """
-    fake = FakeBuddy(port=port)
+    fake = FakeBuddy(port=port, fault_rate=parse_share("--faults", faults))
     suites = [fake.add_suite("acme", "storefront", "MNbyVedg")] if empty else fake.add_demo_suites()
     key = SuiteKey(*suites[0].key)
     async with fake:

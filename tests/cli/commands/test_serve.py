@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -36,7 +39,20 @@ def serving(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Iterator[None]:
         finally:
             process.kill()
     assert process.returncode == 130
+    assert err.startswith("Starting a fake Buddy ...\n")
     assert f"buddy-sessions list {SUITE}" in err
+
+
+def test_faults_are_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch, "--faults", "30%"):
+        request = Request(f"{os.environ['BUDDY_API_URL']}/workspaces/acme/projects/storefront/unit-tests/suites")
+        request.add_header("Authorization", f"Bearer {os.environ['BUDDY_TOKEN']}")
+        good = 0
+        with suppress(OSError, HTTPException, ValueError):  # such as a 503, or a lost connection
+            while good < 100:
+                with urlopen(request) as response:
+                    good += bool(json.load(response))
+        assert 0 < good < 100
 
 
 def test_live_sessions_start_and_finish(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import os
 import psycopg
 from psycopg.types.json import Json
 
-from buddy_sessions import SessionStore, to_dict
+from buddy_sessions import SessionStore, StoreChange, to_dict
 
 DATABASE = "sessions.db"
 POSTGRESQL = os.environ.get("DATABASE_URL", "")
@@ -35,7 +35,7 @@ ON CONFLICT (workspace, project, suite_id, id) DO UPDATE SET
 OLD = "WHERE (workspace, project, suite_id) = (%s, %s, %s) AND create_date < %s"
 
 
-async def apply(copy, change):
+async def apply(copy: psycopg.AsyncConnection, change: StoreChange) -> None:
     if change.session is not None:
         one, failures = change.session, change.failures
         names = (*change.suite, one.id, one.relative_id, one.status, one.create_date)
@@ -47,12 +47,12 @@ async def apply(copy, change):
         await copy.execute(f"DELETE FROM sessions {OLD}", (*change.suite, change.pruned_before))
 
 
-async def commit(copy, position):
+async def commit(copy: psycopg.AsyncConnection, position: int) -> None:
     await copy.execute("UPDATE copied SET position = %s", [position])
     await copy.commit()
 
 
-async def main():
+async def main() -> None:
     async with SessionStore(DATABASE) as store, await psycopg.AsyncConnection.connect(POSTGRESQL) as copy:
         await copy.execute("SELECT pg_advisory_lock(1)")  # until the connection is closed
         await copy.execute(TABLES)

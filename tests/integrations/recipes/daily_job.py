@@ -7,17 +7,30 @@ newly fails. After an error or a kill, the next run continues. Two runs at once 
 """
 
 import asyncio
+import io
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from buddy_sessions import BuddyClient, BuddyError, NoVerdictError, SessionStore
+from buddy_sessions import (
+    BuddyClient,
+    BuddyError,
+    NoVerdictError,
+    Session,
+    SessionStore,
+    Suite,
+    SuiteKey,
+    TestCase,
+    TestKey,
+)
+from buddy_sessions.analysis import TestedSession
 
 WORKSPACE, PROJECT = "acme", "storefront"
 BRANCH = "main"
 DAYS = 30  # how many days the first run reads
 
 
-async def sync(store):
+async def sync(store: SessionStore) -> tuple[list[Suite], Mapping[SuiteKey, BuddyError]]:
     """Save new sessions and their failing tests. Return the suites, and the errors of those that failed."""
     async with BuddyClient.from_env() as buddy:
         suites = await buddy.suites(WORKSPACE, PROJECT)
@@ -27,9 +40,9 @@ async def sync(store):
     return suites, changes.failures
 
 
-def failing_tests(runs):
+def failing_tests(runs: Sequence[TestedSession]) -> list[tuple[TestCase, Session]]:
     """Return the tests that fail in the last run, each with the session since which it has failed every time."""
-    failing = {}
+    failing: dict[TestKey, tuple[TestCase, Session]] = {}
     for run in runs:
         if run.cases or run.session.status == "SUCCESSFUL":  # otherwise the tests did not run
             before = failing
@@ -37,12 +50,12 @@ def failing_tests(runs):
     return list(failing.values())
 
 
-def one_line(case):
+def one_line(case: TestCase) -> str:
     message = case.failure.message if case.failure else None
     return " ".join(f"{case.key}: {message or case.status}".split())[:300]
 
 
-async def main():
+async def main() -> int:
     """Print the summary, and return the exit code."""
     yesterday, any_new = datetime.now(UTC) - timedelta(days=1), False
     async with SessionStore("buddy.db") as store:
@@ -59,13 +72,14 @@ async def main():
                 any_new = any_new or ended > yesterday
                 since = f"{'NEW ' if ended > yesterday else ''}since {ended:%Y-%m-%d} (#{first.relative_id})"
                 print(f"  {since} {one_line(case)}")
-    for suite, error in failures.items():
-        print(f"could not read {suite}: {error}", file=sys.stderr)
+    for key, error in failures.items():
+        print(f"could not read {key}: {error}", file=sys.stderr)
     return 1 if failures else 2 if any_new else 0
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # the names of tests may contain any character
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of tests may contain any character
     try:
         sys.exit(asyncio.run(main()))
     except BuddyError as error:

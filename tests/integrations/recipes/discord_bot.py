@@ -13,7 +13,7 @@ import sys
 import aiohttp
 import discord
 
-from buddy_sessions import BuddyClient, BuddyError, SessionStore
+from buddy_sessions import BuddyClient, BuddyError, SessionStore, StatusChange
 
 SUITES = ["acme/storefront/MNbyVedg"]
 CHANNEL = 1234567890
@@ -25,12 +25,12 @@ MAX_LENGTH = 2000  # characters of a message: the limit of Discord
 log = logging.getLogger("discord_bot")
 
 
-def escape(text):
+def escape(text: str) -> str:
     line = " ".join(text.split())
     return discord.utils.escape_mentions(discord.utils.escape_markdown(line, ignore_links=False))
 
 
-def describe(change):
+def describe(change: StatusChange) -> str:
     commit, session = change.commit, change.commit.session
     status = "red" if commit.is_failing else "green"
     lines = [escape(f"{change.suite} is {status} on {commit.branch}:"), session.html_url or session.id]
@@ -38,16 +38,18 @@ def describe(change):
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
 
 
-async def post(channel, text):
+async def post(channel: discord.abc.Messageable, text: str) -> None:
     while True:
         try:
-            return await channel.send(text, suppress_embeds=True)
+            await channel.send(text, suppress_embeds=True)
         except (discord.DiscordException, aiohttp.ClientError, TimeoutError) as error:
             log.warning("cannot post, trying again in %s s: %s", RETRY, error)
             await asyncio.sleep(RETRY)
+        else:
+            return
 
 
-async def watch(channel):
+async def watch(channel: discord.TextChannel) -> None:
     async with (
         BuddyClient.from_env() as buddy,
         SessionStore(FILE) as store,
@@ -58,7 +60,7 @@ async def watch(channel):
                 await post(channel, describe(change))
 
 
-async def main():
+async def main() -> str:
     """Run the bot until an error stops it, and return the message for stderr."""
     message = "The bot stops"
     bot = discord.Client(intents=discord.Intents(guilds=True), allowed_mentions=discord.AllowedMentions.none())
@@ -66,7 +68,10 @@ async def main():
         try:
             async with asyncio.TaskGroup() as tasks:
                 await bot.login(os.environ.get("DISCORD_TOKEN", ""))
-                tasks.create_task(watch(await bot.fetch_channel(CHANNEL)))
+                channel = await bot.fetch_channel(CHANNEL)
+                if not isinstance(channel, discord.TextChannel):
+                    return f"The bot stops: {CHANNEL} is no text channel"
+                tasks.create_task(watch(channel))
                 await bot.connect()
         except* BuddyError as errors:
             message = f"The bot stops, because of Buddy: {errors.exceptions[0]}"

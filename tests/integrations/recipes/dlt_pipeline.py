@@ -8,29 +8,33 @@ copy at a time.
 """
 
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import dlt
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.sql_client import SqlClientBase
 
-from buddy_sessions import SessionStore, to_dict
+from buddy_sessions import SessionStore, StoreChange, to_dict
 
 DATABASE = "sessions.db"
 OF_SUITE = "WHERE workspace = %s AND project = %s AND suite_id = %s"
 
 
-def clean(row):
+def clean(row: dict[str, Any]) -> Any:
     """Half a surrogate pair, which JSON allows and dlt does not, becomes ?"""
     return json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
 
 
-def find_position(copy):
+def find_position(copy: SqlClientBase[Any]) -> int:
     try:
-        return copy.execute_sql("SELECT max(position) FROM sessions")[0][0] or 0
+        rows = copy.execute_sql("SELECT max(position) FROM sessions") or [(0,)]
     except DatabaseUndefinedRelation:
         return 0
+    return rows[0][0] or 0
 
 
-def delete(copy, change):
+def delete(copy: SqlClientBase[Any], change: StoreChange) -> None:
     """Delete what was pruned or forgotten. What was kept follows, and is loaded again."""
     if change.pruned_before is None:
         copy.execute_sql(f"DELETE FROM sessions {OF_SUITE}", *change.suite)
@@ -50,7 +54,7 @@ def delete(copy, change):
         "deleted_at": {"data_type": "timestamp"},
     },
 )
-async def sessions(pipeline):
+async def sessions(pipeline: dlt.Pipeline) -> AsyncIterator[dict[str, Any]]:
     async with SessionStore(DATABASE) as store:
         with pipeline.sql_client() as copy:
             first = find_position(copy)

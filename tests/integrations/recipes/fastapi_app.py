@@ -1,15 +1,18 @@
 """A FastAPI application with one client for its whole life. Run it with `uvicorn fastapi_app:app`."""
 
+import json
 import logging
 import math
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, NotFoundError, SuiteKey
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Cursor, NotFoundError, SuiteKey
 
 log = logging.getLogger("uvicorn.error")
 
@@ -44,17 +47,24 @@ class Status(BaseModel):
 
 
 @asynccontextmanager
-async def lifespan(app):
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     # A web request should not wait for minutes: fail early, and tell the caller when to come back.
     async with BuddyClient.from_env(max_wait=2, timeout=10, max_attempts=2) as app.state.buddy:
         yield
 
 
+def client(request: Request) -> BuddyClient:
+    buddy: BuddyClient = request.app.state.buddy
+    return buddy
+
+
 app = FastAPI(lifespan=lifespan)
+Buddy = Annotated[BuddyClient, Depends(client)]
+Suite = Annotated[SuiteKey, Depends(SuiteKey)]  # the names in the path
 
 
 @app.exception_handler(BuddyError)
-async def on_buddy_error(request: Request, error: BuddyError):
+async def on_buddy_error(request: Request, error: BuddyError) -> JSONResponse:
     log.warning("%s", error)  # the details are for the log only
     if isinstance(error, NotFoundError | ConfigError):  # a ConfigError: an impossible name in the path
         return JSONResponse({"detail": "there is no such suite or session"}, status_code=404)
@@ -66,14 +76,44 @@ async def on_buddy_error(request: Request, error: BuddyError):
 
 
 @app.get("/{workspace}/{project}/{suite_id}")
-async def latest(request: Request, workspace: str, project: str, suite_id: str) -> list[Session]:
-    suite = SuiteKey(workspace, project, suite_id)
-    return await request.app.state.buddy.sessions(suite, max_sessions=10).collect()
+async def latest(buddy: Buddy, suite: Suite) -> list[Session]:
+    return [Session.model_validate(session) async for session in buddy.sessions(suite, max_sessions=10)]
+
+
+@app.get("/{workspace}/{project}/{suite_id}/sessions")
+async def stream(buddy: Buddy, suite: Suite, cursor: str | None = None) -> StreamingResponse:
+    """All sessions, newest first: a line of JSON for each, and one that says how it ended.
+
+    If that one is missing, or has an error, go on with the `cursor` of the last session.
+    """
+    try:
+        position = None if cursor is None else Cursor.parse(cursor)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    sessions = buddy.sessions(suite, cursor=position)
+    first = await anext(sessions, None)  # its error is a status: nothing was sent yet
+
+    async def lines() -> AsyncIterator[str]:
+        end: dict[str, object]
+        session = first
+        async with sessions:
+            try:
+                while session is not None:
+                    row = Session.model_validate(session).model_dump(mode="json")
+                    yield json.dumps({"cursor": str(sessions.cursor), "session": row}) + "\n"
+                    session = await anext(sessions, None)
+                end = {"complete": True, "verified": sessions.stats.verified}
+            except BuddyError as error:
+                log.warning("%s", error)
+                end = {"complete": False, "retryable": error.retryable}
+        yield json.dumps(end) + "\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
 @app.get("/{workspace}/{project}/{suite_id}/status")
-async def status(request: Request, workspace: str, project: str, suite_id: str) -> Status:
-    (found,) = await request.app.state.buddy.status([SuiteKey(workspace, project, suite_id)])
+async def status(buddy: Buddy, suite: Suite) -> Status:
+    (found,) = await buddy.status([suite])
     if found.error is not None:
         raise found.error
     since = found.since.turning_session.create_date if found.since is not None else None
@@ -81,5 +121,5 @@ async def status(request: Request, workspace: str, project: str, suite_id: str) 
 
 
 @app.get("/{workspace}/{project}/{suite_id}/{session_id}/failures")
-async def failures(request: Request, workspace: str, project: str, suite_id: str, session_id: str) -> list[FailingTest]:
-    return await request.app.state.buddy.failures(SuiteKey(workspace, project, suite_id), session_id)
+async def failures(buddy: Buddy, suite: Suite, session_id: str) -> list[FailingTest]:
+    return [FailingTest.model_validate(case) for case in await buddy.failures(suite, session_id)]

@@ -15,14 +15,13 @@ CHANNEL = "C0123456789"
 SLACK_API = "https://slack.com/api/"
 
 
-def main():
+def main() -> None:
     slack = WebClient(os.environ.get("SLACK_BOT_TOKEN", ""), base_url=SLACK_API)
-    if text := sys.stdin.read().strip():
+    if text := sys.stdin.buffer.read().decode().strip():
         slack.chat_postMessage(channel=CHANNEL, markdown_text=text, unfurl_links=False)
 
 
 if __name__ == "__main__":
-    sys.stdin.reconfigure(encoding="utf-8")
     try:
         main()
     except (SlackApiError, OSError) as error:

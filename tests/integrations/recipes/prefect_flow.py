@@ -26,6 +26,7 @@ from pathlib import Path
 import psycopg
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import INPUTS
+from prefect.client.schemas.objects import State
 from prefect.schedules import Cron
 from prefect.states import Completed
 from psycopg.types.json import Json
@@ -48,16 +49,18 @@ UPSERT = """INSERT INTO sessions VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT
 class Limiter:
     """Spaces requests evenly."""
 
-    def __init__(self, rate):
+    def __init__(self, rate: float) -> None:
         self._pause, self._next = 1 / rate, 0.0
 
-    async def acquire(self):
+    async def acquire(self) -> None:
         self._next = max(self._next, time.monotonic()) + self._pause
         await asyncio.sleep(self._next - time.monotonic())
 
 
 @task(retries=3, retry_delay_seconds=[5, 60, 600], cache_policy=INPUTS - "buddy" - "database", persist_result=True)
-async def load(buddy, database, suites, day, days):
+async def load(
+    buddy: BuddyClient, database: psycopg.AsyncConnection, suites: list[str], day: date, days: int
+) -> tuple[int, dict[str, str]]:
     """Load a batch, once a day. Return the number of sessions, and the suites that could not be read."""
     since = datetime.combine(day, datetime.min.time(), UTC) - timedelta(days)
     async with buddy.harvest(suites, since=since, on_failure="collect") as harvest:
@@ -70,7 +73,7 @@ async def load(buddy, database, suites, day, days):
 
 
 @flow
-async def load_workspace(workspace: str, day: date | None = None, days: int = DAYS):
+async def load_workspace(workspace: str, day: date | None = None, days: int = DAYS) -> State[None]:
     options = tomllib.loads(WORKSPACES.read_text())[workspace]
     limiter = Limiter(options.pop("rate"))
     async with (
@@ -80,7 +83,8 @@ async def load_workspace(workspace: str, day: date | None = None, days: int = DA
         await database.execute(TABLE)
         await database.execute("SELECT pg_advisory_lock(hashtext(%s))", [workspace])  # until the connection closes
         keys = sorted(str(suite.key) for suite in await buddy.suites(workspace))
-        day, sessions, failures = day or datetime.now(UTC).date(), 0, {}
+        day, sessions = day or datetime.now(UTC).date(), 0
+        failures: dict[str, str] = {}
         for first in range(0, len(keys), BATCH):
             count, failed = await load(buddy, database, keys[first : first + BATCH], day, days)
             sessions, failures = sessions + count, failures | failed

@@ -15,7 +15,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from buddy_sessions import BuddyClient, BuddyError, SessionStore
+from buddy_sessions import BuddyClient, BuddyError, SessionStore, StatusChange
 
 SUITES = ["acme/storefront/MNbyVedg"]
 CHANNEL = "C0123456789"
@@ -28,7 +28,7 @@ SLACK_API = "https://slack.com/api/"
 log = logging.getLogger("slack_bot")
 
 
-def describe(change):
+def describe(change: StatusChange) -> str:
     commit, session = change.commit, change.commit.session
     status = "red" if commit.is_failing else "green"
     lines = [f"{change.suite} is {status} on {commit.branch}:", session.html_url or session.id]
@@ -37,16 +37,18 @@ def describe(change):
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 2].rpartition("\n")[0] + "\n…"
 
 
-async def post(slack, text):
+async def post(slack: AsyncWebClient, text: str) -> None:
     while True:
         try:
-            return await slack.chat_postMessage(channel=CHANNEL, text=text, mrkdwn=False, unfurl_links=False)
+            await slack.chat_postMessage(channel=CHANNEL, text=text, mrkdwn=False, unfurl_links=False)
         except (SlackApiError, aiohttp.ClientError, TimeoutError) as error:
             log.warning("cannot post, trying again in %s s: %s", RETRY, error)
             await asyncio.sleep(RETRY)
+        else:
+            return
 
 
-async def main():
+async def main() -> None:
     slack = AsyncWebClient(os.environ.get("SLACK_BOT_TOKEN", ""), base_url=SLACK_API)
     await slack.auth_test()  # find out now whether the token is valid
     async with (

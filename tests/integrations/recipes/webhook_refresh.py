@@ -20,7 +20,7 @@ import sys
 
 from aiohttp import encode_basic_auth, web
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, SuiteKey, Watch
+from buddy_sessions import BuddyClient, BuddyError, Change, ConfigError, SuiteKey, Watch
 
 SUITES = ["acme/storefront/MNbyVedg"]
 HOST = "127.0.0.1"  # behind a proxy that speaks https
@@ -33,7 +33,7 @@ WATCH = web.AppKey("watch", Watch)
 CREDENTIALS = web.AppKey("credentials", bytes)
 
 
-async def refresh(request):
+async def refresh(request: web.Request) -> web.Response:
     given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
     if not hmac.compare_digest(given, request.app[CREDENTIALS]):  # takes as long for each wrong secret
         raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"})
@@ -44,11 +44,11 @@ async def refresh(request):
     return web.Response(status=202)
 
 
-async def handle(change):
+async def handle(change: Change) -> None:
     print(change.suite, change.kind, change.session.status, change.session.html_url, flush=True)
 
 
-async def main(secret):
+async def main(secret: str) -> None:
     async with BuddyClient.from_env() as buddy, buddy.watch(SUITES, interval=INTERVAL) as changes:
         app = web.Application()
         app[WATCH] = changes
