@@ -82,8 +82,9 @@ class Waiting:
         """Poll once more, after a pause. Return False if the time is over."""
         spec = self._spec
         seconds = spec.timeout if len(self.found) >= spec.count else min(spec.appear_timeout, spec.timeout)
+        deadline = asyncio.timeout_at(self._started + seconds)
         try:
-            async with asyncio.timeout_at(self._started + seconds) as deadline:
+            async with deadline:
                 if self._pause is not None:
                     await asyncio.sleep(self._pause)
                 await self._poll()

@@ -319,8 +319,10 @@ async def test_read_that_another_task_closes_can_be_continued(
 async def test_part_is_no_whole(fake: FakeBuddy, buddy: BuddyClient) -> None:
     """A list or the figures of a read that was closed meanwhile."""
     fake.latency = 30
-    for stream in (buddy.sessions(KEY), buddy.cases(KEY, SESSION), buddy.harvest([KEY])):
-        work = asyncio.ensure_future(stream.run() if hasattr(stream, "run") else stream.collect())
+    sessions, cases, harvest = buddy.sessions(KEY), buddy.cases(KEY, SESSION), buddy.harvest([KEY])
+    works: list[tuple[Any, Any]] = [(sessions, sessions.collect), (cases, cases.collect), (harvest, harvest.run)]
+    for stream, read in works:
+        work = asyncio.ensure_future(read())
         await asyncio.sleep(0.01)
         await stream.aclose()
         with pytest.raises(RuntimeError, match="was closed before its end: create another one to read again"):
