@@ -33,7 +33,10 @@ CASES = {
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
     "session and branch": (f"cases {A} 2 --branch main", "--branch selects the latest session: leave it out"),
     "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch"),
-    "project in place of a suite": ("list acme/shop", "acme/shop is a project: name one of its suites, which buddy-s"),
+    "project in place of a suite": (
+        "list acme/shop",
+        "is a project: name one of its suites: buddy-sessions status acme",
+    ),
     "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),
     "age without a unit": ("prune --db sessions.db --keep 90", "'90' has no unit: write 24h, 90d or 12w"),

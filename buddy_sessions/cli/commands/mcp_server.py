@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -65,7 +64,6 @@ MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
-_FOR_USERS = re.compile(r", or set -w and -p \(.*\)|, which buddy-sessions status .*")
 _MAX_NAME = 40  # characters of the name of a suite
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
@@ -91,11 +89,6 @@ _Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest t
 _Offset = Annotated[int, Field(ge=0, le=100_000, description="Continues an earlier result, which names the number")]
 
 
-def _for_agents(text: str) -> str:
-    """Return a text of this package without what an agent cannot do: sync a database, set options."""
-    return _FOR_USERS.sub("", text)
-
-
 class Tools:
     """The tools. Each returns text of at most 24,000 characters."""
 
@@ -118,7 +111,7 @@ class Tools:
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._answers, red)
-        texts = {key: cut(_for_agents(cause.text), width) for key, cause in causes.items()}
+        texts = {key: cut(cause.text, width) for key, cause in causes.items()}
         result = status_result(shown, now, causes=texts)
         sections = group_by_cause(result.items, {str(key): cause.template for key, cause in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
@@ -267,7 +260,7 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
         except BuddyError as error:
             about = arguments.get("suite") or arguments.get("project", "")
             message = without_request(error.without_advice)
-            message = _for_agents(message if about in message else f"{cut(about)}: {message}")
+            message = message if about in message else f"{cut(about)}: {message}"
             texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
             raise ToolError("\n".join(filter(None, texts))) from None
 

@@ -39,7 +39,8 @@ class KeyDefaults:
         if isinstance(found, SuiteKey):
             return found
         name = "/".join(found)
-        raise ConfigError(f"{name} is a project: name one of its suites, which buddy-sessions status {name} prints")
+        advice = f"buddy-sessions status {name} prints them"
+        raise ConfigError(f"{name} is a project: name one of its suites", advice=advice)
 
     def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:
         """Return the suite that a key or a URL names, or a project; without a text, the project of the defaults."""
@@ -53,9 +54,11 @@ class KeyDefaults:
         try:
             return SuiteKey.parse(text if "://" in text else "/".join(names))
         except ValueError:
-            advice = f"write {form}, or paste the URL of a suite in Buddy, or set -w and -p"
-            advice = "write / between the names" if "\\" in text else f"{advice} (BUDDY_WORKSPACE, BUDDY_PROJECT)"
-            raise ConfigError(f"{what}: {text!r}; {advice}") from None
+            if "\\" in text:
+                raise ConfigError(f"{what}: {text!r}; write / between the names") from None
+            message = f"{what}: {text!r}; write {form}, or paste the URL of a suite in Buddy"
+            advice = "-w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT) complete a name"
+            raise ConfigError(message, advice=advice) from None
 
     def parse_group(self, text: str) -> Group:
         """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
