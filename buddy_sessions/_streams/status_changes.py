@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import frozen
 
 from .._api import Api
 from .._decoding.converter import structure, unstructure
+from ..analysis.baseline import lists_too_few
 from ..analysis.branches import Main, main_branch, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.same_tests import without_same
@@ -251,13 +252,19 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
         failing: dict[TestKey, TestCase] = {}
         for session in _red_sessions(commit):
+            cases: Sequence[TestCase] = ()
+            reason = ""
             try:
                 cases = await self._source.failing_cases(suite.key, session)
+                if lists_too_few(session, {session.id: cases}):
+                    reason = "fewer are listed than it counts"
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
+                reason = str(error)
+            if reason:
                 if suite.failed_polls + 1 >= _MAX_UNREAD:
                     return None
-                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {error}"
-                raise BuddyError(message, retryable=True) from None
+                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {reason}"
+                raise BuddyError(message, retryable=True)
             failing = {case.key: case for case in cases} | failing
         return tuple(failing.values())
 

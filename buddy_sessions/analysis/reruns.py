@@ -109,7 +109,7 @@ def find_repaired(counted: Sequence[Session]) -> list[tuple[Session, Session]]:
 def find_possible_rerun(counted: Sequence[Session]) -> tuple[Session, Session] | None:
     """Return the first session that may have run a red one again, and that one; None if there is none."""
     pairs = ((each, red) for each in reversed(counted) for red in reversed(counted) if red.is_failing)
-    return next((pair for pair in pairs if _began_after(*pair)), None)
+    return next(((each, red) for each, red in pairs if each is not red and _began_after(each, red)), None)
 
 
 def _began_after(later: Session, earlier: Session) -> bool:

@@ -308,16 +308,17 @@ class TestStart:
                     red(suite, "a", branch=branch)
                 assert await settled() == expected, branch
 
+    @pytest.mark.parametrize("fault", [Fault.status(404), Fault.short_page(0)], ids=str)
     @pytest.mark.parametrize(("names", "kind"), [("", FAILING), ("c", STILL_FAILING)])
     async def test_tests_that_cannot_be_read_do_not_silence_a_suite(
-        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy, names: str, kind: StatusKind
+        self, buddy: BuddyClient, suite: FakeSuite, fake: FakeBuddy, names: str, kind: StatusKind, fault: Fault
     ) -> None:
-        """The event comes without them, and says so; later sessions are reported as ever."""
+        """The event comes without them, and says so; later sessions are reported as ever. Or too few are listed."""
         async with watching(buddy, suite, on_failure="retry") as events:
             red(suite, names)
             assert await events.settled() == [(CURRENT, 1, names, "")]
             red(suite, "a", id="lost")
-            fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/lost/" in request.path else None
+            fake.on_request = lambda request: fake.inject(fault) if "/lost/" in request.path else None
             for _ in range(2):
                 await events.watch.settled()
                 assert events.watch.failures[suite.key].retryable

@@ -235,6 +235,14 @@ async def test_requests_of_a_gate(fake: FakeBuddy, buddy: BuddyClient, suite: Fa
     assert len(fake.requests) == 1
 
 
+async def test_session_is_no_rerun_of_itself(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """It began in the second in which it ended."""
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    moment = "2026-01-31T08:30:00Z"
+    fail(suite, create_date=moment, finish_date=moment)
+    assert (await buddy.judge(suite.key, FIX)).remarks == []
+
+
 @pytest.mark.virtual_time
 async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> None:
     """Of a commit, which appears later, and of what else was named, which has to finish."""

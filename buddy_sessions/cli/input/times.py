@@ -37,7 +37,7 @@ def parse_since(text: str, now: datetime) -> datetime:
     except ValueError:
         raise ValueError(
             f"{text!r} is not a time: write 24h, 7d or 2w for the time since then, or a date such as 2026-01-31 or "
-            "2026-01-31T08:30+01:00 (without an offset, it is UTC)"
+            "2026-01-31T08:30+01:00"
         ) from None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 

@@ -253,7 +253,7 @@ class TestWaiting:
         assert (result.code, "only 2 of 3 sessions exist (#3, #2)" in result.out) == (code, True), result
         assert call(*words, "--count", "2", *QUICK).code == 0
 
-    @pytest.mark.parametrize("after", ["2026-01-31T08:30", "2026-01-31T08:30:01", "2026-01-31", "tomorrow"])
+    @pytest.mark.parametrize("after", ["2026-01-31T08:30", "2026-01-31T08:30:01", "2026-01-31"])
     def test_start_of_an_attempt_needs_an_offset(self, after: str, suite: FakeSuite, call: Call) -> None:
         result = call("gate", SUITE, "--run-url", URL, "--after", after)
         assert (result.code, "an offset" in result.err) == (2, True), result

@@ -1,5 +1,6 @@
 """A FastAPI application with one client for its whole life. Run it with `uvicorn fastapi_app:app`."""
 
+import asyncio
 import json
 import logging
 import math
@@ -101,6 +102,7 @@ async def stream(buddy: Buddy, suite: Suite, cursor: str | None = None) -> Strea
                 while session is not None:
                     row = Session.model_validate(session).model_dump(mode="json")
                     yield json.dumps({"cursor": str(sessions.cursor), "session": row}) + "\n"
+                    await asyncio.sleep(0)  # otherwise, a caller that hangs up is noticed only after the page
                     session = await anext(sessions, None)
                 end = {"complete": True, "verified": sessions.stats.verified}
             except BuddyError as error:
