@@ -84,7 +84,9 @@ async def _reruns_elsewhere(
             groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
     compared = newest_judged(reversed(commits))[:LAST]
     usual = usual_size(compared)
-    others = [make_commit(each, compared, usual, as_of=listed.as_of) for each in _whole(listed, groups.values())]
+    # Only a red session is run again, and only within its commit.
+    repeated = [each for each in groups.values() if len(each) > 1 and any(session.is_failing for session in each)]
+    others = [make_commit(each, compared, usual, as_of=listed.as_of) for each in _whole(listed, repeated)]
     return [_Rerun(commit, *pair) for commit in others for pair in commit.reruns]
 
 
