@@ -69,7 +69,7 @@ def test_email_is_written_only_if_asked_for(
         written = path.read_bytes()
         if suffix == "parquet":
             with duckdb.connect() as connection:
-                table = connection.read_parquet(str(path)).project("COLUMNS(c -> c LIKE 'created_by%')")
+                table = connection.read_parquet(str(path)).project("COLUMNS('created_by.*')")
                 written = str(table.fetchall()).encode()  # without times, for which an old duckdb needs pytz
         assert (email in written) == bool(options)
 
