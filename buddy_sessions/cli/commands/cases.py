@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from buddy_sessions import TestStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
 from ..input.answers import ask, parse_session

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
+from buddy_sessions._export import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
 from buddy_sessions.analysis.remarks import crash_text, name_sessions
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from buddy_sessions import __version__
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import replace_file
+from buddy_sessions._export import replace_file
 
 from ..doctor.checks import Finding, examine
 from ..doctor.probe import Probe, Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import (
+from buddy_sessions._export import (
     KEYED_SESSION_COLUMNS,
     SESSION_CASE_COLUMNS,
     keyed_rows,

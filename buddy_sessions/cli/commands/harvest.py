@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import keyed_rows
+from buddy_sessions._export import keyed_rows
 
 from ..errors import ExitCode
 from ..input.answers import check_branch

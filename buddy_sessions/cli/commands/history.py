@@ -10,7 +10,7 @@ from rich.text import Text
 from buddy_sessions import SuiteKey, TestKey, to_row
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import REVISION
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 

@@ -10,7 +10,7 @@ import attrs
 
 from buddy_sessions import SavedSuite, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 
 from ..input.paths import find_database
 from ..options import Quiet, SavedFile, TableFormat

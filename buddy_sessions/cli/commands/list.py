@@ -13,7 +13,7 @@ from rich.text import Text
 
 from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Row, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
 from ..input.answers import check_branch
 from ..input.times import Since

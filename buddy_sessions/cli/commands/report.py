@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import replace_file
+from buddy_sessions._export import replace_file
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale

@@ -16,7 +16,7 @@ from rich.text import Text
 from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 from buddy_sessions.analysis import SuiteStatus, TestedCommit
 from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.remarks import remarks_text

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import SessionStore
-from buddy_sessions._export.session_files import resolve_file
+from buddy_sessions._export import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode

@@ -26,8 +26,7 @@ from buddy_sessions import (
     to_dict,
 )
 from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions._export.session_files import resolve_file
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file
 
 from ..errors import error_text
 from ..input.answers import lacks_branch

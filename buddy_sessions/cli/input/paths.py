@@ -10,7 +10,7 @@ from typing import TypeVar
 from cyclopts import Parameter
 
 from buddy_sessions import BuddyError, ConfigError
-from buddy_sessions._export.session_files import TEMPORARY
+from buddy_sessions._export import TEMPORARY
 
 from ..errors import describe_os_error
 

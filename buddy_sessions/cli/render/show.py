@@ -13,8 +13,16 @@ from attrs import frozen
 
 from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import format_of, open_file
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter, suite_names, use_utf8
+from buddy_sessions._export import (
+    KEYED_SESSION_COLUMNS,
+    Csv,
+    JsonLines,
+    RowWriter,
+    format_of,
+    open_file,
+    suite_names,
+    use_utf8,
+)
 
 from ..errors import describe_os_error, name_options
 from ..input.paths import explain_errors

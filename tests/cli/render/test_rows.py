@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SessionStatus, SuiteKey, to_dict
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, keyed_rows
 from buddy_sessions.cli.render.show import make_writer
 from helpers.session_strategies import sessions, text
 
