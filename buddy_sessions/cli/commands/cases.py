@@ -12,10 +12,10 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
-from ..input.answers import ask, parse_session
-from ..options import ROWS, Key, Limit, Question, SessionName
+from ..options import ROWS, Key, Limit, Question, SessionName, ask
 from ..render.result import CASE_COLUMNS, Result, Section, case_item
 from ..render.show import choose_format, default_limit, show
+from ..suite_selection import parse_session
 
 
 async def command(

@@ -12,13 +12,11 @@ from buddy_sessions._export import (
 )
 from buddy_sessions.models import is_before
 
-from ..input.answers import check_branch
-from ..input.paths import find_database
-from ..input.suite_selection import KeyDefaults, select_keys
-from ..input.times import Since
-from ..options import Branch, Emails, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
+from ..options import Branch, Emails, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys, check_branch
 from ..render.console import Output
 from ..render.show import open_output
+from ..suite_selection import KeyDefaults, select_keys
+from ..values import Since, find_database
 
 
 async def command(

@@ -8,13 +8,12 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import keyed_rows
 
 from ..errors import ExitCode
-from ..input.answers import check_branch
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Since
-from ..options import Access, Branch, Emails, FromFile, Keys, OutFile, RowFormat
+from ..options import Access, Branch, Emails, FromFile, Keys, OutFile, RowFormat, check_branch
 from ..render.console import HarvestProgress
 from ..render.show import open_output
 from ..render.text import one_line
+from ..suite_selection import SuiteSelection
+from ..values import Since
 
 
 async def command(

@@ -15,9 +15,7 @@ from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
-from ..input.answers import check_branch
-from ..input.times import Since
-from ..options import Access, After, Branch, Count, Key, TableFormat
+from ..options import Access, After, Branch, Count, Key, TableFormat, check_branch
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, make_writer
@@ -33,6 +31,7 @@ from ..render.text import (
     session_duration,
     status_text,
 )
+from ..values import Since
 
 _COLUMNS = (
     Column("#"),

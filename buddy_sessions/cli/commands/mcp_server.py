@@ -36,11 +36,11 @@ from buddy_sessions.analysis.history import find_test
 from buddy_sessions.analysis.remarks import name_sessions
 
 from ..errors import without_request
-from ..input.answers import Answers, parse_session
-from ..input.suite_selection import KeyDefaults
+from ..options import Answers
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
+from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
 from .failures import failures_result
 from .flaky import flaky_result

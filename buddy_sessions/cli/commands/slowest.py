@@ -6,8 +6,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
-from ..input.answers import ask
-from ..options import Key, Last, Limit, Question, TableFormat
+from ..options import Key, Last, Limit, Question, TableFormat, ask
 from ..render.result import Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions

@@ -23,11 +23,8 @@ from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
-from ..input.answers import Answers, lacks_branch, open_answers
-from ..input.git_authors import Clone, name_authors
-from ..input.suite_selection import SuiteSelection, select_keys
-from ..input.times import Age
-from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
+from ..git_authors import Clone, name_authors
+from ..options import ROWS, Access, Answers, Flag, FromFile, JudgedBranch, Keys, ReadFile, lacks_branch, open_answers
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import (
@@ -42,6 +39,8 @@ from ..render.text import (
     plain,
     revision_text,
 )
+from ..suite_selection import SuiteSelection, select_keys
+from ..values import Age
 
 _MAX_REMARKS = 20
 

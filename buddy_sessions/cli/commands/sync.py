@@ -13,11 +13,10 @@ from buddy_sessions._export import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode
-from ..input.paths import FILE
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Age, Since
 from ..options import Access, Flag, FromFile, Keys, Wait
 from ..render.console import HarvestProgress
+from ..suite_selection import SuiteSelection
+from ..values import FILE, Age, Since
 
 
 async def command(

@@ -29,11 +29,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file
 
 from ..errors import error_text
-from ..input.answers import lacks_branch
-from ..input.paths import FILE
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Duration
-from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat
+from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat, lacks_branch
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
 from ..render.text import (
@@ -47,6 +43,8 @@ from ..render.text import (
     status_mark,
     status_text,
 )
+from ..suite_selection import SuiteSelection
+from ..values import FILE, Duration
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")

@@ -25,7 +25,7 @@ from buddy_sessions._export import (
 )
 
 from ..errors import describe_os_error, name_options
-from ..input.paths import explain_errors
+from ..values import explain_errors
 from .checkout import render_arguments, render_github
 from .console import Output
 from .junit import render_junit

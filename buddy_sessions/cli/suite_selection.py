@@ -11,7 +11,8 @@ from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
-from buddy_sessions._base.validate import validate_key
+from buddy_sessions._base.validate import LATEST, validate_key
+from buddy_sessions.models import parse_session_url
 
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
@@ -74,6 +75,17 @@ class KeyDefaults:
             group = (text,) if is_workspace else self._parse(text, "neither a suite nor a project", forms)
         validate_key(SuiteKey(*group, *["any"] * (3 - len(group))))
         return group
+
+
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[SuiteKey, str]:
+    """Return the suite of a key, and the name of a session: `latest` if neither `key` nor `session` names one."""
+    suite = defaults.parse_suite(key)
+    is_session = "://" in key and parse_session_url(key)[1] is not None
+    if session is None:
+        return suite, key if is_session else LATEST
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return suite, session
 
 
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:
