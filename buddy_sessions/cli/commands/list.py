@@ -18,8 +18,7 @@ from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 from ..options import Access, After, Branch, Count, Key, TableFormat, check_branch
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, make_writer
-from ..render.table import print_result
+from ..render.show import choose_format, make_writer, print_result
 from ..render.text import (
     UNKNOWN,
     author_text,
