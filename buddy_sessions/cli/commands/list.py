@@ -15,7 +15,7 @@ from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
-from ..options import Access, After, Branch, Count, Key, TableFormat, check_branch
+from ..options import Access, After, Branch, Count, Emails, Key, TableFormat, check_branch
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import choose_format, make_writer, print_result
@@ -53,6 +53,7 @@ async def command(
     status: Annotated[SessionStatus | None, Parameter(metavar="STATUS")] = None,
     limit: Count | None = None,
     output_format: TableFormat = None,
+    emails: Emails = False,
     access: Access = Access(),
 ) -> None:
     """Print the sessions of a suite, newest first.
@@ -85,7 +86,7 @@ async def command(
                     if writer is None:
                         found += sessions
                     else:
-                        writer.write(keyed_rows(suite, sessions))
+                        writer.write(keyed_rows(suite, sessions, emails=emails))
                     count += len(sessions)
                     show(_summary(paginator, count))
                     if count == most:

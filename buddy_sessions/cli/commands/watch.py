@@ -26,7 +26,7 @@ from buddy_sessions import (
     to_dict,
 )
 from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file, session_row
 
 from ..errors import error_text
 from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat, lacks_branch
@@ -122,7 +122,8 @@ def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusCh
     def write(change: Change | StatusChange) -> None:
         session, previous, tests = _parts(change)
         (row,) = keyed_rows(change.suite, [session])
-        row = {"key": row["key"], "kind": change.kind.value, **row, "previous": previous and to_dict(previous)}
+        former = None if previous is None else session_row(previous, emails=False)
+        row = {"key": row["key"], "kind": change.kind.value, **row, "previous": former}
         row |= {name: list(map(case_row, cases)) for name, cases in tests.items()}
         if isinstance(change, StatusChange):
             turned = change.since.turning_session

@@ -26,7 +26,7 @@ def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
     file = io.BytesIO()
     with io.TextIOWrapper(file) as stream:
         writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
-        writer.write(keyed_rows(key, sessions))
+        writer.write(keyed_rows(key, sessions, emails=True))
         writer.finish()
         return file.getvalue().decode()
 
