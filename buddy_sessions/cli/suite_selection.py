@@ -36,10 +36,10 @@ class KeyDefaults:
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
-        found = self._parse(text, "not a suite", "workspace/project/suite_id")
-        if isinstance(found, SuiteKey):
-            return found
-        name = "/".join(found)
+        names = self._parse(text, "not a suite", "workspace/project/suite_id")
+        if isinstance(names, SuiteKey):
+            return names
+        name = "/".join(names)
         advice = f"buddy-sessions status {name} prints them"
         raise ConfigError(f"{name} is a project: name one of its suites", advice=advice)
 
@@ -96,8 +96,8 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
     if not stored:
         raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
     requested: set[tuple[str, ...]] = set(targets)
-    known = {group for suite in stored for group in _groups(suite)}
-    missing = sorted(requested - known)
+    saved = {group for suite in stored for group in _groups(suite)}
+    missing = sorted(requested - saved)
     if missing:
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
@@ -158,7 +158,7 @@ class SuiteSelection:
         (first, *others) = self.groups
         return None if others or isinstance(first, SuiteKey) else "/".join(first)
 
-    async def read(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
+    async def resolve(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
         """Return the suites, then those of projects and workspaces, which have their names, each once.
 
         Raises ConfigError if there is no suite, and no error says why.

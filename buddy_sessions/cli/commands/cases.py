@@ -45,9 +45,9 @@ async def command(
     wanted = None if status is None else TestStatus(status.upper())
     details = choose_format(output_format) != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    sessions = [each.session for each in found]
-    tests = [(each.session, case) for each in found for case in each.cases]
+        read = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
+    sessions = [each.session for each in read]
+    tests = [(each.session, case) for each in read for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
     title = format_count(len(tests), "test" if status is None else f"{status} test")
     if status is None and tests:

@@ -42,7 +42,7 @@ async def command(
     with open_output(output_format, out, source=from_file and from_file.name) as writer:
         async with access.connection.open_client(messages) as buddy:
             with messages.progress():
-                suites = await selection.read(buddy)
+                suites = await selection.resolve(buddy)
             async with buddy.harvest(suites, branch=branch, since=since, on_failure="collect") as harvest:
                 progress = HarvestProgress(buddy, harvest, len(suites), selection.failures)
                 is_data_on_terminal = out is None and sys.stdout.isatty()

@@ -76,7 +76,7 @@ async def command(
         max_sessions = most if status is None else None
         paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=max_sessions)
         writer = make_writer(chosen, sys.stdout, KEYED_SESSION_COLUMNS) if chosen != "table" else None
-        found: list[Session] = []  # a table is printed when all of them are known
+        shown: list[Session] = []  # a table is printed when all of them are known
         count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
             async with aclosing(paginator.pages()) as pages:
@@ -84,7 +84,7 @@ async def command(
                     sessions = [session for session in page.sessions if status in {None, session.status}]
                     sessions = sessions[: None if most is None else most - count]
                     if writer is None:
-                        found += sessions
+                        shown += sessions
                     else:
                         writer.write(keyed_rows(suite, sessions, emails=emails))
                     count += len(sessions)
@@ -94,7 +94,7 @@ async def command(
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
-        print_result(Output(), sessions_result(suite, found, branch=branch))
+        print_result(Output(), sessions_result(suite, shown, branch=branch))
         more = "; for older sessions add --limit N" if is_limited and count == most else ""
         messages.print_note(f"{_summary(paginator, count)}{more}")
 

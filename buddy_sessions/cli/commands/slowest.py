@@ -30,9 +30,9 @@ async def command(
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
     """
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.recent_tests(suite, branch=question.branch, last=last)
-    tests = slowest_tests([each.cases for each in found])
-    sessions = [each.session for each in found]
+        recent = await answers.recent_tests(suite, branch=question.branch, last=last)
+    tests = slowest_tests([each.cases for each in recent])
+    sessions = [each.session for each in recent]
     branch = sessions[0].ref_name
 
     def describe(test: SlowTest) -> Item:

@@ -109,7 +109,7 @@ async def command(
             statuses = await answers.status(suites, branch=branch)
         else:
             with messages.progress() as show_progress:
-                names = await selection.read(answers)
+                names = await selection.resolve(answers)
                 show_progress(f"reading {format_count(len(names), 'suite')}")
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)

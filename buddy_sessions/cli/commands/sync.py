@@ -56,7 +56,7 @@ async def command(
     selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with access.connection.open_client(messages) as buddy:
         with messages.progress():
-            suites = await selection.read(buddy)
+            suites = await selection.resolve(buddy)
         async with (
             SessionStore(path) as store,
             store.sync(

@@ -89,7 +89,7 @@ async def command(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
-        suites = list(await selection.read(buddy))
+        suites = list(await selection.resolve(buddy))
         for group, error in selection.failures.items():
             if on_failure == "raise" or not suites:
                 raise error
