@@ -157,20 +157,34 @@ class TestWaiting:
         counter = iter(range(1, 99))
         fake.on_request = lambda _: next(counter) == number and act()
 
-    def test_known_failure_does_not_end_it(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        add(suite, "old")
-        session = add(suite, **OF_RUN, status="IN_PROGRESS")
+    @pytest.mark.parametrize(
+        ("options", "running", "later", "code", "shown"),
+        [
+            ("", 1, [], 0, "Passes: 0 new failures, 1 known"),
+            ("--count 2", 0, ["new"], 1, "Fails: 1 new failure, 1 known"),
+            ("--count 3", 0, ["", ""], 0, "Passes: 0 new failures, 1 known"),
+        ],
+        ids=["running session", "new failure of another job", "too few tests until all jobs have uploaded"],
+    )
+    def test_known_failure_does_not_end_it(
+        self, options: str, running: int, later: list[str], code: int, shown: str, fake: FakeBuddy, call: Call
+    ) -> None:
+        """Main is a matrix of three jobs. Later, the sessions that are running finish, and others are added."""
+        suite = fake.add_suite("acme", "shop", "a")
+        for _ in range(3):
+            add(suite, "old", revision="ab" * 20)
+        sessions = [add(suite, **OF_RUN, status="IN_PROGRESS") for _ in range(running)]
         add(suite, "old", **OF_RUN)
-        self.at_request(fake, 9, lambda: suite.finish(session, "SUCCESSFUL"))
-        result = call("gate", SUITE, "--run-url", URL, *QUICK)
-        assert (result.code, "Passes: 0 new failures, 1 known\n" in result.out) == (0, True)
 
-    def test_known_failure_is_not_all_of_several_jobs(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        add(suite, "old")
-        add(suite, "old", **OF_RUN)
-        self.at_request(fake, 9, lambda: add(suite, "new", **OF_RUN))
-        result = call("gate", SUITE, "--run-url", URL, "--count", "2", *QUICK)
-        assert (result.code, "Fails: 1 new failure, 1 known\n" in result.out) == (1, True)
+        def act() -> None:
+            for session in sessions:
+                suite.finish(session, "SUCCESSFUL")
+            for name in later:
+                add(suite, *filter(None, [name]), **OF_RUN)
+
+        self.at_request(fake, 9, act)
+        result = call("gate", SUITE, "--run-url", URL, *options.split(), *QUICK)
+        assert (result.code, f"{shown}\n" in result.out) == (code, True), result
 
     def test_one_failed_request_of_the_verdict_does_not_end_it(
         self, fake: FakeBuddy, suite: FakeSuite, call: Call
@@ -205,15 +219,6 @@ class TestWaiting:
             add(suite, *fields.pop("failing", "").split(), **OF_RUN, **fields)
         result = call("gate", SUITE, "--run-url", URL, "--timeout", "1s", *options.split(), *QUICK)
         assert (result.code, shown in result.out + result.err) == (code, True), result
-
-    def test_too_few_tests_do_not_end_the_wait(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
-        """The sessions of three jobs are uploaded one after the other: the first one has a known failure."""
-        for _ in range(3):
-            add(suite, "old", revision="ab" * 20)
-        add(suite, "old", **OF_RUN)
-        self.at_request(fake, 4, lambda: [add(suite, **OF_RUN) for _ in range(2)])
-        result = call("gate", SUITE, "--run-url", URL, "--count", "3", *QUICK)
-        assert (result.code, "Passes: 0 new failures, 1 known\n" in result.out) == (0, True), result
 
     def test_session_that_begins_during_the_verdict(self, fake: FakeBuddy, suite: FakeSuite, call: Call) -> None:
         """It is waited for as long as for the others."""
@@ -333,14 +338,6 @@ def test_closed_pipe_does_not_change_the_exit_code(
             monkeypatch.setattr(sys, name, pipe)
         code = run(["gate", SUITE, *words.split()])
     assert code == 1
-
-
-def test_database_without_cases_needs_a_sync(suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    add(suite)
-    add(suite, "new", **OF_RUN)
-    call("sync", SUITE, "--db", str(tmp_path / "x.db"))
-    code, out, _ = call("gate", SUITE, "f00df00", "--db", str(tmp_path / "x.db"))
-    assert (code, "with --db after sync --cases failed" in out) == (5, True)
 
 
 def test_each_reason_has_advice() -> None:

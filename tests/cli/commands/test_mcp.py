@@ -203,20 +203,6 @@ async def test_verdict_about_one_session_says_what_is_not_known(session: str, is
     assert ("Only #7 was judged: what other jobs of its commit say is not known" in answer.inside) == is_one
 
 
-@pytest.mark.usefixtures("suite")
-@pytest.mark.parametrize("tool", ["get_failures", "get_test_history"])
-async def test_text_that_fits_many_tests_is_an_error(tool: str, fake: FakeBuddy) -> None:
-    cases = failing(*(f"test_{number}" for number in range(50)))
-    fake.add_suite("acme", "shop", "many").create("main", cases=cases)
-    (answer,) = await ask_new((tool, {"suite": "acme/shop/many", "test": "t"}))
-    first, *names = answer.inside.splitlines()
-    assert (answer.is_error, first.endswith("'t' fits 50 failing tests: write more of the name; the first 10 are")) == (
-        True,
-        True,
-    )
-    assert len(names) == 10
-
-
 @pytest.mark.parametrize("saved", [True, False], ids=["db", "api"])
 async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Path, *, saved: bool) -> None:
     """In the database, or in the workspace or project of the options."""

@@ -144,17 +144,10 @@ def record(*exchanges: Exchange) -> Record:
 @pytest.mark.parametrize(
     "hostile",
     [
-        exchange({}, headers={"x-geheim": SECRET, "server": SECRET, "location": f"https://{SECRET}/", "date": SECRET}),
-        exchange(
-            {}, headers={"x-oauth-scopes": f"{SECRET}, {SECRET}_READ", "x-accepted-0auth-scopes": SECRET}, status=403
-        ),
+        exchange({}, headers={"x-oauth-scopes": f"{SECRET}, {SECRET}_READ", "date": SECRET}, status=403),
         exchange({}, headers={"content-type": f"text/html; {SECRET}"}, body=f"<h1>{SECRET}</h1>".encode()),
-        exchange({"errors": [{"message": SECRET, "field": SECRET}, SECRET]}, status=404),
-        exchange({SECRET: {SECRET: SECRET}, "sessions": {SECRET: [SECRET]}}),
         exchange({"sessions": [{"id": SECRET, SECRET: 1, f"{SECRET}_x".lower() + "y" * 40: 1, "created_by": SECRET}]}),
         exchange({"sessions": [{"id": 1, "status": f"OK\n{SECRET}", f"ok\n{SECRET}": 1, "create_date": SECRET}]}),
-        exchange({"workspaces": [SECRET, {SECRET: 1}, {"name": SECRET, "domain": [SECRET]}]}, "workspaces"),
-        exchange({"id": 1, "status": "FAILED", "data": json.dumps({"name": 1, SECRET: {SECRET: SECRET}})}, "case"),
         exchange({"id": 1, "status": "FAILED", "data": f"<testcase {SECRET}='1'><{SECRET}/></testcase>"}, "case"),
         exchange({"suites": [{"id": 1, "url": f"https://app.buddy.works/{SECRET}/{SECRET}/x/{SECRET}"}]}, "suites"),
     ],
