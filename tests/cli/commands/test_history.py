@@ -84,6 +84,16 @@ def test_text_that_is_not_the_name_of_one_test(text: str, message: str, suite: F
     assert (code, out, err.startswith(f"error: {message}")) == (2, "", True)
 
 
+def test_part_of_a_name_that_other_tests_have(suite: FakeSuite, call: Call) -> None:
+    """One that fails is not taken in place of those that pass; but its whole name is enough."""
+    add(suite, "P")
+    suite.create(cases=[{"name": "adds"}, {"name": "adds twice", "status": "FAILED"}, {"name": "buys"}])
+    error = f"error: 'add' fits 2 tests: write more of the name\n{GROUP} > adds\n{GROUP} > adds twice\n"
+    assert call("history", SUITE, "add") == (2, "", error)
+    assert [row["name"] for row in rows(call("history", SUITE, "twice").out)] == ["adds twice"] * 2
+    assert [row["status"] for row in rows(call("history", SUITE, "adds").out)] == [None, None]
+
+
 def test_revision_that_is_no_hash_is_not_in_a_command(suite: FakeSuite, call: Call) -> None:
     for status, name in (("P", "main; reboot"), ("F", "f00d" * 10)):
         add(suite, status, revision=name)

@@ -228,7 +228,10 @@ async def test_long_error_is_cut(fake: FakeBuddy) -> None:
         ("get_failures", {"suite": "acme/shop"}), ("get_failures", {"suite": "acme/shop/a", "test": "test"})
     )
     assert project.inside == "acme/shop is a project: name one of its suites"
-    assert (answer.is_error, "'test' fits 30 failing tests: write more of the name" in answer.inside) == (True, True)
+    assert (
+        answer.is_error,
+        "'test' fits 30 failing tests: write more of the name; the first 10 are\n" in answer.inside,
+    ) == (True, True)
     assert re.search(r"… and [\d,]+ more characters$", answer.inside)
 
 
