@@ -34,6 +34,7 @@ KEY = SuiteKey("acme", "storefront", "MNbyVedg")
 MARKER = f"<!-- buddy-sessions gate {KEY} -->\n"
 PULL_REQUEST, PUSH, RERUN = "ci-github-pull-request", "ci-github-push", "ci-github-rerun"
 BOT = "github-actions[bot]"
+GITHUB_SHELL = "bash --noprofile --norc -e -o pipefail -c"
 QUEUE = "gh-readonly-queue/main/pr-7-0d9c8b7"
 
 
@@ -44,6 +45,18 @@ def stored_by(recording: str) -> dict[str, Any]:
 
 def minutes_ago(minutes: float) -> str:
     return (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def run_shell(shell: str, script: str, folder: Path, variables: dict[str, str]) -> tuple[int, str]:
+    """Run a script with these words of a shell. Return its exit code, and what it prints."""
+    environment = {"PATH": os.environ["PATH"], **variables}
+    process = await asyncio.create_subprocess_exec(
+        *shell.split(), script, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT
+    )
+    async with asyncio.timeout(120):
+        out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
 
 
 class GitHub:
@@ -134,24 +147,10 @@ class Gate:
             name: re.sub(r"\$\{\{ (\S+) \}\}", lambda match: context[match[1]], value)
             for name, value in self._step["env"].items()
         }
-        process = await asyncio.create_subprocess_exec(
-            *("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", self._step["run"]),
-            cwd=self.folder,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "PYTHONPATH": ".",
-                **self.variables,
-                **environment,
-            },
-            stdout=PIPE,
-            stderr=STDOUT,
-        )
-        async with asyncio.timeout(120):
-            out, _ = await process.communicate()
-        assert process.returncode is not None
-        assert self.inputs["token"] not in out.decode() or not self.inputs["token"]
-        return process.returncode, out.decode()
+        environment = {"HOME": str(self.folder), "PYTHONPATH": ".", **self.variables, **environment}
+        code, out = await run_shell(GITHUB_SHELL, self._step["run"], self.folder, environment)
+        assert self.inputs["token"] not in out or not self.inputs["token"]
+        return code, out
 
     @property
     def summary(self) -> str:
@@ -394,7 +393,7 @@ async def test_modules_of_the_checkout_do_not_run(suite: FakeSuite, open_gate: A
     assert (code, "of the checkout" in out) == (0, False), out
 
 
-def install(checkout: Path, *, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+async def install(checkout: Path, **variables: str) -> tuple[int, str]:
     """Run the step that installs, in a checkout with modules of its own; the action is a copy that pins nothing."""
     action = checkout / "action" / ".github" / "actions" / "gate"
     action.mkdir(parents=True)
@@ -404,33 +403,25 @@ def install(checkout: Path, *, path: str = os.environ["PATH"]) -> subprocess.Com
     for name in MODULES:
         (checkout / f"{name}.py").write_text("raise SystemExit('of the checkout')")
     step = yaml.safe_load((ACTION / "action.yml").read_text())["runs"]["steps"][0]["run"]
-    variables = {"GITHUB_ACTION_PATH": str(action), "RUNNER_TEMP": str(checkout / "temp"), "PYTHONPATH": "."}
-    return subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", step],
-        cwd=checkout,
-        env={"PATH": path, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables |= {"GITHUB_ACTION_PATH": str(action), "RUNNER_TEMP": str(checkout / "temp"), "PYTHONPATH": "."}
+    return await run_shell(GITHUB_SHELL, step, checkout, variables)
 
 
-def test_installed_package_is_that_of_the_action(tmp_path: Path) -> None:
-    done = install(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+async def test_installed_package_is_that_of_the_action(tmp_path: Path) -> None:
+    code, out = await install(tmp_path)
+    assert code == 0, out
     python = tmp_path / "temp" / "buddy-sessions" / "bin" / "python"
-    out = subprocess.check_output([python, "-I", "-m", "buddy_sessions"], cwd=tmp_path, text=True)
-    assert out == "of the action\n"
+    assert await run_shell(f"{python} -I -m", "buddy_sessions", tmp_path, {}) == (0, "of the action\n")
 
 
-def test_old_python_is_named_first(tmp_path: Path) -> None:
+async def test_old_python_is_named_first(tmp_path: Path) -> None:
     old = tmp_path / "bin" / "python3"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\nexit 1\n")  # what the check of the version ends with
     old.chmod(0o755)
-    done = install(tmp_path, path=f"{old.parent}{os.pathsep}{os.environ['PATH']}")
-    (error,) = commands_in(done.stdout)
-    assert (done.returncode, error.name, error.data.partition(" is")[0]) == (2, "error", "Python 3.11 or later")
+    code, out = await install(tmp_path, PATH=f"{old.parent}{os.pathsep}{os.environ['PATH']}")
+    (error,) = commands_in(out)
+    assert (code, error.name, error.data.partition(" is")[0]) == (2, "error", "Python 3.11 or later")
 
 
 def test_dependencies_are_pinned_with_hashes() -> None:
@@ -502,7 +493,7 @@ class OtherCI:
         self.one_step = [f"{tests}\n{gate}"]
         self.two_steps = [f"{before}\n{tests}\n{after}", f"{load}\n{gate}"]
         self.without_file = [tests, gate]
-        self._shell, self._folder = shell.split(), folder
+        self._shell, self._folder = shell, folder
         self._environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SUITE": str(KEY),
@@ -517,21 +508,12 @@ class OtherCI:
 
     async def run(self, steps: list[str], test: str) -> tuple[int, str]:
         """Run steps with this test command, each in a shell of its own, until one fails; return how the last ended."""
-        code, out = 0, b""
+        code, out = 0, ""
         for step in steps:
-            process = await asyncio.create_subprocess_exec(
-                *self._shell,
-                step.replace("TEST", test),
-                cwd=self._folder,
-                env=self._environment,
-                stdout=PIPE,
-                stderr=STDOUT,
-            )
-            out, _ = await process.communicate()
-            code = process.returncode or 0
+            code, out = await run_shell(self._shell, step.replace("TEST", test), self._folder, self._environment)
             if code:
                 break
-        return code, out.decode()
+        return code, out
 
 
 @pytest.mark.parametrize("steps", ["one_step", "two_steps"])

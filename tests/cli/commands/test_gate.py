@@ -352,16 +352,14 @@ def test_each_reason_has_advice() -> None:
     ],
 )
 def test_advice_is_about_the_reason(
-    judged: dict[str, Any], options: list[str], advice: str, suite: FakeSuite, call: Call, tmp_path: Path
+    judged: dict[str, Any], options: list[str], advice: str, suite: FakeSuite, call: Call
 ) -> None:
     """What failed is printed all the same."""
     add(suite)
     add(suite, "new", **OF_RUN)
     add(suite, **OF_RUN, **judged)
-    call("sync", SUITE, "--db", str(tmp_path / "x.db"), "--cases", "failed")
-    out = call("gate", SUITE, "3", *options, "--db", str(tmp_path / "x.db")).out
-    assert advice in out
-    assert "CartTest > new" in call("gate", SUITE, "f00df00", *options, "--db", str(tmp_path / "x.db")).out
+    assert advice in call("gate", SUITE, "3", *options).out
+    assert "CartTest > new" in call("gate", SUITE, "f00df00", *options).out
 
 
 def test_new_failure_that_others_have_too(suite: FakeSuite, call: Call) -> None:
