@@ -13,7 +13,7 @@ from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, Main, SessionStore, SuiteKey
-from buddy_sessions._base.validate import REVISION, validate_run_url
+from buddy_sessions._base.validate import REVISION
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.branches import suggest_branches
 
@@ -75,42 +75,46 @@ FromFile: TypeAlias = Annotated[
 ]
 
 
-def _validate_branch(_: Any, branch: str | Main | None) -> None:
-    if branch == "*":
-        raise ConfigError("'*' is no branch: leave out --branch")
-    if branch == "":
-        raise ConfigError("the name of the branch is empty: leave out --branch")
+def _parse_branch(_: Any, tokens: Sequence[Token]) -> str:
+    branch = tokens[0].value
+    if branch in {"*", ""}:
+        raise ConfigError(f"{branch!r} is no branch: leave out --branch")
+    return branch
 
 
-_BRANCH = Parameter(validator=_validate_branch, metavar="BRANCH")
+_BRANCH = Parameter(converter=_parse_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,
     _BRANCH,
-    Parameter(
-        converter=lambda _, tokens: tokens[0].value,
-        show_choices=False,
-        show_default=False,
-        help="Branch to look at (default: the main branch).",
-    ),
+    Parameter(show_choices=False, show_default=False, help="Branch to look at (default: the main branch)."),
 ]
 
 
-def _validate_revision(_: Any, revision: str | None) -> None:
-    if revision == "":
+def _parse_revision(_: Any, tokens: Sequence[Token]) -> str:
+    revision = tokens[0].value
+    if not revision:
         raise ConfigError("the hash is empty: is a variable not set?")
-    if revision is not None and not REVISION.fullmatch(revision):
+    if not REVISION.fullmatch(revision):
         raise ConfigError(f"{revision!r} is not a hash of at least 7 digits: pass it, such as $(git rev-parse HEAD)")
+    return revision
+
+
+def _parse_run_url(_: Any, tokens: Sequence[Token]) -> str:
+    url = tokens[0].value
+    if "://" not in url:
+        raise ConfigError(f"{url!r} is not the URL of a CI run: pass the ci_run_url of its sessions")
+    return url
 
 
 Revision: TypeAlias = Annotated[
     str | None,
-    Parameter(validator=_validate_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
+    Parameter(converter=_parse_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
 ]
 RunUrl: TypeAlias = Annotated[
     str | None,
     Parameter(
-        validator=lambda _, text: validate_run_url(text),
+        converter=_parse_run_url,
         metavar="URL",
         help="The CI run: the ci_run_url of its sessions. A re-run has the same one.",
     ),

@@ -32,7 +32,7 @@ CASES = {
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
     "session and branch": (f"cases {A} 2 --branch main", "--branch selects the latest session: leave it out"),
-    "all branches as a name": (f"flaky {A} --branch '*'", "'*' is no branch: leave out --branch"),
+    "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out --branch"),
     "project in place of a suite": (
         "list acme/shop",
         "is a project: name one of its suites: buddy-sessions status acme",
@@ -46,13 +46,13 @@ CASES = {
     "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
-    "short hash": (f"gate {A} --revision abc", "'abc' is not a hash of at least 7 digits: pass"),
+    "short hash": (f"gate {A} --revision abc", "value for --revision: 'abc' is not a hash of at least 7 digits: pass"),
     "name of a commit": (
         f"wait {A} --revision HEAD",
         "'HEAD' is not a hash of at least 7 digits: pass it, such as $(git",
     ),
-    "empty hash": (f"gate {A} --revision=", "for --revision. the hash is empty: is a variable not set?"),
-    "no URL of a CI run": (f"wait {A} --run-url 17", "for --run-url. run_url must be the URL of a CI run"),
+    "empty hash": (f"gate {A} --revision=", "for --revision: the hash is empty: is a variable not set?"),
+    "no URL of a CI run": (f"wait {A} --run-url 17", "for --run-url: '17' is not the URL of a CI run"),
     **{
         f"{share} of the tests": (
             f"gate {A} --min-tests={share}",

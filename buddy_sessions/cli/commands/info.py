@@ -40,7 +40,6 @@ async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Qu
     For example:
 
     - buddy-sessions info --db sessions.db
-    - buddy-sessions info --db sessions.db
     """
     now = datetime.now(UTC)
     async with SessionStore(find_database(db)) as store:
