@@ -234,7 +234,7 @@ def resolve_file(path: Path, *, source: str | None = None) -> Path:
 def _reject_database(path: Path) -> None:
     """Raise ConfigError if a file to replace is a database: SQLite would read its old `-wal` with the new file."""
     if path.suffix.lower() == ".db" or Path(f"{path}-wal").exists():
-        hint = "to keep one up to date, use buddy-sessions sync KEY… --db FILE"
+        hint = "to keep one up to date, use buddy-sessions sync SUITE… --db FILE"
         raise ConfigError(f"cannot write {path.name!r}, a database: {hint}")
 
 

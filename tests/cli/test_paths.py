@@ -63,7 +63,7 @@ class TestDatabase:
             assert contents(tmp_path) == before
         assert (code, out, fake.requests) == (2, "", [])
         assert err.startswith("error: cannot write ")
-        assert err.endswith("use buddy-sessions sync KEY… --db FILE\n")
+        assert err.endswith("use buddy-sessions sync SUITE… --db FILE\n")
 
 
 def test_parquet_has_typed_columns(call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:

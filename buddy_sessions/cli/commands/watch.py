@@ -28,7 +28,7 @@ from buddy_sessions import (
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file, session_row
 
-from ..errors import error_text
+from ..errors import ExitCode, error_text, exit_code_of
 from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat, lacks_branch
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
@@ -64,7 +64,7 @@ async def command(
     on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     output_format: TableFormat = None,
     access: Access = Access(),
-) -> None:
+) -> ExitCode:
     """Print new, changed and finished sessions, or the status of suites, as they change, until Ctrl-C.
 
     If the first poll of a suite fails because the token is rejected or the suite is unknown, the command ends, unless
@@ -91,9 +91,9 @@ async def command(
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = list(await selection.resolve(buddy))
         for group, error in selection.failures.items():
-            if on_failure == "raise" or not suites:
-                raise error
             messages.print_problem("failed", f"{group}: {error_text(error)}")
+            if on_failure == "raise" or not suites:
+                return exit_code_of(error)
         if isinstance(branch, str):
             await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch
@@ -111,6 +111,7 @@ async def command(
         write = _printer(choose_format(output_format), status=status)
         async for change in watch:
             write(change)
+    return ExitCode.DONE
 
 
 def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusChange], None]:

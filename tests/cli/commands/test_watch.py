@@ -176,7 +176,7 @@ def test_project_that_cannot_be_listed_ends_the_watch(call: Call, fake: FakeBudd
     interrupt_at_request(fake, 9)
     code, out, err = call("watch", A, "acme/none", *OFTEN)
     assert (code, out) == (7, "")
-    assert "Project not found (404)" in err
+    assert err.startswith("failed: acme/none: Project not found (404)")
 
 
 def test_second_watch_with_a_file_is_refused(call: Call, suite: FakeSuite, tmp_path: Path) -> None:
