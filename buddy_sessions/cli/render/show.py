@@ -205,7 +205,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         _print_row(output, kept, widths, [row[index] for index in shown if index < len(row)])
         for line in _lines_below(item, output.width - indent):
             output.print_line(" " * indent, line)
-    hidden = [column.title for index, column in enumerate(columns) if index not in shown]
+    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
     if output.is_terminal and hidden:
         output.print_line((f"left out in this width: {', '.join(hidden)}", "dim"))
     if any(column.title == "RECENT" for column in kept):

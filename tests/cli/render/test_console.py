@@ -236,14 +236,25 @@ def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: Fa
     assert max(map(len, read("gate", "--help").splitlines())) == 80
 
 
-@pytest.mark.parametrize(("width", "last"), [(40, "NAME, SINCE, AGE, COMMIT, AUTHOR"), (80, "COMMIT"), (120, "")])
+@pytest.mark.parametrize(
+    ("words", "width", "last"),
+    [
+        ("status acme", 40, "NAME, SINCE, AGE, COMMIT, AUTHOR"),
+        ("status acme", 80, "COMMIT"),
+        ("status acme", 120, ""),
+        ("cases acme/storefront/MNbyVedg", 40, "TIME"),
+        ("compare acme/storefront/MNbyVedg", 40, ""),  # its columns have no titles
+    ],
+)
 def test_terminal_names_columns_that_do_not_fit(
-    width: int, last: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+    words: str, width: int, last: str, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.add_suite(*A.split("/")).create("main", "SUCCESSFUL")
-    fake.add_suite("acme", "storefront", "MNbyVedg", name="Unit tests of the shop").create("main", "SUCCESSFUL")
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg", name="Unit tests of the shop")
+    for time in (0.2, 1.5):
+        suite.create("main", "SUCCESSFUL", cases=[{"name": "pays", "time": time}])
     monkeypatch.setenv("COLUMNS", str(width))
     terminal = use_terminal(monkeypatch, "stdout", dumb=False)
-    assert run(["status", "acme"]) == 0
-    found = re.findall("left out in this width: ([A-Z, ]+)", terminal.getvalue())
+    assert run(words.split()) == 0
+    found = re.findall("left out in this width: ([A-Z, ]*)", terminal.getvalue())
     assert found == ([last] if last else [])
