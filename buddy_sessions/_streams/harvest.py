@@ -24,11 +24,12 @@ from .._api import Api
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
 from .._base.validate import validate_group, validate_key, validate_suite, validate_suites
-from .._base.workers import Channel, CommonCause, run_workers
+from .._base.workers import CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ConfigError, HarvestError
 from ..models import Cursor, Session, Suite, SuiteKey, SuiteRef
+from .channel import Channel
 
 OnFailure = Literal["raise", "collect"]
 

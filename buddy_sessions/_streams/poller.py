@@ -16,13 +16,14 @@ from attrs import define, evolve
 
 from .._api import Api
 from .._base.validate import validate_branch, validate_group, validate_key, validate_seconds, validate_suites
-from .._base.workers import Channel, add_jitter, run_workers
+from .._base.workers import add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
 from ..analysis.newest import are_enough
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
 from ..questions.suite_reader import list_of
+from .channel import Channel
 
 _log = logging.getLogger("buddy_sessions")
 
