@@ -6,13 +6,11 @@ import asyncio
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from asyncio import TimerHandle
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing, nullcontext
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
-from attrs import define, evolve
+from attrs import evolve
 
 from .._api import Api
 from .._base.validate import validate_branch, validate_group, validate_key, validate_seconds, validate_suites
@@ -24,13 +22,10 @@ from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigE
 from ..models import Session, SuiteKey, SuiteRef
 from ..questions.suite_reader import list_of
 from .channel import Channel
+from .targets import LOOK_UP, REMEMBERED_SESSIONS, FollowedGroup, SavedStates, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
-LOOK_UP = timedelta(hours=1)
-"""The time between two look-ups of the suites of a group."""
-REMEMBERED_SESSIONS = 100
-"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
@@ -38,89 +33,6 @@ OnFirstFailure = Literal["raise", "retry"]
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
-
-
-@define(eq=False, kw_only=True)
-class Polled:
-    """What is polled again and again."""
-
-    key: SuiteKey
-    is_followed: bool = False  # whether it was found by a look-up, not named
-    timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
-    is_due: bool = False  # whether it is to be polled, or once more if it is being polled
-    is_running: bool = False  # whether it is being polled
-    polls: int = 0
-    failed_polls: int = 0  # since the last success
-
-    def stop(self) -> None:
-        """Do not poll it any more."""
-        self.is_due = False
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-
-@define(eq=False, kw_only=True)
-class FollowedGroup(Polled):
-    """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
-
-    looked_up: datetime | None = None  # when its suites were looked up last
-    suites: frozenset[SuiteKey] = frozenset()  # which were found then
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, self.key))
-
-
-@define(eq=False, kw_only=True)
-class WatchedSuite(Polled, Generic[_S]):
-    """One suite, and what the kind of watch knows of it (`state`)."""
-
-    new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
-    highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
-    digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
-    is_held: bool = False  # whether the next poll must compare every page, because a change is held back
-    state: _S | None = None
-    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
-
-    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
-        """Decide whether the next poll can skip an equal first page, which had so many sessions.
-
-        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
-        single response may be wrong.
-        """
-        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
-        watched = newest[:REMEMBERED_SESSIONS]
-        is_running_below = any(not each.is_finished for each in watched[first_page:])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
-        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
-        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
-
-    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
-        """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
-        ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
-        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-        low = [session for session in newest if session.relative_id <= highest_id]
-        # Without a later date, older sessions have moved up, because the known ones were deleted.
-        is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        return is_later and not any(session.id in ids for session in newest)
-
-
-def relative_id_of(session: Session) -> int:
-    return session.relative_id
-
-
-class SavedStates(Protocol):
-    """Saves what a watch has seen of each suite, as JSON values, so that a later watch continues."""
-
-    def hold(self) -> AbstractAsyncContextManager[None]:
-        """Refuse other watches of this kind and name until the block ends."""
-        ...
-
-    async def load(self, suite: SuiteKey) -> Any:
-        """Return what was saved of a suite; None if it was never watched."""
-
-    async def update(self, suite: SuiteKey, change: Callable[[Any], object]) -> None:
-        """Save what a function returns for what was saved of a suite."""
 
 
 class Pending(NamedTuple, Generic[_T]):
@@ -256,18 +168,8 @@ class Poller(ABC, Generic[_T, _S]):
 
     async def _look_up(self, group: FollowedGroup) -> float:
         """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
-        now = datetime.now(UTC)
-        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
-        if group.looked_up is None and self._saved is not None:
-            saved = await self._saved.load(group.key)
-            group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-        # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
-        since = None if group.looked_up is None else group.looked_up - LOOK_UP
-        for key in suites:
-            if key not in group.suites:
-                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
-        group.looked_up, group.suites = now, frozenset(suites)
-        await self.save(group.key, lambda _: now.isoformat())
+        for suite in await group.look_up(self.api, self._saved):
+            self.add(suite)
         group.failed_polls = 0
         return LOOK_UP.total_seconds()
 

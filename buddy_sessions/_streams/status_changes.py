@@ -20,7 +20,8 @@ from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
 from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
-from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
+from .poller import OnFirstFailure, Pending, Poller
+from .targets import LOOK_UP, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _HOLD = timedelta(minutes=5)
