@@ -29,7 +29,7 @@ from ._decoding.converter import (
 from ._http.responses import Response
 from ._http.transport import MAX_LONG_BODY, OnSize, Transport
 from ._paging.case_paginator import CasePaginator, CasePlan
-from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerLimits, Window
+from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerTraits, Window
 from ._paging.paginator import PageReader
 from ._paging.reconciler import Reconciler
 from ._paging.requests import FetchPage, PageRequests
@@ -68,8 +68,8 @@ class Api:
         self.base_url = base_url
         self._per_page = per_page
         self._read_ahead = read_ahead
-        self._limits = ServerLimits()
-        self._case_limits = ServerLimits()
+        self._traits = ServerTraits()
+        self._case_traits = ServerTraits()
 
     async def receive(self, *path: str, **query: str | int) -> Response:
         """Send one request to the endpoint below these names, and return its response as it is, whatever the status.
@@ -217,7 +217,7 @@ class Api:
         name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
 
-        plan = CasePlan(PageSize(self._per_page, self._case_limits), self._read_ahead, status, max_cases)
+        plan = CasePlan(PageSize(self._per_page, self._case_traits), self._read_ahead, status, max_cases)
         if isinstance(session, Session):
             plan.expect(session)
         decode = partial(decode_list, name="cases", model=TestCase)
@@ -251,12 +251,12 @@ class Api:
         reconciler = Reconciler(
             spec,
             per_page=self._per_page if spec.per_page is None else spec.per_page,
-            limits=self._limits,
+            traits=self._traits,
             read_ahead=slots.total,
         )
         decode_next: Callable[..., DecodedPage | NotModified] = decode_page
-        if spec.known_digest is not None:
-            decode_next = partial(decode_if_modified, known_digest=spec.known_digest)
+        if spec.last_digest is not None:
+            decode_next = partial(decode_if_modified, last_digest=spec.last_digest)
 
         def decode(body: bytes, **context: Any) -> DecodedPage | NotModified:
             nonlocal decode_next

@@ -90,11 +90,11 @@ def decode_page(body: bytes, *, page: int | None = None, invalid: Invalid = None
 
 
 def decode_if_modified(
-    body: bytes, *, page: int, known_digest: bytes, invalid: Invalid = None
+    body: bytes, *, page: int, last_digest: bytes, invalid: Invalid = None
 ) -> DecodedPage | NotModified:
     """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest."""
     digest = blake2b(body, digest_size=16).digest()
-    if digest == known_digest:
+    if digest == last_digest:
         return NotModified()
     decoded = decode_page(body, page=page, invalid=invalid)
     return FirstPage(decoded.sessions, digest, invalid_fields=decoded.invalid_fields)
@@ -265,7 +265,7 @@ def _without(value: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
 
 @frozen
 class _SessionList:
-    """What msgspec reads of a page."""
+    """A page, as msgspec reads it."""
 
     sessions: tuple[Session, ...]
 

@@ -110,7 +110,7 @@ class Frontier:
         return highest - lowest + 1 > sum(lowest <= session.relative_id <= highest for session in sessions)
 
     def move(self, sessions: Sequence[Session], already_read: int) -> tuple[int, int] | None:
-        """Move down over an accepted page; return the range that it proves, as in `PageResult`.
+        """Move down over an accepted page; return the range that it proves, as in `NewSessions`.
 
         A page that begins below the frontier proves nothing above its first row: page 1 may be outdated.
         """

@@ -15,7 +15,7 @@ from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
 from .reconciler import Reconciler
 from .requests import PageRequests
-from .selection import PageResult, ReadSpec
+from .selection import NewSessions, ReadSpec
 
 _P = TypeVar("_P")
 _log = logging.getLogger("buddy_sessions")
@@ -132,7 +132,7 @@ class PageReader:
         """Cancel the requests, and wait until they have ended."""
         await self._requests.cancel()
 
-    def _new_page(self, number: int, result: PageResult) -> SessionPage:
+    def _new_page(self, number: int, result: NewSessions) -> SessionPage:
         self.listed, self._listed = self._listed, ()
         self.invalid_fields, self._invalid_fields = self._invalid_fields, {}
         if result.sessions and self._reconciler.is_ordered:
@@ -158,7 +158,7 @@ class PageReader:
                 self._reconciler.leave_out(each for each in ids if "ref_name" in page.invalid_fields[each])
             self._stats += Stats(verified=False)
 
-    def _count(self, result: PageResult) -> None:
+    def _count(self, result: NewSessions) -> None:
         """Count a page that the reconciler has taken. Log the first doubt."""
         reconciler = self._reconciler
         if self._stats.verified and not reconciler.verified:

@@ -77,7 +77,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
-        read: Callable[[SuiteKey, RequestSlots], SuitePages],
+        new_reader: Callable[[SuiteKey, RequestSlots], SuitePages],
         *,
         concurrency: int,
         on_failure: OnFailure = "raise",
@@ -95,7 +95,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self._is_sync = is_sync
         self._run = _HarvestRun(
             _SuiteQueue(suites, unique=is_sync, named=named),
-            read,
+            new_reader,
             RequestSlots(api.max_concurrency),
             concurrency=concurrency,
             on_failure=on_failure,
@@ -183,7 +183,7 @@ class _HarvestRun:
     def __init__(
         self,
         suites: _SuiteQueue,
-        read: Callable[[SuiteKey, RequestSlots], SuitePages],
+        new_reader: Callable[[SuiteKey, RequestSlots], SuitePages],
         slots: RequestSlots,
         *,
         concurrency: int,
@@ -194,7 +194,7 @@ class _HarvestRun:
         self.channel = Channel[SessionPage](self._work, size=concurrency, name=name)
         self.failures: dict[SuiteKey, BuddyError] = {}
         self._suites = suites
-        self._read = read
+        self._new_reader = new_reader
         self._slots = slots
         self._concurrency = concurrency
         self._on_failure = on_failure
@@ -222,7 +222,7 @@ class _HarvestRun:
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._read(validate_key(key), self._slots)
+            reader = self._new_reader(validate_key(key), self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return

@@ -107,19 +107,19 @@ class Poller(ABC, Generic[_T, _S]):
         if suite is not None:
             suite.stop()
 
-    def is_watched(self, polled: WatchedSuite[_S] | FollowedGroup) -> bool:
+    def is_watched(self, target: WatchedSuite[_S] | FollowedGroup) -> bool:
         """Return whether a suite was not removed, also if it was added again meanwhile."""
-        return polled is self._group or self.suites.get(polled.key) is polled
+        return target is self._group or self.suites.get(target.key) is target
 
     def refresh(self, keys: Iterable[SuiteKey]) -> None:
         """Poll suites now, before those that are due; without any, all suites, also those that a look-up finds."""
-        for polled in [self.suites[key] for key in keys] or self._all():
-            self._make_due(polled, is_first=True)
+        for target in [self.suites[key] for key in keys] or self._all():
+            self._make_due(target, is_first=True)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being polled, or due."""
-        return all(polled.timer is not None for polled in self._all())
+        return all(target.timer is not None for target in self._all())
 
     async def save(self, key: SuiteKey, change: Callable[[Any], object]) -> None:
         """Save what a function returns for the saved state of a suite."""
@@ -129,12 +129,12 @@ class Poller(ABC, Generic[_T, _S]):
     def _all(self) -> list[WatchedSuite[_S] | FollowedGroup]:
         return [*self.suites.values()] if self._group is None else [self._group, *self.suites.values()]
 
-    def _make_due(self, polled: WatchedSuite[_S] | FollowedGroup, *, is_first: bool = False) -> None:
+    def _make_due(self, target: WatchedSuite[_S] | FollowedGroup, *, is_first: bool = False) -> None:
         """Poll something now, or once more after the poll that is running."""
-        polled.stop()
-        polled.is_due = True
-        if not polled.is_running:
-            self._due.put_nowait((not is_first, next(self._order), polled))
+        target.stop()
+        target.is_due = True
+        if not target.is_running:
+            self._due.put_nowait((not is_first, next(self._order), target))
 
     async def _run(self) -> None:
         """Poll all suites until an error ends the watch."""
@@ -142,29 +142,29 @@ class Poller(ABC, Generic[_T, _S]):
             try:
                 await run_workers(self._work, self.api.max_concurrency)
             finally:
-                for polled in self._all():
-                    polled.stop()
+                for target in self._all():
+                    target.stop()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            _, _, polled = await self._due.get()
-            if not polled.is_due or polled.is_running:
+            _, _, target = await self._due.get()
+            if not target.is_due or target.is_running:
                 continue  # it was removed, or is in the queue twice
             started = loop.time()
-            polled.is_due, polled.is_running = False, True
-            polled.polls += 1
+            target.is_due, target.is_running = False, True
+            target.polls += 1
             try:
-                wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+                wait = await (self._poll_suite(target) if isinstance(target, WatchedSuite) else self._look_up(target))
             except BuddyError as error:
-                if self.is_watched(polled):
-                    self._on_failed_poll(polled, error)
-                wait = self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
-            polled.is_running = False
-            if polled.is_due:
-                self._make_due(polled, is_first=True)
-            elif self.is_watched(polled):
-                polled.timer = loop.call_at(started + add_jitter(wait), self._make_due, polled)
+                if self.is_watched(target):
+                    self._on_failed_poll(target, error)
+                wait = self._interval * 2.0 ** min(target.failed_polls, _MAX_DOUBLINGS)
+            target.is_running = False
+            if target.is_due:
+                self._make_due(target, is_first=True)
+            elif self.is_watched(target):
+                target.timer = loop.call_at(started + add_jitter(wait), self._make_due, target)
 
     async def _look_up(self, group: FollowedGroup) -> float:
         """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
@@ -182,24 +182,24 @@ class Poller(ABC, Generic[_T, _S]):
             await self.channel.put((suite, pending))
         return self._interval
 
-    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
+    def _on_failed_poll(self, target: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
-        may_end_watch = polled.polls == 1 and self._on_failure == "raise" and not polled.is_followed
+        may_end_watch = target.polls == 1 and self._on_failure == "raise" and not target.is_followed
         is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
         if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
             raise error
-        if not polled.failed_polls:
-            what = f"read {polled.key}" if isinstance(polled, WatchedSuite) else f"list the suites of {polled}"
+        if not target.failed_polls:
+            what = f"read {target.key}" if isinstance(target, WatchedSuite) else f"list the suites of {target}"
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
-        polled.failed_polls += 1
-        if isinstance(polled, WatchedSuite):
+        target.failed_polls += 1
+        if isinstance(target, WatchedSuite):
             is_missing = isinstance(error, NotFoundError)
-            was_missing = isinstance(self.failures.get(polled.key), NotFoundError)
-            self.failures[polled.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-            is_listed = self._group is not None and polled.key in self._group.suites
-            if is_missing and was_missing and polled.is_followed and not is_listed:
-                _log.info("%s is not listed, and was not found twice: it is not watched any more", polled.key)
-                self.remove(polled.key)
+            was_missing = isinstance(self.failures.get(target.key), NotFoundError)
+            self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            is_listed = self._group is not None and target.key in self._group.suites
+            if is_missing and was_missing and target.is_followed and not is_listed:
+                _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
+                self.remove(target.key)
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""
@@ -207,7 +207,7 @@ class Poller(ABC, Generic[_T, _S]):
             saved = await self._saved.load(suite.key)
             if saved is not None and (pending := self.restore(suite, saved)) is not None:
                 await self.channel.put((suite, pending))
-        reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
+        reader = self.api.read(suite.key, evolve(self._spec, last_digest=suite.digest))
         sessions: list[Session] = []
         is_complete = False
         async with aclosing(reader.pages()) as pages:

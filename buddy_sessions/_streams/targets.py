@@ -36,8 +36,8 @@ class SavedStates(Protocol):
 
 
 @define(eq=False, kw_only=True)
-class Polled:
-    """What is polled again and again."""
+class PollTarget:
+    """A suite, or a group of suites, that is polled again and again."""
 
     key: SuiteKey
     is_followed: bool = False  # whether a look-up lists it; otherwise it was named
@@ -56,8 +56,8 @@ class Polled:
 
 
 @define(eq=False, kw_only=True)
-class WatchedSuite(Polled, Generic[_S]):
-    """One suite, and what the kind of watch knows of it (`state`)."""
+class WatchedSuite(PollTarget, Generic[_S]):
+    """One suite, and the state that the kind of watch keeps of it."""
 
     new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
     highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
@@ -79,18 +79,18 @@ class WatchedSuite(Polled, Generic[_S]):
         self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
         self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
 
-    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
+    def is_recreated(self, newest: Sequence[Session], seen: Collection[Session]) -> bool:
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
-        ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
-        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
+        ids, highest_id = {session.id for session in seen}, max(map(relative_id_of, seen), default=0)
+        latest = max((each.create_date for each in seen if each.create_date is not None), default=None)
         low = [session for session in newest if session.relative_id <= highest_id]
-        # Without a later date, older sessions have moved up, because the known ones were deleted.
+        # Without a later date, older sessions have moved up, because the seen ones were deleted.
         is_later = any(latest and each.create_date and each.create_date > latest for each in low)
         return is_later and not any(session.id in ids for session in newest)
 
 
 @define(eq=False, kw_only=True)
-class FollowedGroup(Polled):
+class FollowedGroup(PollTarget):
     """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
 
     suites: frozenset[SuiteKey] = frozenset()  # those that were listed in the last look-up
@@ -106,7 +106,7 @@ class FollowedGroup(Polled):
         if self._looked_up is None and saved is not None:
             text = await saved.load(self.key)
             self._looked_up = None if text is None else datetime.fromisoformat(text)
-        # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
+        # An hour earlier: clocks differ, and a watch may end before it has polled all suites of the look-up.
         since = None if self._looked_up is None else self._looked_up - LOOK_UP
         new = [
             WatchedSuite[Any](key=key, is_followed=True, new_since=since) for key in suites if key not in self.suites

@@ -43,8 +43,8 @@ def cut_page(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]
 
 
 @attrs.frozen(kw_only=True)
-class View:
-    """What a response shows of a suite. The default is what the suite contains."""
+class SuiteView:
+    """The sessions and pages that a response shows. By default, all that the suite contains."""
 
     snapshot: Snapshot | None = None  # the sessions to show in place of those that exist now
     is_hidden: Callable[[JsonObject], bool] = lambda _: False  # a session that is left out
@@ -81,7 +81,7 @@ class Call:
     suites: dict[tuple[str, str, str], FakeSuite]
     projects: Callable[[], Collection[tuple[str, str]]]
     query: Mapping[str, str]  # decoded
-    view: View
+    view: SuiteView
     largest_page: int | None
     refuse_above: int | None
 

@@ -17,7 +17,7 @@ from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats
 from buddy_sessions._api import Api
 from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
-from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
+from buddy_sessions._paging.pacing import RequestSlots, ServerTraits, Window
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.requests import PageRequests
@@ -171,23 +171,23 @@ class ModelApi:
         self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead
-        self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
+        self._new_reconciler = partial(Reconciler, per_page=per_page, traits=ServerTraits())
 
     def read(self, suite: SuiteKey, spec: ReadSpec) -> PageReader:
-        async def fetch(window: Window, known_digest: bytes | None = None) -> Fetched[DecodedPage | NotModified]:
+        async def fetch(window: Window, last_digest: bytes | None = None) -> Fetched[DecodedPage | NotModified]:
             stats = Stats(requests=1)
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            if known_digest is None:
+            if last_digest is None:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
-            return Fetched(stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest))
+            return Fetched(stats=stats, value=NotModified() if digest == last_digest else FirstPage(rows, digest))
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        digests = iter([spec.known_digest])
+        digests = iter([spec.last_digest])
 
         async def fetch_first_with_digest(window: Window) -> Fetched[DecodedPage | NotModified]:
             return await fetch(window, next(digests, None))
