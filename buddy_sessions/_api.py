@@ -85,16 +85,16 @@ class Api:
         """
         url = endpoint_url(self.base_url, "workspaces", workspace, "projects")
         queries = [*_PROJECT_QUERIES]
-        found: dict[str, Project] = {}
+        projects: dict[str, Project] = {}
         previous: set[str] | None = None
         for _ in range(_MAX_PROJECT_READS):
             listed = await self._read_projects(url, queries)
             if set(listed) == previous:
                 return [*listed.values()]
             previous = set(listed)
-            found |= listed
+            projects |= listed
         _log.warning("the projects of %s changed while they were read: some may be missing; try again later", workspace)
-        return [*found.values()]
+        return [*projects.values()]
 
     async def _read_projects(self, url: URL, queries: list[dict[str, str | int]]) -> dict[str, Project]:
         """Return the listed projects by name. Queries that the server refuses are removed."""
@@ -110,10 +110,10 @@ class Api:
                 del queries[0]
                 projects, page = {}, 1
                 continue
-            known = len(projects)
-            projects |= {project.name: project for project in listed if project.name not in projects}
-            if len(projects) == known:  # a short page is not the end: a server may hide projects
+            new = {project.name: project for project in listed if project.name not in projects}
+            if not new:  # a short page is not the end: a server may hide projects
                 return projects
+            projects |= new
             page += 1
 
     async def suites(self, workspace: str, project: str | None) -> list[Suite]:
@@ -149,17 +149,17 @@ class Api:
                 return Fetched(stats=fetched.stats, error=ResponseError(message, url=str(url)))
             return fetched
         newest, stats = await self._first_session(key)
-        found = newest
+        listed = newest
         if newest is not None and newest.relative_id > session:
             # The offset is right, unless newer sessions were deleted.
             cursor = Cursor(session + 1, newest.relative_id - session)
-            found, cost = await self._first_session(key, cursor)
+            listed, cost = await self._first_session(key, cursor)
             stats += cost
-        if found is None or found.relative_id != session:
-            known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"], hint="")
+        if listed is None or listed.relative_id != session:
+            reason = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {reason}"], hint="")
             return Fetched(stats=stats, error=error)
-        return Fetched(stats=stats, value=found)
+        return Fetched(stats=stats, value=listed)
 
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
@@ -194,11 +194,11 @@ class Api:
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            found = await self.case(key, session, *ids, on_size=on_size)
+            detailed = await self.case(key, session, *ids, on_size=on_size)
         except NotFoundError:
             return case
-        is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
-        return found if is_same and found.status == case.status else case
+        is_same = detailed.id == case.id and detailed.test_group_id in {None, case.test_group_id}
+        return detailed if is_same and detailed.status == case.status else case
 
     def cases(
         self,

@@ -71,9 +71,9 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
             raise RuntimeError(f"another task is iterating over this {type(self).__name__}: only one can at a time")
         self._is_stepping = True
         try:
-            found = await read()
-            if found is not None and self._end is None:
-                return found
+            items = await read()
+            if items is not None and self._end is None:
+                return items
             self._end = self._end or StopAsyncIteration()  # `aclose` may have ended it meanwhile
         except Exception as error:  # noqa: BLE001 - raised below, and by each later step
             self._end = self._end or error

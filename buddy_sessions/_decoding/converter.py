@@ -79,12 +79,12 @@ def decode_page(body: bytes, *, page: int | None = None, invalid: Invalid = None
     sessions = decode_fast(body) if decode_fast else None
     if sessions is not None:
         return DecodedPage(sessions)
-    found: list[InvalidValue] = []
-    decoded = decode_list(body, "sessions", Session, page=page, invalid=found)
+    values: list[InvalidValue] = []
+    decoded = decode_list(body, "sessions", Session, page=page, invalid=values)
     if invalid is not None:
-        invalid += found
+        invalid += values
     fields: dict[str, frozenset[str]] = {}
-    for each in found:
+    for each in values:
         fields[each.item_id] = fields.get(each.item_id, frozenset()) | {each.field}
     return DecodedPage(tuple(decoded), invalid_fields=fields)
 
@@ -240,11 +240,11 @@ def _structure(
         if is_strict or attrs.fields_dict(model)[path[0]].default is attrs.NOTHING:
             raise DecodeError(reason, page=page, item=item, field=".".join(path))
         value = _without(value, path)
-    found = _converter().structure(value, model)
+    structured = _converter().structure(value, model)
     if invalid is not None:
-        kind, item_id = _KINDS[model], getattr(found, "id", "")
+        kind, item_id = _KINDS[model], getattr(structured, "id", "")
         invalid += [InvalidValue(kind, item_id, ".".join(path), reason) for path, reason in problems]
-    return found
+    return structured
 
 
 def _problems(error: cattrs.ClassValidationError) -> Iterator[tuple[tuple[str, ...], str]]:

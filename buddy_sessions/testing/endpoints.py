@@ -231,12 +231,12 @@ class Upload:
             raise TypeError("cases must be a list")
         given = [_check_case(case) for case in cases]
         if self.keeps_repeated_cases:
-            known = Counter(map(_key, self.suite.cases(session_id)))
+            counts = Counter(map(_key, self.suite.cases(session_id)))
             for case in given:
                 key = _key(case)
-                if known[key]:
-                    case["id"] = new_id(session_id, *key, known[key])
-                known[key] += 1
+                if counts[key]:
+                    case["id"] = new_id(session_id, *key, counts[key])
+                counts[key] += 1
         return self.suite.add_cases(session_id, given)
 
     def _put(self, session_id: str, case: JsonObject) -> JsonObject:
