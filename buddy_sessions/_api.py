@@ -19,8 +19,6 @@ from ._base.validate import validate_case
 from ._base.workers import map_concurrently
 from ._decoding.converter import (
     DecodedPage,
-    NotModified,
-    decode_if_modified,
     decode_list,
     decode_object,
     decode_page,
@@ -254,13 +252,11 @@ class Api:
             traits=self._traits,
             read_ahead=slots.total,
         )
-        decode_next: Callable[..., DecodedPage | NotModified] = decode_page
-        if spec.last_digest is not None:
-            decode_next = partial(decode_if_modified, last_digest=spec.last_digest)
+        last_digest = spec.last_digest
 
-        def decode(body: bytes, **context: Any) -> DecodedPage | NotModified:
-            nonlocal decode_next
-            decoded, decode_next = decode_next(body, **context), decode_page  # only the first page is compared
+        def decode(body: bytes, **context: Any) -> DecodedPage:
+            nonlocal last_digest
+            decoded, last_digest = decode_page(body, last_digest=last_digest, **context), None  # compare only page 1
             return decoded
 
         fetch = self._page_fetcher(self._suites_url(*key, "sessions"), {"branch": spec.branch}, decode)

@@ -10,7 +10,7 @@ import attrs
 
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
-from .._decoding.converter import DecodedPage, FirstPage, NotModified
+from .._decoding.converter import DecodedPage
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
 from .reconciler import Reconciler
@@ -58,11 +58,11 @@ class PageReader:
     """One read of one suite, from `spec.cursor` on: `next_page` returns one page after the other."""
 
     def __init__(
-        self, suite: SuiteKey, spec: ReadSpec, reconciler: Reconciler, requests: PageRequests[DecodedPage | NotModified]
+        self, suite: SuiteKey, spec: ReadSpec, reconciler: Reconciler, requests: PageRequests[DecodedPage]
     ) -> None:
         self.suite = suite
         self.spec = spec
-        self.is_not_modified = False  # page 1 had the known digest: no page is returned
+        self.is_not_modified = False  # page 1 has the digest of the last read: no page is returned
         self.first_digest: bytes | None = None  # of page 1, if one was asked for
         self.first_rows = 0  # on that page
         self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
@@ -101,12 +101,12 @@ class PageReader:
                     if not reconciler.on_bad_request():
                         raise
                     continue
-                if isinstance(decoded, NotModified):
-                    self.is_not_modified = True
-                    return None
                 if decoded is None:
                     return None
-                if isinstance(decoded, FirstPage):
+                if decoded.is_unchanged:
+                    self.is_not_modified = True
+                    return None
+                if decoded.digest is not None:
                     self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
                 self._listed += decoded.sessions
                 self._invalid_fields |= decoded.invalid_fields
