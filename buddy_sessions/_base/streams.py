@@ -94,6 +94,18 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
         self._end = self._end or _Closed()
         await self._stop()
 
+    async def _collect(self) -> list[_T]:
+        """Return the rest of the items. If it fails or is cancelled, the next step begins with them."""
+        items: list[_T] = []
+        try:
+            async for item in self:
+                items.append(item)  # noqa: PERF401 - a comprehension would lose them
+        except BaseException:
+            self._batch = iter([*items, *self._batch])
+            await self._stop()  # probably, nobody will go on
+            raise
+        return items
+
     def _raise_if_closed(self) -> None:
         """Raise RuntimeError if a part would look like the whole."""
         if not self.is_complete:

@@ -211,21 +211,16 @@ class SessionPaginator(Stream[Session]):
         and `error.cursor` is the position before them.
         """
         start = self.cursor
-        pages: list[SessionPage] = []
         try:
-            async for page in self.pages():
-                pages.append(page)  # noqa: PERF401 - a comprehension would lose them
+            sessions = await self._collect()
         except BaseException as error:
-            sessions = [session for page in pages for session in page.sessions]
-            if pages:
-                self._start, self._page = start, attrs.evolve(pages[-1], sessions=tuple(sessions))
-                self._batch = iter(sessions)
-            await self._stop()  # probably, nobody will go on
+            rest = tuple(self._batch)
+            self._start, self._page, self._batch = start, attrs.evolve(self._page, sessions=rest), iter(rest)
             if isinstance(error, BuddyError):
                 error.cursor = start
             raise
         self._raise_if_closed()
-        return [session for page in pages for session in page.sessions]
+        return sessions
 
     @property
     def cursor(self) -> Cursor | None:
