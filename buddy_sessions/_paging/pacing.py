@@ -142,7 +142,6 @@ class Pacing:
         self._frontier_offset = self.offset  # after the last accepted page
         self._max_read_ahead = max_read_ahead
         self._full_pages = 0  # in succession
-        self._missing = 0  # rows on the last accepted page, which the server may have hidden
         self._density = 1.0  # on the last accepted page, the share of the `relative_id`s that are listed
 
     @property
@@ -172,7 +171,6 @@ class Pacing:
         self._frontier_offset = self.offset
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
-        self._missing = self.offset - self.page_size.start_of(window) - count
         self._full_pages = self._full_pages + 1 if is_full else 0
         if already_read == count:
             return
@@ -206,7 +204,7 @@ class Pacing:
             self.overlap = 1
         else:
             half = max(self.page_size.value, DOCUMENTED_SIZE) // 2
-            farther = max(self.overlap * 4, 4), half, self._missing + 1
+            farther = max(self.overlap * 4, 4), half
             self.overlap = min(overlap for overlap in farther if overlap > self.overlap)
         return self.window_at(self.offset)
 
