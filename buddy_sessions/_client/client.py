@@ -219,9 +219,9 @@ class BuddyClient(AsyncContext, Questions):
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
-        found = validate_session_ref(session, key)
-        with explain_missing(found):
-            return (await self.api.session(key, found)).result()
+        reference = validate_session_ref(session, key)
+        with explain_missing(reference):
+            return (await self.api.session(key, reference)).result()
 
     async def wait(
         self,

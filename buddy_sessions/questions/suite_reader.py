@@ -12,9 +12,8 @@ from typing import Protocol, TypeAlias
 from attrs import evolve
 
 from .._api import Api, failing_statuses
-from .._base.long_bodies import LongBodies
 from .._base.validate import validate_session
-from .._base.workers import map_concurrently
+from .._base.workers import LongBodies, map_concurrently
 from .._paging.selection import ReadSpec
 from ..analysis.baseline import Unreadable, lists_too_few
 from ..analysis.branches import (

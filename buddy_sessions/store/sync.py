@@ -152,7 +152,7 @@ class SuiteSync:
             digest = b""
         else:
             digest = clean.digest
-        spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, known_digest=digest)
+        spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, last_digest=digest)
         return self.run.api.read(self.key, spec)
 
     async def _save(self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader) -> SaveResult:

@@ -11,7 +11,7 @@ from attrs import Factory, define
 
 from .._api import Api
 from .._base.figures import Stats
-from .._base.long_bodies import LongBodies
+from .._base.workers import LongBodies
 from ..errors import BuddyError, NotFoundError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseThread

@@ -15,9 +15,9 @@ from attrs import evolve, field, frozen
 from buddy_sessions import DecodeError, RateLimit, Region, ResponseError
 from buddy_sessions._decoding.converter import InvalidValue
 from buddy_sessions._decoding.failures import read_failure
-from buddy_sessions._decoding.shapes import CONSTANT, NEEDED_SCOPES
 
 from .probe import DECODERS, SESSION_LISTS, JsonRow, Record, number_in, parse_time, seconds_of
+from .shapes import CONSTANT, NEEDED_SCOPES
 
 
 @frozen

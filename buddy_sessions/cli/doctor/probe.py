@@ -16,7 +16,8 @@ from attrs import field, frozen
 from buddy_sessions import BuddyError, Project, RateLimit, RateLimitError, Region, Session, TestCase
 from buddy_sessions._api import Api
 from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
-from buddy_sessions._decoding.shapes import Shape, load_json
+
+from .shapes import Shape, load_json
 
 JsonRow: TypeAlias = dict[str, Any]
 

@@ -16,10 +16,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase
-from buddy_sessions._decoding.shapes import NOT_SHOWN, OBJECTS
 from buddy_sessions.cli.commands.doctor import make_report, to_json
 from buddy_sessions.cli.doctor.checks import CHECKS, examine
 from buddy_sessions.cli.doctor.probe import SESSION_LISTS, Exchange, Probe, Record
+from buddy_sessions.cli.doctor.shapes import NOT_SHOWN, OBJECTS
 from buddy_sessions.testing import FakeBuddy
 from helpers.accounts import KEY, add_suite
 from helpers.command_line import Call

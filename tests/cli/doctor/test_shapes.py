@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._decoding.shapes import CONSTANT, OBJECTS, Shape, form_of
+from buddy_sessions.cli.doctor.shapes import CONSTANT, OBJECTS, Shape, form_of
 from buddy_sessions.testing import FakeBuddy
 from helpers.accounts import add_suite
 from helpers.buddy_responses import RESPONSES
 
 REPORTS = [
     pytest.param(json.loads(path.read_text(encoding="utf-8")), id=path.stem)
-    for path in sorted((Path(__file__).parent.parent / "fixtures" / "reports").glob("*.json"))
+    for path in sorted((Path(__file__).parents[2] / "fixtures" / "reports").glob("*.json"))
 ]
 """Reports of `doctor`: see their README."""
 DIFFERENT = {

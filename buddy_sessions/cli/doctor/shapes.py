@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 import attrs
 
-from ..models import Member, Project, Session, Suite, TestCase
+from buddy_sessions import Member, Project, Session, Suite, TestCase
 
 Kind: TypeAlias = frozenset[str] | str | None
 """What a field contains: values of an enumeration, an object of `OBJECTS`, a list of either, or anything else."""
