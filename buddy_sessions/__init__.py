@@ -12,7 +12,7 @@ from ._base.figures import Stats
 from ._client.client import BuddyClient
 from ._client.options import ClientOptions, Region
 from ._decoding.converter import to_dict
-from ._export.session_rows import to_row
+from ._export import to_row
 from ._paging.case_paginator import CasePaginator
 from ._paging.paginator import SessionPage, SessionPaginator
 from ._streams.harvest import Harvest

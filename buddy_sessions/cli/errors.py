@@ -29,6 +29,7 @@ _OPTIONS = {
     r"or pass another name$": "or name another file with --db",
     r"or base_url for your own server$": "or --base-url for your own server",
     r'sync with cases="(failed|all)"': r"sync with --cases \1",
+    r"pass it as the branch$": "pass it with --branch",
     r"\bmax_wait\b": "--max-wait",
     r"\bwait=600\b": "--wait 10m",
     r"^region and base_url\b": "--region and --base-url",

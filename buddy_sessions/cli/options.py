@@ -1,10 +1,9 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the client or the database that they open."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,14 +12,18 @@ from cyclopts import Parameter, Token
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
-from buddy_sessions import MAIN, BuddyClient, ConfigError, Main
+from buddy_sessions import MAIN, BuddyClient, ConfigError, Main, SessionStore, SuiteKey
 from buddy_sessions._base.validate import REVISION, validate_run_url
+from buddy_sessions.analysis import SuiteStatus
+from buddy_sessions.analysis.branches import suggest_branches
 
-from .input.paths import FILE, read_text
-from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
-from .input.times import Duration
 from .render.console import Output
 from .render.markdown import MIN_BYTES
+from .suite_selection import CONNECTION, KeyDefaults, SuiteFile, select_keys
+from .values import FILE, Duration, find_database, read_text
+
+Answers: TypeAlias = BuddyClient | SessionStore
+"""What answers a question."""
 
 Key: TypeAlias = Annotated[
     str,
@@ -51,15 +54,6 @@ Quiet: TypeAlias = Annotated[
     Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors."),
 ]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
-
-
-def parse_share(option: str, text: str) -> float:
-    """Return the share that the text of an option names, such as `90%`, from 0.0 to 1.0."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", text)
-    share = float(match[1] or 0) / 100 if match is not None else 2.0
-    if share > 1:
-        raise ConfigError(f"{option} must be a share such as 90%, or 0, not {text!r}")
-    return share
 
 
 def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
@@ -235,3 +229,40 @@ class Question:
     branch: JudgedBranch = MAIN
     db: ReadFile = None
     access: Access = Access()
+
+
+def open_answers(
+    db: Path | None, access: Access, messages: Output, *, max_wait: float = 300.0
+) -> AbstractAsyncContextManager[Answers]:
+    """Open the database `db`, or a client if it is None."""
+    if db is not None:
+        return SessionStore(find_database(db))
+    return access.connection.open_client(messages, max_wait=max_wait)
+
+
+@asynccontextmanager
+async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
+    """Open what answers a question about the suite that `key` names, and the console for messages."""
+    messages = question.access.messages()
+    suite = question.access.defaults.parse_suite(key)
+    with messages.progress(enabled=question.db is None):
+        async with open_answers(question.db, question.access, messages) as answers:
+            if isinstance(answers, SessionStore):
+                select_keys([saved.key for saved in await answers.suites()], [suite], question.db)
+            yield answers, suite, messages
+
+
+async def check_branch(answers: Answers, suite: SuiteKey, branch: str) -> str:
+    """Return that a suite has no session of a branch, and which ones it has; empty if it has one: one request."""
+    if isinstance(answers, SessionStore):
+        return suggest_branches(branch, suite, await answers.sessions(suite))
+    return suggest_branches(branch, suite, await answers.sessions(suite, max_sessions=100).collect())
+
+
+async def lacks_branch(answers: Answers, branch: str | Main, statuses: Sequence[SuiteStatus], messages: Output) -> bool:
+    """Return whether a branch was named, and no suite has a session of it. This is a warning."""
+    if not isinstance(branch, str) or any(status.reason != "no session" for status in statuses):
+        return False
+    for status in statuses[:1]:
+        messages.print_warning(await check_branch(answers, status.suite, branch))
+    return True

@@ -26,8 +26,7 @@ from .._base.validate import (
     validate_suites,
 )
 from .._client.client import BuddyClient
-from .._export.session_files import open_file
-from .._export.session_rows import keyed_rows
+from .._export import keyed_rows, open_file
 from .._paging.pacing import RequestSlots
 from .._streams.harvest import Harvest, OnFailure
 from .._streams.poller import OnFirstFailure

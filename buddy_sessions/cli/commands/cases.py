@@ -9,13 +9,13 @@ from cyclopts import Parameter
 
 from buddy_sessions import TestStatus
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
-from ..input.answers import ask, parse_session
-from ..options import ROWS, Key, Limit, Question, SessionName
+from ..options import ROWS, Key, Limit, Question, SessionName, ask
 from ..render.result import CASE_COLUMNS, Result, Section, case_item
 from ..render.show import choose_format, default_limit, show
+from ..suite_selection import parse_session
 
 
 async def command(
@@ -45,9 +45,9 @@ async def command(
     wanted = None if status is None else TestStatus(status.upper())
     details = choose_format(output_format) != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
-    sessions = [each.session for each in found]
-    tests = [(each.session, case) for each in found for case in each.cases]
+        read = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
+    sessions = [each.session for each in read]
+    tests = [(each.session, case) for each in read for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
     title = format_count(len(tests), "test" if status is None else f"{status} test")
     if status is None and tests:

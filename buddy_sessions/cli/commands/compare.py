@@ -9,17 +9,17 @@ from cyclopts import Parameter
 
 from buddy_sessions import SuiteKey, TestCase
 from buddy_sessions._base.figures import format_duration
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, session_case_row
+from buddy_sessions._export import SESSION_CASE_COLUMNS, session_case_row
 from buddy_sessions.analysis import Comparison
 from buddy_sessions.analysis.remarks import crash_text, name_sessions
 
 from ..errors import ExitCode
-from ..input.answers import ask, parse_session
-from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName
+from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
 from ..render.text import status_mark
+from ..suite_selection import parse_session
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
 

@@ -12,7 +12,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.testing import FakeBuddy
 
 from ..render.console import Output
-from ..render.table import print_result
+from ..render.show import print_result
 from .failures import failures_result
 from .status import status_result
 

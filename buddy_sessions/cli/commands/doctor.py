@@ -12,16 +12,16 @@ from rich.text import Text
 
 from buddy_sessions import __version__
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import replace_file
+from buddy_sessions._export import replace_file
 
 from ..doctor.checks import Finding, examine
 from ..doctor.probe import Probe, Record
 from ..errors import ExitCode
-from ..input.paths import FILE, explain_errors
 from ..options import Access, TableFormat
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import one_line
+from ..values import FILE, explain_errors
 
 _COLUMNS = Column("", is_number=False), Column("CHECK", is_number=False), Column("FOUND", is_number=False, wraps=True)
 _ABOUT = (

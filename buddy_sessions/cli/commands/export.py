@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import (
+from buddy_sessions._export import (
     KEYED_SESSION_COLUMNS,
     SESSION_CASE_COLUMNS,
     keyed_rows,
@@ -12,13 +12,11 @@ from buddy_sessions._export.session_rows import (
 )
 from buddy_sessions.models import is_before
 
-from ..input.answers import check_branch
-from ..input.paths import find_database
-from ..input.suite_selection import KeyDefaults, select_keys
-from ..input.times import Since
-from ..options import Branch, Emails, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys
+from ..options import Branch, Emails, Flag, OutFile, Quiet, RowFormat, SavedFile, SavedKeys, check_branch
 from ..render.console import Output
 from ..render.show import open_output
+from ..suite_selection import KeyDefaults, select_keys
+from ..values import Since, find_database
 
 
 async def command(

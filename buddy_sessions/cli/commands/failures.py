@@ -9,17 +9,17 @@ from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, Session, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite_names
+from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, suite_names
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.remarks import crash_text
 
 from ..errors import ExitCode
-from ..input.answers import ask, parse_session
-from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName
+from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
 from ..render.text import cause_text
+from ..suite_selection import parse_session
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
 """How many messages are read for a format, with one request each; all for others."""

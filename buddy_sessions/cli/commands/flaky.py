@@ -13,13 +13,12 @@ from buddy_sessions.analysis import FlakyTest, FlakyTests, QuarantinedTest
 from buddy_sessions.analysis.commits import LAST
 from buddy_sessions.analysis.quarantine import format_quarantine
 
-from ..input.answers import ask
-from ..input.times import Age
-from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question
+from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
+from ..values import Age
 
 _COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
 _FIGURES = "changes", "failed", "commits", "revisions", "wasted"

@@ -24,11 +24,7 @@ from buddy_sessions.analysis import Judgement
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 
 from ..errors import ExitCode, error_text
-from ..input.answers import ask, parse_session
-from ..input.git_authors import Clone, name_authors
-from ..input.outcomes import parse_outcome, require_tests
-from ..input.paths import FILE, read_text
-from ..input.times import Duration, parse_since
+from ..git_authors import Clone, name_authors
 from ..options import (
     FORMAT,
     Count,
@@ -42,13 +38,15 @@ from ..options import (
     Revision,
     RunUrl,
     SessionName,
-    parse_share,
+    ask,
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Result, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
+from ..suite_selection import parse_session
+from ..values import FILE, Duration, parse_outcome, parse_share, parse_since, read_text, require_tests
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds

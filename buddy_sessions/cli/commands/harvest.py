@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import keyed_rows
+from buddy_sessions._export import keyed_rows
 
 from ..errors import ExitCode
-from ..input.answers import check_branch
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Since
-from ..options import Access, Branch, Emails, FromFile, Keys, OutFile, RowFormat
+from ..options import Access, Branch, Emails, FromFile, Keys, OutFile, RowFormat, check_branch
 from ..render.console import HarvestProgress
 from ..render.show import open_output
 from ..render.text import one_line
+from ..suite_selection import SuiteSelection
+from ..values import Since
 
 
 async def command(
@@ -43,7 +42,7 @@ async def command(
     with open_output(output_format, out, source=from_file and from_file.name) as writer:
         async with access.connection.open_client(messages) as buddy:
             with messages.progress():
-                suites = await selection.read(buddy)
+                suites = await selection.resolve(buddy)
             async with buddy.harvest(suites, branch=branch, since=since, on_failure="collect") as harvest:
                 progress = HarvestProgress(buddy, harvest, len(suites), selection.failures)
                 is_data_on_terminal = out is None and sys.stdout.isatty()

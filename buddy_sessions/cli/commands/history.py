@@ -10,13 +10,12 @@ from rich.text import Text
 from buddy_sessions import SuiteKey, TestKey, to_row
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import REVISION
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 from buddy_sessions.analysis import TestHistory, TestOutcome
 from buddy_sessions.analysis.commits import LAST
 
-from ..input.answers import ask
-from ..input.git_authors import Clone, name_authors
-from ..options import Key, Last, Limit, Question, TableFormat
+from ..git_authors import Clone, name_authors
+from ..options import Key, Last, Limit, Question, TableFormat, ask
 from ..render.result import Column, Item, Result, Section
 from ..render.show import default_limit, show
 from ..render.text import HASH, author_text, format_age, number_text, origin, revision_text, status_mark, unread_text

@@ -10,14 +10,14 @@ import attrs
 
 from buddy_sessions import SavedSuite, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 
-from ..input.paths import find_database
 from ..options import Quiet, SavedFile, TableFormat
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import UNKNOWN, format_age, plain
+from ..values import find_database
 
 _COLUMNS = (
     Column("SUITE", is_number=False),

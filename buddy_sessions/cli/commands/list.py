@@ -13,15 +13,12 @@ from rich.text import Text
 
 from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Row, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
-from ..input.answers import check_branch
-from ..input.times import Since
-from ..options import Access, After, Branch, Count, Key, TableFormat
+from ..options import Access, After, Branch, Count, Emails, Key, TableFormat, check_branch
 from ..render.console import Output
 from ..render.result import Column, Item, Result, Section
-from ..render.show import choose_format, make_writer
-from ..render.table import print_result
+from ..render.show import choose_format, make_writer, print_result
 from ..render.text import (
     UNKNOWN,
     author_text,
@@ -33,6 +30,7 @@ from ..render.text import (
     session_duration,
     status_text,
 )
+from ..values import Since
 
 _COLUMNS = (
     Column("#"),
@@ -55,6 +53,7 @@ async def command(
     status: Annotated[SessionStatus | None, Parameter(metavar="STATUS")] = None,
     limit: Count | None = None,
     output_format: TableFormat = None,
+    emails: Emails = False,
     access: Access = Access(),
 ) -> None:
     """Print the sessions of a suite, newest first.
@@ -77,7 +76,7 @@ async def command(
         max_sessions = most if status is None else None
         paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=max_sessions)
         writer = make_writer(chosen, sys.stdout, KEYED_SESSION_COLUMNS) if chosen != "table" else None
-        found: list[Session] = []  # a table is printed when all of them are known
+        shown: list[Session] = []  # a table is printed when all of them are known
         count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
             async with aclosing(paginator.pages()) as pages:
@@ -85,9 +84,9 @@ async def command(
                     sessions = [session for session in page.sessions if status in {None, session.status}]
                     sessions = sessions[: None if most is None else most - count]
                     if writer is None:
-                        found += sessions
+                        shown += sessions
                     else:
-                        writer.write(keyed_rows(suite, sessions))
+                        writer.write(keyed_rows(suite, sessions, emails=emails))
                     count += len(sessions)
                     show(_summary(paginator, count))
                     if count == most:
@@ -95,7 +94,7 @@ async def command(
         if branch is not None and not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
-        print_result(Output(), sessions_result(suite, found, branch=branch))
+        print_result(Output(), sessions_result(suite, shown, branch=branch))
         more = "; for older sessions add --limit N" if is_limited and count == most else ""
         messages.print_note(f"{_summary(paginator, count)}{more}")
 

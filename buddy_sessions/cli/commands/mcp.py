@@ -9,8 +9,7 @@ import signal
 from buddy_sessions._base.validate import import_extra
 
 from ..errors import ExitCode
-from ..input.answers import open_answers
-from ..options import Access, ReadFile
+from ..options import Access, ReadFile, open_answers
 
 MAX_WAIT = 30.0  # seconds that a request may wait for the rate limit, because an agent waits for the result
 

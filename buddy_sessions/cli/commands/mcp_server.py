@@ -36,11 +36,11 @@ from buddy_sessions.analysis.history import find_test
 from buddy_sessions.analysis.remarks import name_sessions
 
 from ..errors import without_request
-from ..input.answers import Answers, parse_session
-from ..input.suite_selection import KeyDefaults
+from ..options import Answers
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
 from ..render.result import Item, Result, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
+from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
 from .failures import failures_result
 from .flaky import flaky_result
@@ -171,9 +171,9 @@ class Tools:
         Reads all tests: one request for each 100 tests of each session.
         """
         key, _ = await self._open(suite)
-        found = await self._answers.flaky(key, branch=branch or MAIN, last=last)
-        hint = "Since when one fails: call get_test_history." if found.tests else ""
-        return await self._render(flaky_result(key, found), offset=offset, hint=hint)
+        flaky = await self._answers.flaky(key, branch=branch or MAIN, last=last)
+        hint = "Since when one fails: call get_test_history." if flaky.tests else ""
+        return await self._render(flaky_result(key, flaky), offset=offset, hint=hint)
 
     async def compare_sessions(
         self, suite: _Suite, old: _Session = "", new: _Session = "", branch: _Branch = "", offset: _Offset = 0
@@ -206,15 +206,15 @@ class Tools:
 
     async def _open(self, suite: str, session: str = "") -> tuple[SuiteKey, str]:
         """Return a suite, and the name of a session: `latest` if none of the arguments names one."""
-        found = self._find(suite)
-        if not found and (self._is_saved or (self._defaults.workspace and suite.count("/") < 2)):
+        suites = self._find(suite)
+        if not suites and (self._is_saved or (self._defaults.workspace and suite.count("/") < 2)):
             with suppress(ForbiddenError, NotFoundError):  # then it has to be a key
                 await self._list("")
-            found = self._find(suite)
-        if len(found) > 1:
-            names = ", ".join(str(each.key) for each in found)
-            raise ConfigError(f"{suite!r} is the name of {len(found):,} suites: use the key of one: {names}")
-        key = str(found[0].key) if found else suite
+            suites = self._find(suite)
+        if len(suites) > 1:
+            names = ", ".join(str(each.key) for each in suites)
+            raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: use the key of one: {names}")
+        key = str(suites[0].key) if suites else suite
         named, name = parse_session(self._defaults, key, session or None)
         if self._is_saved and named not in self._suites:
             raise ConfigError(f"{named} was not saved in the database: list_suites shows what was")

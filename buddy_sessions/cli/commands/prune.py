@@ -5,10 +5,9 @@ from __future__ import annotations
 from buddy_sessions import SessionStore
 from buddy_sessions._base.figures import format_count
 
-from ..input.paths import find_database
-from ..input.times import Age
 from ..options import Quiet, SavedFile, Wait
 from ..render.console import Output
+from ..values import Age, find_database
 
 
 async def command(*, db: SavedFile, keep: Age, wait: Wait = 0.0, quiet: Quiet = False) -> None:

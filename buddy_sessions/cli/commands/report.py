@@ -14,21 +14,19 @@ from cyclopts.validators import Number
 
 from buddy_sessions import MAIN, ConfigError, Main, NoVerdictError, SessionStore
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import replace_file
+from buddy_sessions._export import replace_file
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
-from ..input.answers import lacks_branch
-from ..input.git_authors import Clone, name_authors
-from ..input.paths import FILE, explain_errors, find_database
-from ..input.suite_selection import KeyDefaults, select_keys
-from ..input.times import Age, Since
-from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys
+from ..git_authors import Clone, name_authors
+from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys, lacks_branch
 from ..render.console import Output
 from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.show import make_writer
+from ..suite_selection import KeyDefaults, select_keys
+from ..values import FILE, Age, Since, explain_errors, find_database
 
 _NEW = timedelta(hours=24)
 _MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since

@@ -14,9 +14,9 @@ from cyclopts.validators import Number
 from buddy_sessions import SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 
-from ..input.times import Duration
-from ..options import Flag, parse_share
+from ..options import Flag
 from ..render.console import Output
+from ..values import Duration, parse_share
 
 _FAILURE_RATE = 0.3  # of the sessions of --live: with one a second, main turns red within a minute
 

@@ -6,8 +6,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
-from ..input.answers import ask
-from ..options import Key, Last, Limit, Question, TableFormat
+from ..options import Key, Last, Limit, Question, TableFormat, ask
 from ..render.result import Column, Item, Result, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions
@@ -31,9 +30,9 @@ async def command(
     - buddy-sessions slowest acme/storefront/MNbyVedg --db sessions.db --limit 5
     """
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.recent_tests(suite, branch=question.branch, last=last)
-    tests = slowest_tests([each.cases for each in found])
-    sessions = [each.session for each in found]
+        recent = await answers.recent_tests(suite, branch=question.branch, last=last)
+    tests = slowest_tests([each.cases for each in recent])
+    sessions = [each.session for each in recent]
     branch = sessions[0].ref_name
 
     def describe(test: SlowTest) -> Item:

@@ -16,18 +16,15 @@ from rich.text import Text
 from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
-from buddy_sessions._export.session_rows import suite_names
+from buddy_sessions._export import suite_names
 from buddy_sessions.analysis import SuiteStatus, TestedCommit
 from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
-from ..input.answers import Answers, lacks_branch, open_answers
-from ..input.git_authors import Clone, name_authors
-from ..input.suite_selection import SuiteSelection, select_keys
-from ..input.times import Age
-from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
+from ..git_authors import Clone, name_authors
+from ..options import ROWS, Access, Answers, Flag, FromFile, JudgedBranch, Keys, ReadFile, lacks_branch, open_answers
 from ..render.result import Column, Item, Result, Section
 from ..render.show import show
 from ..render.text import (
@@ -42,6 +39,8 @@ from ..render.text import (
     plain,
     revision_text,
 )
+from ..suite_selection import SuiteSelection, select_keys
+from ..values import Age
 
 _MAX_REMARKS = 20
 
@@ -110,7 +109,7 @@ async def command(
             statuses = await answers.status(suites, branch=branch)
         else:
             with messages.progress() as show_progress:
-                names = await selection.read(answers)
+                names = await selection.resolve(answers)
                 show_progress(f"reading {format_count(len(names), 'suite')}")
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)

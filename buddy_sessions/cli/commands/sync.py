@@ -9,15 +9,14 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 
 from buddy_sessions import SessionStore
-from buddy_sessions._export.session_files import resolve_file
+from buddy_sessions._export import resolve_file
 from buddy_sessions.models import CaseScope
 
 from ..errors import ExitCode
-from ..input.paths import FILE
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Age, Since
 from ..options import Access, Flag, FromFile, Keys, Wait
 from ..render.console import HarvestProgress
+from ..suite_selection import SuiteSelection
+from ..values import FILE, Age, Since
 
 
 async def command(
@@ -57,7 +56,7 @@ async def command(
     selection = SuiteSelection(key, from_file, defaults=access.defaults)
     async with access.connection.open_client(messages) as buddy:
         with messages.progress():
-            suites = await selection.read(buddy)
+            suites = await selection.resolve(buddy)
         async with (
             SessionStore(path) as store,
             store.sync(

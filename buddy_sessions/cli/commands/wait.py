@@ -6,10 +6,9 @@ from buddy_sessions import NoVerdictError, WaitTimeoutError
 from buddy_sessions._base.figures import format_duration
 
 from ..errors import ExitCode
-from ..input.answers import check_branch
-from ..input.times import Duration
-from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Revision, RunUrl, TableFormat
+from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Revision, RunUrl, TableFormat, check_branch
 from ..render.show import show
+from ..values import Duration
 from .list import sessions_result
 
 

@@ -26,15 +26,10 @@ from buddy_sessions import (
     to_dict,
 )
 from buddy_sessions._base.figures import format_count, format_duration
-from buddy_sessions._export.session_files import resolve_file
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, case_row, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file, session_row
 
 from ..errors import error_text
-from ..input.answers import lacks_branch
-from ..input.paths import FILE
-from ..input.suite_selection import SuiteSelection
-from ..input.times import Duration
-from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat
+from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat, lacks_branch
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
 from ..render.text import (
@@ -48,6 +43,8 @@ from ..render.text import (
     status_mark,
     status_text,
 )
+from ..suite_selection import SuiteSelection
+from ..values import FILE, Duration
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")
@@ -92,7 +89,7 @@ async def command(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
-        suites = list(await selection.read(buddy))
+        suites = list(await selection.resolve(buddy))
         for group, error in selection.failures.items():
             if on_failure == "raise" or not suites:
                 raise error
@@ -125,7 +122,8 @@ def _printer(output_format: str, *, status: bool) -> Callable[[Change | StatusCh
     def write(change: Change | StatusChange) -> None:
         session, previous, tests = _parts(change)
         (row,) = keyed_rows(change.suite, [session])
-        row = {"key": row["key"], "kind": change.kind.value, **row, "previous": previous and to_dict(previous)}
+        former = None if previous is None else session_row(previous, emails=False)
+        row = {"key": row["key"], "kind": change.kind.value, **row, "previous": former}
         row |= {name: list(map(case_row, cases)) for name, cases in tests.items()}
         if isinstance(change, StatusChange):
             turned = change.since.turning_session

@@ -22,7 +22,7 @@ from .shapes import CONSTANT, NEEDED_SCOPES
 
 @frozen
 class Finding:
-    """What a check has found, what that means, and what to do; if empty, as in the table of checks."""
+    """One result of a check: what that means, and what to do; if empty, as in the table of checks."""
 
     level: Literal["ok", "note", "problem", "unchecked"]
     public: str
@@ -183,8 +183,8 @@ def _fields(record: Record) -> Iterator[Finding]:
             continue
     counts = Counter(f"{each.model}.{each.field} {each.reason}" for each in invalid)
     if counts:
-        found = "; ".join(f"{what} ({count})" for what, count in counts.items())
-        yield _problem(found, meaning="these values are read as None")
+        values = "; ".join(f"{what} ({count})" for what, count in counts.items())
+        yield _problem(values, meaning="these values are read as None")
     missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
     if len(record.finished) > 1 and missing:
         yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")
@@ -194,11 +194,11 @@ def _fields(record: Record) -> Iterator[Finding]:
 
 def _values(record: Record) -> Iterator[Finding]:
     for name, unknown in record.shape.unknown_values.items():
-        found = ", ".join(unknown)
+        values = ", ".join(unknown)
         if name in ("session.status", "case.status"):
-            yield _problem(f"unknown {name}:", found, meaning="it counts as neither red nor green")
+            yield _problem(f"unknown {name}:", values, meaning="it counts as neither red nor green")
         elif name.startswith("session."):
-            yield _note(f"unknown {name}:", found, meaning="it is kept")
+            yield _note(f"unknown {name}:", values, meaning="it is kept")
     counts = [[each for name in _COUNTS if type(each := row.get(name)) is int] for row in record.finished]
     if wrong := [each for each in counts if len(each) == len(_COUNTS) and (min(each) < 0 or each[0] < sum(each[1:]))]:
         yield _problem(f"the counts of {len(wrong)} sessions do not add up")
@@ -324,8 +324,8 @@ def examine(record: Record) -> dict[str, Finding]:
     worst: dict[str, Finding] = {}
     for name, check in CHECKS.items():
         fine = Finding("ok", check.fine) if _NEEDS[check.needs](record) else Finding("unchecked", check.needs)
-        found = max([*check.find(record), fine], key=lambda each: _LEVELS.index(each.level))
-        if found.level in ("note", "problem"):
-            found = evolve(found, meaning=found.meaning or check.meaning, advice=found.advice or check.advice)
-        worst[name] = found
+        finding = max([*check.find(record), fine], key=lambda each: _LEVELS.index(each.level))
+        if finding.level in ("note", "problem"):
+            finding = evolve(finding, meaning=finding.meaning or check.meaning, advice=finding.advice or check.advice)
+        worst[name] = finding
     return worst

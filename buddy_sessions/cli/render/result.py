@@ -11,7 +11,7 @@ from rich.text import Text
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, session_case_row
+from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
 from buddy_sessions.analysis import FailingTest, Judgement, Reason
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed

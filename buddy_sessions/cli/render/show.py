@@ -1,4 +1,4 @@
-"""Prints results and rows in each format, or writes them to files: `--out FILE`, `--write FORMAT=FILE`."""
+"""Prints results and rows in each format, as tables for people, or writes them to files."""
 
 from __future__ import annotations
 
@@ -6,31 +6,42 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import frozen
+from rich.cells import cell_len
+from rich.text import Text
 
 from buddy_sessions import ConfigError, Session, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
-from buddy_sessions._export.session_files import format_of, open_file
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter, suite_names, use_utf8
+from buddy_sessions._export import (
+    KEYED_SESSION_COLUMNS,
+    Csv,
+    JsonLines,
+    RowWriter,
+    format_of,
+    open_file,
+    suite_names,
+    use_utf8,
+)
 
 from ..errors import describe_os_error, name_options
-from ..input.paths import explain_errors
-from .checkout import render_arguments, render_github
+from ..values import explain_errors
 from .console import Output
-from .junit import render_junit
 from .markdown import render_markdown
-from .result import Result
-from .table import print_result
-from .text import escape
+from .result import Column, Item, Result
+from .runners import render_arguments, render_github, render_junit
+from .text import escape, format_age, message_of, name_text, one_line, ref_name, status_text
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
 _FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
+_GAP = 2  # characters between two columns of a table
+_MIN_CUT, _MIN_WRAPPED = 12, 30  # to which a column is cut, or wrapped
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -140,3 +151,121 @@ def _render(result: Result, output_format: str, messages: Output, *, max_bytes: 
     stream = io.StringIO()
     make_writer("jsonl", stream, result.fields).write(result.rows)
     return stream.getvalue()
+
+
+def print_result(output: Output, result: Result) -> None:
+    """Print what a result is about, its sections, and the verdict with what it rests on."""
+    _print_head(output, result)
+    for section in result.sections:
+        if not section.items and result.suite is not None:
+            continue
+        if not result.columns or len(result.sections) > 1:
+            output.print_line((f"\n{one_line(section.title)}", "bold"))
+        elif result.sessions:
+            output.print()
+        _print_items(output, result.columns, section.items)
+    if result.title:
+        output.print_line((f"\n{result.title}", "bold"))
+    for fact in (*result.problems, *result.facts):
+        output.print_line(one_line(fact))
+
+
+def _print_head(output: Output, result: Result) -> None:
+    for session in (*result.old, *result.sessions):
+        age = format_age(session.create_date, datetime.now(UTC))
+        facts = f"  {age}  {one_line(ref_name(session))}"
+        output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
+        if session.html_url:
+            output.print_line((one_line(session.html_url), "dim"))
+        message = one_line(session.error_message or "")
+        if message and session.is_failing and not any(message in one_line(problem) for problem in result.problems):
+            output.print_line((message, "yellow"))
+    if not result.sessions and result.suite is not None:
+        output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
+
+
+def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
+    """Print a table of tests, whose names are the last column, or of suites or sessions, which the first one names."""
+    rows = [[*item.cells, *([] if item.key is None else [name_text(item.key)])] for item in items]
+    has_names = any(item.key is not None for item in items)
+    if has_names:
+        title = "TEST" if any(column.title for column in columns) else ""
+        columns = [*columns, Column(title, is_number=False, wraps=True)]
+    shown = list(range(len(columns)))
+    while True:
+        kept = [columns[index] for index in shown]
+        widths = _cut(kept, _widths(columns, rows, shown), output.width)
+        if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= output.width:
+            break
+        shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
+    if any(column.title for column in kept):
+        _print_row(output, kept, widths, [Text(column.title, "dim") for column in kept])
+    indent = sum(widths[:-1]) + _GAP * (len(widths) - 1) if has_names else _GAP
+    for row, item in zip(rows, items, strict=True):
+        _print_row(output, kept, widths, [row[index] for index in shown if index < len(row)])
+        for line in _lines_below(item, output.width - indent):
+            output.print_line(" " * indent, line)
+    hidden = [column.title for index, column in enumerate(columns) if index not in shown]
+    if output.is_terminal and hidden:
+        output.print_line((f"left out in this width: {', '.join(hidden)}", "dim"))
+    if any(column.title == "RECENT" for column in kept):
+        output.print_line(("RECENT: ▂ passed, █ failed; the newest is on the right", "dim"))
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], shown: Sequence[int]) -> list[int]:
+    return [
+        max(cell_len(str(cell)) for cell in [columns[index].title, *(cell for row in rows for cell in row[index:][:1])])
+        for index in shown
+    ]
+
+
+def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """Return the widths of columns after those that can be cut or wrap have made room for a line of `width`."""
+    fitted = list(widths)
+    for index, column in reversed([*enumerate(columns)]):
+        excess = max(0, sum(fitted) + _GAP * (len(fitted) - 1) - width)
+        if column.can_be_cut or column.wraps:
+            least = _MIN_WRAPPED if column.wraps else _MIN_CUT
+            fitted[index] = max(min(fitted[index], least), fitted[index] - excess)
+    return fitted
+
+
+def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]) -> None:
+    """Print cells, each cut or padded to the width of its column. One that wraps, the last one, may have more lines."""
+    texts: list[Text] = []
+    more: list[Text] = []
+    for column, width, cell in zip(columns, widths, cells, strict=False):
+        text = cell.copy() if isinstance(cell, Text) else Text(cell)
+        if column.wraps:
+            text, *more = _wrap(output, text, width) or [text]
+        else:
+            text.truncate(width, overflow="ellipsis")
+            text.align("right" if column.is_number else "left", width)
+        texts.append(text)
+    row = Text(" " * _GAP).join(texts)
+    row.rstrip()
+    output.print_line(row)
+    indent = " " * (sum(widths[:-1]) + _GAP * len(widths))
+    for text in more:
+        output.print_line(indent, text)
+
+
+def _wrap(output: Output, text: Text, width: int) -> list[Text]:
+    """Return the lines of a text, on a terminal in this width; all but the first one are indented."""
+    if not output.is_terminal:
+        return list(text.split("\n"))
+    return list(text.wrap(output, width if text.cell_len <= width else width - _GAP))
+
+
+def _lines_below(item: Item, width: int) -> list[Text]:
+    """Return the remark about an item, and the message of a test's failure. Messages are cut, and remarks on suites."""
+    lines: list[Text] = []
+    if item.remark:
+        lines.append(Text(one_line(item.remark), "yellow"))
+    if item.case is not None and (failure := item.case.failure) is not None:
+        message = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
+        lines.append(Text(message, "dim"))
+    for line in lines:
+        if item.key is None or line.style == "dim":
+            line.truncate(width, overflow="ellipsis")
+    return lines

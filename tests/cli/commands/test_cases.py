@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml, TestCase, TestSuite
 
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy
 from helpers.command_line import Call, Source, rows, sync_database
 

@@ -9,7 +9,7 @@ import pytest
 from buddy_sessions.cli.doctor.checks import CHECKS
 from buddy_sessions.cli.doctor.probe import MAX_REQUESTS
 from helpers.accounts import SUITE, Account, Served, header, served
-from helpers.command_line import Call, Result, rows
+from helpers.command_line import Call, Result, rows, use_terminal
 from helpers.healthy_servers import HEALTHY_SERVERS
 from helpers.wrong_servers import WRONG_SERVERS
 
@@ -97,7 +97,9 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
     )
     with served(account) as server:
         examine(server, call, monkeypatch, account.target)
-        out = call("doctor", SUITE, "--format", "table").out
+        terminal = use_terminal(monkeypatch, "stdout")
+        call("doctor", SUITE)
+    out = terminal.getvalue()
     assert "note  rate-limit  X-Rate-Limit-Remaining or -Reset is missing, or not a number" in out
     assert "the quota is not respected until a 429; send the file" in out
     assert max(map(len, out.splitlines())) <= 80

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS
+from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, Source, rows, sync_database
 

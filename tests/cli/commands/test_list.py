@@ -56,6 +56,13 @@ def test_options_select_sessions(arguments: str, expected: list[int], suite: Fak
     assert (code, numbers(out), err) == (0, expected, "")
 
 
+def test_emails_only_if_asked_for(suite: FakeSuite, call: Call) -> None:
+    add(suite, created_by={"name": "Ann", "email": "ann@example.com"})
+    for output_format in ("jsonl", "csv"):
+        words = ("list", SUITE, "--format", output_format)
+        assert ["ann@example.com" in call(*words, *more).out for more in ((), ("--emails",))] == [False, True]
+
+
 @pytest.mark.usefixtures("suite")
 def test_verbose_logs_each_request(call: Call) -> None:
     code, out, err = call("list", SUITE, "-v")

@@ -20,10 +20,9 @@ from mcp_types import TextContent
 
 from buddy_sessions.cli.commands.mcp import MAX_WAIT
 from buddy_sessions.cli.commands.mcp_server import make_server
-from buddy_sessions.cli.input.answers import open_answers
-from buddy_sessions.cli.input.suite_selection import KeyDefaults
-from buddy_sessions.cli.options import Access
+from buddy_sessions.cli.options import Access, open_answers
 from buddy_sessions.cli.render.console import Output
+from buddy_sessions.cli.suite_selection import KeyDefaults
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import COMMAND, sync_database
 from helpers.uploads import GITHUB

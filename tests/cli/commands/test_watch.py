@@ -60,6 +60,7 @@ def test_jsonl_has_the_previous_version(call: Call, fake: FakeBuddy, suite: Fake
     ]
     assert (new["previous"], finished["previous"]["status"], finished["status"]) == (None, "IN_PROGRESS", "ERROR")
     assert changed["previous"].items() <= finished.items()
+    assert "@" not in out  # no e-mail address
 
 
 def test_terminal_gets_text(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from buddy_sessions.cli.doctor.shapes import CONSTANT, OBJECTS, Shape, form_of
 from buddy_sessions.testing import FakeBuddy
@@ -130,16 +128,3 @@ async def test_real_account_sends_what_is_known(report: dict[str, Any]) -> None:
 )
 def test_form_of_value(value: Any, form: str) -> None:
     assert form_of(value) == form
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda values: st.lists(values) | st.dictionaries(st.text() | st.sampled_from(sorted(OBJECTS)), values),
-    ),
-    st.sampled_from(sorted(OBJECTS)),
-)
-def test_any_value_has_a_shape(value: Any, name: str) -> None:
-    shape = Shape()
-    shape.add(name, value)
-    assert shape.fields[name]["body"].total() >= 1

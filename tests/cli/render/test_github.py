@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import Failure, SuiteKey, TestCase, TestStatus
-from buddy_sessions.cli.render.checkout import render_github
 from buddy_sessions.cli.render.result import Item, Result, Section
+from buddy_sessions.cli.render.runners import render_github
 from buddy_sessions.cli.render.text import cut, trace_of
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import Member, Session, SessionStatus, SuiteKey, to_dict
-from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, keyed_rows
+from buddy_sessions._export import KEYED_SESSION_COLUMNS, keyed_rows
 from buddy_sessions.cli.render.show import make_writer
 from helpers.session_strategies import sessions, text
 
@@ -26,7 +26,7 @@ def write(data_format: str, key: SuiteKey, sessions: Iterable[Session]) -> str:
     file = io.BytesIO()
     with io.TextIOWrapper(file) as stream:
         writer = make_writer(data_format, stream, KEYED_SESSION_COLUMNS)
-        writer.write(keyed_rows(key, sessions))
+        writer.write(keyed_rows(key, sessions, emails=True))
         writer.finish()
         return file.getvalue().decode()
 

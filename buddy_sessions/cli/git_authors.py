@@ -46,8 +46,8 @@ async def name_authors(result: _T, clone: Path) -> _T:
             return session
         return attrs.evolve(session, created_by=Member(name=author))
 
-    found: _T = _map_sessions(result, name, {}) if authors else result
-    return found
+    named: _T = _map_sessions(result, name, {}) if authors else result
+    return named
 
 
 async def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:

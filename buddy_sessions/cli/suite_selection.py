@@ -11,7 +11,8 @@ from cyclopts import Group as HelpGroup
 from cyclopts import Parameter
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
-from buddy_sessions._base.validate import validate_key
+from buddy_sessions._base.validate import LATEST, validate_key
+from buddy_sessions.models import parse_session_url
 
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
@@ -35,10 +36,10 @@ class KeyDefaults:
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
-        found = self._parse(text, "not a suite", "workspace/project/suite_id")
-        if isinstance(found, SuiteKey):
-            return found
-        name = "/".join(found)
+        names = self._parse(text, "not a suite", "workspace/project/suite_id")
+        if isinstance(names, SuiteKey):
+            return names
+        name = "/".join(names)
         advice = f"buddy-sessions status {name} prints them"
         raise ConfigError(f"{name} is a project: name one of its suites", advice=advice)
 
@@ -76,6 +77,17 @@ class KeyDefaults:
         return group
 
 
+def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[SuiteKey, str]:
+    """Return the suite of a key, and the name of a session: `latest` if neither `key` nor `session` names one."""
+    suite = defaults.parse_suite(key)
+    is_session = "://" in key and parse_session_url(key)[1] is not None
+    if session is None:
+        return suite, key if is_session else LATEST
+    if is_session:
+        raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    return suite, session
+
+
 def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:
     """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
 
@@ -84,8 +96,8 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
     if not stored:
         raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
     requested: set[tuple[str, ...]] = set(targets)
-    known = {group for suite in stored for group in _groups(suite)}
-    missing = sorted(requested - known)
+    saved = {group for suite in stored for group in _groups(suite)}
+    missing = sorted(requested - saved)
     if missing:
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
@@ -146,7 +158,7 @@ class SuiteSelection:
         (first, *others) = self.groups
         return None if others or isinstance(first, SuiteKey) else "/".join(first)
 
-    async def read(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
+    async def resolve(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
         """Return the suites, then those of projects and workspaces, which have their names, each once.
 
         Raises ConfigError if there is no suite, and no error says why.

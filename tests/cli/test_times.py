@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from buddy_sessions.cli.input.times import parse_duration, parse_since
+from buddy_sessions.cli.values import parse_duration, parse_since
 
 NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
 

@@ -1,1 +1,0 @@
-"""What arguments name: suites, sessions, times, files."""

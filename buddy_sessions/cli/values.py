@@ -1,0 +1,173 @@
+"""The values of options: durations and times, shares, how tests ended, and files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from cyclopts import Parameter, Token
+
+from buddy_sessions import BuddyError, ConfigError
+from buddy_sessions._export import TEMPORARY
+
+from .errors import describe_os_error
+
+_T = TypeVar("_T")
+
+FILE = Parameter(metavar="FILE")  # what help calls the value of an option
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
+_PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
+_NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,9})?")
+_METAVAR = "DURATION"
+_LONGEST = 99_999 * _UNITS["w"]  # before the year 1, there is no datetime
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a text names: `30s`, `5m`, `2h`, `90d`, `4m08s`; a bare number is seconds."""
+    if re.fullmatch(f"(?:{_PART})+", text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    else:
+        seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is not a duration: write 30s, 5m, 2h or 90d; a number alone is seconds")
+    return seconds
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """Return the time that a text names: a duration such as `24h` or `7d` before now, or a time in ISO 8601."""
+    try:
+        if text[-1:].isalpha() and text[-1] != "Z":  # a number alone could be a year
+            return now - timedelta(seconds=parse_duration(text))
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a time: write 24h, 7d or 2w for the time since then, or a date such as 2026-01-31 or "
+            "2026-01-31T08:30+01:00"
+        ) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
+    text = tokens[0].value
+    seconds = parse_duration(text)
+    if text[-1].isdecimal():
+        raise ValueError(f"{text!r} has no unit: write 24h, 90d or 12w")
+    if seconds < _UNITS["h"]:  # somebody may mean months
+        raise ValueError(f"{text!r} is less than an hour: write 24h, 90d or 12w")
+    return timedelta(seconds=seconds)
+
+
+Since: TypeAlias = Annotated[
+    datetime | None,
+    Parameter(
+        converter=lambda _, tokens: parse_since(tokens[0].value, datetime.now(UTC)),
+        metavar="TIME",
+        help="Only sessions created since then: a duration such as 7d, or a time such as 2026-01-31 (UTC).",
+    ),
+]
+"""The type of the option --since."""
+
+Duration: TypeAlias = Annotated[
+    float,
+    Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
+]
+"""The type of an option such as --timeout 30m, in seconds."""
+
+Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
+"""The type of an option such as --keep 90d: at least an hour."""
+
+
+def parse_share(option: str, text: str) -> float:
+    """Return the share that the text of an option names, such as `90%`, from 0.0 to 1.0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", text)
+    share = float(match[1] or 0) / 100 if match is not None else 2.0
+    if share > 1:
+        raise ConfigError(f"{option} must be a share such as 90%, or 0, not {text!r}")
+    return share
+
+
+_WORDS = {
+    "failure": "failure failed fail error errored unstable broken timedout partiallysucceeded succeededwithissues",
+    "cancelled": "cancelled canceled cancel aborted terminated",
+    "success": "success successful succeeded pass passed ok 0",
+    "skipped": "skipped notbuilt notrun manual",
+}
+"""The words of GitHub, GitLab, CircleCI, Jenkins, Azure, Bitbucket, Travis and Buddy, without case, `_` and `-`. Of
+several jobs, the first of these outcomes that one has is that of all."""
+
+
+def parse_outcome(text: str) -> str:
+    """Return how the tests of all jobs ended, whose outcomes are separated by one space: words, or exit codes.
+
+    Raises ConfigError for an unknown word, and for an empty one: the variable of a job may be misspelt.
+    """
+    outcomes = {_parse_word(word, text) for word in text.split(" ")}
+    return next(outcome for outcome in _WORDS if outcome in outcomes)
+
+
+def _parse_word(text: str, whole: str) -> str:
+    word = re.sub("[_-]", "", text.lower())
+    if not word:
+        empty = "has an empty word" if whole.strip() else "is empty"
+        raise ConfigError(
+            f"--outcome {empty}: is a variable not set in this step, or the name of a job misspelt? Pass how the tests "
+            "of each job ended, separated by one space"
+        )
+    for outcome, words in _WORDS.items():
+        if word in words.split():
+            return outcome
+    if word.isdecimal():
+        return "failure"
+    raise ConfigError(
+        f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}; separate those of "
+        "several jobs by one space"
+    )
+
+
+def require_tests(outcome: str | None, *, is_named: bool) -> bool:
+    """Return whether tests are named. Raises ConfigError for an outcome without: main may have other tests."""
+    if outcome is not None and not is_named:
+        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
+    return is_named
+
+
+def find_database(path: Path) -> Path:
+    """Return the path of a database. Raises ConfigError if it is missing or empty: SQLite would create a database."""
+    if path.is_dir():
+        raise ConfigError(f"{str(path)!r} is a folder: pass a file that buddy-sessions sync has written")
+    if not path.is_file():
+        raise ConfigError(f"{str(path)!r} not found: create it with buddy-sessions sync … --db FILE")
+    if not path.stat().st_size:
+        raise ConfigError(f"{str(path)!r} is empty: fill it with buddy-sessions sync … --db FILE")
+    return path
+
+
+@contextmanager
+def explain_errors(path: Path, opening: AbstractContextManager[_T]) -> Iterator[_T]:
+    """Enter a context that writes a file, and raise errors that say what to do in place of those of the system."""
+    error_type: type[BuddyError] = ConfigError  # until the file is open
+    try:
+        with opening as value:
+            error_type = BuddyError
+            yield value
+    except OSError as error:
+        is_other_file = error.filename is not None and TEMPORARY not in str(error.filename)
+        if isinstance(error, BrokenPipeError) or is_other_file:
+            raise
+        raise error_type(f"cannot write {describe_os_error(error, path)}") from error
+
+
+def read_text(name: str) -> str:
+    """Return the text of a file, or of stdin if `name` is `-`. Invalid UTF-8 is decoded to surrogates."""
+    is_stdin = name == "-"
+    try:
+        with open(0 if is_stdin else name, "rb", closefd=not is_stdin) as file:
+            return file.read().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise ConfigError(f"cannot read {describe_os_error(error, 'stdin' if is_stdin else name)}") from error
