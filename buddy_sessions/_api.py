@@ -157,7 +157,7 @@ class Api:
             stats += cost
         if found is None or found.relative_id != session:
             known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"], hint="")
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"], advice="")
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=found)
 

@@ -146,7 +146,7 @@ class Transport:
                         raise
                     # The kind says which warnings a program may hide: the error follows, if no later attempt succeeds.
                     kind = "retry" if getattr(error, "is_connected", True) else "no connection"
-                    arguments = str(error), failures, self._retries.max_attempts - 1, pause
+                    arguments = strip_traceback(error), failures, self._retries.max_attempts - 1, pause
                     _log.warning("%s; retry %d of %d in %.1f s", *arguments, extra={"kind": kind})
                 budget.spend(pause)
                 await asyncio.sleep(pause)
@@ -165,7 +165,8 @@ class Transport:
             field = f"{each.model}.{each.field}"
             if field not in self._logged_fields:
                 self._logged_fields.add(field)
-                _log.warning("%s %s: it is None, and logged once; GET %s", field, each.reason, url)
+                message = f"{field} {each.reason}: it is None, and logged once"
+                _log.warning("%s", ResponseError(message, url=str(url)))
 
     async def get_once(self, url: URL) -> Response:
         """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""

@@ -11,8 +11,9 @@ from typing import Literal
 from attrs import frozen
 
 from .._base.figures import format_count
+from ..errors import BuddyError, ResponseError
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, Unreadable, failing_in, lists_too_few
+from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
 from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
@@ -79,18 +80,16 @@ def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]
     """Return whether a gate passes, all reasons, and the remarks: the first reason that is known decides."""
     findings = list(_findings(facts))
     reasons = [each for each in findings if isinstance(each, Reason)]
-    remarks = [each for each in findings if isinstance(each, Remark)]
+    remarks = [each for each in findings if not isinstance(each, Reason)]
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
     incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
-    remarks += [
-        Remark("incomplete cases", each.sessions, detail=each.detail, advice=each.advice) for each in incomplete
-    ]
+    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail, error=each.error) for each in incomplete]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 
-def _findings(facts: Facts) -> Iterator[Reason | Remark]:
+def _findings(facts: Facts) -> Iterator[Remark]:
     """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
     commit = facts.commit
     for old, new in commit.reruns:
@@ -122,7 +121,7 @@ def _findings(facts: Facts) -> Iterator[Reason | Remark]:
     yield from _on_number_of_tests(facts)
 
 
-def _on_after(facts: Facts) -> Iterator[Reason | Remark]:
+def _on_after(facts: Facts) -> Iterator[Remark]:
     """Yield what follows if no session was created since this attempt of the CI run began."""
     if facts.is_attempt_known or facts.outcome == "failure":  # a failure is looked for, and not found
         return
@@ -153,7 +152,7 @@ def _unfinished(commit: TestedCommit) -> Reason:
     return Reason("unfinished", [session for session in commit.counted if not session.is_finished])
 
 
-def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | Remark]:
+def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Remark]:
     if baseline.outages:
         yield Remark("outage", baseline.outages)
     if not baseline.older and facts.is_new_suite:
@@ -164,12 +163,11 @@ def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator
         yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
         if lists_too_few(session, facts.cases):
-            incomplete = _why_incomplete(session, facts.cases)
-            why = f"to compare with: {incomplete.why}"
-            yield Reason("incomplete cases", [session], detail=why, advice=incomplete.advice)
+            why = _why_incomplete(session, facts.cases)
+            yield Reason("incomplete cases", [session], detail="to compare with", error=why)
 
 
-def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | Remark]:
+def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Remark]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
     newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
     messages = {session.error_message for session in newest if has_crashed(session)}
@@ -181,20 +179,19 @@ def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reaso
             yield Reason("no failing test", [session])
     for session in facts.commit.counted:
         if lists_too_few(session, facts.cases):
-            incomplete = _why_incomplete(session, facts.cases)
             find = Remark if succeeded else Reason
-            yield find("incomplete cases", [session], detail=incomplete.why, advice=incomplete.advice)
+            yield find("incomplete cases", [session], error=_why_incomplete(session, facts.cases))
 
 
-def _why_incomplete(session: Session, cases: Cases) -> Unreadable:
-    found = cases.get(session.id, Unreadable(f"the failing tests of #{session.relative_id} were not read"))
-    if isinstance(found, Unreadable):
+def _why_incomplete(session: Session, cases: Cases) -> BuddyError:
+    found = cases.get(session.id)
+    if isinstance(found, BuddyError):
         return found
     count = format_count(session.failing_count or 0, "failing test")
-    return Unreadable(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
+    return ResponseError(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
 
 
-def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
+def _on_number_of_tests(facts: Facts) -> Iterator[Remark]:
     commit, count = facts.commit, facts.commit.tests_ran
     fewest, unit = _fewest_tests(facts.baseline, facts.named)
     if facts.missing is not None:

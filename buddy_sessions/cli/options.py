@@ -18,7 +18,7 @@ from buddy_sessions._base.validate import REVISION, validate_run_url
 
 from .input.paths import FILE, read_text
 from .input.suite_selection import CONNECTION, KeyDefaults, SuiteFile
-from .input.times import Duration
+from .input.times import Duration, Timeout
 from .render.console import Output
 from .render.markdown import MIN_BYTES
 
@@ -127,7 +127,7 @@ After: TypeAlias = Annotated[
 Jobs: TypeAlias = Annotated[
     Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
 ]
-Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two polls (default: 10s).")]
+Interval: TypeAlias = Annotated[Timeout, Parameter(help="Time between two polls (default: 10s).")]
 Limit: TypeAlias = Annotated[
     Count | None, Parameter(help="Maximum number of rows (default: 50 in table and markdown, otherwise all).")
 ]

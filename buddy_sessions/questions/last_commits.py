@@ -100,8 +100,8 @@ async def _find_in_newest(
     except ConfigError as error:
         if failing is not None:  # a database of failing tests
             return failing
-        text = f"no failing test is named {str(test)!r}, and {error.without_advice}"
-        raise ConfigError(text, advice=error.advice) from error
+        error.args = (f"no failing test is named {str(test)!r}, and {error.without_advice}",)
+        raise
     keys = {case.key for each in newest for case in each.cases}
     return find_test(keys | {failing} if failing else keys, test, searched=searched, kind="tests")
 

@@ -60,7 +60,7 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
         doubt = f"{status.branch or reader.suite}: {remarks_text(status.remarks) or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
-        raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
+        raise ConfigError("a branch selects the latest session", advice="leave out {branch}, or do not name a session")
     name = f"#{name}" if isinstance(name, int) else name
     matches = await _matches(reader, name)
     if len(matches) > 1:

@@ -16,18 +16,19 @@ from .._base.long_bodies import LongBodies
 from .._base.validate import validate_session
 from .._base.workers import map_concurrently
 from .._paging.selection import ReadSpec
-from ..analysis.baseline import Unreadable, lists_too_few
+from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
     JudgedBranch,
     Main,
+    list_branches,
     main_branch,
     suggest_branches,
 )
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
-from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
+from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
 _STEP = 100
@@ -181,12 +182,13 @@ class SuiteReader:
         """Return the error for a branch without finished sessions, or for a suite without a main branch."""
         newest = await self.newest()
         if not newest.sessions and newest.doubt and self.source.is_saved:
-            return NoVerdictError(f"{self.suite} has no saved session", advice="sync it first")
+            return NoVerdictError(f"{self.suite} has no saved session", advice='sync it with {cases="failed"}')
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
-        others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
         if branch is None:
-            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {others}")
+            text = f"{self.suite} has no main branch, and its latest sessions are of {list_branches(newest.sessions)}"
+            return NoVerdictError(text, advice="name one with {branch}")
+        others = suggest_branches(branch, self.suite, newest.sessions)
         return NoVerdictError(others or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
@@ -264,7 +266,7 @@ class SuiteReader:
 
     async def read_failing(
         self, sessions: Iterable[Session], *, is_sure: bool = True
-    ) -> dict[str, list[TestCase] | Unreadable]:
+    ) -> dict[str, list[TestCase] | BuddyError]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
         If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
@@ -277,14 +279,14 @@ class SuiteReader:
             found |= await self._read_once(doubtful)
         return found
 
-    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | Unreadable]:
-        async def read(session: Session) -> list[TestCase] | Unreadable:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | BuddyError]:
+        async def read(session: Session) -> list[TestCase] | BuddyError:
             try:
                 return await self.source.failing_cases(self.suite, session)
             except (NotFoundError, ResponseError, UnstableListingError):
-                return Unreadable(f"the failing tests of #{session.relative_id} cannot be read")
+                return ResponseError(f"the failing tests of #{session.relative_id} cannot be read")
             except ConfigError as error:
-                return Unreadable(error.without_advice, error.advice)
+                return error.with_traceback(None)
 
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}

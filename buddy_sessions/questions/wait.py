@@ -118,7 +118,7 @@ class Waiting:
             advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
             text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
-        last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
+        last = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
         seconds = round(asyncio.get_running_loop().time() - self._started)
         return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", found)
 

@@ -89,7 +89,7 @@ class SavedSource(Source):
             text = f"the {kind} of {name} of {suite} were not saved"
             if isinstance(session, Session) and not session.is_finished:
                 raise ConfigError(f"{text}: it has not finished")
-            raise ConfigError(text, advice=f'sync with cases="{scope}"')
+            raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
         return await self._thread.run(load_cases, suite, session_id)
 
 

@@ -13,7 +13,7 @@ from buddy_sessions._export.session_rows import SESSION_CASE_COLUMNS, Row, suite
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.remarks import crash_text
 
-from ..errors import ExitCode
+from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
@@ -106,8 +106,9 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
         warnings=[
-            *(str(each) for each in judgement.reasons if each.kind in {"incomplete cases", "no session"}),
-            *(str(each) for each in judgement.remarks if each.kind == "incomplete cases"),
+            each.describe(error_text)
+            for each in (*judgement.reasons, *judgement.remarks)
+            if each.kind in {"incomplete cases", "no session"}
         ],
     )
 

@@ -28,7 +28,7 @@ from ..input.answers import ask, parse_session
 from ..input.git_authors import Clone, name_authors
 from ..input.outcomes import parse_outcome, require_tests
 from ..input.paths import FILE, read_text
-from ..input.times import Duration, parse_since
+from ..input.times import Timeout, parse_since
 from ..options import (
     FORMAT,
     Count,
@@ -108,7 +108,7 @@ class Waiting:
     """How long to wait for the sessions of a CI run or a commit."""
 
     count: Jobs = 1
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """Time to wait until all sessions have finished (default: 30m; with --outcome, 1m; with --db, it does not wait).
     With --outcome, they must appear within 1m, even if you pass a longer time."""
     interval: Interval = 10.0

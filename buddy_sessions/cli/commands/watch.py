@@ -33,7 +33,7 @@ from ..errors import error_text
 from ..input.answers import lacks_branch
 from ..input.paths import FILE
 from ..input.suite_selection import SuiteSelection
-from ..input.times import Duration
+from ..input.times import Timeout
 from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
@@ -62,7 +62,7 @@ async def command(
     status: Flag = False,
     branch: _Branch = MAIN,
     from_file: FromFile = None,
-    interval: Duration = 60.0,
+    interval: Timeout = 60.0,
     db: Annotated[Path | None, FILE] = None,
     on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     output_format: TableFormat = None,

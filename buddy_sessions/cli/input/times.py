@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
 _PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
@@ -66,7 +67,10 @@ Duration: TypeAlias = Annotated[
     float,
     Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
 ]
-"""The type of an option such as --timeout 30m, in seconds."""
+"""The type of an option such as --max-wait 30m, in seconds."""
+
+Timeout: TypeAlias = Annotated[Duration, Parameter(validator=Number(gt=0))]
+"""The type of an option such as --timeout 30m, in seconds: above zero."""
 
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
 """The type of an option such as --keep 90d: at least an hour."""

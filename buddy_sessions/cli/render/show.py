@@ -16,7 +16,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export.session_files import format_of, open_file
 from buddy_sessions._export.session_rows import KEYED_SESSION_COLUMNS, Csv, JsonLines, RowWriter, suite_names, use_utf8
 
-from ..errors import describe_os_error, name_options
+from ..errors import describe_os_error
 from ..input.paths import explain_errors
 from .checkout import render_arguments, render_github
 from .console import Output
@@ -88,7 +88,7 @@ def show(
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     output_format, limited = choose_format(requested), result.limited(limit)
     for warning in result.warnings:
-        messages.print_warning(name_options(warning))
+        messages.print_warning(warning)
     with _CLOSED_PIPE:
         if output_format == "table":
             print_result(Output(), limited)
