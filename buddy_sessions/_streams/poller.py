@@ -311,7 +311,7 @@ class Poller(ABC, Generic[_T, _S]):
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if are_enough(sessions, known_id=suite.highest_id, count=REMEMBERED_SESSIONS):
+                if are_enough(sessions, stop_at=suite.highest_id, count=REMEMBERED_SESSIONS):
                     break
         if reader.is_not_modified:
             return ()

@@ -12,13 +12,13 @@ MAX_SEARCHED = 1000
 """The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 
 
-def are_enough(sessions: Sequence[Session], *, known_id: int | None = None, count: int = NEWEST) -> bool:
+def are_enough(sessions: Sequence[Session], *, stop_at: int | None = None, count: int = NEWEST) -> bool:
     """Return whether no older sessions need be read than these, the newest ones, newest first.
 
     They are enough if there are `count`, and no session is missing between them and what was read before, down from
-    the `relative_id` `known_id`; None if nothing was read before.
+    the `relative_id` `stop_at`; None if nothing was read before.
     """
-    return len(sessions) >= count and (known_id is None or sessions[-1].relative_id <= known_id + 1)
+    return len(sessions) >= count and (stop_at is None or sessions[-1].relative_id <= stop_at + 1)
 
 
 def may_lack_sessions(sessions: Iterable[Session], *, lowest: int | None) -> bool:

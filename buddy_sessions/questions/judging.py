@@ -24,7 +24,7 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import MAIN_NAMES, Main, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_named_commit
-from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
+from ..analysis.judgement import Evidence, Judgement, ProgramOutcome, give_verdict
 from ..analysis.newest import NEWEST
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
@@ -41,14 +41,14 @@ _ATTEMPTS = 3
 
 @frozen(kw_only=True)
 class JudgeSpec:
-    """What is judged, and how: the arguments of `Questions.judge`."""
+    """The arguments of `Questions.judge`."""
 
     session: SessionRef
     branch: str | Main
     baseline: str | Main | None
     last: int
     quarantine: Sequence[QuarantinedTest]
-    outcome: Outcome | None
+    outcome: ProgramOutcome | None
     min_tests: float
     after: int | datetime | None
     details: int | None
@@ -73,7 +73,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
     entries = find_entries(spec.quarantine, [test.case.key for test in tests])
     expired, unused = unneeded_entries(spec.quarantine, entries, today)
-    facts = Facts(
+    evidence = Evidence(
         named=named.what,
         commit=commit,
         tests=tests,
@@ -89,14 +89,14 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_attempt_known=any(is_since(session, spec.after) for session in sessions),
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
-    passes, reasons, remarks = give_verdict(facts)
+    passes, reasons, remarks = give_verdict(evidence)
     failing = [(test.session, test.case) for test in tests[: spec.details]]
     details = await reader.read_details(failing, keep_data=False)
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
-        is_failing=None if facts.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
+        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
         passes=passes,
         reasons=reasons,
         remarks=remarks,
@@ -196,7 +196,7 @@ async def _count_elsewhere(
 
 def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
     """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
-    is_small = newest.end == "beginning" and len(newest.sessions) < NEWEST
+    is_small = newest.below == "nothing" and len(newest.sessions) < NEWEST
     return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
 
 
@@ -205,7 +205,7 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
     return (session.is_finished and not session.is_failing) or is_since(session, after)
 
 
-def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
+def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: ProgramOutcome | None) -> Judgement:
     if outcome == "failure":
         passes, reason = False, Reason("outcome", detail="but no session of them was found")
     else:

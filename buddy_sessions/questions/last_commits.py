@@ -86,7 +86,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         named, key = key, await _find_in_newest(reader, whole, test, key, searched=searched)
         if named not in {None, key}:
             return await find_history(reader, branch, key, last=last)
-    may_have_older = read < len(commits) or listed.end != "beginning"
+    may_have_older = read < len(commits) or listed.below != "nothing"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 

@@ -126,9 +126,13 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
         return len(listed.sessions) > (indexes[-1] + _MAX_BELOW if indexes else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
-    lowest = 1 if listed.end == "beginning" else None
+    lowest = 1 if listed.below == "nothing" else None
     # A list that a wait has read was read twice.
-    if not reader.source.is_saved and listed.end != "searched" and may_lack_sessions(listed.sessions, lowest=lowest):
+    if (
+        not reader.source.is_saved
+        and listed.below != "out of reach"
+        and may_lack_sessions(listed.sessions, lowest=lowest)
+    ):
         again = SuiteReader(reader.source, reader.suite)
         listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed

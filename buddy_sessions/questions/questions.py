@@ -26,7 +26,7 @@ from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
 from ..analysis.history import TestHistory
-from ..analysis.judgement import Judgement, Outcome
+from ..analysis.judgement import Judgement, ProgramOutcome
 from ..analysis.quarantine import QuarantinedTest, validate_quarantine
 from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
@@ -129,7 +129,7 @@ class Questions:
         baseline: str | Main | None = MAIN,
         last: int = LAST,
         quarantine: Sequence[QuarantinedTest] = (),
-        outcome: Outcome | None = None,
+        outcome: ProgramOutcome | None = None,
         min_tests: float = MIN_TESTS,
         after: int | datetime | None = None,
         details: bool | int = 20,
@@ -176,7 +176,7 @@ class Questions:
             (False, ['adds_discount'])
         """
         reader = self._reader(suite)
-        if outcome is not None and outcome not in get_args(Outcome):
+        if outcome is not None and outcome not in get_args(ProgramOutcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
         pause = validate_seconds("interval", interval)
         spec = JudgeSpec(

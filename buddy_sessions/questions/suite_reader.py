@@ -51,7 +51,7 @@ class Source(Protocol):
         """Return the suites of a project, or of a workspace."""
         ...
 
-    def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
+    def parts(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
         """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
         ...
 
@@ -90,7 +90,7 @@ class ApiSource:
         """Return the suites, as `BuddyClient.suites` does."""
         return await self._api.suites(workspace, project)
 
-    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+    async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the pages of the list: one request for each 100 sessions."""
         reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
         async with aclosing(reader.pages()) as pages:
@@ -131,7 +131,7 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
     """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
     return SessionList(
         sessions=sessions,
-        end="beginning" if is_complete else "cut",
+        below="nothing" if is_complete else "more",
         as_of=datetime.now(UTC),
         doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
     )
@@ -161,7 +161,7 @@ class SuiteReader:
     async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many as are enough."""
         listed = self._lists.get(branch)
-        if listed is None or (listed.end == "cut" and not is_enough(listed)):
+        if listed is None or (listed.below == "more" and not is_enough(listed)):
             self._lists[branch] = listed = await self._read_list(branch, is_enough)
         return listed
 
@@ -171,7 +171,7 @@ class SuiteReader:
             return JudgedBranch(branch)
         newest = await self.newest()
         name = main_branch(newest.sessions)
-        if name not in MAIN_NAMES and newest.end == "cut":  # it was not tested for long
+        if name not in MAIN_NAMES and newest.below == "more":  # it was not tested for long
             for older in MAIN_NAMES:
                 listed = await self.search(JudgedBranch(older, is_main=True), has_enough_commits)
                 if main_branch([*newest.sessions, *listed.sessions[:1]]) == older:
@@ -194,7 +194,7 @@ class SuiteReader:
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
         own = await self._among_newest(branch)
-        return own if own.end != "cut" or is_enough(own) else await self.search(branch, is_enough)
+        return own if own.below != "more" or is_enough(own) else await self.search(branch, is_enough)
 
     async def _among_newest(self, branch: JudgedBranch) -> SessionList:
         newest = await self.newest()
@@ -242,12 +242,12 @@ class SuiteReader:
     async def _read_list(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
         sessions: list[Session] = []
-        listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
+        listed = SessionList(sessions=(), below="more", as_of=datetime.now(UTC))
         count, step, doubt, name = 0, _STEP, "", None
         # The server lists only sessions with the type BRANCH by name.
         if branch and all(each.ref_type == RefType.BRANCH for each in (await self._among_newest(branch)).sessions):
             name = branch.name
-        async with aclosing(self.source.lists(self.suite, name)) as parts:
+        async with aclosing(self.source.parts(self.suite, name)) as parts:
             async for part in parts:
                 sessions += [each for each in part.sessions if branch is None or branch.includes(each)]
                 count += len(part.sessions)
@@ -311,12 +311,12 @@ class SuiteReader:
 
 def _cut(listed: SessionList, count: int) -> SessionList:
     is_whole = count >= len(listed.sessions)
-    return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], end="cut")
+    return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], below="more")
 
 
 def _searched(listed: SessionList) -> SessionList:
     """Return a list that was read as far as a question reads."""
-    return evolve(listed, end="searched") if listed.end == "cut" else listed
+    return evolve(listed, below="out of reach") if listed.below == "more" else listed
 
 
 def merge_lists(listed: SessionList, again: SessionList) -> SessionList:

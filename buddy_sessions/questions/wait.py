@@ -140,25 +140,27 @@ class Waiting:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
         spec, first = self._spec, self._newest is None
         unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
-        known_id = None if self._newest is None else min([self._newest, *unfinished])
-        listed = SessionList(sessions=(), end="beginning", as_of=datetime.now(UTC))
+        stop_at = None if self._newest is None else min([self._newest, *unfinished])
+        listed = SessionList(sessions=(), below="nothing", as_of=datetime.now(UTC))
         sessions: list[Session] = []
-        async with aclosing(self._source.lists(spec.suite, spec.branch)) as parts:
+        async with aclosing(self._source.parts(spec.suite, spec.branch)) as parts:
             async for part in parts:
                 sessions += part.sessions
                 listed = evolve(part, doubt=listed.doubt or part.doubt)
-                is_enough = are_enough(sessions, known_id=known_id, count=MAX_SEARCHED if first else NEWEST)
+                is_enough = are_enough(sessions, stop_at=stop_at, count=MAX_SEARCHED if first else NEWEST)
                 if is_enough or len(sessions) >= MAX_SEARCHED or self._has_passed(sessions):
                     break
         self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
-        lowest = 1 if listed.end == "beginning" else None
+        lowest = 1 if listed.below == "nothing" else None
         self._has_gap = spec.belong_together and may_lack_sessions(sessions, lowest=lowest)
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
         sessions += [each for each in self.matching if each.is_finished and each.id not in ids]
         found = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
         self.matching = sorted(found, key=lambda session: -session.relative_id)
-        self.listed = evolve(listed, sessions=sessions, end="searched" if listed.end == "cut" else listed.end)
+        self.listed = evolve(
+            listed, sessions=sessions, below="out of reach" if listed.below == "more" else listed.below
+        )
 
     def _has_passed(self, sessions: Sequence[Session]) -> bool:
         """Return whether all awaited ones are above the last of these sessions."""

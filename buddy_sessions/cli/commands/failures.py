@@ -17,7 +17,7 @@ from ..errors import ExitCode, error_text
 from ..input.answers import ask, parse_session
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
+from ..render.result import CASE_COLUMNS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
 from ..render.text import cause_text
 
@@ -84,7 +84,7 @@ async def command(
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 
-def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
+def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandResult:
     """Return the failing tests of sessions that were compared with nothing, by test or by cause."""
     suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
     crashed = crashed_sessions(judgement)
@@ -94,7 +94,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         sections = [_cause_section(suite, sessions, cause) for cause in causes]
     else:
         sections = [Section(f"Failing tests ({len(tests):,})", [failing_item(judgement, test) for test in tests])]
-    return Result(
+    return CommandResult(
         command="failures",
         suite=suite,
         sessions=sessions,

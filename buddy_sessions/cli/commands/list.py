@@ -19,7 +19,7 @@ from ..input.answers import check_branch
 from ..input.times import Since
 from ..options import Access, After, Branch, Count, Key, TableFormat
 from ..render.console import Output
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import choose_format, make_writer
 from ..render.table import print_result
 from ..render.text import (
@@ -100,7 +100,7 @@ async def command(
         messages.print_note(f"{_summary(paginator, count)}{more}")
 
 
-def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> Result:
+def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> CommandResult:
     """Return the sessions of a suite."""
     now = datetime.now(UTC)
 
@@ -118,7 +118,7 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         )
         return Item(None, cells, row=row)
 
-    return Result(
+    return CommandResult(
         suite=suite,
         about=f"branch {branch}" if branch else "",
         columns=_COLUMNS,

@@ -38,7 +38,7 @@ from buddy_sessions.analysis.remarks import name_sessions
 from ..input.answers import Answers, parse_session
 from ..input.suite_selection import KeyDefaults
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import Item, Result, Section, failing_item, gate_result
+from ..render.result import CommandResult, Item, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
 from .compare import compare_result
 from .failures import failures_result
@@ -239,7 +239,7 @@ class Tools:
                 test = evolve(test, case=case)
         return failing_item(judgement, test)
 
-    async def _render(self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
+    async def _render(self, result: CommandResult, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
         if self._is_saved and result.suite is not None:
             statuses = tuple(await self._answers.status([result.suite]))

@@ -8,7 +8,7 @@ from buddy_sessions.analysis.commits import LAST
 
 from ..input.answers import ask
 from ..options import Key, Last, Limit, Question, TableFormat
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions
 
@@ -41,7 +41,7 @@ async def command(
         figures = {"median": test.median, "slowest": test.slowest, "sessions": test.sessions}
         return Item(test.key, cells, row=keyed_test_row(suite, test.key, branch, sessions) | figures)
 
-    result = Result(
+    result = CommandResult(
         suite=suite,
         about=f"branch {branch}",
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",

@@ -28,7 +28,7 @@ from ..input.git_authors import Clone, name_authors
 from ..input.suite_selection import SuiteSelection, select_keys
 from ..input.times import Age
 from ..options import ROWS, Access, Flag, FromFile, JudgedBranch, Keys, ReadFile
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import (
     UNKNOWN,
@@ -158,7 +158,7 @@ def status_result(
     max_age: timedelta | None = None,
     only_red: bool = False,
     causes: Mapping[SuiteKey, str] = MappingProxyType({}),
-) -> Result:
+) -> CommandResult:
     """Return the suites: red ones first, then stale ones, those that could not be read, without a verdict, green."""
     stale = {status.suite for status in statuses if is_stale(status, now, max_age)}
 
@@ -190,7 +190,7 @@ def status_result(
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
-    return Result(
+    return CommandResult(
         command="status",
         title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,

@@ -12,7 +12,7 @@ from buddy_sessions import Failure, TestCase
 from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
-from .result import Result
+from .result import CommandResult
 from .text import cut, trace_of
 
 _MAX_COMMANDS = 10  # GitHub shows no more of a step
@@ -20,7 +20,7 @@ _MAX_TRACE = 4_000  # characters
 _IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 
 
-def render_github(result: Result) -> str:
+def render_github(result: CommandResult) -> str:
     """Return an `::error::` for each reason and each failing test without an excuse: at most 10.
 
     Uploaded text is encoded, so that each line is one command, whatever it contains.
@@ -59,7 +59,7 @@ def _encode(text: str, characters: str) -> str:
     return "".join(f"%{ord(each):02X}" if each in characters else each for each in text)
 
 
-def render_arguments(result: Result, messages: Output, *, for_pytest: bool) -> str:
+def render_arguments(result: CommandResult, messages: Output, *, for_pytest: bool) -> str:
     """Return each failing file, or with `for_pytest` the node ID of each failing test, on one line, once.
 
     A warning names each test that has none here.

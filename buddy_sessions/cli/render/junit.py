@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from buddy_sessions import Failure, TestCase, TestStatus
 
-from .result import Result
+from .result import CommandResult
 from .text import trace_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -20,7 +20,7 @@ _COMMAND = re.compile(r"(?:(?<=\n)|(?<=\r)):(?=:)|(?<=##)\[")
 _MAX_TRACE = 16_000  # characters of a failure that is excused
 
 
-def render_junit(result: Result) -> str:
+def render_junit(result: CommandResult) -> str:
     """Return the test cases of a result as a document with one test suite for each group of tests.
 
     A test with a remark, which says why it does not count, is skipped. A problem without a failing test is an error.

@@ -1,4 +1,4 @@
-"""What a command has found, for all formats: a title, facts, sections of tests, rows for programs; and of a gate."""
+"""The result of a command, for all formats: a title, facts, sections of tests, rows for programs; and of a gate."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Section:
 
 
 @frozen(kw_only=True)
-class Result:
-    """What a command has found. The texts may contain uploaded names and messages: each format escapes them."""
+class CommandResult:
+    """The result of a command. The texts may contain uploaded names and messages: each format escapes them."""
 
     command: str = ""
     """In markdown, what it is the result of."""
@@ -97,7 +97,7 @@ class Result:
         """What programs get."""
         return [item.row for item in self.items if item.row is not None]
 
-    def limited(self, count: int | None) -> Result:
+    def limited(self, count: int | None) -> CommandResult:
         """Return the result with at most `count` items; with all for None."""
         items = islice(self.items, count)
         sections = [evolve(section, items=list(islice(items, len(section.items)))) for section in self.sections]
@@ -165,7 +165,7 @@ def gate_result(
     about: str,
     advice: Mapping[str, str] = ADVICE,
     describe_error: Callable[[BuddyError], str] = error_text,
-) -> Result:
+) -> CommandResult:
     """Return the verdict with what it rests on. `about` names what was judged, if there is no session.
 
     `advice` and `describe_error` are for readers who cannot pass options.
@@ -177,7 +177,7 @@ def gate_result(
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
     problems = [each.describe(describe_error) for each in judgement.reasons if each.kind != "new failure"]
     kinds = [each.kind for each in (*judgement.reasons, *judgement.remarks)]
-    return Result(
+    return CommandResult(
         command="gate",
         suite=suite,
         about=about,

@@ -22,7 +22,7 @@ from .checkout import render_arguments, render_github
 from .console import Output
 from .junit import render_junit
 from .markdown import render_markdown
-from .result import Result
+from .result import CommandResult
 from .table import print_result
 from .text import escape
 
@@ -83,7 +83,7 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
 
 
 def show(
-    result: Result, requested: str | None, messages: Output, *, limit: int | None = None, max_bytes: int = 0
+    result: CommandResult, requested: str | None, messages: Output, *, limit: int | None = None, max_bytes: int = 0
 ) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     output_format, limited = choose_format(requested), result.limited(limit)
@@ -115,7 +115,7 @@ class Destination:
             raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
         return cls(name, None if file == "-" else Path(file))
 
-    def write(self, result: Result, messages: Output, *, max_bytes: int) -> None:
+    def write(self, result: CommandResult, messages: Output, *, max_bytes: int) -> None:
         """Write a result. A file that cannot be written is a warning, because it does not change the verdict."""
         text = _render(result, self.format, messages, max_bytes=max_bytes)
         if self.path is None:
@@ -128,7 +128,7 @@ class Destination:
             messages.print_warning(f"cannot write {describe_os_error(error, self.path)}")
 
 
-def _render(result: Result, output_format: str, messages: Output, *, max_bytes: int) -> str:
+def _render(result: CommandResult, output_format: str, messages: Output, *, max_bytes: int) -> str:
     if output_format == "markdown":
         return render_markdown(result, max_bytes=max_bytes)
     if output_format == "junit":

@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from .console import Output
-from .result import Column, Item, Result
+from .result import Column, CommandResult, Item
 from .text import format_age, message_of, name_text, one_line, ref_name, status_text
 
 _GAP = 2  # characters between two columns
 _MIN_CUT = 12  # to which a column is cut
 
 
-def print_result(output: Output, result: Result) -> None:
+def print_result(output: Output, result: CommandResult) -> None:
     """Print what a result is about, its sections, and the verdict with what it rests on."""
     _print_head(output, result)
     for section in result.sections:
@@ -33,7 +33,7 @@ def print_result(output: Output, result: Result) -> None:
         output.print_line(one_line(fact))
 
 
-def _print_head(output: Output, result: Result) -> None:
+def _print_head(output: Output, result: CommandResult) -> None:
     for session in (*result.old, *result.sessions):
         age = format_age(session.create_date, datetime.now(UTC))
         facts = f"  {age}  {one_line(ref_name(session))}"
