@@ -19,10 +19,9 @@ from .._base.validate import validate_branch, validate_group, validate_key, vali
 from .._base.workers import Channel, add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
-from ..analysis.newest import are_enough
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
-from ..questions.suite_reader import list_of
+from ..questions.suite_reader import are_enough, list_of
 
 _log = logging.getLogger("buddy_sessions")
 

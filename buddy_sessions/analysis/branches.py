@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from .._base.validate import validate_utf8
 from ..errors import ConfigError
 from ..models import RefType, Session, SessionStatus, SuiteKey
-from .newest import NEWEST
 
+NEWEST = 100
+"""The number of newest sessions of a suite that most questions need."""
 MAIN_NAMES = ("main", "master")
 """The branches that are the main one if they are tested: the first is, or else the second."""
 _OTHER_NAMES = ("trunk", "develop", "mainline", "default")

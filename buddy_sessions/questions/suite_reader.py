@@ -19,6 +19,7 @@ from .._paging.selection import ReadSpec
 from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
+    NEWEST,
     JudgedBranch,
     Main,
     list_branches,
@@ -26,11 +27,12 @@ from ..analysis.branches import (
     suggest_branches,
 )
 from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
+MAX_SEARCHED = 1000
+"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
 _REREAD_AFTER = 10.0
@@ -258,10 +260,10 @@ class SuiteReader:
                     if is_enough(cut):
                         return cut
                     if step >= MAX_SEARCHED:
-                        return _searched(cut)
+                        return end_search(cut)
                     step += _STEP
                 if count >= MAX_SEARCHED:
-                    return _searched(listed)
+                    return end_search(listed)
         return listed
 
     async def read_failing(
@@ -309,13 +311,29 @@ class SuiteReader:
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 
 
+def are_enough(sessions: Sequence[Session], *, stop_at: int | None = None, count: int = NEWEST) -> bool:
+    """Return whether no older sessions need be read than these, the newest ones, newest first.
+
+    They are enough if there are `count`, and no session is missing between them and what was read before, down from
+    the `relative_id` `stop_at`; None if nothing was read before.
+    """
+    return len(sessions) >= count and (stop_at is None or sessions[-1].relative_id <= stop_at + 1)
+
+
+def has_gap(listed: SessionList) -> bool:
+    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it."""
+    numbers = {session.relative_id for session in listed.sessions}
+    lowest = 1 if listed.below == "nothing" else min(numbers, default=0)
+    return bool(numbers) and len(numbers) <= max(numbers) - lowest
+
+
 def _cut(listed: SessionList, count: int) -> SessionList:
     is_whole = count >= len(listed.sessions)
     return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], below="more")
 
 
-def _searched(listed: SessionList) -> SessionList:
-    """Return a list that was read as far as a question reads."""
+def end_search(listed: SessionList) -> SessionList:
+    """Return a list of which no question reads more."""
     return evolve(listed, below="out of reach") if listed.below == "more" else listed
 
 
