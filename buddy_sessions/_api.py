@@ -155,7 +155,7 @@ class Api:
             stats += cost
         if listed is None or listed.relative_id != session:
             reason = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NotFoundError(status=404, messages=[f"no session #{session}: {reason}"], hint="")
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {reason}"], advice="")
             return Fetched(stats=stats, error=error)
         return Fetched(stats=stats, value=listed)
 

@@ -273,7 +273,7 @@ class BuddyClient(AsyncContext, Questions):
             fail_fast=None if fail_fast is None else validate_int("fail_fast", fail_fast),
         )
         if all(selector is None for selector in (revision, run_url, branch, after)):
-            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch or after")
+            raise ConfigError("nothing to wait for", advice="pass {revision}, {run_url}, {branch} or {after}")
         return await await_sessions(self.api, spec)
 
     def cases(

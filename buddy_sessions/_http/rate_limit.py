@@ -103,8 +103,8 @@ def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
     return status == 429 or (status == 503 and bool(_parse_retry_after(headers)))
 
 
-def wait_hint(seconds: float) -> str:
-    return f"wait {format_duration(seconds)}, or allow a longer max_wait"
+def wait_advice(seconds: float) -> str:
+    return f"wait {format_duration(seconds)}, or allow a longer {{max_wait}}"
 
 
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
@@ -265,5 +265,6 @@ class RateLimiter:
         if seconds > max(budget.remaining - charge + _TOLERANCE, 0):
             reset_at = self.rate_limit.reset_at if self.rate_limit else None
             message = "the server permits no request yet"
-            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds, hint=wait_hint(seconds))
+            advice = wait_advice(seconds)
+            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds, advice=advice)
         return min(state.next_turn(now, self._in_flight), state.expires_at) - now

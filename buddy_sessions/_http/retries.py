@@ -12,7 +12,7 @@ from .._base.figures import Stats
 from ..errors import BuddyError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import WaitBudget
-from .responses import Response, response_error
+from .responses import Response, response_error, strip_traceback
 
 _LONGEST_BACKOFF = 20.0  # seconds
 _JITTER = 0.5  # of the backoff
@@ -86,7 +86,7 @@ class Attempts:
             raise error
         # The kind says which warnings a program may hide: the error follows, if no later attempt succeeds.
         kind = "retry" if getattr(error, "is_connected", True) else "no connection"
-        arguments = str(error), self.failures, self.max_attempts - 1, pause
+        arguments = strip_traceback(error), self.failures, self.max_attempts - 1, pause
         _log.warning("%s; retry %d of %d in %.1f s", *arguments, extra={"kind": kind})
         self.budget.spend(pause)
         return pause

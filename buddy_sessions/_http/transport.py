@@ -139,7 +139,8 @@ class Transport:
             field = f"{each.model}.{each.field}"
             if field not in self._logged_fields:
                 self._logged_fields.add(field)
-                _log.warning("%s %s: it is None, and logged once; GET %s", field, each.reason, url)
+                message = f"{field} {each.reason}: it is None, and logged once"
+                _log.warning("%s", ResponseError(message, url=str(url)))
 
     async def get_once(self, url: URL) -> Response:
         """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""

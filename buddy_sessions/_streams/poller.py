@@ -17,10 +17,9 @@ from .._base.validate import validate_branch, validate_group, validate_key, vali
 from .._base.workers import add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
-from ..analysis.newest import are_enough
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
-from ..questions.suite_reader import list_of
+from ..questions.suite_reader import are_enough, list_of
 from .channel import Channel
 from .targets import LOOK_UP, REMEMBERED_SESSIONS, FollowedGroup, SavedStates, WatchedSuite
 
@@ -214,7 +213,7 @@ class Poller(ABC, Generic[_T, _S]):
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if are_enough(sessions, known_id=suite.highest_id, count=REMEMBERED_SESSIONS):
+                if are_enough(sessions, stop_at=suite.highest_id, count=REMEMBERED_SESSIONS):
                     break
         if reader.is_not_modified:
             return ()

@@ -260,7 +260,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
                 if lists_too_few(session, {session.id: cases}):
                     reason = "fewer are listed than it counts"
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                reason = str(error)
+                reason = error.without_advice
             if reason:
                 if suite.failed_polls + 1 >= _MAX_UNREAD:
                     return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from buddy_sessions import BuddyError, ConfigError
 from buddy_sessions._export import TEMPORARY
@@ -77,7 +78,10 @@ Duration: TypeAlias = Annotated[
     float,
     Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
 ]
-"""The type of an option such as --timeout 30m, in seconds."""
+"""The type of an option such as --max-wait 30m, in seconds."""
+
+Timeout: TypeAlias = Annotated[Duration, Parameter(validator=Number(gt=0))]
+"""The type of an option such as --timeout 30m, in seconds: above zero."""
 
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
 """The type of an option such as --keep 90d: at least an hour."""

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from attrs import evolve
 
-from ..analysis.baseline import Cases, Unreadable, failing_in, is_outage, lists_too_few, was_outage
+from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, was_outage
 from ..analysis.branches import Main
 from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, newest_judged, usual_size
 from ..analysis.results import FlakyTest, FlakyTests, rank_by_cost
-from ..errors import ConfigError, NotFoundError
+from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Session, TestKey, TestStatus
 from .suite_reader import SuiteReader
 
@@ -40,8 +40,8 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
     cases = await reader.read_failing(red.values())
     unread = [session for session in red.values() if lists_too_few(session, cases)]
     first = cases[unread[0].id] if unread and len(unread) == len(red) and reader.source.is_saved else None
-    if isinstance(first, Unreadable):  # no failing test was saved
-        raise ConfigError(first.why, advice=first.advice)
+    if isinstance(first, BuddyError):  # no failing test was saved
+        raise first
     repaired: dict[TestKey, list[str]] = {}
     for rerun in sorted(reruns, key=lambda each: each.red.relative_id):
         for key in await _passed_again(reader, rerun, cases):

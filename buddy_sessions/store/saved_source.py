@@ -41,7 +41,7 @@ class SavedSource(Source):
             raise ConfigError(f"no suite of {'/'.join(group)} is in the file: check the name, or sync it")
         return found
 
-    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+    async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted, except those below the end of the list.
 
         Outside of the covered range, some may be missing.
@@ -51,11 +51,11 @@ class SavedSource(Source):
         async for sessions in load_pages(self._thread, suite, branch=branch):
             inside = [session for session in sessions if session.relative_id >= lowest]
             if inside:
-                yield evolve(last, sessions=inside, end="cut")
+                yield evolve(last, sessions=inside, below="more")
             if len(inside) < len(sessions):
                 if state.below == "more":
                     doubt = last.doubt or f"older sessions than #{lowest} were not saved completely"
-                    yield evolve(last, sessions=sessions[len(inside) :], end="cut", doubt=doubt)
+                    yield evolve(last, sessions=sessions[len(inside) :], below="more", doubt=doubt)
                 else:  # Buddy has deleted them, or may have
                     break
         yield last
@@ -89,7 +89,7 @@ class SavedSource(Source):
             text = f"the {kind} of {name} of {suite} were not saved"
             if isinstance(session, Session) and not session.is_finished:
                 raise ConfigError(f"{text}: it has not finished")
-            raise ConfigError(text, advice=f'sync with cases="{scope}"')
+            raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
         return await self._thread.run(load_cases, suite, session_id)
 
 
@@ -97,7 +97,7 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
     """Return what is known of the list of a suite, without its sessions."""
     row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is None or row["state"] is None:
-        listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
+        listed = SessionList(sessions=(), below="more", as_of=datetime.now(UTC), doubt="the suite was not synced")
         return SuiteState(), listed
     state = to_state(row["state"])
     sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
@@ -110,13 +110,13 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
         doubt = f"newer sessions than #{state.covered[1]} were not read completely"
     elif state.is_doubtful:
         doubt = "sessions may be missing: the list could not be verified"
-    end: Literal["beginning", "pruned", "cut"] = "cut"
+    below: Literal["nothing", "limit", "more"] = "more"
     if state.below in {"nothing", "end"} or not newest:
-        end = "beginning"
+        below = "nothing"
     elif state.below == "limit" and state.limit != state.since:  # `since` may have cut the lowest commit
-        end = "pruned"
+        below = "limit"
     as_of = to_time(row["synced_at"]) or datetime.now(UTC)
-    return state, SessionList(sessions=(), end=end, as_of=as_of, doubt=doubt)
+    return state, SessionList(sessions=(), below=below, as_of=as_of, doubt=doubt)
 
 
 def load_sessions(

@@ -112,7 +112,7 @@ STATUSES: dict[str, Row] = {
         ),
     ]
 }
-NOT_FROM_BUDDY = "but the response is not Buddy's: probably a proxy's; check the base URL; GET http://127.0.0.1"
+NOT_FROM_BUDDY = "but the response is not Buddy's: probably a proxy's: check the base URL; GET http://127.0.0.1"
 PROXIES: dict[str, Row] = {
     f"{status} {body.decode().strip()}": (http_response(body, status=f"{status} No"), error_type, requests, text)
     for status, body, error_type, requests, text in [

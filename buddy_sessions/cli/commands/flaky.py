@@ -15,7 +15,7 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 from ..values import Age
@@ -78,7 +78,7 @@ def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
     return QuarantinedTest(name, end.date(), reason, exact=not {"*", "?"}.isdisjoint(name))
 
 
-def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
+def flaky_result(suite: SuiteKey, found: FlakyTests) -> CommandResult:
     """Return the tests whose status changed often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
@@ -92,7 +92,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         durations = [session.duration for session in found.wasted if session.duration is not None]
         cost = f": {format_duration(sum(durations))}" if durations else ""
         facts.append(f"{format_count(len(found.wasted), 'session')} failed only because of them{cost}")
-    return Result(
+    return CommandResult(
         command="flaky",
         suite=suite,
         about=f"branch {found.branch}",
