@@ -42,10 +42,3 @@ def _parse_word(text: str, whole: str) -> str:
         f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}; separate those of "
         "several jobs by one space"
     )
-
-
-def require_tests(outcome: str | None, *, is_named: bool) -> bool:
-    """Return whether tests are named. Raises ConfigError for an outcome without: main may have other tests."""
-    if outcome is not None and not is_named:
-        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
-    return is_named
