@@ -134,13 +134,6 @@ def _parse_word(text: str, whole: str) -> str:
     )
 
 
-def require_tests(outcome: str | None, *, is_named: bool) -> bool:
-    """Return whether tests are named. Raises ConfigError for an outcome without: main may have other tests."""
-    if outcome is not None and not is_named:
-        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
-    return is_named
-
-
 def find_database(path: Path) -> Path:
     """Return the path of a database. Raises ConfigError if it is missing or empty: SQLite would create a database."""
     if path.is_dir():

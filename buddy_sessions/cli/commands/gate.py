@@ -46,7 +46,7 @@ from ..render.result import CommandResult, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
-from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, read_text, require_tests
+from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, read_text
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
@@ -102,7 +102,7 @@ class VerdictOptions:
 
 @Parameter(name="*", group=Group("Waiting", sort_key=2))
 @dataclass(frozen=True)
-class Waiting:
+class WaitOptions:
     """How long to wait for the sessions of a CI run or a commit."""
 
     count: Jobs = 1
@@ -150,7 +150,7 @@ async def command(
     run_url: RunUrl = None,
     revision: Revision = None,
     verdict: VerdictOptions = VerdictOptions(),
-    waiting: Waiting = Waiting(),
+    waiting: WaitOptions = WaitOptions(),
     output_format: _Format = "table",
     write: _Write = (),
     limit: Annotated[Count, Parameter(help="Maximum number of failing tests in the table.")] = 50,
@@ -175,11 +175,8 @@ async def command(
         write: Also write this format to this file, such as markdown=summary.md; - is stdout. Can be repeated.
     """
     suite, name = parse_session(question.access.defaults, key, session)
-    awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
-    if len(awaited) > (name == LATEST):
-        raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    is_named = require_tests(verdict.outcome, is_named=name != LATEST or bool(awaited))
-    name, outputs = next(iter(awaited.values()), name), (Destination(output_format, None), *write)
+    name, is_awaited = _name_tests(name, run_url, revision, verdict.outcome)
+    outputs = (Destination(output_format, None), *write)
     details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
     options = {**verdict.to_arguments(), "branch": question.branch, "details": details}
     messages, problem, code = question.access.messages(), f"the tests were {options['outcome']}", ExitCode.NO_VERDICT
@@ -188,7 +185,7 @@ async def command(
     failure: BuddyError | None = None
     if options["outcome"] not in {"cancelled", "skipped"}:
         async with ask(key, question) as (answers, suite, messages):
-            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if awaited else None
+            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if is_awaited else None
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
@@ -200,8 +197,7 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        judgement = await name_authors(judgement, git)
-        result = _judged_result(judgement, about=name, is_named=is_named)
+        result = _judged_result(await name_authors(judgement, git), about=name)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
@@ -210,6 +206,17 @@ async def command(
     if failure is not None:
         raise failure
     return code
+
+
+def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: str | None) -> tuple[str, bool]:
+    """Return the name of what is judged, and whether its sessions are awaited: those of a CI run or a commit."""
+    awaited = [each for each in (run_url, revision) if each is not None]
+    if len(awaited) > (name == LATEST):
+        raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
+    name = (awaited or [name])[0]
+    if outcome is not None and name == LATEST:  # main may have other tests
+        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
+    return name, bool(awaited)
 
 
 def _print_verdict(
@@ -223,10 +230,10 @@ def _print_verdict(
         show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str, is_named: bool) -> CommandResult:
-    """Return the verdict; if neither a commit nor a run was named, it says which commit was taken."""
+def _judged_result(judgement: Judgement, *, about: str) -> CommandResult:
+    """Return the verdict; if nothing was named, it says which commit was taken."""
     result = gate_result(judgement, about=about)
-    if is_named:
+    if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]
     commit = session.revision[:HASH] if session.revision else f"#{session.relative_id}"

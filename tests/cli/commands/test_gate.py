@@ -312,6 +312,12 @@ def test_several_formats_of_one_verdict(suite: FakeSuite, call: Call, tmp_path: 
     assert 'failures="1"' in paths["junit"].read_text(encoding="utf-8")
 
 
+def test_latest_commit_has_no_verdict_yet(suite: FakeSuite, call: Call) -> None:
+    add(suite, status="IN_PROGRESS")
+    code, out, err = call("gate", SUITE)
+    assert (code, "No verdict" in out, "main: #1 is running" in out, err) == (5, True, True, "")
+
+
 def test_file_that_cannot_be_written_changes_no_verdict(suite: FakeSuite, call: Call) -> None:
     add(suite)
     code, _, err = call("gate", SUITE, "--write", "markdown=/dev/full")
