@@ -15,7 +15,7 @@ from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from ..questions.suite_reader import Source, SuiteReader
-from .cases import load_cases, load_scope
+from .cases import load_case, load_cases, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import ALL_NUMBERS, Interval, SuiteState, to_state
@@ -65,7 +65,7 @@ class SavedSource(Source):
         return await self._thread.run(load_session, suite, name)
 
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
-        """Return the failing cases as they were saved, with their details."""
+        """Return the failing cases as they were saved, with their failures, but without their `data`."""
         return [case for case in await self._load(suite, session, "failed") if case.is_failing]
 
     async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
@@ -73,11 +73,15 @@ class SavedSource(Source):
         scope: CaseScope = "failed" if status in FAILING else "all"
         return [case for case in await self._load(suite, session, scope) if status in {None, case.status}]
 
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
+        """Return a case with its `data`, if that was saved."""
+        return await self._thread.run(load_case, suite, session.id if isinstance(session, Session) else session, case)
+
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         """Return the tests that passed in a group; None if only failing cases were saved."""
         if await self._thread.run(load_scope, suite, session.id) != "all":
             return None
-        cases = await self._thread.run(load_cases, suite, session.id)
+        cases = await self._thread.run(load_cases, suite, session.id, keep_data=False)
         return {case.key for case in cases if case.status == TestStatus.PASSED and case.test_group_id == group_id}
 
     async def _load(self, suite: SuiteKey, session: Session | str, scope: CaseScope) -> list[TestCase]:
@@ -90,7 +94,7 @@ class SavedSource(Source):
             if isinstance(session, Session) and not session.is_finished:
                 raise ConfigError(f"{text}: it has not finished")
             raise ConfigError(text, advice=f'sync with cases="{scope}"')
-        return await self._thread.run(load_cases, suite, session_id)
+        return await self._thread.run(load_cases, suite, session_id, keep_data=False)
 
 
 def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
