@@ -180,9 +180,17 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
     file.execute(f"DELETE FROM tests WHERE suite = ? AND number NOT IN ({used})", (suite, suite))
 
 
-def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str, *, keep_data: bool = True) -> list[TestCase]:
-    """Return the saved cases of a session, in the order of the API; see `_read`."""
-    return _read(file, _OF_SESSION, (*key, session_id), keep_data=keep_data)
+def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
+    """Return the saved cases of a session, in the order of the API."""
+    return _read(file, _OF_SESSION, (*key, session_id))
+
+
+def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str, scope: CaseScope) -> list[TestCase] | None:
+    """Return the cases of a session with empty `data`; None unless all in this scope were saved."""
+    row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {_OF_SESSION}", (*key, session_id)).fetchone()
+    if row is None or row["scope"] not in {"all", scope}:
+        return None
+    return _read(file, _OF_SESSION, (*key, session_id), keep_data=False)
 
 
 def load_case(file: DatabaseFile, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
@@ -208,17 +216,10 @@ def _read(
 
     Without `keep_data`, the `data` of each is emptied once its failure was read from it, because it may be long.
     """
-    found: dict[int, TestCase] = {}
+    cases: dict[int, TestCase] = {}
     # Not sorted by SQLite: that would keep the `data` of all cases in memory.
     sql = f"SELECT each.ordinal, {', '.join(CASE_COLUMNS[name] for name in names)} FROM {CASES} WHERE {where}"
     for ordinal, *values in file.execute(sql, parameters):
         case = case_from_dict(dict(zip(names, values, strict=True)))
-        found[ordinal] = case if keep_data or not case.data else evolve(case, data="")
-    return [found[ordinal] for ordinal in sorted(found)]
-
-
-def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope | None:
-    """Return which test cases of a session are saved completely: all, or only those that failed. None for none."""
-    row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
-    found = row.fetchone()
-    return found["scope"] if found is not None else None
+        cases[ordinal] = case if keep_data or not case.data else evolve(case, data="")
+    return [cases[ordinal] for ordinal in sorted(cases)]

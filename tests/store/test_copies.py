@@ -26,9 +26,9 @@ from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import save_cases
 from buddy_sessions.store.copies import load_changes
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import ListEvidence
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.suites import SuiteState
+from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
 from helpers.stores import ABSENCES, KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
