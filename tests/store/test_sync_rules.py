@@ -199,47 +199,36 @@ def test_covered_range_after_a_page(
     assert (found.covered, found.below) == expected
 
 
+TOP = ALL_NUMBERS[1]
+AROUND_1 = Part(low=1, high=1, is_around=True)
+
+
 @pytest.mark.parametrize(
-    ("part", "numbers", "is_end"),
+    ("part", "numbers", "verified", "proven", "is_end"),
     [
-        (Part(low=5), (9, 7), True),
-        (Part(low=5), (9, 5), False),
-        (Part(low=5), (9, 3), False),
-        (Part(), (9, 5), True),
-        (Part(), (), False),
-        (Part(high=5), (), True),
-        (AROUND_4, (4,), False),
-        (AROUND_4, (3,), False),
-        (AROUND_4, (), True),
-        (Part(low=1, high=1, is_around=True), (1,), False),
-        (Part(low=1, high=1, is_around=True), (), True),
+        pytest.param(Part(), (9, 4), (1, 9), (4, TOP), True, id="above-the-top-but-not-below-the-lowest"),
+        pytest.param(Part(), (9, 4), None, None, True, id="out-of-order"),
+        pytest.param(Part(), (), (1, TOP), None, False, id="empty-list"),
+        (Part(low=5), (9, 7), (1, 9), (7, TOP), True),
+        (Part(low=5), (9, 5), (1, 9), (5, TOP), False),
+        (Part(low=5), (9, 3), (1, 9), (3, TOP), False),
+        (Part(high=9), (9, 4), (1, 9), (4, 9), True),
+        (Part(high=5), (), (1, 5), None, True),
+        (AROUND_4, (4,), (4, 4), (4, 4), False),
+        (AROUND_4, (3,), (3, 4), (3, 4), False),
+        pytest.param(AROUND_4, (), (1, 4), None, True, id="the-list-ends-above-it"),
+        (AROUND_1, (1,), (1, 1), (1, 1), False),
+        (AROUND_1, (), (1, 1), None, True),
     ],
 )
-def test_read_that_has_asked_below_its_last_session_has_found_the_end(
-    part: Part, numbers: tuple[int, ...], is_end: bool
+def test_range_that_a_page_proves_and_end_of_the_list(
+    part: Part, numbers: tuple[int, ...], verified: Interval | None, proven: Interval | None, is_end: bool
 ) -> None:
-    part = evolve(part)
-    part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers)), is_last=True), None)
+    """A read has found the end if it has asked below its last session."""
+    part, sessions = evolve(part), tuple(map(session, numbers))
+    page = SessionPage(suite=KEY, number=1, sessions=sessions, proven_range=verified, is_last=True)
+    assert part.take(page, None) == proven
     assert part.is_end is is_end
-
-
-@pytest.mark.parametrize(
-    ("part", "numbers", "proven", "expected"),
-    [
-        pytest.param(Part(), (9, 4), (1, 9), (4, ALL_NUMBERS[1]), id="above-the-top-but-not-below-the-lowest"),
-        pytest.param(Part(high=9), (9, 4), (1, 9), (4, 9), id="below"),
-        pytest.param(AROUND_4, (3,), (3, 4), (3, 4), id="around"),
-        pytest.param(AROUND_4, (), (1, 4), None, id="the-list-ends-above-it"),
-        pytest.param(Part(), (), (1, ALL_NUMBERS[1]), None, id="empty-list"),
-        pytest.param(Part(), (9, 4), None, None, id="out-of-order"),
-    ],
-)
-def test_range_that_a_page_proves(
-    part: Part, numbers: tuple[int, ...], proven: Interval | None, expected: Interval | None
-) -> None:
-    sessions = tuple(map(session, numbers))
-    page = SessionPage(suite=KEY, number=1, sessions=sessions, proven_range=proven, is_last=True)
-    assert evolve(part).take(page, None) == expected
 
 
 @pytest.mark.parametrize(
