@@ -63,9 +63,9 @@ async def _hold(
 ) -> AsyncIterator[None]:
     """Hold a lock, whose name is the path of its file. Raise StoreError if that cannot be written, or is not free."""
     key = os.getpid(), name
-    end = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while not _take(key, is_shared=is_shared, has_file=has_file):
-        remaining = end - time.monotonic()
+        remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise StoreError(message, retryable=True, advice=advice)
         await asyncio.sleep(min(_POLL, remaining))

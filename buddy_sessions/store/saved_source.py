@@ -11,11 +11,11 @@ from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
 from ..analysis.commits import SessionList
-from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
+from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from ..questions.suite_reader import Source, SuiteReader
-from .cases import load_cases, load_scope
+from .cases import load_case, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import ALL_NUMBERS, Interval, SuiteState, to_state
@@ -36,10 +36,10 @@ class SavedSource(Source):
     async def suites(self, workspace: str, project: str | None) -> list[Suite]:
         """Return the suites that were synced, except deleted ones. Raises ConfigError if there is none."""
         group = (workspace,) if project is None else (workspace, project)
-        found = [suite for suite in await self._thread.run(load_suites) if suite.key[: len(group)] == group]
-        if not found:
+        suites = [suite for suite in await self._thread.run(load_suites) if suite.key[: len(group)] == group]
+        if not suites:
             raise ConfigError(f"no suite of {'/'.join(group)} is in the file: check the name, or sync it")
-        return found
+        return suites
 
     async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted, except those below the end of the list.
@@ -65,7 +65,7 @@ class SavedSource(Source):
         return await self._thread.run(load_session, suite, name)
 
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
-        """Return the failing cases as they were saved, with their details."""
+        """Return the failing cases as they were saved, with their failures, but without their `data`."""
         return [case for case in await self._load(suite, session, "failed") if case.is_failing]
 
     async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
@@ -73,24 +73,27 @@ class SavedSource(Source):
         scope: CaseScope = "failed" if status in FAILING else "all"
         return [case for case in await self._load(suite, session, scope) if status in {None, case.status}]
 
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
+        """Return a case with its `data`, if that was saved."""
+        return await self._thread.run(load_case, suite, session.id if isinstance(session, Session) else session, case)
+
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         """Return the tests that passed in a group; None if only failing cases were saved."""
-        if await self._thread.run(load_scope, suite, session.id) != "all":
-            return None
-        cases = await self._thread.run(load_cases, suite, session.id)
-        return {case.key for case in cases if case.status == TestStatus.PASSED and case.test_group_id == group_id}
+        cases = await self._thread.run(load_scope, suite, session.id, "all")
+        passed = (case for case in cases or () if case.status == TestStatus.PASSED)
+        return None if cases is None else {case.key for case in passed if case.test_group_id == group_id}
 
     async def _load(self, suite: SuiteKey, session: Session | str, scope: CaseScope) -> list[TestCase]:
         session_id = session.id if isinstance(session, Session) else session
-        saved = await self._thread.run(load_scope, suite, session_id)
-        if saved is None or (scope == "all" and saved == "failed"):
-            name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
-            kind = "failing test cases" if scope == "failed" else "test cases"
-            text = f"the {kind} of {name} of {suite} were not saved"
-            if isinstance(session, Session) and not session.is_finished:
-                raise ConfigError(f"{text}: it has not finished")
-            raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
-        return await self._thread.run(load_cases, suite, session_id)
+        cases = await self._thread.run(load_scope, suite, session_id, scope)
+        if cases is not None:
+            return cases
+        name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
+        kind = "failing test cases" if scope == "failed" else "test cases"
+        text = f"the {kind} of {name} of {suite} were not saved"
+        if isinstance(session, Session) and not session.is_finished:
+            raise ConfigError(f"{text}: it has not finished")
+        raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
 
 
 def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
@@ -176,25 +179,9 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     ]
 
 
-def load_statuses(file: DatabaseFile) -> list[SuiteStatus]:
-    """Return the suites that were synced, sorted by their keys. Their sessions are not read."""
-    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
-    rows = file.execute(f"SELECT {columns} FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3")
-    return [
-        SuiteStatus(
-            suite=SuiteKey(*row[:3]),
-            name=row["name"],
-            reason="deleted" if row["deleted_at"] else "missing" if row["missing_since"] else None,
-            synced_at=to_time(row["synced_at"]),
-            missing_since=to_time(row["missing_since"]),
-        )
-        for row in rows
-    ]
-
-
 @frozen(kw_only=True)
 class SavedSuite:
-    """What a database has of a suite.
+    """A suite in a database, with the number of its sessions, and which of them are complete.
 
     Attributes:
         suite: The suite.

@@ -1,4 +1,4 @@
-"""What the syncs of all suites in one `SessionStore.sync` share."""
+"""The state that the syncs of all suites in one `SessionStore.sync` share."""
 
 from __future__ import annotations
 
