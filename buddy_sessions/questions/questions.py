@@ -242,7 +242,7 @@ class Questions:
 
         The most expensive ones come first: those because of which alone most sessions failed. Evidence on the same
         commit, a red session and the one that replaced it, is looked for on all branches: among the newest 100
-        sessions, or all that were saved. Commits in which most tests failed are left out. With a client, each red
+        sessions, or 1,000 that were saved. Commits in which most tests failed are left out. With a client, each red
         session costs one or two requests.
 
         Args:

@@ -104,15 +104,34 @@ class TestFlaky:
         suite.create(status="ERROR", cases=[{"name": "broken"}])
         assert numbers((await buddy.flaky(suite.key)).wasted) == wasted
 
+    @pytest.mark.parametrize(
+        "commit", [{"revision": "f1" * 20}, {"revision": None, "ci_run_url": "https://ci.example"}]
+    )
     @pytest.mark.parametrize(("later", "found"), [("", ["pays"]), ("pays", []), ("adds", ["pays"])])
-    async def test_evidence_of_another_branch(self, later: str, found: list[str], suite: FakeSuite, ask: Ask) -> None:
+    async def test_evidence_of_another_branch(
+        self, later: str, found: list[str], commit: dict[str, Any], suite: FakeSuite, ask: Ask
+    ) -> None:
         """Main says how many sessions a commit has. A test that also fails in the re-run is none."""
         for minutes, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
             dates = {"create_date": f"2026-01-01T10:{minutes}5:00Z", "finish_date": f"2026-01-01T10:{minutes}9:00Z"}
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
-            suite.create(branch, revision="f1" * 20 if branch == "fix" else None, cases=cases, **dates)
+            suite.create(branch, cases=cases, **(commit if branch == "fix" else {}), **dates)
         flaky = await (await ask()).flaky(suite.key)
-        assert [(test.key.name, test.revisions) for test in flaky.tests] == [(name, ("f1" * 20,)) for name in found]
+        name = commit.get("ci_run_url", commit["revision"])
+        assert [(test.key.name, test.revisions) for test in flaky.tests] == [(each, (name,)) for each in found]
+
+    @pytest.mark.parametrize(("ask", "searched"), [("api", 100), ("failed", 1000)], indirect=["ask"])
+    @pytest.mark.parametrize(("above", "is_found"), [(3, True), (2, False)])
+    async def test_lowest_commit_may_have_older_sessions(
+        self, above: int, is_found: bool, searched: int, suite: FakeSuite, ask: Ask
+    ) -> None:
+        suite.create()
+        for hour, status in ((10, "FAILED"), (11, "PASSED")):
+            dates = {"create_date": f"2026-01-01T{hour}:00:00Z", "finish_date": f"2026-01-01T{hour}:30:00Z"}
+            suite.create("fix", revision="f1" * 20, cases=[{"name": "pays", "status": status}], **dates)
+        for _ in range(searched - above):
+            suite.create(status="SUCCESSFUL", cases=[])
+        assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
 
     async def test_outages_make_no_test_flaky(self, suite: FakeSuite, ask: Ask) -> None:
         for number in range(10):
