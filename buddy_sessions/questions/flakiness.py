@@ -1,4 +1,4 @@
-"""Which tests are flaky: what failed and passed on the same commit, and what changes from commit to commit."""
+"""Which tests are flaky: what failed and passed on the same commit, and what flips from commit to commit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Rerun: TypeAlias = tuple[Session, Session]
 """A red session, and the one of the same commit that replaced it."""
 
 
-async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
+async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flips: int) -> FlakyTests:
     """Return the flaky tests of the last commits, and those that passed when they were run again on any branch.
 
     It costs one or two requests for each red session; for each session that was run again, one for each 100 tests.
@@ -45,7 +45,7 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
     tests = [
         evolve(test, revisions=tuple(dict.fromkeys(repaired.get(test.key, ()))))
         for test in _count_flips(commits, cases, repaired)
-        if test.changes >= changes or test.key in repaired
+        if test.flips >= flips or test.key in repaired
     ]
     keys, wasted = {test.key for test in tests}, dict.fromkeys((test.key for test in tests), 0)
     only_flaky: list[Session] = []
@@ -104,7 +104,7 @@ async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: 
 
 
 def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[TestKey, object]) -> list[FlakyTest]:
-    """Return how often each test that failed changed, between the commits that say whether it did, oldest first."""
+    """Return how often each test that failed flipped, between the commits that say whether it did, oldest first."""
     results: list[tuple[bool, dict[TestKey, TestStatus]]] = []
     for commit in commits:
         red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
@@ -118,6 +118,6 @@ def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[
         is_failing = [status != TestStatus.PASSED for status in statuses]
         flips = sum(before != after for before, after in pairwise(is_failing))
         tests.append(
-            FlakyTest(key=key, changes=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
+            FlakyTest(key=key, flips=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
         )
     return tests

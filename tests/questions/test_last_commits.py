@@ -89,7 +89,7 @@ class TestFlaky:
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
             suite.create(revision=commit * 40, cases=cases, **dates)
         found = await (await ask()).flaky(suite.key)
-        assert [(test.key.name, test.revisions, test.changes) for test in found.tests] == [("pays", ("b" * 40,), 0)]
+        assert [(test.key.name, test.revisions, test.flips) for test in found.tests] == [("pays", ("b" * 40,), 0)]
         assert numbers(found.wasted) == [2]
 
     @pytest.mark.parametrize(("fields", "wasted"), [({}, [2, 4]), ({"failed_count": 2}, [])])
@@ -140,12 +140,12 @@ class TestFlaky:
         assert (await (await ask()).flaky(suite.key)).tests == []
 
     async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """`often` changes more often, but never alone."""
+        """`often` flips more often, but never alone."""
         for failing in ("", "often rare", "", "often rare", "", "alone", "", "often rare", "alone", "", "alone", ""):
             names = [{"name": name, "status": "FAILED"} for name in failing.split()]
             suite.create(cases=[*names, *({"name": f"passes {index}"} for index in range(5 - len(names)))])
         found = await buddy.flaky(suite.key, last=40)
-        assert [(test.key.name, test.wasted, test.changes) for test in found.tests] == [
+        assert [(test.key.name, test.wasted, test.flips) for test in found.tests] == [
             ("alone", 3, 6),
             ("often", 0, 6),
             ("rare", 0, 6),
@@ -157,7 +157,7 @@ class TestFlaky:
             failing = [{"name": "flaky", "status": "FAILED"}] if number % 4 == 0 else [{"name": "flaky"}]
             suite.create(cases=[*failing, *({"name": f"passes {index}"} for index in range(300))])
         (test,) = (await buddy.flaky(suite.key, last=40)).tests
-        assert (test.commits, test.failed, test.changes, len(fake.requests)) == (40, 10, 19, 1 + 10)
+        assert (test.commits, test.failed, test.flips, len(fake.requests)) == (40, 10, 19, 1 + 10)
 
 
 async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:
