@@ -150,7 +150,7 @@ class TestedCommit:
         """The number of tests that ran in the sessions that count; None if it is not known."""
         return count_tests(self.counted)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The highest number of sessions in a round, without skipped ones and those that were run again."""
         return max(map(len, self.rounds), default=0)
@@ -160,7 +160,7 @@ class TestedCommit:
         """Whether one of its sessions passed or failed, and those that count have finished."""
         return self.has_result and not self.is_running
 
-    @property
+    @cached_property
     def is_red(self) -> bool:
         """Whether a session that counts is red."""
         return any(session.is_failing for session in self.counted)
@@ -250,8 +250,8 @@ def make_commit(
             counted = remaining
         elif is_known:
             counted = [*counted, *remaining]
-    commit = _judge(oldest_first, counted, older, as_of)
-    return evolve(commit, reruns=reruns, rounds=[list(sizes_of(each)) for each in rounds])
+    sizes = [list(sizes_of(each)) for each in rounds]
+    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns, rounds=sizes)
 
 
 def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
@@ -280,11 +280,17 @@ def make_named_commit(
     reruns = find_repaired(counted) if succeeded else []
     replaced = {red.id for red, _ in reruns}
     counted = [session for session in counted if session.id not in replaced]
-    return evolve(_judge(oldest_first, counted, older, as_of), reruns=reruns)
+    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns)
 
 
 def _judge(
-    oldest_first: Sequence[Session], counted: Sequence[Session], older: Sequence[TestedCommit], as_of: datetime
+    oldest_first: Sequence[Session],
+    counted: Sequence[Session],
+    older: Sequence[TestedCommit],
+    *,
+    as_of: datetime,
+    reruns: Sequence[tuple[Session, Session]],
+    rounds: Sequence[Sizes] = (),
 ) -> TestedCommit:
     """Return the commit of these sessions, of which some count, with its verdict."""
     killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
@@ -299,7 +305,9 @@ def _judge(
         is_failing=is_failing,
         remarks=remarks,
         is_whole=is_whole,
+        reruns=reruns,
         killed=killed,
+        rounds=rounds,
     )
 
 

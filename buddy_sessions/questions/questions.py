@@ -228,21 +228,21 @@ class Questions:
         return (await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted))[1]
 
     async def flaky(
-        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, flips: int = 3
     ) -> FlakyTests:
-        """Return the tests that failed and passed on the same commit, or that change from commit to commit.
+        """Return the tests that failed and passed on the same commit, or that flip from commit to commit.
 
         The most expensive ones come first: those because of which alone most sessions failed. Evidence on the same
         commit, a red session and the one that replaced it, is looked for on all branches: among the newest 100
-        sessions, or all that were saved. Commits in which most tests failed are left out. With a client, each red
+        sessions, or 1,000 that were saved. Commits in which most tests failed are left out. With a client, each red
         session costs one or two requests.
 
         Args:
-            changes: The minimum number of changes. The default is Buddy's, which counts sessions.
+            flips: The minimum number of flips. The default is after Buddy's, which counts sessions.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        validate_int("changes", changes)
-        return await find_flaky(reader, selected, last=validate_int("last", last), changes=changes)
+        validate_int("flips", flips)
+        return await find_flaky(reader, selected, last=validate_int("last", last), flips=flips)
 
     async def slowest(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, threshold: float | None = None

@@ -76,8 +76,12 @@ class Source(Protocol):
         """Return the tests that passed in a group of a session; None if that was not saved."""
         ...
 
+    async def tested_again(self, _suite: SuiteKey, /) -> SessionList | None:
+        """Return the sessions of commits with several, not all of which passed; None if all must be read for that."""
+        return None
 
-class ApiSource:
+
+class ApiSource(Source):
     """Lists are verified, and failing tests are read only where there are some. See `Source`."""
 
     is_saved = False

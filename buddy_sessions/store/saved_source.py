@@ -14,7 +14,7 @@ from ..analysis.commits import SessionList
 from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
-from ..questions.suite_reader import Source, SuiteReader
+from ..questions.suite_reader import MAX_SEARCHED, Source, SuiteReader
 from .cases import load_case, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
@@ -83,6 +83,12 @@ class SavedSource(Source):
         passed = (case for case in cases or () if case.status == TestStatus.PASSED)
         return None if cases is None else {case.key for case in passed if case.test_group_id == group_id}
 
+    async def tested_again(self, suite: SuiteKey) -> SessionList:
+        """Return such sessions of the newest 1,000; and the lowest of these, whose commit may have older ones."""
+        _, last = await self._thread.run(_load_list, suite)
+        sessions, goes_on = await self._thread.run(load_tested_again, suite)
+        return evolve(last, sessions=sessions, below="out of reach" if goes_on else last.below)
+
     async def _load(self, suite: SuiteKey, session: Session | str, scope: CaseScope) -> list[TestCase]:
         session_id = session.id if isinstance(session, Session) else session
         cases = await self._thread.run(load_scope, suite, session_id, scope)
@@ -135,6 +141,28 @@ def load_sessions(
         AND (relative_id, id) < (?, ?) ORDER BY relative_id DESC, id DESC LIMIT ?
     """
     return to_sessions(file.execute(sql, (*key, branch, *below, limit)))
+
+
+def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
+    """Return the sessions of commits with several, not all of which passed, and the lowest: among the newest 1,000.
+
+    Also return whether there are so many. Sessions without a revision are taken for those of one commit.
+    """
+    sql = f"""
+        WITH newest AS (
+            SELECT id, relative_id, ref_name, revision, status FROM sessions
+            WHERE {OF_SUITE} AND deleted_at IS NULL ORDER BY relative_id DESC, id DESC LIMIT {MAX_SEARCHED}
+        ), wanted AS (
+            SELECT id, row_number() OVER (ORDER BY relative_id, id) = 1 AS is_lowest,
+                count(*) OVER same > 1 AND max(status <> 'SUCCESSFUL') OVER same AS is_tested_again
+            FROM newest WINDOW same AS (PARTITION BY ref_name, revision)
+        )
+        SELECT {", ".join(FIELDS)}, (SELECT count(*) FROM newest) AS searched FROM sessions
+        WHERE {OF_SUITE} AND id IN (SELECT id FROM wanted WHERE is_lowest OR is_tested_again)
+        ORDER BY relative_id DESC, id DESC
+    """
+    rows = file.execute(sql, (*key, *key)).fetchall()
+    return to_sessions(rows), bool(rows) and rows[0]["searched"] == MAX_SEARCHED
 
 
 async def load_pages(

@@ -165,9 +165,9 @@ class Tools:
         return await self._render(history_result(key, history), offset=offset)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
-        """Find tests whose status changed at least 3 times in the last commits, or differs on the same commit.
+        """Find tests that flipped at least 3 times in the last commits, or failed and passed on the same commit.
 
-        Reads all tests: one request for each 100 tests of each session.
+        Each red session costs one or two requests.
         """
         key, _ = await self._open(suite)
         flaky = await self._answers.flaky(key, branch=branch or MAIN, last=last)
