@@ -28,8 +28,8 @@ REQUIREMENTS = [*PROJECT["project"]["dependencies"], *chain.from_iterable(EXTRAS
 PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
 """Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""
 LONG_TESTS = [
+    "tests/_http/test_responses.py",
     "tests/_paging/test_reconciler_model.py",
-    "tests/faults/test_fuzz.py",
     "tests/store/test_kill.py",
     "tests/store/test_sync_model.py",
 ]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import report
 from buddy_sessions import Session
-from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
 from helpers.fake_list import FakeList, NaiveReader
@@ -36,9 +36,9 @@ READERS: dict[str, Callable[[], Reconciler | NaiveReader]] = {
     "usual loop": lambda: NaiveReader(per_page=PER_PAGE),
     "with a set of ids": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True),
     "4 at once, with a set": lambda: NaiveReader(per_page=PER_PAGE, deduplicates=True, read_ahead=4),
-    "this package": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, limits=ServerLimits()),
+    "this package": lambda: Reconciler(ReadSpec(), per_page=PER_PAGE, traits=ServerTraits()),
     "this package, 4 ahead (default)": lambda: Reconciler(
-        ReadSpec(), per_page=PER_PAGE, limits=ServerLimits(), read_ahead=4
+        ReadSpec(), per_page=PER_PAGE, traits=ServerTraits(), read_ahead=4
     ),
 }
 

@@ -19,8 +19,6 @@ from ._base.validate import validate_case
 from ._base.workers import map_concurrently
 from ._decoding.converter import (
     DecodedPage,
-    NotModified,
-    decode_if_modified,
     decode_list,
     decode_object,
     decode_page,
@@ -29,7 +27,7 @@ from ._decoding.converter import (
 from ._http.responses import Response
 from ._http.transport import MAX_LONG_BODY, OnSize, Transport
 from ._paging.case_paginator import CasePaginator, CasePlan
-from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerLimits, Window
+from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerTraits, Window
 from ._paging.paginator import PageReader
 from ._paging.reconciler import Reconciler
 from ._paging.requests import FetchPage, PageRequests
@@ -68,8 +66,8 @@ class Api:
         self.base_url = base_url
         self._per_page = per_page
         self._read_ahead = read_ahead
-        self._limits = ServerLimits()
-        self._case_limits = ServerLimits()
+        self._traits = ServerTraits()
+        self._case_traits = ServerTraits()
 
     async def receive(self, *path: str, **query: str | int) -> Response:
         """Send one request to the endpoint below these names, and return its response as it is, whatever the status.
@@ -85,16 +83,16 @@ class Api:
         """
         url = endpoint_url(self.base_url, "workspaces", workspace, "projects")
         queries = [*_PROJECT_QUERIES]
-        found: dict[str, Project] = {}
+        projects: dict[str, Project] = {}
         previous: set[str] | None = None
         for _ in range(_MAX_PROJECT_READS):
             listed = await self._read_projects(url, queries)
             if set(listed) == previous:
                 return [*listed.values()]
             previous = set(listed)
-            found |= listed
+            projects |= listed
         _log.warning("the projects of %s changed while they were read: some may be missing; try again later", workspace)
-        return [*found.values()]
+        return [*projects.values()]
 
     async def _read_projects(self, url: URL, queries: list[dict[str, str | int]]) -> dict[str, Project]:
         """Return the listed projects by name. Queries that the server refuses are removed."""
@@ -110,10 +108,10 @@ class Api:
                 del queries[0]
                 projects, page = {}, 1
                 continue
-            known = len(projects)
-            projects |= {project.name: project for project in listed if project.name not in projects}
-            if len(projects) == known:  # a short page is not the end: a server may hide projects
+            new = {project.name: project for project in listed if project.name not in projects}
+            if not new:  # a short page is not the end: a server may hide projects
                 return projects
+            projects |= new
             page += 1
 
     async def suites(self, workspace: str, project: str | None) -> list[Suite]:
@@ -149,17 +147,17 @@ class Api:
                 return Fetched(stats=fetched.stats, error=ResponseError(message, url=str(url)))
             return fetched
         newest, stats = await self._first_session(key)
-        found = newest
+        listed = newest
         if newest is not None and newest.relative_id > session:
             # The offset is right, unless newer sessions were deleted.
             cursor = Cursor(session + 1, newest.relative_id - session)
-            found, cost = await self._first_session(key, cursor)
+            listed, cost = await self._first_session(key, cursor)
             stats += cost
-        if found is None or found.relative_id != session:
-            known = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
-            error = NotFoundError(status=404, messages=[f"no session #{session}: {known}"], hint="")
+        if listed is None or listed.relative_id != session:
+            reason = "the suite has none yet" if newest is None else f"the newest is #{newest.relative_id}"
+            error = NotFoundError(status=404, messages=[f"no session #{session}: {reason}"], advice="")
             return Fetched(stats=stats, error=error)
-        return Fetched(stats=stats, value=found)
+        return Fetched(stats=stats, value=listed)
 
     async def _first_session(self, key: SuiteKey, cursor: Cursor | None = None) -> tuple[Session | None, Stats]:
         """Return the newest session of a suite, or the newest one below a cursor, and what this took."""
@@ -194,11 +192,11 @@ class Api:
         except ConfigError:  # a case without a group has no path
             return case
         try:
-            found = await self.case(key, session, *ids, on_size=on_size)
+            detailed = await self.case(key, session, *ids, on_size=on_size)
         except NotFoundError:
             return case
-        is_same = found.id == case.id and found.test_group_id in {None, case.test_group_id}
-        return found if is_same and found.status == case.status else case
+        is_same = detailed.id == case.id and detailed.test_group_id in {None, case.test_group_id}
+        return detailed if is_same and detailed.status == case.status else case
 
     def cases(
         self,
@@ -217,7 +215,7 @@ class Api:
         name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
 
-        plan = CasePlan(PageSize(self._per_page, self._case_limits), self._read_ahead, status, max_cases)
+        plan = CasePlan(PageSize(self._per_page, self._case_traits), self._read_ahead, status, max_cases)
         if isinstance(session, Session):
             plan.expect(session)
         decode = partial(decode_list, name="cases", model=TestCase)
@@ -251,16 +249,14 @@ class Api:
         reconciler = Reconciler(
             spec,
             per_page=self._per_page if spec.per_page is None else spec.per_page,
-            limits=self._limits,
+            traits=self._traits,
             read_ahead=slots.total,
         )
-        decode_next: Callable[..., DecodedPage | NotModified] = decode_page
-        if spec.known_digest is not None:
-            decode_next = partial(decode_if_modified, known_digest=spec.known_digest)
+        last_digest = spec.last_digest
 
-        def decode(body: bytes, **context: Any) -> DecodedPage | NotModified:
-            nonlocal decode_next
-            decoded, decode_next = decode_next(body, **context), decode_page  # only the first page is compared
+        def decode(body: bytes, **context: Any) -> DecodedPage:
+            nonlocal last_digest
+            decoded, last_digest = decode_page(body, last_digest=last_digest, **context), None  # compare only page 1
             return decoded
 
         fetch = self._page_fetcher(self._suites_url(*key, "sessions"), {"branch": spec.branch}, decode)

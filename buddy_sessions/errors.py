@@ -22,11 +22,15 @@ BuddyError                        .cursor: the position of the read, or None; .r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
 from .models import Cursor, Session, SuiteKey
+
+_ARGUMENT = re.compile(r"""\{((\w+)(?:="?(\w+)"?)?)\}""")
+"""An argument in an advice, with or without a value: `{max_wait}`, `{cases="failed"}`."""
 
 
 class BuddyError(Exception):
@@ -35,7 +39,6 @@ class BuddyError(Exception):
     Attributes:
         cursor: The position of the read that failed, to resume it; None if no session was read.
         retryable: Whether the same call may succeed later.
-        advice: What a user can do, the end of the text; empty if the message says it, or nothing helps.
         url: The URL of the request that failed, which never contains the token; empty if there was none.
         attempts: How many times it was sent; 0 if it was not sent, or there was none.
         ends_harvest: Whether it ends a harvest or a sync at once, because no other suite can be read or saved either.
@@ -45,32 +48,57 @@ class BuddyError(Exception):
 
     cursor: Cursor | None = None
     retryable: bool = False
-    advice: str = ""
     url: str = ""
     attempts: int = 0
     ends_harvest: bool = False
     not_tried: int | None = None
 
-    def __init__(self, message: str, *, retryable: bool | None = None, advice: str = "", url: str = "") -> None:
+    _advice = ""
+    """The advice, with arguments in braces."""
+
+    def __init__(
+        self, message: str, *, retryable: bool | None = None, advice: str | None = None, url: str = ""
+    ) -> None:
         super().__init__(message)
-        if advice:
-            self.advice = advice
+        if advice is not None:
+            self._advice = advice
         if url:
             self.url = url
         if retryable is not None:
             self.retryable = retryable
 
     @property
+    def advice(self) -> str:
+        """What a user can do, the end of the text; empty if the message says it, or nothing helps."""
+        return _ARGUMENT.sub(r"\1", self._advice)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the arguments that the advice is about."""
+        return [name for _, name, _ in _ARGUMENT.findall(self._advice)]
+
+    @property
     def without_advice(self) -> str:
         """The text without the advice, for readers who cannot follow it."""
         return super().__str__()
 
+    def describe(self, name_argument: Callable[[str, str], str]) -> str:
+        """Return the text without the URL, for programs in which arguments have other names.
+
+        `name_argument` returns what to write for the name of an argument in Python and its value, which is empty if the
+        advice is to pass any.
+        """
+        return self._text(_ARGUMENT.sub(lambda match: name_argument(match[2], match[3] or ""), self._advice))
+
     def __str__(self) -> str:
-        parts = [super().__str__() + (f": {self.advice}" if self.advice else "")]
+        return self._text(self.advice, self.url)
+
+    def _text(self, advice: str, url: str = "") -> str:
+        parts = [": ".join(filter(None, (self.without_advice, advice)))]
         if self.attempts > 1:
             parts.append(f"{self.attempts} attempts")
-        if self.url:
-            parts.append(f"GET {self.url}")
+        if url:
+            parts.append(f"GET {url}")
         if self.not_tried:
             parts.append(f"{'1 suite was' if self.not_tried == 1 else f'{self.not_tried:,} suites were'} not tried")
         return "; ".join(parts)
@@ -159,8 +187,6 @@ class StatusError(BuddyError):
 
     _cause = "the request failed"
     """The cause, if Buddy gave no message."""
-    _hint = ""
-    """What to do, added to the message."""
 
     def __init__(
         self,
@@ -170,14 +196,12 @@ class StatusError(BuddyError):
         url: str = "",
         retryable: bool | None = None,
         not_from_buddy: bool = False,
-        hint: str | None = None,
+        advice: str | None = None,
     ) -> None:
-        cause = "; ".join(messages) or self._cause
-        hint = self._hint if hint is None else hint
-        hint = f": {hint}" if hint else ""
+        message = f"{'; '.join(messages) or self._cause} ({status})"
         if not_from_buddy:
-            hint = ", but the response is not Buddy's: probably a proxy's; check the base URL"
-        super().__init__(f"{cause} ({status}){hint}", retryable=retryable, url=url)
+            message, advice = f"{message}, but the response is not Buddy's: probably a proxy's", "check the base URL"
+        super().__init__(message, retryable=retryable, advice=advice, url=url)
         self.status = status
         self.messages = tuple(messages)
 
@@ -193,7 +217,7 @@ class AuthenticationError(StatusError):
 
     ends_harvest = True
     _cause = "the token was rejected"
-    _hint = "check the token and the region (a token of one region is not valid in another)"
+    _advice = "check the token and the region (a token of one region is not valid in another)"
 
 
 class ForbiddenError(StatusError):
@@ -205,7 +229,7 @@ class ForbiddenError(StatusError):
     """
 
     _cause = "access denied"
-    _hint = (
+    _advice = (
         "give the token the scopes UNIT_TEST_READ and, for projects, PROJECT_READ (formerly UNIT_TEST_INFO and "
         "WORKSPACE); enable the API in the workspace"
     )
@@ -234,7 +258,7 @@ class NotFoundError(StatusError):
     """404: the workspace, project, suite or session does not exist, or the token's owner cannot see it."""
 
     _cause = "not found"
-    _hint = "check the workspace, the project and the IDs, and that the token's owner can see them"
+    _advice = "check the workspace, the project and the IDs, and that the token's owner can see them"
 
 
 class RateLimitError(StatusError):
@@ -246,7 +270,7 @@ class RateLimitError(StatusError):
     """
 
     _cause = "too many requests"
-    _hint = "wait, or allow a longer max_wait"
+    _advice = "wait, or allow a longer {max_wait}"
     retryable = True
 
     def __init__(
@@ -256,9 +280,9 @@ class RateLimitError(StatusError):
         url: str = "",
         reset_at: datetime | None = None,
         retry_after: float | None = None,
-        hint: str | None = None,
+        advice: str | None = None,
     ) -> None:
-        super().__init__(status=429, messages=messages, url=url, hint=hint)
+        super().__init__(status=429, messages=messages, url=url, advice=advice)
         self.reset_at = reset_at
         self.retry_after = retry_after
 
@@ -267,7 +291,7 @@ class ServerError(StatusError):
     """5xx: Buddy, or a proxy in front of it, failed. Retryable, except for 501."""
 
     _cause = "the server failed"
-    _hint = "try again later"
+    _advice = "try again later"
     retryable = True
 
 

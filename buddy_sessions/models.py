@@ -259,8 +259,8 @@ class Session:
     def failing_count(self) -> int | None:
         """The number of tests that failed or ended with an error. Not 0, but None if a count is missing."""
         counts = self.failed_count, self.error_count
-        known = sum(count or 0 for count in counts)
-        return known or None if None in counts else known
+        failing = sum(count or 0 for count in counts)
+        return failing or None if None in counts else failing
 
     @property
     def is_failing(self) -> bool:

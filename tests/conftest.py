@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,6 +18,9 @@ from helpers.effort import EFFORT, LONG, QUICK, THOROUGH
 from helpers.faults import CheckedReader
 
 pytest_plugins = ["helpers.virtual_time"]
+
+TIME_LIMIT = 300
+"""Seconds for one test; the slowest takes a tenth of that on a quiet machine."""
 
 settings.register_profile(QUICK, deadline=None, report_multiple_bugs=False, max_examples=20)
 settings.register_profile(THOROUGH, deadline=None, report_multiple_bugs=False)
@@ -35,6 +39,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Leave out the slow tests of a quick run, unless the option `-m` selects tests."""
     if EFFORT == QUICK and not config.option.markexpr:
         config.option.markexpr = "not slow"
+
+
+@pytest.fixture(autouse=True)
+def time_limit() -> Iterator[None]:
+    """Let a test that does not end fail, also in an endless loop or in a wait for a thread."""
+    if EFFORT == LONG or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def fail(*_: object) -> None:
+        pytest.fail(f"the test did not end within {TIME_LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(TIME_LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)

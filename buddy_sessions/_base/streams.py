@@ -71,9 +71,9 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
             raise RuntimeError(f"another task is iterating over this {type(self).__name__}: only one can at a time")
         self._is_stepping = True
         try:
-            found = await read()
-            if found is not None and self._end is None:
-                return found
+            items = await read()
+            if items is not None and self._end is None:
+                return items
             self._end = self._end or StopAsyncIteration()  # `aclose` may have ended it meanwhile
         except Exception as error:  # noqa: BLE001 - raised below, and by each later step
             self._end = self._end or error
@@ -93,6 +93,18 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
         self._dropped, self._batch = self._unread, iter(())
         self._end = self._end or _Closed()
         await self._stop()
+
+    async def _collect(self) -> list[_T]:
+        """Return the rest of the items. If it fails or is cancelled, the next step begins with them."""
+        items: list[_T] = []
+        try:
+            async for item in self:
+                items.append(item)  # noqa: PERF401 - a comprehension would lose them
+        except BaseException:
+            self._batch = iter([*items, *self._batch])
+            await self._stop()  # probably, nobody will go on
+            raise
+        return items
 
     def _raise_if_closed(self) -> None:
         """Raise RuntimeError if a part would look like the whole."""

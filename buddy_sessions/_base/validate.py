@@ -139,8 +139,8 @@ def validate_group(text: str) -> tuple[str, str | None]:
 def validate_suites(suites: _Suites) -> _Suites:
     """Return an iterable of suites, which is not asynchronous. Passing a single suite is a common mistake."""
     if isinstance(suites, str | SuiteKey) or not isinstance(suites, Iterable):
-        found = "a Suite: pass [suite]" if isinstance(suites, Suite) else repr(suites)
-        raise ConfigError(f"suites must be an iterable of suites, such as a list, not {found}")
+        given = "a Suite: pass [suite]" if isinstance(suites, Suite) else repr(suites)
+        raise ConfigError(f"suites must be an iterable of suites, such as a list, not {given}")
     return suites
 
 

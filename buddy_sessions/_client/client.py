@@ -219,9 +219,9 @@ class BuddyClient(AsyncContext, Questions):
     async def session(self, suite: SuiteRef, session: SessionRef) -> Session:
         """Return one session of a suite as it is now, with one request; by its `relative_id`, usually with two."""
         key = validate_key(suite)
-        found = validate_session_ref(session, key)
-        with explain_missing(found):
-            return (await self.api.session(key, found)).result()
+        reference = validate_session_ref(session, key)
+        with explain_missing(reference):
+            return (await self.api.session(key, reference)).result()
 
     async def wait(
         self,
@@ -273,7 +273,7 @@ class BuddyClient(AsyncContext, Questions):
             fail_fast=None if fail_fast is None else validate_int("fail_fast", fail_fast),
         )
         if all(selector is None for selector in (revision, run_url, branch, after)):
-            raise ConfigError("nothing to wait for: pass a revision, a run_url, a branch or after")
+            raise ConfigError("nothing to wait for", advice="pass {revision}, {run_url}, {branch} or {after}")
         return await await_sessions(self.api, spec)
 
     def cases(

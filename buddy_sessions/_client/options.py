@@ -37,9 +37,8 @@ class Region(StrEnum):
         try:
             return cls(text.strip().upper())
         except (ValueError, AttributeError):
-            raise ConfigError(
-                f"unknown region {text!r}: use {', '.join(cls)}, or base_url for your own server"
-            ) from None
+            advice = f"use {', '.join(cls)}, or {{base_url}} for your own server"
+            raise ConfigError(f"unknown region {text!r}", advice=advice) from None
 
     @property
     def host(self) -> str:
@@ -92,7 +91,7 @@ def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions
         raise TypeError(f"BuddyClient got an unexpected keyword argument {unknown[0]!r}")
     region, base_url = options.get("region"), options.get("base_url")
     if region is not None and base_url is not None:
-        raise ConfigError("region and base_url exclude each other: pass the one that your account has")
+        raise ConfigError("a region and a base URL exclude each other", advice="leave out {region} or {base_url}")
     region = Region.US if region is None else Region.parse(region)
     url = parse_base_url(f"https://{region.host}" if base_url is None else base_url)
     max_concurrency = _max_concurrency(options)

@@ -56,48 +56,36 @@ Invalid: TypeAlias = list[InvalidValue] | None
 
 @frozen
 class DecodedPage:
-    """The content of one page of sessions, and the names of the fields that did not fit, by the ID of the session."""
+    """The content of one page of sessions."""
 
     sessions: tuple[Session, ...]
     invalid_fields: Mapping[str, frozenset[str]] = field(factory=dict, kw_only=True)
+    """The names of the fields that did not fit, by the ID of the session."""
+    digest: bytes | None = field(default=None, kw_only=True)
+    """The digest of the body, if an earlier one was given."""
+    is_unchanged: bool = field(default=False, kw_only=True)
+    """The body has the earlier digest, and was not decoded."""
 
 
-@frozen
-class FirstPage(DecodedPage):
-    """The content of page 1, with the digest of its body."""
-
-    digest: bytes
-
-
-class NotModified:
-    """Page 1 has the body of an earlier read, and was not decoded."""
-
-
-def decode_page(body: bytes, *, page: int | None = None, invalid: Invalid = None) -> DecodedPage:
-    """Return the sessions in the body of a page, whose number is for errors."""
+def decode_page(
+    body: bytes, *, page: int | None = None, last_digest: bytes | None = None, invalid: Invalid = None
+) -> DecodedPage:
+    """Return the sessions in the body of a page, whose number is for errors; none if it has the last digest."""
+    digest = None if last_digest is None else blake2b(body, digest_size=16).digest()
+    if digest is not None and digest == last_digest:
+        return DecodedPage((), digest=digest, is_unchanged=True)
     decode_fast = fast_decoder()
     sessions = decode_fast(body) if decode_fast else None
     if sessions is not None:
-        return DecodedPage(sessions)
-    found: list[InvalidValue] = []
-    decoded = decode_list(body, "sessions", Session, page=page, invalid=found)
+        return DecodedPage(sessions, digest=digest)
+    values: list[InvalidValue] = []
+    decoded = decode_list(body, "sessions", Session, page=page, invalid=values)
     if invalid is not None:
-        invalid += found
+        invalid += values
     fields: dict[str, frozenset[str]] = {}
-    for each in found:
+    for each in values:
         fields[each.item_id] = fields.get(each.item_id, frozenset()) | {each.field}
-    return DecodedPage(tuple(decoded), invalid_fields=fields)
-
-
-def decode_if_modified(
-    body: bytes, *, page: int, known_digest: bytes, invalid: Invalid = None
-) -> DecodedPage | NotModified:
-    """Return the content of page 1, as `decode_page` does. It is not decoded if its body has the known digest."""
-    digest = blake2b(body, digest_size=16).digest()
-    if digest == known_digest:
-        return NotModified()
-    decoded = decode_page(body, page=page, invalid=invalid)
-    return FirstPage(decoded.sessions, digest, invalid_fields=decoded.invalid_fields)
+    return DecodedPage(tuple(decoded), invalid_fields=fields, digest=digest)
 
 
 def decode_object(body: bytes, model: type[_M], *, invalid: Invalid = None, **fields: object) -> _M:
@@ -240,11 +228,11 @@ def _structure(
         if is_strict or attrs.fields_dict(model)[path[0]].default is attrs.NOTHING:
             raise DecodeError(reason, page=page, item=item, field=".".join(path))
         value = _without(value, path)
-    found = _converter().structure(value, model)
+    structured = _converter().structure(value, model)
     if invalid is not None:
-        kind, item_id = _KINDS[model], getattr(found, "id", "")
+        kind, item_id = _KINDS[model], getattr(structured, "id", "")
         invalid += [InvalidValue(kind, item_id, ".".join(path), reason) for path, reason in problems]
-    return found
+    return structured
 
 
 def _problems(error: cattrs.ClassValidationError) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -265,7 +253,7 @@ def _without(value: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
 
 @frozen
 class _SessionList:
-    """What msgspec reads of a page."""
+    """A page, as msgspec reads it."""
 
     sessions: tuple[Session, ...]
 

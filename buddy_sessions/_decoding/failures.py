@@ -58,10 +58,10 @@ def split_type(message: str) -> tuple[str | None, str]:
 
     Node.js writes `AssertionError [ERR_ASSERTION]: 1 == 2`.
     """
-    found = _TYPE.match(message)
-    if found is None or not found[1].endswith(("Error", "Exception")):
+    head = _TYPE.match(message)
+    if head is None or not head[1].endswith(("Error", "Exception")):
         return None, message
-    return found[1], message[found.end() :]
+    return head[1], message[head.end() :]
 
 
 def _text(value: Any) -> str:

@@ -25,8 +25,8 @@ LONGEST_PAUSE = 20.0  # seconds, unless the response names a longer one
 _PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response, which may report the rate limit
 
 
-class Quota:
-    """What responses have reported of the rate limit until its next reset. Pure: every method is given the time.
+class RateLimitState:
+    """The rate limit until its next reset, as responses have reported it. Pure: every method is given the time.
 
     The lowest `remaining` since the last reset, minus the requests in flight, may still be sent. A throttled request
     (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
@@ -92,9 +92,9 @@ class Quota:
             return self._paused_until
         if in_flight and now < self._probe_until:
             return self._probe_until
-        end = self._reset_at - self._clock_offset
-        if now < end:
-            return now if in_flight < self._remaining else end
+        reset = self._reset_at - self._clock_offset
+        if now < reset:
+            return now if in_flight < self._remaining else reset
         return now if in_flight < self._limit else math.inf  # after the reset, nothing is reported yet
 
 
@@ -103,8 +103,8 @@ def is_throttled(status: int, headers: Mapping[str, str]) -> bool:
     return status == 429 or (status == 503 and bool(_parse_retry_after(headers)))
 
 
-def wait_hint(seconds: float) -> str:
-    return f"wait {format_duration(seconds)}, or allow a longer max_wait"
+def wait_advice(seconds: float) -> str:
+    return f"wait {format_duration(seconds)}, or allow a longer {{max_wait}}"
 
 
 def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
@@ -126,15 +126,15 @@ def parse_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
 def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` names; None if it is absent or invalid."""
     text = headers.get("Retry-After")
-    count, end = _parse_count(text), parse_http_date(text)
+    count, date = _parse_count(text), parse_http_date(text)
     if count is not None:
         return float(count)
-    return None if end is None else _seconds_until(end, headers)
+    return None if date is None else _seconds_until(date, headers)
 
 
-def _seconds_until(end: datetime, headers: Mapping[str, str]) -> float:
+def _seconds_until(date: datetime, headers: Mapping[str, str]) -> float:
     responded_at = parse_http_date(headers.get("Date")) or datetime.now(UTC)
-    return max(0.0, (end - responded_at).total_seconds())
+    return max(0.0, (date - responded_at).total_seconds())
 
 
 def _parse_count(text: str | None) -> int | None:
@@ -193,7 +193,7 @@ class RateLimiter:
         self.rate_limit: RateLimit | None = None  # as reported by the last response that has reported one
         self._max_wait = max_wait
         self._limiter = limiter  # awaited before each request; this wait is not charged
-        self._quota: Quota | None = None
+        self._state: RateLimitState | None = None
         self._in_flight = 0
         self._slots = asyncio.Semaphore(max_concurrency)
         self._queue = asyncio.Lock()
@@ -240,30 +240,31 @@ class RateLimiter:
         `throttled`: it asks the client to wait (see `is_throttled`).
         """
         now = asyncio.get_running_loop().time()
-        quota = self._current_quota(now)
+        state = self._current_state(now)
         if limit is not None:
             self.rate_limit = limit
-            quota.update(limit, now)
+            state.update(limit, now)
         self._is_changed.set()
         if throttled:
-            return quota.pause(now, (limit.retry_after if limit else None) or 0.0)
-        quota.resume(now)
+            return state.pause(now, (limit.retry_after if limit else None) or 0.0)
+        state.resume(now)
         return 0.0
 
-    def _current_quota(self, now: float) -> Quota:
-        """Return the quota. It is replaced by a new one when its reports are too old."""
-        if self._quota is None or now >= self._quota.expires_at:
-            self._quota = Quota(self._max_wait, now, clock_offset=time.time() - now)
-        return self._quota
+    def _current_state(self, now: float) -> RateLimitState:
+        """Return the state. It is replaced by a new one when its reports are too old."""
+        if self._state is None or now >= self._state.expires_at:
+            self._state = RateLimitState(self._max_wait, now, clock_offset=time.time() - now)
+        return self._state
 
     def _seconds_until_turn(self, budget: WaitBudget, charge: float) -> float:
         """Return the seconds until the next turn, or until the reports are too old."""
         now = asyncio.get_running_loop().time()
-        quota = self._current_quota(now)
+        state = self._current_state(now)
         # No turn is earlier than with no request in flight; the requests in flight may end before it.
-        seconds = quota.next_turn(now, in_flight=0) - now
+        seconds = state.next_turn(now, in_flight=0) - now
         if seconds > max(budget.remaining - charge + _TOLERANCE, 0):
             reset_at = self.rate_limit.reset_at if self.rate_limit else None
             message = "the server permits no request yet"
-            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds, hint=wait_hint(seconds))
-        return min(quota.next_turn(now, self._in_flight), quota.expires_at) - now
+            advice = wait_advice(seconds)
+            raise RateLimitError(messages=[message], reset_at=reset_at, retry_after=seconds, advice=advice)
+        return min(state.next_turn(now, self._in_flight), state.expires_at) - now

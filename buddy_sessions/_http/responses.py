@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..models import RateLimit
 from .credentials import Secret
-from .rate_limit import wait_hint
+from .rate_limit import wait_advice
 
 _E = TypeVar("_E", bound=BaseException)
 _T = TypeVar("_T")
@@ -95,10 +95,10 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
         return ResponseError(f"unexpected status {status}: check the base URL", url=str(url))
     messages = [_escape_controls(message) for message in error_messages(response.body, header.redact)]
     limit = response.rate_limit or RateLimit()
-    hint = wait_hint(limit.retry_after) if limit.retry_after and response.is_throttled else None
+    advice = wait_advice(limit.retry_after) if limit.retry_after and response.is_throttled else None
     if status == 429:
         return RateLimitError(
-            messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after, hint=hint
+            messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after, advice=advice
         )
     # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
     not_from_buddy = status < 500 and not messages and bool(response.body.strip())
@@ -119,7 +119,7 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
         url=str(url),
         retryable=retryable,
         not_from_buddy=not_from_buddy,
-        hint="" if status == 501 else hint,
+        advice="" if status == 501 else advice,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,22 +17,19 @@ from aiohttp.http_exceptions import HttpProcessingError
 from attrs import evolve
 from yarl import URL
 
-from .._base.figures import Fetched, Stats
+from .._base.figures import Fetched
 from .._decoding.converter import InvalidValue
 from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget, is_throttled, parse_http_date, parse_rate_limit
-from .responses import Response, decode_response, response_error, strip_traceback, translate
+from .responses import Response, decode_response, strip_traceback, translate
+from .retries import Attempts, RetryQuota
 
 MAX_BODY = 4 * 2**20
 """The maximum size of a page in bytes, after decompression. Of an error, no more is read."""
 MAX_LONG_BODY = 16 * 2**20
 """The same for a response without pages that may be long: the suites of a project, or a test case with its `data`."""
-
-
-_LONGEST_BACKOFF = 20.0  # seconds
-_JITTER = 0.5  # of the backoff
 
 _HEADERS = {
     "Accept": "application/json",
@@ -69,8 +65,8 @@ class Transport:
         self.rate_limiter = rate_limiter
         self._logged_fields: set[str] = set()  # those with values that do not fit
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
-        self._retries = Retries(max_attempts, backoff, RetryQuota(max_concurrency))
-        self._max_wait = max_wait
+        quota = RetryQuota(max_concurrency)
+        self._new_attempts = lambda: Attempts(max_attempts, backoff, quota, WaitBudget(max_wait))
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
@@ -111,81 +107,58 @@ class Transport:
         Return the decoded value or any `BuddyError`, and the cost. Other errors of the token callable or the limiter
         are raised.
         """
-        budget = WaitBudget(self._max_wait)
-        requests = failures = 0
-        is_not_json = False  # the last response
-        throttled: BuddyError | None = None
-        may_renew_token = True
+        attempts = self._new_attempts()
         value: _T | None = None
         invalid: list[InvalidValue] = []
         failure: BuddyError | None = None
         try:
             while True:
-                # Errors of the token callable and of the rate limiter are final: they are raised outside the inner try.
-                session, header = await self._take_turn(url, budget, throttled)
-                requests += 1
-                was_not_json, is_not_json = is_not_json, False
+                # Errors of the token callable and of the rate limiter are final: they are raised outside of the try.
+                session, header = await self._take_turn(url, attempts)
+                attempts.requests += 1
                 try:
                     response = await self._send_in_turn(session, url, header, max_body, on_size)
-                    throttled = response_error(response, url, header) if response.is_throttled else None
-                    if throttled is not None:
-                        continue
-                    if response.status == 401 and may_renew_token and self._credentials.is_outdated(header):
-                        may_renew_token = False
+                    if attempts.is_to_repeat(response, url, header, self._credentials):
                         continue
                     invalid = []
                     value = decode_response(response, url, header, partial(decode, invalid=invalid))
                     break
                 except BuddyError as error:
-                    failures += 1
-                    is_not_json = isinstance(error, ResponseError)
-                    if is_not_json and was_not_json:
-                        raise  # probably the page of a proxy, not a truncated body
-                    pause = self._retries.pause_after(error, failures, budget)
-                    if pause is None:
-                        raise
-                    # The kind says which warnings a program may hide: the error follows, if no later attempt succeeds.
-                    kind = "retry" if getattr(error, "is_connected", True) else "no connection"
-                    arguments = str(error), failures, self._retries.max_attempts - 1, pause
-                    _log.warning("%s; retry %d of %d in %.1f s", *arguments, extra={"kind": kind})
-                budget.spend(pause)
+                    pause = attempts.pause_after(error)
                 await asyncio.sleep(pause)
         except BuddyError as error:
             failure = strip_traceback(error)
-            failure.attempts = requests
+            failure.attempts = attempts.requests
         else:
-            self._retries.quota.record_success(retried=failures > 0)
+            attempts.record_success()
             self._log_invalid(invalid, url)
-        retries = max(0, requests - 1)
-        stats = Stats(requests=requests, retries=retries, waited=budget.waited, invalid_fields=len(invalid))
-        return Fetched(stats=stats, value=value, error=failure)
+        return Fetched(stats=attempts.stats(invalid_fields=len(invalid)), value=value, error=failure)
 
     def _log_invalid(self, invalid: Iterable[InvalidValue], url: URL) -> None:
         for each in invalid:
             field = f"{each.model}.{each.field}"
             if field not in self._logged_fields:
                 self._logged_fields.add(field)
-                _log.warning("%s %s: it is None, and logged once; GET %s", field, each.reason, url)
+                message = f"{field} {each.reason}: it is None, and logged once"
+                _log.warning("%s", ResponseError(message, url=str(url)))
 
     async def get_once(self, url: URL) -> Response:
         """Send one request. Return its response, whatever the status, without the token; TransportError if it fails."""
-        session, header = await self._take_turn(url, WaitBudget(self._max_wait), None)
+        session, header = await self._take_turn(url, self._new_attempts())
         response = await self._send_in_turn(session, url, header, MAX_LONG_BODY)
         headers = {name.lower(): header.redact(value) for name, value in response.headers.items()}
         return evolve(response, headers=headers, body=header.redact(response.body))
 
-    async def _take_turn(
-        self, url: URL, budget: WaitBudget, throttled: BuddyError | None
-    ) -> tuple[aiohttp.ClientSession, Secret]:
+    async def _take_turn(self, url: URL, attempts: Attempts) -> tuple[aiohttp.ClientSession, Secret]:
         """Wait until a request may be sent, and return what to send it with. `RateLimiter.release` must follow."""
         while True:
             session = self._open_session()  # a closed client fails at once, without waiting for its turn
             header = await self._credentials.header()
             try:
-                await self.rate_limiter.acquire(budget)
+                await self.rate_limiter.acquire(attempts.budget)
             except RateLimitError as error:
                 error.url = str(url)
-                raise throttled or error from None  # Buddy's own messages are more helpful
+                raise attempts.throttled or error from None  # Buddy's own messages are more helpful
             if not session.closed and not self._credentials.is_outdated(header):
                 return session, header
             self.rate_limiter.release()  # the session was closed, or the token rejected, during the wait
@@ -291,50 +264,3 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int, on_size: OnSi
 
 def _milliseconds_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000
-
-
-class Retries:
-    """Decides whether a failed request is sent again, and after which pause."""
-
-    def __init__(self, max_attempts: int, first_pause: float, quota: RetryQuota) -> None:
-        self.max_attempts = max_attempts
-        self.quota = quota
-        self._first_pause = first_pause  # seconds
-
-    def pause_after(self, error: BuddyError, failures: int, budget: WaitBudget) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if the error is final.
-
-        The first pause is doubled for each further one, plus up to half of it. By default, four attempts take at least
-        3.5 s, so that they outlast a short outage.
-        """
-        if failures >= self.max_attempts or not error.retryable:
-            return None
-        pause = min(self._first_pause * 2.0 ** min(failures - 1, 10), _LONGEST_BACKOFF / (1 + _JITTER))
-        pause *= random.uniform(1, 1 + _JITTER)  # noqa: S311 - not a secret
-        return pause if pause <= budget.remaining and self.quota.acquire() else None
-
-
-class RetryQuota:
-    """Limits the retries of all calls of a client together, so that a server that is down is not overloaded.
-
-    The numbers are those of botocore: 500 credits; a retry costs 5, a retry that succeeds returns them, and any other
-    success returns 1. With many requests at once, there are up to 2500 credits: a short outage fails all of them, each
-    up to three times, and more requests while these wait.
-    """
-
-    CAPACITY = 500
-    MAX_CAPACITY = 2500
-    COST = 5
-
-    def __init__(self, max_concurrency: int) -> None:
-        self._capacity = self._credits = max(self.CAPACITY, min(6 * self.COST * max_concurrency, self.MAX_CAPACITY))
-
-    def acquire(self) -> bool:
-        """Pay for one retry. Return whether there were enough credits."""
-        if self._credits < self.COST:
-            return False
-        self._credits -= self.COST
-        return True
-
-    def record_success(self, *, retried: bool) -> None:
-        self._credits = min(self._capacity, self._credits + (self.COST if retried else 1))

@@ -47,14 +47,7 @@ class CasePaginator(Stream[TestCase]):
 
     async def collect(self) -> list[TestCase]:
         """Return the rest of the cases as a list. If it fails or is cancelled, the next loop begins with them."""
-        cases: list[TestCase] = []
-        try:
-            async for case in self:
-                cases.append(case)  # noqa: PERF401 - a comprehension would lose them
-        except BaseException:
-            self._batch = iter([*cases, *self._batch])
-            await self._stop()  # probably, nobody will go on
-            raise
+        cases = await self._collect()
         self._raise_if_closed()
         return cases
 

@@ -68,7 +68,7 @@ class Frontier:
 
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None  # None before the first row
-        self.has_holes = False  # this read has found a `relative_id` missing between two rows
+        self.has_holes = False  # a `relative_id` was missing between two rows
         self._has_reread_above = False
         # The `relative_id` and `id` of the recent rows, newest first; a whole session may be large.
         self._recent: tuple[tuple[int, str], ...] = ()
@@ -110,7 +110,7 @@ class Frontier:
         return highest - lowest + 1 > sum(lowest <= session.relative_id <= highest for session in sessions)
 
     def move(self, sessions: Sequence[Session], already_read: int) -> tuple[int, int] | None:
-        """Move down over an accepted page; return the range that it proves, as in `PageResult`.
+        """Move down over an accepted page; return the range that it proves, as in `NewSessions`.
 
         A page that begins below the frontier proves nothing above its first row: page 1 may be outdated.
         """
@@ -129,10 +129,10 @@ class Frontier:
         """Return whether a page lists a row between the recent rows that is not one of them, or has another id."""
         if not sessions or not self._recent or sessions[0].relative_id < self._recent[-1][0]:
             return False
-        known = dict(self._recent)
+        ids = dict(self._recent)
         highest, lowest = self._recent[0][0], self._recent[-1][0]
         return any(
-            lowest <= session.relative_id <= highest and known.get(session.relative_id) != session.id
+            lowest <= session.relative_id <= highest and ids.get(session.relative_id) != session.id
             for session in sessions
         )
 

@@ -1,7 +1,7 @@
 """Which pages to request next: where they start, how large they are, and how many are requested at once.
 
 All of it is estimated: a wrong estimate costs requests, and never a session, because `Frontier` checks every page.
-`ServerLimits` is what the reads of a client have learned about its server.
+`ServerTraits` is what the reads of a client have learned about its server.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Window(NamedTuple):
 
 
 @define(eq=False)
-class ServerLimits:
-    """What a client has learned about the pages of its server. Shared by all reads of the client."""
+class ServerTraits:
+    """The page sizes and filters of a server, as a client has learned them. Shared by all its reads."""
 
     longest_page: int = DOCUMENTED_SIZE  # the number of its rows; every server honours the documented size
     max_size: int | None = None  # of a page, after a larger one was refused
@@ -78,13 +78,13 @@ class PageSize:
     """The page size of one read, and how many rows the server counts for each of its pages."""
 
     per_page: int
-    limits: ServerLimits
+    traits: ServerTraits
     cap: int | None = None  # the size to which the server cuts larger pages
 
     @property
     def value(self) -> int:
         """The page size to request."""
-        return self.served(min(self.per_page, self.limits.max_size or self.per_page))
+        return self.served(min(self.per_page, self.traits.max_size or self.per_page))
 
     def served(self, per_page: int) -> int:
         """Return how many rows a full page has."""
@@ -100,7 +100,7 @@ class PageSize:
 
     def is_full(self, window: Window, rows: int) -> bool:
         """Return whether a page has as many rows as requested, so that more may follow."""
-        self.limits.longest_page = max(self.limits.longest_page, rows)
+        self.traits.longest_page = max(self.traits.longest_page, rows)
         return rows >= self.served(window.per_page)
 
     def learn_cap(self, rows: int, *, is_proved: bool = False) -> bool:
@@ -114,17 +114,17 @@ class PageSize:
 
     def may_be_cut(self, rows: int) -> bool:
         """Return whether the server may have cut a page that is not full: none was longer, and it has 20 rows."""
-        return rows >= self.limits.longest_page
+        return rows >= self.traits.longest_page
 
     def refuse(self, window: Window) -> bool:
         """Handle a 400 for a window; return whether a smaller page is worth a request."""
         if window.per_page <= DOCUMENTED_SIZE:
-            self.limits.max_size = None  # the 400 has another cause
+            self.traits.max_size = None  # the 400 has another cause
             return False
         smaller = USUAL_SIZE if window.per_page > USUAL_SIZE else DOCUMENTED_SIZE
-        if self.limits.max_size is None or smaller < self.limits.max_size:
+        if self.traits.max_size is None or smaller < self.traits.max_size:
             _log.warning("the server refuses pages of %d rows: %d are requested", window.per_page, smaller)
-            self.limits.max_size = smaller
+            self.traits.max_size = smaller
         return True
 
 
@@ -135,14 +135,13 @@ class Pacing:
     two are known. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
     """
 
-    def __init__(self, per_page: int, limits: ServerLimits, *, offset: int | None, max_read_ahead: int) -> None:
-        self.page_size = PageSize(per_page, limits)
+    def __init__(self, per_page: int, traits: ServerTraits, *, offset: int | None, max_read_ahead: int) -> None:
+        self.page_size = PageSize(per_page, traits)
         self.offset = min(offset or 0, _MAX_OFFSET)  # after the last page, or an estimate after rows were skipped
         self.overlap = 0 if offset is None else 1
         self._frontier_offset = self.offset  # after the last accepted page
         self._max_read_ahead = max_read_ahead
         self._full_pages = 0  # in succession
-        self._missing = 0  # rows on the last accepted page, which the server may have hidden
         self._density = 1.0  # on the last accepted page, the share of the `relative_id`s that are listed
 
     @property
@@ -172,7 +171,6 @@ class Pacing:
         self._frontier_offset = self.offset
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
-        self._missing = self.offset - self.page_size.start_of(window) - count
         self._full_pages = self._full_pages + 1 if is_full else 0
         if already_read == count:
             return
@@ -206,7 +204,7 @@ class Pacing:
             self.overlap = 1
         else:
             half = max(self.page_size.value, DOCUMENTED_SIZE) // 2
-            farther = max(self.overlap * 4, 4), half, self._missing + 1
+            farther = max(self.overlap * 4, 4), half
             self.overlap = min(overlap for overlap in farther if overlap > self.overlap)
         return self.window_at(self.offset)
 

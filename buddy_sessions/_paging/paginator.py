@@ -10,12 +10,12 @@ import attrs
 
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
-from .._decoding.converter import DecodedPage, FirstPage, NotModified
+from .._decoding.converter import DecodedPage
 from ..errors import BadRequestError, BuddyError
 from ..models import Cursor, Session, SuiteKey
 from .reconciler import Reconciler
 from .requests import PageRequests
-from .selection import PageResult, ReadSpec
+from .selection import NewSessions, ReadSpec
 
 _P = TypeVar("_P")
 _log = logging.getLogger("buddy_sessions")
@@ -58,11 +58,11 @@ class PageReader:
     """One read of one suite, from `spec.cursor` on: `next_page` returns one page after the other."""
 
     def __init__(
-        self, suite: SuiteKey, spec: ReadSpec, reconciler: Reconciler, requests: PageRequests[DecodedPage | NotModified]
+        self, suite: SuiteKey, spec: ReadSpec, reconciler: Reconciler, requests: PageRequests[DecodedPage]
     ) -> None:
         self.suite = suite
         self.spec = spec
-        self.is_not_modified = False  # page 1 had the known digest: no page is returned
+        self.is_not_modified = False  # page 1 has the digest of the last read: no page is returned
         self.first_digest: bytes | None = None  # of page 1, if one was asked for
         self.first_rows = 0  # on that page
         self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
@@ -101,12 +101,12 @@ class PageReader:
                     if not reconciler.on_bad_request():
                         raise
                     continue
-                if isinstance(decoded, NotModified):
-                    self.is_not_modified = True
-                    return None
                 if decoded is None:
                     return None
-                if isinstance(decoded, FirstPage):
+                if decoded.is_unchanged:
+                    self.is_not_modified = True
+                    return None
+                if decoded.digest is not None:
                     self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
                 self._listed += decoded.sessions
                 self._invalid_fields |= decoded.invalid_fields
@@ -132,7 +132,7 @@ class PageReader:
         """Cancel the requests, and wait until they have ended."""
         await self._requests.cancel()
 
-    def _new_page(self, number: int, result: PageResult) -> SessionPage:
+    def _new_page(self, number: int, result: NewSessions) -> SessionPage:
         self.listed, self._listed = self._listed, ()
         self.invalid_fields, self._invalid_fields = self._invalid_fields, {}
         if result.sessions and self._reconciler.is_ordered:
@@ -158,7 +158,7 @@ class PageReader:
                 self._reconciler.leave_out(each for each in ids if "ref_name" in page.invalid_fields[each])
             self._stats += Stats(verified=False)
 
-    def _count(self, result: PageResult) -> None:
+    def _count(self, result: NewSessions) -> None:
         """Count a page that the reconciler has taken. Log the first doubt."""
         reconciler = self._reconciler
         if self._stats.verified and not reconciler.verified:
@@ -211,21 +211,16 @@ class SessionPaginator(Stream[Session]):
         and `error.cursor` is the position before them.
         """
         start = self.cursor
-        pages: list[SessionPage] = []
         try:
-            async for page in self.pages():
-                pages.append(page)  # noqa: PERF401 - a comprehension would lose them
+            sessions = await self._collect()
         except BaseException as error:
-            sessions = [session for page in pages for session in page.sessions]
-            if pages:
-                self._start, self._page = start, attrs.evolve(pages[-1], sessions=tuple(sessions))
-                self._batch = iter(sessions)
-            await self._stop()  # probably, nobody will go on
+            rest = tuple(self._batch)
+            self._start, self._page, self._batch = start, attrs.evolve(self._page, sessions=rest), iter(rest)
             if isinstance(error, BuddyError):
                 error.cursor = start
             raise
         self._raise_if_closed()
-        return [session for page in pages for session in page.sessions]
+        return sessions
 
     @property
     def cursor(self) -> Cursor | None:

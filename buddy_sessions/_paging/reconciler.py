@@ -20,8 +20,8 @@ from ..errors import UnstableListingError
 from ..models import Session
 from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
 from .held_page import FollowingPage, HeldPage
-from .pacing import DOCUMENTED_SIZE, Pacing, ServerLimits, Window
-from .selection import PageResult, ReadSpec, Selection
+from .pacing import DOCUMENTED_SIZE, Pacing, ServerTraits, Window
+from .selection import NewSessions, ReadSpec, Selection
 
 MAX_STALLED_PAGES = 100
 """The number of pages in a row that may contain nothing new."""
@@ -45,15 +45,15 @@ class Reconciler:
     list was read to its end, or down to `after` or `since`.
     """
 
-    def __init__(self, spec: ReadSpec, *, per_page: int, limits: ServerLimits, read_ahead: int = 1) -> None:
+    def __init__(self, spec: ReadSpec, *, per_page: int, traits: ServerTraits, read_ahead: int = 1) -> None:
         self.doubt = ""
         self.is_ordered = True
         self.is_complete = spec.cursor is not None and spec.cursor.lowest_id <= spec.after + 1
         self.highest_id = 0  # of the rows that began a page
-        self._selection = Selection(spec, limits)
+        self._selection = Selection(spec, traits)
         self._frontier = Frontier(spec.cursor)
         self._pacing = Pacing(
-            per_page, limits, offset=spec.cursor.offset if spec.cursor else None, max_read_ahead=read_ahead
+            per_page, traits, offset=spec.cursor.offset if spec.cursor else None, max_read_ahead=read_ahead
         )
         self._planned: list[Window] = []
         self._in_advance: set[Window] = set()  # those that were planned when the last page was accepted or held
@@ -94,7 +94,7 @@ class Reconciler:
         """Do not select sessions whose branch cannot be read: they are of no branch."""
         self._selection.left_out.update(session_ids)
 
-    def accept_page(self, sessions: Sequence[Session]) -> PageResult:
+    def accept_page(self, sessions: Sequence[Session]) -> NewSessions:
         """Take the sessions of the first window, and return the new ones. Raises what `check_stability` does."""
         window = self._planned.pop(0)
         in_advance = window in self._in_advance
@@ -118,7 +118,7 @@ class Reconciler:
             self.is_complete = False  # the limit was reached before the end
         return result if self.verified else result._replace(proven_range=None)
 
-    def _take_page(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageResult:
+    def _take_page(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Take a page; `in_advance`: it may have been requested before the last page was accepted."""
         is_full = self._pacing.page_size.is_full(window, len(sessions))
         if not self.is_ordered or len(sessions) > window.per_page:  # then no page can be placed to overlap
@@ -139,11 +139,11 @@ class Reconciler:
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
             case Outdated():
                 self._drop_plan()
-        return PageResult(duplicates=len(sessions))
+        return NewSessions(duplicates=len(sessions))
 
     def _take_or_hold(
         self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
-    ) -> PageResult:
+    ) -> NewSessions:
         """Take an accepted page if it is full, or has all that is still wanted. Otherwise hold it."""
         if is_full:
             return self._take_accepted(window, sessions, already_read, is_full=True)
@@ -154,13 +154,13 @@ class Reconciler:
         if is_enough:
             self._planned = [window]  # once more: the response may lack a row
         self._hold(HeldPage(window=window, sessions=sessions, rows=len(sessions), has_hole=has_hole))
-        return PageResult()
+        return NewSessions()
 
-    def _take_gap(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageResult:
+    def _take_gap(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Request rows farther up. The first such page is kept: it may be accepted after another has closed the gap."""
         if not sessions and self._frontier.lowest_id == 1:  # nothing follows number 1
             self.is_complete = True
-            return PageResult()
+            return NewSessions()
         if self._stalled_pages > _MAX_GAP_SEARCH:
             self._doubt_pages("no page closes a gap in it")
             return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
@@ -169,11 +169,11 @@ class Reconciler:
         elif sessions:
             self._page_below_gap = window, sessions
         self._planned.insert(0, self._pacing.step_back(window))
-        return PageResult()
+        return NewSessions()
 
     def _take_accepted(
         self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
-    ) -> PageResult:
+    ) -> NewSessions:
         """Move on over an accepted page, or complete the read."""
         pacing, relative_ids = self._pacing, [session.relative_id for session in sessions]
         start = pacing.page_size.start_of(window)
@@ -199,16 +199,16 @@ class Reconciler:
         if self._planned[:1] not in ([page.next_window], [page.window]):
             self._planned = [page.next_window]
 
-    def _take_following(self, held: HeldPage, following: FollowingPage) -> PageResult:
+    def _take_following(self, held: HeldPage, following: FollowingPage) -> NewSessions:
         """Take the page after the held one. Request the held one again if its response may lack rows."""
         if following.in_advance and not held.is_above(following.sessions):  # rows may have moved there since
             self._planned = [held.next_window]
-            return PageResult(duplicates=len(following.sessions))
+            return NewSessions(duplicates=len(following.sessions))
         held = evolve(held, following=following)
         if not held.is_reread and self._needs_second_response(held, following):
             self._held_page = held
             self._planned.insert(0, held.window)
-            return PageResult()
+            return NewSessions()
         return self._settle(held)
 
     def _needs_second_response(self, held: HeldPage, following: FollowingPage) -> bool:
@@ -223,7 +223,7 @@ class Reconciler:
         is_doubtful = held.has_hole and not self._selection.is_filtered
         return is_doubtful or self._pacing.page_size.may_be_cut(held.rows)
 
-    def _take_again(self, held: HeldPage, sessions: Sequence[Session]) -> PageResult:
+    def _take_again(self, held: HeldPage, sessions: Sequence[Session]) -> NewSessions:
         """Take a second response for the held page. A row that both lack does not exist."""
         page_size, following = self._pacing.page_size, held.following
         if not held.sessions and not sessions:  # page 1 is empty again
@@ -242,10 +242,10 @@ class Reconciler:
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
         if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
             self._hold(evolve(again, following=None, is_reread=False))
-            return PageResult()
+            return NewSessions()
         return self._settle(again)
 
-    def _settle(self, held: HeldPage) -> PageResult:
+    def _settle(self, held: HeldPage) -> NewSessions:
         """Take the held page, and the one that follows it."""
         page_size, following = self._pacing.page_size, held.following
         self._held_page = None
@@ -270,7 +270,7 @@ class Reconciler:
         self.doubt = reason
         self._pacing.page_size.cap = None
 
-    def _take_with_hidden_rows(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageResult:
+    def _take_with_hidden_rows(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Take any page of a list whose server hides rows: only an empty page is its end."""
         if sessions:
             result = self._take_accepted(window, sessions, self._frontier.count_read(sessions), is_full=True)
@@ -280,9 +280,9 @@ class Reconciler:
             self._drop_plan()  # rows may have moved there since
         else:
             self.is_complete = True
-        return PageResult()
+        return NewSessions()
 
-    def _take_unordered(self, window: Window, sessions: Sequence[Session]) -> PageResult:
+    def _take_unordered(self, window: Window, sessions: Sequence[Session]) -> NewSessions:
         """Take a page of a list that is out of order: all sessions not seen before. An empty page ends the list.
 
         A session that was read before the recent rows is repeated if it is listed again: its id is not known any more.

@@ -11,21 +11,21 @@ from typing import NamedTuple
 from attrs import frozen
 
 from ..models import Cursor, Session, is_before
-from .pacing import RequestSlots, ServerLimits
+from .pacing import RequestSlots, ServerTraits
 
 _log = logging.getLogger("buddy_sessions")
 
 
 @frozen(kw_only=True)
 class ReadSpec:
-    """What to read of a suite, and how. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
+    """The arguments of one read of a suite. The attributes up to `read_ahead` are arguments of `BuddyClient.sessions`.
 
     Attributes:
         min_id: The lowest `relative_id` to yield, if it is on the same page as a session above `after` (default:
             `after + 1`).
         slots: Shared by the reads of a harvest: pages are requested in advance only while slots are idle. Without, or
             with a `read_ahead` of 1, the read has slots of its own.
-        known_digest: The digest of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
+        last_digest: The digest of page 1 in an earlier read, or empty: the read ends if page 1 has the same one.
     """
 
     branch: str | None = None
@@ -37,11 +37,11 @@ class ReadSpec:
     read_ahead: int | None = None
     min_id: int | None = None
     slots: RequestSlots | None = None
-    known_digest: bytes | None = None
+    last_digest: bytes | None = None
 
 
-class PageResult(NamedTuple):
-    """What one page has added to the read.
+class NewSessions(NamedTuple):
+    """The sessions that one page has added to a read.
 
     `proven_range` is `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
     without a proof. `low` is below the last row only if the end of the list was checked.
@@ -52,20 +52,20 @@ class PageResult(NamedTuple):
     duplicates: int = 0  # sessions that were dropped because they had been read before
     proven_range: tuple[int, int] | None = None
 
-    def joined(self, lower: PageResult) -> PageResult:
+    def joined(self, lower: NewSessions) -> NewSessions:
         """Return this result and that of the page below it as one."""
         proven_range, below = self.proven_range, lower.proven_range
         if proven_range and below and below[1] + 1 >= proven_range[0]:
             proven_range = below[0], proven_range[1]
         offset = self.offset if self.sessions else lower.offset
         duplicates = self.duplicates + lower.duplicates
-        return PageResult(self.sessions + lower.sessions, offset, duplicates, proven_range or below)
+        return NewSessions(self.sessions + lower.sessions, offset, duplicates, proven_range or below)
 
 
 class Selection:
     """The sessions that a read is asked for."""
 
-    def __init__(self, spec: ReadSpec, limits: ServerLimits) -> None:
+    def __init__(self, spec: ReadSpec, traits: ServerTraits) -> None:
         self.after = spec.after
         self.remaining = math.inf if spec.max_sessions is None else spec.max_sessions  # still to be yielded
         self.is_filtered = spec.branch is not None  # so `relative_id`s are missing
@@ -74,7 +74,7 @@ class Selection:
         self._min_id = spec.after + 1 if spec.min_id is None else spec.min_id
         self._since = spec.since
         self._branch = spec.branch
-        self._limits = limits
+        self._traits = traits
 
     def is_enough(self, sessions: Sequence[Session], already_read: int) -> bool:
         """Return whether nothing below an accepted page is selected."""
@@ -90,7 +90,7 @@ class Selection:
 
     def select(
         self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
-    ) -> PageResult:
+    ) -> NewSessions:
         """Return the selected ones of the new sessions, at most `remaining`, and the range without those left out.
 
         The range is that of the branch, if there is one.
@@ -107,7 +107,7 @@ class Selection:
         if proven_range:
             low, high = max(proven_range[0], lowest_proven), proven_range[1]
             proven_range = (low, high) if low <= high else None
-        return PageResult(tuple(selected), offset, duplicates, proven_range)
+        return NewSessions(tuple(selected), offset, duplicates, proven_range)
 
     def _selected(self, sessions: Sequence[Session]) -> list[Session]:
         selected = [session for session in sessions if session.relative_id >= self._min_id]
@@ -115,8 +115,8 @@ class Selection:
             selected = [session for session in selected if session.id not in self.left_out]
         if self._branch is not None:  # one that does not say what it has tested may be one of the branch
             of_branch = [session for session in selected if session.ref_name in {None, self._branch}]
-            if len(of_branch) < len(selected) and not self._limits.ignores_branch:
-                self._limits.ignores_branch = True
+            if len(of_branch) < len(selected) and not self._traits.ignores_branch:
+                self._traits.ignores_branch = True
                 _log.warning("the server lists sessions of other branches than %r: they are left out", self._branch)
             selected = of_branch
         if self._since is not None:

@@ -24,11 +24,12 @@ from .._api import Api
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
 from .._base.validate import validate_group, validate_key, validate_suite, validate_suites
-from .._base.workers import Channel, CommonCause, run_workers
+from .._base.workers import CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
 from ..errors import BuddyError, ConfigError, HarvestError
 from ..models import Cursor, Session, Suite, SuiteKey, SuiteRef
+from .channel import Channel
 
 OnFailure = Literal["raise", "collect"]
 
@@ -76,7 +77,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self,
         api: Api,
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef] | str,
-        read: Callable[[SuiteKey, RequestSlots], SuitePages],
+        new_reader: Callable[[SuiteKey, RequestSlots], SuitePages],
         *,
         concurrency: int,
         on_failure: OnFailure = "raise",
@@ -94,7 +95,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self._is_sync = is_sync
         self._run = _HarvestRun(
             _SuiteQueue(suites, unique=is_sync, named=named),
-            read,
+            new_reader,
             RequestSlots(api.max_concurrency),
             concurrency=concurrency,
             on_failure=on_failure,
@@ -182,7 +183,7 @@ class _HarvestRun:
     def __init__(
         self,
         suites: _SuiteQueue,
-        read: Callable[[SuiteKey, RequestSlots], SuitePages],
+        new_reader: Callable[[SuiteKey, RequestSlots], SuitePages],
         slots: RequestSlots,
         *,
         concurrency: int,
@@ -193,7 +194,7 @@ class _HarvestRun:
         self.channel = Channel[SessionPage](self._work, size=concurrency, name=name)
         self.failures: dict[SuiteKey, BuddyError] = {}
         self._suites = suites
-        self._read = read
+        self._new_reader = new_reader
         self._slots = slots
         self._concurrency = concurrency
         self._on_failure = on_failure
@@ -221,7 +222,7 @@ class _HarvestRun:
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._read(validate_key(key), self._slots)
+            reader = self._new_reader(validate_key(key), self._slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return

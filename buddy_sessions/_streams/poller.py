@@ -6,30 +6,25 @@ import asyncio
 import itertools
 import logging
 from abc import ABC, abstractmethod
-from asyncio import TimerHandle
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing, nullcontext
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
-from attrs import define, evolve
+from attrs import evolve
 
 from .._api import Api
 from .._base.validate import validate_branch, validate_group, validate_key, validate_seconds, validate_suites
-from .._base.workers import Channel, add_jitter, run_workers
+from .._base.workers import add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
-from ..analysis.newest import are_enough
 from ..errors import AuthenticationError, BuddyError, ClientClosedError, ConfigError, ForbiddenError, NotFoundError
 from ..models import Session, SuiteKey, SuiteRef
-from ..questions.suite_reader import list_of
+from ..questions.suite_reader import are_enough, list_of
+from .channel import Channel
+from .targets import LOOK_UP, REMEMBERED_SESSIONS, FollowedGroup, SavedStates, WatchedSuite
 
 _log = logging.getLogger("buddy_sessions")
 
-LOOK_UP = timedelta(hours=1)
-"""The time between two look-ups of the suites of a group."""
-REMEMBERED_SESSIONS = 100
-"""How many of the newest sessions of a suite are kept to detect changes. This bounds the memory."""
 _MAX_DOUBLINGS = 4
 """The maximum number of times that the interval of a failing suite is doubled."""
 
@@ -37,89 +32,6 @@ OnFirstFailure = Literal["raise", "retry"]
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
-
-
-@define(eq=False, kw_only=True)
-class Polled:
-    """What is polled again and again."""
-
-    key: SuiteKey
-    is_followed: bool = False  # whether it was found by a look-up, not named
-    timer: TimerHandle | None = None  # makes it due; None while it is due or being polled
-    is_due: bool = False  # whether it is to be polled, or once more if it is being polled
-    is_running: bool = False  # whether it is being polled
-    polls: int = 0
-    failed_polls: int = 0  # since the last success
-
-    def stop(self) -> None:
-        """Do not poll it any more."""
-        self.is_due = False
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-
-@define(eq=False, kw_only=True)
-class FollowedGroup(Polled):
-    """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
-
-    looked_up: datetime | None = None  # when its suites were looked up last
-    suites: frozenset[SuiteKey] = frozenset()  # which were found then
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, self.key))
-
-
-@define(eq=False, kw_only=True)
-class WatchedSuite(Polled, Generic[_S]):
-    """One suite, and what the kind of watch knows of it (`state`)."""
-
-    new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
-    highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
-    digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
-    is_held: bool = False  # whether the next poll must compare every page, because a change is held back
-    state: _S | None = None
-    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
-
-    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
-        """Decide whether the next poll can skip an equal first page, which had so many sessions.
-
-        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
-        single response may be wrong.
-        """
-        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
-        watched = newest[:REMEMBERED_SESSIONS]
-        is_running_below = any(not each.is_finished for each in watched[first_page:])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
-        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
-        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
-
-    def is_recreated(self, newest: Sequence[Session], known: Collection[Session]) -> bool:
-        """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
-        ids, highest_id = {session.id for session in known}, max(map(relative_id_of, known), default=0)
-        latest = max((each.create_date for each in known if each.create_date is not None), default=None)
-        low = [session for session in newest if session.relative_id <= highest_id]
-        # Without a later date, older sessions have moved up, because the known ones were deleted.
-        is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        return is_later and not any(session.id in ids for session in newest)
-
-
-def relative_id_of(session: Session) -> int:
-    return session.relative_id
-
-
-class SavedStates(Protocol):
-    """Saves what a watch has seen of each suite, as JSON values, so that a later watch continues."""
-
-    def hold(self) -> AbstractAsyncContextManager[None]:
-        """Refuse other watches of this kind and name until the block ends."""
-        ...
-
-    async def load(self, suite: SuiteKey) -> Any:
-        """Return what was saved of a suite; None if it was never watched."""
-
-    async def update(self, suite: SuiteKey, change: Callable[[Any], object]) -> None:
-        """Save what a function returns for what was saved of a suite."""
 
 
 class Pending(NamedTuple, Generic[_T]):
@@ -194,19 +106,19 @@ class Poller(ABC, Generic[_T, _S]):
         if suite is not None:
             suite.stop()
 
-    def is_watched(self, polled: WatchedSuite[_S] | FollowedGroup) -> bool:
+    def is_watched(self, target: WatchedSuite[_S] | FollowedGroup) -> bool:
         """Return whether a suite was not removed, also if it was added again meanwhile."""
-        return polled is self._group or self.suites.get(polled.key) is polled
+        return target is self._group or self.suites.get(target.key) is target
 
     def refresh(self, keys: Iterable[SuiteKey]) -> None:
         """Poll suites now, before those that are due; without any, all suites, also those that a look-up finds."""
-        for polled in [self.suites[key] for key in keys] or self._all():
-            self._make_due(polled, is_first=True)
+        for target in [self.suites[key] for key in keys] or self._all():
+            self._make_due(target, is_first=True)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being polled, or due."""
-        return all(polled.timer is not None for polled in self._all())
+        return all(target.timer is not None for target in self._all())
 
     async def save(self, key: SuiteKey, change: Callable[[Any], object]) -> None:
         """Save what a function returns for the saved state of a suite."""
@@ -216,12 +128,12 @@ class Poller(ABC, Generic[_T, _S]):
     def _all(self) -> list[WatchedSuite[_S] | FollowedGroup]:
         return [*self.suites.values()] if self._group is None else [self._group, *self.suites.values()]
 
-    def _make_due(self, polled: WatchedSuite[_S] | FollowedGroup, *, is_first: bool = False) -> None:
+    def _make_due(self, target: WatchedSuite[_S] | FollowedGroup, *, is_first: bool = False) -> None:
         """Poll something now, or once more after the poll that is running."""
-        polled.stop()
-        polled.is_due = True
-        if not polled.is_running:
-            self._due.put_nowait((not is_first, next(self._order), polled))
+        target.stop()
+        target.is_due = True
+        if not target.is_running:
+            self._due.put_nowait((not is_first, next(self._order), target))
 
     async def _run(self) -> None:
         """Poll all suites until an error ends the watch."""
@@ -229,44 +141,34 @@ class Poller(ABC, Generic[_T, _S]):
             try:
                 await run_workers(self._work, self.api.max_concurrency)
             finally:
-                for polled in self._all():
-                    polled.stop()
+                for target in self._all():
+                    target.stop()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            _, _, polled = await self._due.get()
-            if not polled.is_due or polled.is_running:
+            _, _, target = await self._due.get()
+            if not target.is_due or target.is_running:
                 continue  # it was removed, or is in the queue twice
             started = loop.time()
-            polled.is_due, polled.is_running = False, True
-            polled.polls += 1
+            target.is_due, target.is_running = False, True
+            target.polls += 1
             try:
-                wait = await (self._poll_suite(polled) if isinstance(polled, WatchedSuite) else self._look_up(polled))
+                wait = await (self._poll_suite(target) if isinstance(target, WatchedSuite) else self._look_up(target))
             except BuddyError as error:
-                if self.is_watched(polled):
-                    self._on_failed_poll(polled, error)
-                wait = self._interval * 2.0 ** min(polled.failed_polls, _MAX_DOUBLINGS)
-            polled.is_running = False
-            if polled.is_due:
-                self._make_due(polled, is_first=True)
-            elif self.is_watched(polled):
-                polled.timer = loop.call_at(started + add_jitter(wait), self._make_due, polled)
+                if self.is_watched(target):
+                    self._on_failed_poll(target, error)
+                wait = self._interval * 2.0 ** min(target.failed_polls, _MAX_DOUBLINGS)
+            target.is_running = False
+            if target.is_due:
+                self._make_due(target, is_first=True)
+            elif self.is_watched(target):
+                target.timer = loop.call_at(started + add_jitter(wait), self._make_due, target)
 
     async def _look_up(self, group: FollowedGroup) -> float:
         """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
-        now = datetime.now(UTC)
-        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
-        if group.looked_up is None and self._saved is not None:
-            saved = await self._saved.load(group.key)
-            group.looked_up = None if saved is None else datetime.fromisoformat(saved)
-        # An hour earlier: clocks differ, and a watch may end before it has polled all suites that it has found.
-        since = None if group.looked_up is None else group.looked_up - LOOK_UP
-        for key in suites:
-            if key not in group.suites:
-                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
-        group.looked_up, group.suites = now, frozenset(suites)
-        await self.save(group.key, lambda _: now.isoformat())
+        for suite in await group.look_up(self.api, self._saved):
+            self.add(suite)
         group.failed_polls = 0
         return LOOK_UP.total_seconds()
 
@@ -279,24 +181,24 @@ class Poller(ABC, Generic[_T, _S]):
             await self.channel.put((suite, pending))
         return self._interval
 
-    def _on_failed_poll(self, polled: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
+    def _on_failed_poll(self, target: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
         """Raise an error that ends the watch. Of the others in a row, log the first."""
-        may_end_watch = polled.polls == 1 and self._on_failure == "raise" and not polled.is_followed
+        may_end_watch = target.polls == 1 and self._on_failure == "raise" and not target.is_followed
         is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
         if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
             raise error
-        if not polled.failed_polls:
-            what = f"read {polled.key}" if isinstance(polled, WatchedSuite) else f"list the suites of {polled}"
+        if not target.failed_polls:
+            what = f"read {target.key}" if isinstance(target, WatchedSuite) else f"list the suites of {target}"
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
-        polled.failed_polls += 1
-        if isinstance(polled, WatchedSuite):
+        target.failed_polls += 1
+        if isinstance(target, WatchedSuite):
             is_missing = isinstance(error, NotFoundError)
-            was_missing = isinstance(self.failures.get(polled.key), NotFoundError)
-            self.failures[polled.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-            is_listed = self._group is not None and polled.key in self._group.suites
-            if is_missing and was_missing and polled.is_followed and not is_listed:
-                _log.info("%s is not listed, and was not found twice: it is not watched any more", polled.key)
-                self.remove(polled.key)
+            was_missing = isinstance(self.failures.get(target.key), NotFoundError)
+            self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            is_listed = self._group is not None and target.key in self._group.suites
+            if is_missing and was_missing and target.is_followed and not is_listed:
+                _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
+                self.remove(target.key)
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""
@@ -304,14 +206,14 @@ class Poller(ABC, Generic[_T, _S]):
             saved = await self._saved.load(suite.key)
             if saved is not None and (pending := self.restore(suite, saved)) is not None:
                 await self.channel.put((suite, pending))
-        reader = self.api.read(suite.key, evolve(self._spec, known_digest=suite.digest))
+        reader = self.api.read(suite.key, evolve(self._spec, last_digest=suite.digest))
         sessions: list[Session] = []
         is_complete = False
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
                 sessions += page.sessions
                 is_complete = page.is_last
-                if are_enough(sessions, known_id=suite.highest_id, count=REMEMBERED_SESSIONS):
+                if are_enough(sessions, stop_at=suite.highest_id, count=REMEMBERED_SESSIONS):
                     break
         if reader.is_not_modified:
             return ()

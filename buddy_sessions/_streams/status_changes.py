@@ -20,7 +20,8 @@ from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
 from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
 from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
-from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
+from .poller import OnFirstFailure, Pending, Poller
+from .targets import LOOK_UP, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _HOLD = timedelta(minutes=5)
@@ -89,8 +90,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
 
 
 @frozen
-class KnownStatus:
-    """What a watch knows of the status of a suite."""
+class LastStatus:
+    """The status of a suite in the last poll of a watch."""
 
     commit: TestedCommit  # that decides it
     failing: tuple[TestCase, ...] = ()  # its failing tests
@@ -98,40 +99,40 @@ class KnownStatus:
 
 
 @frozen
-class SavedStatus:
-    """What is saved of a suite: what is known, and the event that has led to it, until that is acknowledged."""
+class StatusRecord:
+    """The saved status of a suite, and the event that has led to it, until that is acknowledged."""
 
-    known: KnownStatus
+    known: LastStatus
     event: StatusChange | None = None
 
 
 def next_status(
-    known: KnownStatus | None,
+    last: LastStatus | None,
     status: SuiteStatus,
     commit: TestedCommit,
     failing: tuple[TestCase, ...] | None,
     *,
     may_grow: bool,
-) -> tuple[KnownStatus, StatusChange | None]:
-    """Return what is known of a suite now, and the event, if its status has changed.
+) -> tuple[LastStatus, StatusChange | None]:
+    """Return the status for the next poll, and the event, if it has changed.
 
     `commit` decides the status, and `failing` are its failing tests; None if they cannot be read. `may_grow` says
     whether more sessions of it may follow: then a test that does not fail yet may still do so.
     """
-    before = () if known is None else (*known.failing, *known.carried)
+    before = () if last is None else (*last.failing, *last.carried)
     now = failing or ()
     newly_failing, gone = without_same(now, before), without_same(before, now)
     is_open = commit.is_failing and (
         may_grow or not now or not commit.is_whole
     )  # it does not say that a test has ceased to fail
     kind = None
-    if known is None:
+    if last is None:
         kind = StatusKind.CURRENT
-    elif commit.is_failing != known.commit.is_failing:
+    elif commit.is_failing != last.commit.is_failing:
         kind = StatusKind.FAILING if commit.is_failing else StatusKind.RECOVERED
     elif newly_failing or (gone and not is_open) or failing is None:
         kind = StatusKind.STILL_FAILING
-    new = KnownStatus(commit, now, gone if is_open else ())
+    new = LastStatus(commit, now, gone if is_open else ())
     if kind is None:
         return new, None
     return new, StatusChange(
@@ -139,7 +140,7 @@ def next_status(
         kind=kind,
         commit=commit,
         since=status.since or commit,
-        previous=None if known is None else known.commit,
+        previous=None if last is None else last.commit,
         newly_failing=newly_failing,
         no_longer_failing=() if is_open else gone,
         has_tests=failing is not None,
@@ -158,7 +159,7 @@ def may_grow(status: SuiteStatus, now: datetime) -> bool:
 
 @frozen(kw_only=True)
 class _Judged:
-    """What the last status of a suite rests on, of the newest 100 sessions."""
+    """The evidence of the last status of a suite, of its newest 100 sessions."""
 
     as_of: datetime
     main: str | None  # the main branch of these sessions
@@ -172,7 +173,7 @@ class _Judged:
         return cls(as_of=newest.as_of, main=main_branch(newest.sessions), branch=branch, own=own)
 
 
-class StatusPoller(Poller[StatusChange, KnownStatus]):
+class StatusPoller(Poller[StatusChange, LastStatus]):
     """The events are the changes of the status of each suite."""
 
     def __init__(
@@ -187,46 +188,46 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        self._judged: WeakKeyDictionary[WatchedSuite[KnownStatus], _Judged] = WeakKeyDictionary()
+        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _Judged] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
-    def restore(self, suite: WatchedSuite[KnownStatus], saved: Any) -> Pending[StatusChange] | None:
+    def restore(self, suite: WatchedSuite[LastStatus], saved: Any) -> Pending[StatusChange] | None:
         """Continue with the saved status: newer sessions may have changed it."""
-        status = structure(saved, SavedStatus)
+        status = structure(saved, StatusRecord)
         suite.state = status.known
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
 
-    async def events(self, suite: WatchedSuite[KnownStatus], newest: SessionList) -> list[Pending[StatusChange]]:
+    async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> list[Pending[StatusChange]]:
         """Return the event of a poll, if the status has changed."""
-        known = suite.state
-        if known is not None and suite.is_recreated(newest.sessions, known.commit.sessions):
-            known = suite.state = None
+        last = suite.state
+        if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
+            last = suite.state = None
             self._judged.pop(suite, None)
         if self._is_unchanged(suite, newest):
             return []
-        reader = await self._reader(suite.key, newest, known)
+        reader = await self._reader(suite.key, newest, last)
         status = await reader.status(self._branch)
         commit = status.commit
-        if known is not None and commit is not None and known.commit.branch != commit.branch:
-            known = None  # another main branch
+        if last is not None and commit is not None and last.commit.branch != commit.branch:
+            last = None  # another main branch
         grows = may_grow(status, (await reader.newest()).as_of)
-        suite.is_held = known is not None and bool(known.commit.is_failing) and status.is_failing is False and grows
-        # A commit that precedes the known one: that is running again, or was deleted.
-        is_older = known is not None and commit and commit.first.relative_id < known.commit.first.relative_id
+        suite.is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and grows
+        # A commit that precedes the last one: that is running again, or was deleted.
+        is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
         self._judged.pop(suite, None)
         if commit is None and status.reason != "incomplete":
             self._judged[suite] = _Judged.of(status.branch, newest)
         if commit is None or suite.is_held or is_older:
             return []
-        is_same = known is not None and _red_sessions(known.commit) == _red_sessions(commit)
-        failing = known.failing if known is not None and is_same else await self._read_tests(suite, commit)
-        suite.state, event = next_status(known, status, commit, failing, may_grow=grows)
+        is_same = last is not None and _red_sessions(last.commit) == _red_sessions(commit)
+        failing = last.failing if last is not None and is_same else await self._read_tests(suite, commit)
+        suite.state, event = next_status(last, status, commit, failing, may_grow=grows)
         if not newest.doubt and not grows:
             self._judged[suite] = _Judged.of(status.branch, newest)
         return [_pending(suite.state, event)]
 
-    def _is_unchanged(self, suite: WatchedSuite[KnownStatus], newest: SessionList) -> bool:
+    def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
         """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
 
         Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
@@ -237,18 +238,18 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
         now, lowest_id = _Judged.of(last.branch, newest), newest.sessions[-1].relative_id if newest.sessions else 0
         return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 
-    async def _reader(self, suite: SuiteKey, newest: SessionList, known: KnownStatus | None) -> SuiteReader:
+    async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.
 
         If one of the commit that decided the status is missing, they are read once more: one response may lack it.
         """
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        expected = [] if known is None else [each for each in known.commit.sessions if each.relative_id >= lowest_id]
+        expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
         if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
             newest = merge_lists(newest, await SuiteReader(self._source, suite).newest())
         return SuiteReader(self._source, suite, newest)
 
-    async def _read_tests(self, suite: WatchedSuite[KnownStatus], commit: TestedCommit) -> tuple[TestCase, ...] | None:
+    async def _read_tests(self, suite: WatchedSuite[LastStatus], commit: TestedCommit) -> tuple[TestCase, ...] | None:
         """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
         failing: dict[TestKey, TestCase] = {}
         for session in _red_sessions(commit):
@@ -259,7 +260,7 @@ class StatusPoller(Poller[StatusChange, KnownStatus]):
                 if lists_too_few(session, {session.id: cases}):
                     reason = "fewer are listed than it counts"
             except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                reason = str(error)
+                reason = error.without_advice
             if reason:
                 if suite.failed_polls + 1 >= _MAX_UNREAD:
                     return None
@@ -273,10 +274,10 @@ def _red_sessions(commit: TestedCommit) -> list[Session]:
     return [session for session in commit.counted if session.is_failing]
 
 
-def _pending(known: KnownStatus, event: StatusChange | None) -> Pending[StatusChange]:
+def _pending(last: LastStatus, event: StatusChange | None) -> Pending[StatusChange]:
     """Return an event that is saved before it is delivered, so that it is repeated unless it is acknowledged."""
     return Pending(
         event,
-        acknowledge=lambda _: unstructure(SavedStatus(known)),
-        announce=None if event is None else lambda _: unstructure(SavedStatus(known, event)),
+        acknowledge=lambda _: unstructure(StatusRecord(last)),
+        announce=None if event is None else lambda _: unstructure(StatusRecord(last, event)),
     )

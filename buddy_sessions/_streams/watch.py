@@ -21,7 +21,8 @@ from .._decoding.converter import session_from_dict, to_dict
 from ..analysis.commits import SessionList
 from ..errors import BuddyError, ConfigError
 from ..models import Session, SuiteKey, SuiteRef, is_before
-from .poller import REMEMBERED_SESSIONS, Pending, Poller, WatchedSuite, relative_id_of
+from .poller import Pending, Poller
+from .targets import REMEMBERED_SESSIONS, WatchedSuite, relative_id_of
 
 _POLL = 0.01
 """Seconds between two checks of `settled`."""
@@ -202,26 +203,26 @@ class ChangePoller(Poller[Change, bytes]):
 
     async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
         """Return the changes; in a first poll, only sessions that were created after `new_since` are new."""
-        # Deleted sessions are known, too, so that one that returns is not reported as new.
+        # Deleted sessions are kept, too, so that one that returns is not reported as new.
         rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
-        known = {session.id: session for session in map(session_from_dict, rows)}
+        seen = {session.id: session for session in map(session_from_dict, rows)}
         is_first = suite.highest_id is None
-        if is_first or suite.is_recreated(newest.sessions, known.values()):
+        if is_first or suite.is_recreated(newest.sessions, seen.values()):
             since = suite.new_since
             old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
-            known = {session.id: session for session in old}
+            seen = {session.id: session for session in old}
             await self.save(suite.key, lambda _: _newest(map(to_dict, old)))
-        changes = find_changes(suite.key, newest.sessions, known)
-        _keep(suite, known | {change.session.id: change.session for change in changes})
+        changes = find_changes(suite.key, newest.sessions, seen)
+        _keep(suite, seen | {change.session.id: change.session for change in changes})
         return [Pending(change, partial(_add_session, change.session)) for change in changes]
 
 
-def find_changes(suite: SuiteKey, sessions: Sequence[Session], known: Mapping[str, Session]) -> list[Change]:
-    """Return the changes from the known sessions of a suite to its newest ones, oldest first."""
+def find_changes(suite: SuiteKey, sessions: Sequence[Session], seen: Mapping[str, Session]) -> list[Change]:
+    """Return the changes from the sessions of a suite that were seen to its newest ones, oldest first."""
     changes: list[Change] = []
-    lowest_id = min(map(relative_id_of, known.values())) if len(known) >= REMEMBERED_SESSIONS else 1
+    lowest_id = min(map(relative_id_of, seen.values())) if len(seen) >= REMEMBERED_SESSIONS else 1
     for session in sorted(sessions, key=relative_id_of):
-        previous = known.get(session.id)
+        previous = seen.get(session.id)
         if session == previous or (previous is None and session.relative_id < lowest_id):
             continue  # the same, or an old session that moved up because newer ones were deleted
         if previous is None:
@@ -233,9 +234,9 @@ def find_changes(suite: SuiteKey, sessions: Sequence[Session], known: Mapping[st
     return changes
 
 
-def _keep(suite: WatchedSuite[bytes], known: Mapping[str, Session]) -> None:
+def _keep(suite: WatchedSuite[bytes], seen: Mapping[str, Session]) -> None:
     """Keep the newest of the sessions that were reported, or need not be."""
-    newest = sorted(known.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
+    newest = sorted(seen.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
     rows = json.dumps(list(map(to_dict, newest)))
     suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
 

@@ -17,8 +17,8 @@ Example:
     >>> results = [("PASSED", 0.25), ("FAILED", 0.5), ("PASSED", 0.25), ("FAILED", 1.5)]
     >>> tested = [[TestCase(id="1", name="pays", status=TestStatus(status), time=time)] for status, time in results]
     >>> for flaky in flaky_tests(tested):
-    ...     print(f"{flaky.key} changed {flaky.changes} times, failed in {flaky.failed} of {flaky.commits} commits")
-    pays changed 3 times, failed in 2 of 4 commits
+    ...     print(f"{flaky.key} flipped {flaky.flips} times, failed in {flaky.failed} of {flaky.commits} commits")
+    pays flipped 3 times, failed in 2 of 4 commits
     >>> for slow in slowest_tests(tested, threshold=0.3):
     ...     print(f"{slow.key} takes {slow.median} s, at most {slow.slowest} s")
     pays takes 0.375 s, at most 1.5 s

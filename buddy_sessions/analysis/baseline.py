@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from attrs import evolve, field, frozen
 
+from ..errors import BuddyError
 from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
@@ -20,16 +21,8 @@ NOVELTIES: tuple[Novelty, ...] = get_args(Novelty)
 """In the order in which they are listed."""
 
 
-@frozen
-class Unreadable:
-    """Why the failing test cases of a session cannot be read, and what a user can do."""
-
-    why: str
-    advice: str = ""
-
-
-Cases = Mapping[str, Sequence[TestCase] | Unreadable]
-"""The failing test cases of sessions by their ID."""
+Cases = Mapping[str, Sequence[TestCase] | BuddyError]
+"""The failing test cases of sessions by their ID, or why they cannot be read."""
 
 _ELSEWHERE = 10  # red sessions of other branches
 _OUTAGE = 20  # tests, of which more than half failed
@@ -138,9 +131,9 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
 def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
     found = cases.get(session.id, ())
-    return (
-        [] if isinstance(found, Unreadable) or not session.is_failing else [case for case in found if case.is_failing]
-    )
+    if isinstance(found, BuddyError) or not session.is_failing:
+        return []
+    return [case for case in found if case.is_failing]
 
 
 def lists_too_few(session: Session, cases: Cases) -> bool:

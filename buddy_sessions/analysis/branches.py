@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import Enum
 from typing import Final, NamedTuple
@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from .._base.validate import validate_utf8
 from ..errors import ConfigError
 from ..models import RefType, Session, SessionStatus, SuiteKey
-from .newest import NEWEST
 
+NEWEST = 100
+"""The number of newest sessions of a suite that most questions need."""
 MAIN_NAMES = ("main", "master")
 """The branches that are the main one if they are tested: the first is, or else the second."""
 _OTHER_NAMES = ("trunk", "develop", "mainline", "default")
@@ -106,12 +107,20 @@ def pass_rate(sessions: Iterable[Session]) -> float | None:
     return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
 
 
-def suggest_branches(branch: str, suite: SuiteKey, sessions: Iterable[Session]) -> str:
-    """Return that a suite has no session of a branch, and which branches its sessions have, the most frequent first."""
-    names = [session.ref_name for session in sessions if session.ref_type in {None, RefType.BRANCH}]
-    counts = Counter(filter(None, names))
-    if branch in counts:
+def suggest_branches(branch: str, suite: SuiteKey, sessions: Sequence[Session]) -> str:
+    """Return that a suite has no session of a branch, and which branches its sessions have; empty if it has some."""
+    if any(session.ref_name == branch for session in _of_branches(sessions)):
         return ""
+    others = list_branches(sessions)
+    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {others}; check the name"
+
+
+def list_branches(sessions: Iterable[Session]) -> str:
+    """Return the branches of sessions, the most frequent first: `main, fix and 3 more`."""
+    counts = Counter(filter(None, (session.ref_name for session in _of_branches(sessions))))
     more = f" and {len(counts) - _MAX_SUGGESTED} more" if len(counts) > _MAX_SUGGESTED else ""
-    frequent = ", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch"
-    return f"no session of branch {branch!r} in {suite}: its latest sessions are of {frequent}{more}; check the name"
+    return (", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch") + more
+
+
+def _of_branches(sessions: Iterable[Session]) -> list[Session]:
+    return [session for session in sessions if session.ref_type in {None, RefType.BRANCH}]

@@ -38,20 +38,20 @@ _KILLED = timedelta(days=1)
 class SessionList:
     """The newest sessions of a suite or a branch, newest first, and what is known of the list that they are from.
 
-    "beginning" says that there is no older session, "pruned" that a database has deleted them, "cut" that the list
-    goes on, and "searched" that it goes on, but was read as far as a question reads. If it goes on, the lowest commit
-    may have more sessions.
+    Below the lowest one, there is "nothing"; or the "limit" below which a database has pruned; or the list goes on:
+    there are "more", or they are "out of reach", because a question reads no further. Then the lowest commit may have
+    more sessions.
     """
 
     sessions: Sequence[Session]
-    end: Literal["beginning", "pruned", "cut", "searched"]
+    below: Literal["nothing", "limit", "more", "out of reach"]
     as_of: datetime  # when the list was read
     doubt: str = ""  # why sessions may be missing in it; empty if none is
 
     @property
     def goes_on(self) -> bool:
         """Whether there may be older sessions."""
-        return self.end in {"cut", "searched"}
+        return self.below in {"more", "out of reach"}
 
     @cached_property
     def commits(self) -> list[TestedCommit]:
@@ -64,7 +64,7 @@ class SessionList:
             groups.setdefault(identify_commit(session), []).append(session)
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
-        usual = 1 if self.end == "beginning" else most_frequent_size(oldest_first)
+        usual = 1 if self.below == "nothing" else most_frequent_size(oldest_first)
         found: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in oldest_first:
@@ -84,7 +84,7 @@ class SessionList:
         if not self.goes_on:
             return self.commits
         settled = sum(commit.is_settled for commit in self.commits)
-        needed = LAST if self.end == "cut" else min(LAST, settled - 1)
+        needed = LAST if self.below == "more" else min(LAST, settled - 1)
         judged: list[TestedCommit] = []
         for commit in self.commits:
             settled -= commit.is_settled
@@ -150,7 +150,7 @@ class TestedCommit:
         """The number of tests that ran in the sessions that count; None if it is not known."""
         return count_tests(self.counted)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The highest number of sessions in a round, without skipped ones and those that were run again."""
         return max(map(len, self.rounds), default=0)
@@ -160,7 +160,7 @@ class TestedCommit:
         """Whether one of its sessions passed or failed, and those that count have finished."""
         return self.has_result and not self.is_running
 
-    @property
+    @cached_property
     def is_red(self) -> bool:
         """Whether a session that counts is red."""
         return any(session.is_failing for session in self.counted)
@@ -250,8 +250,8 @@ def make_commit(
             counted = remaining
         elif is_known:
             counted = [*counted, *remaining]
-    commit = _judge(oldest_first, counted, older, as_of)
-    return evolve(commit, reruns=reruns, rounds=[list(sizes_of(each)) for each in rounds])
+    sizes = [list(sizes_of(each)) for each in rounds]
+    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns, rounds=sizes)
 
 
 def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
@@ -280,11 +280,17 @@ def make_named_commit(
     reruns = find_repaired(counted) if succeeded else []
     replaced = {red.id for red, _ in reruns}
     counted = [session for session in counted if session.id not in replaced]
-    return evolve(_judge(oldest_first, counted, older, as_of), reruns=reruns)
+    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns)
 
 
 def _judge(
-    oldest_first: Sequence[Session], counted: Sequence[Session], older: Sequence[TestedCommit], as_of: datetime
+    oldest_first: Sequence[Session],
+    counted: Sequence[Session],
+    older: Sequence[TestedCommit],
+    *,
+    as_of: datetime,
+    reruns: Sequence[tuple[Session, Session]],
+    rounds: Sequence[Sizes] = (),
 ) -> TestedCommit:
     """Return the commit of these sessions, of which some count, with its verdict."""
     killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
@@ -299,7 +305,9 @@ def _judge(
         is_failing=is_failing,
         remarks=remarks,
         is_whole=is_whole,
+        reruns=reruns,
         killed=killed,
+        rounds=rounds,
     )
 
 

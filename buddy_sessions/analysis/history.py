@@ -19,7 +19,7 @@ _NAMED = 10
 
 @frozen(kw_only=True)
 class TestOutcome:
-    """What a test did in a commit.
+    """The outcome of a test in a commit.
 
     Attributes:
         commit: The commit.
@@ -41,7 +41,7 @@ class TestOutcome:
 
 @frozen(kw_only=True)
 class TestHistory:
-    """What a test did in the commits of a branch.
+    """The outcomes of a test in the commits of a branch.
 
     Attributes:
         key: The test.

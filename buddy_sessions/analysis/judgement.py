@@ -11,14 +11,15 @@ from typing import Literal
 from attrs import frozen
 
 from .._base.figures import format_count
+from ..errors import BuddyError, ResponseError
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, Unreadable, failing_in, lists_too_few
+from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
 from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
 from .reruns import find_possible_rerun
 
-Outcome = Literal["success", "failure"]
+ProgramOutcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
 Named = Literal["session", "commit", "CI run"]
 """What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
@@ -56,8 +57,8 @@ class Judgement:
 
 
 @frozen(kw_only=True)
-class Facts:
-    """What a verdict rests on."""
+class Evidence:
+    """The evidence that a verdict rests on."""
 
     named: Named  # what the sessions of the commit are
     commit: TestedCommit
@@ -67,7 +68,7 @@ class Facts:
     cases: Cases  # of the judged sessions and of the baseline
     doubt: str  # why sessions that are judged, or of the baseline, may be missing; empty if none is
     branches: str  # which ones there are, if the suite has none of the baseline
-    outcome: Outcome | None
+    outcome: ProgramOutcome | None
     min_tests: float
     knows_retries: bool
     after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
@@ -75,58 +76,56 @@ class Facts:
     missing: tuple[int, int] | None  # how many of how many sessions there are; None if all
 
 
-def give_verdict(facts: Facts) -> tuple[bool | None, list[Reason], list[Remark]]:
+def give_verdict(evidence: Evidence) -> tuple[bool | None, list[Reason], list[Remark]]:
     """Return whether a gate passes, all reasons, and the remarks: the first reason that is known decides."""
-    findings = list(_findings(facts))
+    findings = list(_findings(evidence))
     reasons = [each for each in findings if isinstance(each, Reason)]
-    remarks = [each for each in findings if isinstance(each, Remark)]
+    remarks = [each for each in findings if not isinstance(each, Reason)]
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
     incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
-    remarks += [
-        Remark("incomplete cases", each.sessions, detail=each.detail, advice=each.advice) for each in incomplete
-    ]
+    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail, error=each.error) for each in incomplete]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 
-def _findings(facts: Facts) -> Iterator[Reason | Remark]:
+def _findings(evidence: Evidence) -> Iterator[Remark]:
     """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
-    commit = facts.commit
+    commit = evidence.commit
     for old, new in commit.reruns:
         yield Remark("rerun", [new, old])
-    if facts.after_is_missing and (pair := find_possible_rerun(commit.counted)):
+    if evidence.after_is_missing and (pair := find_possible_rerun(commit.counted)):
         yield Remark("maybe rerun", pair)
     yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
     if not any(session.has_verdict for session in commit.counted):
-        yield _without_verdict(commit, facts.outcome)
+        yield _without_verdict(commit, evidence.outcome)
         return
-    yield from _on_after(facts)
-    crashed = [each for each in commit.counted if has_crashed(each) and not failing_in(each, facts.cases)]
-    counting = [test for test in facts.tests if test.counts]
-    if facts.doubt:
-        yield Reason("incomplete list", detail=facts.doubt)
-    if facts.baseline.branch:
-        yield from _on_baseline(facts, facts.baseline, has_new=bool(counting))
+    yield from _on_after(evidence)
+    crashed = [each for each in commit.counted if has_crashed(each) and not failing_in(each, evidence.cases)]
+    counting = [test for test in evidence.tests if test.counts]
+    if evidence.doubt:
+        yield Reason("incomplete list", detail=evidence.doubt)
+    if evidence.baseline.branch:
+        yield from _on_baseline(evidence, evidence.baseline, has_new=bool(counting))
     if counting:
         noun = "failing test" if counting[0].novelty is None else "new failure"
         yield Reason("new failure", numbers=[len(counting)], detail=noun)
-        if not facts.knows_retries:
+        if not evidence.knows_retries:
             yield Remark("retries unknown")
-    yield from _on_red_sessions(facts, crashed)
+    yield from _on_red_sessions(evidence, crashed)
     if commit.is_running:
         yield _unfinished(commit)
     yield from _on_unknown_statuses(commit)
-    if facts.outcome == "failure" and not facts.tests and not crashed:
+    if evidence.outcome == "failure" and not evidence.tests and not crashed:
         yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
-    yield from _on_number_of_tests(facts)
+    yield from _on_number_of_tests(evidence)
 
 
-def _on_after(facts: Facts) -> Iterator[Reason | Remark]:
+def _on_after(evidence: Evidence) -> Iterator[Remark]:
     """Yield what follows if no session was created since this attempt of the CI run began."""
-    if facts.is_attempt_known or facts.outcome == "failure":  # a failure is looked for, and not found
+    if evidence.is_attempt_known or evidence.outcome == "failure":  # a failure is looked for, and not found
         return
-    if facts.outcome == "success":
+    if evidence.outcome == "success":
         yield Remark("only the gate")
     else:
         yield Reason("no session", detail="no session was created since this attempt began: run all jobs again")
@@ -138,7 +137,7 @@ def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
             yield Reason("unknown status", [session], detail=session.status)
 
 
-def _without_verdict(commit: TestedCommit, outcome: Outcome | None) -> Reason:
+def _without_verdict(commit: TestedCommit, outcome: ProgramOutcome | None) -> Reason:
     """Return the reason for sessions of which none passed or failed."""
     if outcome == "failure":
         return Reason("outcome", detail=f"and {_unfinished(commit) if commit.is_running else 'no session did'}")
@@ -153,59 +152,57 @@ def _unfinished(commit: TestedCommit) -> Reason:
     return Reason("unfinished", [session for session in commit.counted if not session.is_finished])
 
 
-def _on_baseline(facts: Facts, baseline: Baseline, *, has_new: bool) -> Iterator[Reason | Remark]:
+def _on_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> Iterator[Remark]:
     if baseline.outages:
         yield Remark("outage", baseline.outages)
-    if not baseline.older and facts.is_new_suite:
+    if not baseline.older and evidence.is_new_suite:
         yield Remark("new suite")
-    elif not baseline.commits and not facts.doubt:
-        no_session = facts.branches or f"{baseline.branch} has no session to compare with"
+    elif not baseline.commits and not evidence.doubt:
+        no_session = evidence.branches or f"{baseline.branch} has no session to compare with"
         text = f"{baseline.branch} has only outages to compare with" if baseline.older else no_session
         yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
-        if lists_too_few(session, facts.cases):
-            incomplete = _why_incomplete(session, facts.cases)
-            why = f"to compare with: {incomplete.why}"
-            yield Reason("incomplete cases", [session], detail=why, advice=incomplete.advice)
+        if lists_too_few(session, evidence.cases):
+            why = _why_incomplete(session, evidence.cases)
+            yield Reason("incomplete cases", [session], detail="to compare with", error=why)
 
 
-def _on_red_sessions(facts: Facts, crashed: Sequence[Session]) -> Iterator[Reason | Remark]:
+def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator[Remark]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
-    newest = facts.baseline.commits[0].counted if facts.baseline.commits else ()
+    newest = evidence.baseline.commits[0].counted if evidence.baseline.commits else ()
     messages = {session.error_message for session in newest if has_crashed(session)}
-    succeeded = facts.outcome == "success"
+    succeeded = evidence.outcome == "success"
     for session in crashed:
         if succeeded or session.error_message in messages:
             yield Remark("crash", [session], detail="but the tests succeeded" if succeeded else "as before")
         else:
             yield Reason("no failing test", [session])
-    for session in facts.commit.counted:
-        if lists_too_few(session, facts.cases):
-            incomplete = _why_incomplete(session, facts.cases)
+    for session in evidence.commit.counted:
+        if lists_too_few(session, evidence.cases):
             find = Remark if succeeded else Reason
-            yield find("incomplete cases", [session], detail=incomplete.why, advice=incomplete.advice)
+            yield find("incomplete cases", [session], error=_why_incomplete(session, evidence.cases))
 
 
-def _why_incomplete(session: Session, cases: Cases) -> Unreadable:
-    found = cases.get(session.id, Unreadable(f"the failing tests of #{session.relative_id} were not read"))
-    if isinstance(found, Unreadable):
+def _why_incomplete(session: Session, cases: Cases) -> BuddyError:
+    found = cases.get(session.id)
+    if isinstance(found, BuddyError):
         return found
     count = format_count(session.failing_count or 0, "failing test")
-    return Unreadable(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
+    return ResponseError(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
 
 
-def _on_number_of_tests(facts: Facts) -> Iterator[Reason | Remark]:
-    commit, count = facts.commit, facts.commit.tests_ran
-    fewest, unit = _fewest_tests(facts.baseline, facts.named)
-    if facts.missing is not None:
-        yield Reason("few sessions", commit.sessions, facts.missing)
+def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
+    commit, count = evidence.commit, evidence.commit.tests_ran
+    fewest, unit = _fewest_tests(evidence.baseline, evidence.named)
+    if evidence.missing is not None:
+        yield Reason("few sessions", commit.sessions, evidence.missing)
     if count is None:
-        is_compared = fewest is not None and facts.outcome != "success"
+        is_compared = fewest is not None and evidence.outcome != "success"
         yield Reason("no count") if is_compared else Remark("unknown count")
     elif count == 0:
         yield Reason("no test ran", commit.counted)
-    elif facts.outcome != "success" and lacks_tests(count, fewest, facts.min_tests):
-        yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {facts.baseline.branch}")
+    elif evidence.outcome != "success" and lacks_tests(count, fewest, evidence.min_tests):
+        yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {evidence.baseline.branch}")
 
 
 def _fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:

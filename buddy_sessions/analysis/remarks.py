@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from attrs import frozen
 
 from .._base.figures import format_count
+from ..errors import BuddyError
 from ..models import Session
 
 Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
+"""Why a gate fails."""
 Unknown: TypeAlias = Literal[
     "unfinished",
     "few sessions",
@@ -21,6 +23,7 @@ Unknown: TypeAlias = Literal[
     "incomplete cases",
     "no baseline",
 ]
+"""Why there is no verdict."""
 Noted: TypeAlias = Literal[
     "running",
     "killed",
@@ -43,48 +46,33 @@ Noted: TypeAlias = Literal[
 
 @frozen
 class Remark:
-    """What is unusual, was left out or excused, or could not be checked. `str(remark)` is a text.
+    """Something unusual, or something that was left out, excused, or could not be checked. `str(remark)` is a text.
 
     Attributes:
         kind: What it is about.
         sessions: The sessions that it is about; of a re-run, the later one first.
         numbers: Its figures, in the order of the text.
-        detail: What comes from elsewhere, such as a name, or the message of an error.
-        advice: What a user can do, the end of the text; empty if that is not known.
+        detail: What comes from elsewhere, such as a name.
+        error: Why something cannot be read, and what a user can do; None if nothing failed.
     """
 
-    kind: Noted
+    kind: Literal[Failing, Unknown, Noted]
     sessions: Sequence[Session] = ()
     numbers: Sequence[int] = ()
     detail: str = ""
-    advice: str = ""
+    error: BuddyError | None = None
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.without_advice, self.advice)))
+        return self.describe(str)
 
-    @property
-    def without_advice(self) -> str:
-        """The text without the advice."""
-        return _describe(self)
+    def describe(self, describe_error: Callable[[BuddyError], str]) -> str:
+        """Return the text, in which the error is described in another way."""
+        return _describe(self, describe_error)
 
 
 @frozen
-class Reason:
-    """Why a gate fails, or why there is no verdict. `str(reason)` is a text. The fields are those of a `Remark`."""
-
-    kind: Literal[Failing, Unknown]
-    sessions: Sequence[Session] = ()
-    numbers: Sequence[int] = ()
-    detail: str = ""
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return ": ".join(filter(None, (self.without_advice, self.advice)))
-
-    @property
-    def without_advice(self) -> str:
-        """The text without the advice."""
-        return _describe(self)
+class Reason(Remark):
+    """The reason why a gate fails, or why there is no verdict. `str(reason)` is a text. See `Remark`."""
 
     @property
     def fails(self) -> bool:
@@ -109,7 +97,7 @@ def crash_text(session: Session) -> str:
     return f"#{session.relative_id} failed without a failing test{message}"
 
 
-def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
+def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
     names, numbers, detail = name_sessions(about.sessions), about.numbers, about.detail
     match about.kind:
         case "new failure":
@@ -155,4 +143,4 @@ def _describe(about: Remark | Reason) -> str:  # noqa: C901, PLR0911, PLR0912 - 
         case "retries unknown":
             return "retries are not known: only failing tests were saved"
         case "no session" | "incomplete list" | "incomplete cases" | "no baseline":
-            return detail
+            return ": ".join(filter(None, (detail, describe_error(about.error) if about.error is not None else "")))

@@ -61,11 +61,11 @@ def without_reruns(
     seen: list[Session] = []
     for session in sessions:
         seen.append(session)
-        if session.has_verdict and (count_of(seen) > usual or _is_one_too_many(session, seen, older)):
-            old = next((each for each in counted.values() if each.is_failing and _is_rerun(session, each)), None)
-            if old is not None:
-                del counted[old.id]
-                replaced.append((old, session))
+        red = [each for each in counted.values() if each.is_failing] if session.has_verdict else []
+        old = next((each for each in red if _is_rerun(session, each)), None)
+        if old is not None and (count_of(seen) > usual or _is_one_too_many(session, seen, older)):
+            del counted[old.id]
+            replaced.append((old, session))
         counted[session.id] = session
     return list(counted.values()), replaced
 

@@ -17,11 +17,11 @@ _UNKNOWN_SEVERITY = 1
 
 @frozen(kw_only=True)
 class FlakyTest:
-    """A test whose status changes from commit to commit.
+    """A test that flips from commit to commit, or failed and passed on the same commit.
 
     Attributes:
         key: The group, class and name of the test.
-        changes: How often its status differed from the one before, within the window.
+        flips: How often its status differed from the one before, within the window.
         failed: The number of commits of the window in which it failed or ended with an error.
         commits: The number of commits of the window in which it ran.
         revisions: The commits on which it failed in a session, and passed when that was run again, oldest first. Only
@@ -31,7 +31,7 @@ class FlakyTest:
     """
 
     key: TestKey
-    changes: int
+    flips: int
     failed: int
     commits: int
     revisions: tuple[str, ...] = ()
@@ -58,48 +58,44 @@ class FlakyTests:
     unread: Sequence[Session] = ()
 
 
-def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, changes: int = 3) -> list[FlakyTest]:
-    """Return the tests whose status changes often, most changes first.
+def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flips: int = 3) -> list[FlakyTest]:
+    """Return the tests whose status flips often, most flips first.
 
     The defaults are after Buddy's definition of a flaky test, which counts sessions. Any two different statuses are a
-    change, so one from FAILED to ERROR counts as well. Commits in which a test did not run are ignored: PASSED,
-    skipped, FAILED is one change.
+    flip, so one from FAILED to ERROR counts as well. Commits in which a test did not run are ignored: PASSED, skipped,
+    FAILED is one flip.
 
     Args:
         commits: The test cases of each commit, or of each session, oldest first.
         window: The number of commits to look at: the last ones of `commits`.
-        changes: The minimum number of changes.
+        flips: The minimum number of flips.
 
     Raises:
-        ConfigError: `window` or `changes` is not a whole number of at least 1.
+        ConfigError: `window` or `flips` is not a whole number of at least 1.
     """
     validate_int("window", window)
-    validate_int("changes", changes)
-    return [test for test in count_changes(list(commits)[-window:]) if test.changes >= changes]
-
-
-def count_changes(commits: Iterable[Iterable[TestCase]]) -> list[FlakyTest]:
-    """Return how often the status of each test has changed, most changes first. The oldest commit is the first."""
+    validate_int("flips", flips)
     statuses: dict[TestKey, list[TestStatus]] = {}
-    for cases in commits:
+    for cases in list(commits)[-window:]:
         for key, same_test in _group_by_test(cases).items():
             statuses.setdefault(key, []).append(_worst(same_test).status)
     tests = [
         FlakyTest(
             key=key,
-            changes=sum(before != after for before, after in pairwise(history)),
+            flips=sum(before != after for before, after in pairwise(history)),
             failed=sum(status in FAILING for status in history),
             commits=len(history),
             statuses=tuple(history),
         )
         for key, history in statuses.items()
     ]
-    return sorted(tests, key=lambda test: (-test.changes, sort_key(test.key)))
+    found = [test for test in tests if test.flips >= flips]
+    return sorted(found, key=lambda test: (-test.flips, sort_key(test.key)))
 
 
 def rank_by_cost(tests: Iterable[FlakyTest]) -> list[FlakyTest]:
     """Return the tests, those first because of which alone most sessions failed."""
-    return sorted(tests, key=lambda test: (-test.wasted, -len(test.revisions), -test.changes, sort_key(test.key)))
+    return sorted(tests, key=lambda test: (-test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)))
 
 
 @frozen(kw_only=True)

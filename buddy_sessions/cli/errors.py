@@ -20,23 +20,6 @@ from buddy_sessions import (
     WaitTimeoutError,
 )
 
-_REQUEST = re.compile(r"; GET \S+(?=; retry |$)")
-_OPTIONS = {
-    r"^branch selects the latest session": "--branch selects the latest session",
-    r"has no main branch: name the branch": "has no main branch: name one with --branch",
-    r"pass a revision, a run_url, a branch or after$": "pass --revision, --run-url, --branch or --after",
-    r"^(interval|timeout|changes) must be": r"--\1 must be",
-    r"or pass another name$": "or name another file with --db",
-    r"or base_url for your own server$": "or --base-url for your own server",
-    r'sync with cases="(failed|all)"': r"sync with --cases \1",
-    r"pass it as the branch$": "pass it with --branch",
-    r"\bmax_wait\b": "--max-wait",
-    r"\bwait=600\b": "--wait 10m",
-    r"^region and base_url\b": "--region and --base-url",
-    r"\bafter=([0-9]+)": r"--after \1",
-}
-"""What the messages of the library call arguments, and what they are called here."""
-
 _ERRNO = re.compile(r"\[[Ee]rrno -?\d+\] ")
 _ADVICE = {
     errno.ENOENT: "check the path",
@@ -89,14 +72,13 @@ def error_text(error: Exception) -> str:
         return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
     if isinstance(error, OSError) and not isinstance(error, BuddyError):
         return describe_os_error(error)
-    return name_options(without_request(str(error)))
+    return error.describe(_name_option) if isinstance(error, BuddyError) else str(error)
 
 
-def name_options(text: str) -> str:
-    """Return a message of the library with the names of options in place of those of arguments."""
-    for pattern, option in _OPTIONS.items():
-        text = re.sub(pattern, option, text)
-    return text
+def _name_option(argument: str, value: str) -> str:
+    """Return the option for an argument of the library. The name of a watch has none: its state is in the database."""
+    option = "--db" if argument == "name" else f"--{argument.replace('_', '-')}"
+    return f"{option} {value}".strip()
 
 
 def _usage_text(error: CycloptsError) -> str:
@@ -117,11 +99,6 @@ def describe_error(error: Exception) -> list[str]:
         if isinstance(error, NotFoundError):
             notes.append(f"to see all suites of the workspace, run buddy-sessions status {suite.workspace}")
     return [text, *notes]
-
-
-def without_request(text: str) -> str:
-    """Return a message of the library without the URL of the request."""
-    return _REQUEST.sub("", text)
 
 
 def describe_os_error(error: OSError, file: object = None) -> str:

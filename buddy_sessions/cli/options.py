@@ -20,7 +20,7 @@ from buddy_sessions.analysis.branches import suggest_branches
 from .render.console import Output
 from .render.markdown import MIN_BYTES
 from .suite_selection import CONNECTION, KeyDefaults, SuiteFile, select_keys
-from .values import FILE, Duration, find_database, read_text
+from .values import FILE, Duration, Timeout, find_database, read_text
 
 Answers: TypeAlias = BuddyClient | SessionStore
 """What answers a question."""
@@ -125,7 +125,7 @@ After: TypeAlias = Annotated[
 Jobs: TypeAlias = Annotated[
     Count, Parameter(help="Number of sessions to wait for, such as one for each job of a matrix.")
 ]
-Interval: TypeAlias = Annotated[Duration, Parameter(help="Time between two polls (default: 10s).")]
+Interval: TypeAlias = Annotated[Timeout, Parameter(help="Time between two polls (default: 10s).")]
 Limit: TypeAlias = Annotated[
     Count | None, Parameter(help="Maximum number of rows (default: 50 in table and markdown, otherwise all).")
 ]

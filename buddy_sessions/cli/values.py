@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from buddy_sessions import BuddyError, ConfigError
 from buddy_sessions._export import TEMPORARY
@@ -77,7 +78,10 @@ Duration: TypeAlias = Annotated[
     float,
     Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
 ]
-"""The type of an option such as --timeout 30m, in seconds."""
+"""The type of an option such as --max-wait 30m, in seconds."""
+
+Timeout: TypeAlias = Annotated[Duration, Parameter(validator=Number(gt=0))]
+"""The type of an option such as --timeout 30m, in seconds: above zero."""
 
 Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
 """The type of an option such as --keep 90d: at least an hour."""
@@ -128,13 +132,6 @@ def _parse_word(text: str, whole: str) -> str:
         f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}; separate those of "
         "several jobs by one space"
     )
-
-
-def require_tests(outcome: str | None, *, is_named: bool) -> bool:
-    """Return whether tests are named. Raises ConfigError for an outcome without: main may have other tests."""
-    if outcome is not None and not is_named:
-        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
-    return is_named
 
 
 def find_database(path: Path) -> Path:

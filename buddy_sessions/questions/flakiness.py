@@ -1,55 +1,51 @@
-"""Which tests are flaky: what failed and passed on the same commit, and what changes from commit to commit."""
+"""Which tests are flaky: what failed and passed on the same commit, and what flips from commit to commit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TypeAlias
 
 from attrs import evolve
 
-from ..analysis.baseline import Cases, Unreadable, failing_in, is_outage, lists_too_few, was_outage
+from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, was_outage
 from ..analysis.branches import Main
-from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, newest_judged, usual_size
+from ..analysis.commits import TestedCommit, identify_commit, make_commit, newest_judged, usual_size
+from ..analysis.reruns import find_possible_rerun
 from ..analysis.results import FlakyTest, FlakyTests, rank_by_cost
-from ..errors import ConfigError, NotFoundError
+from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Session, TestKey, TestStatus
 from .suite_reader import SuiteReader
 
-
-class _Rerun(NamedTuple):
-    """A red session that was run again on the same commit."""
-
-    commit: TestedCommit
-    red: Session
-    later: Session
+_Rerun: TypeAlias = tuple[Session, Session]
+"""A red session, and the one of the same commit that replaced it."""
 
 
-async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, changes: int) -> FlakyTests:
+async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flips: int) -> FlakyTests:
     """Return the flaky tests of the last commits, and those that passed when they were run again on any branch.
 
     It costs one or two requests for each red session; for each session that was run again, one for each 100 tests.
     """
     found = (await reader.last_commits(branch, last))[0]
     commits = [commit for commit in found[: 2 * last] if not was_outage(commit)][:last][::-1]
-    reruns = [_Rerun(commit, *pair) for commit in commits for pair in commit.reruns]
+    reruns = [pair for commit in commits for pair in commit.reruns]
     reruns += await _reruns_elsewhere(reader, found, commits)
     ran = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     red = {each.id: each for each in ran if each.is_failing and not is_outage(each)}
-    red |= {each.id: each for rerun in reruns for each in (rerun.red, rerun.later) if each.is_failing}
+    red |= {each.id: each for pair in reruns for each in pair if each.is_failing}
     cases = await reader.read_failing(red.values())
     unread = [session for session in red.values() if lists_too_few(session, cases)]
     first = cases[unread[0].id] if unread and len(unread) == len(red) and reader.source.is_saved else None
-    if isinstance(first, Unreadable):  # no failing test was saved
-        raise ConfigError(first.why, advice=first.advice)
+    if isinstance(first, BuddyError):  # no failing test was saved
+        raise first
     repaired: dict[TestKey, list[str]] = {}
-    for rerun in sorted(reruns, key=lambda each: each.red.relative_id):
-        for key in await _passed_again(reader, rerun, cases):
-            repaired.setdefault(key, []).append(identify_commit(rerun.commit.first))
+    for old, new in sorted(reruns, key=lambda pair: pair[0].relative_id):
+        for key in await _passed_again(reader, old, new, cases):
+            repaired.setdefault(key, []).append(identify_commit(old))
     tests = [
         evolve(test, revisions=tuple(dict.fromkeys(repaired.get(test.key, ()))))
         for test in _count_flips(commits, cases, repaired)
-        if test.changes >= changes or test.key in repaired
+        if test.flips >= flips or test.key in repaired
     ]
     keys, wasted = {test.key for test in tests}, dict.fromkeys((test.key for test in tests), 0)
     only_flaky: list[Session] = []
@@ -72,37 +68,34 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, chan
 async def _reruns_elsewhere(
     reader: SuiteReader, found: Sequence[TestedCommit], commits: Sequence[TestedCommit]
 ) -> list[_Rerun]:
-    """Return what was run again on other branches, among the newest 100 sessions, or those that were saved.
+    """Return what was run again on other branches, among the newest 100 sessions, or 1,000 that were saved.
 
     How many sessions are usual is known of the judged branch.
     """
-    listed = await reader.search(None, lambda _: False) if reader.source.is_saved else await reader.newest()
+    listed = await reader.source.tested_again(reader.suite) or await reader.newest()
     judged = {session.id for commit in found for session in commit.sessions}
     groups: dict[tuple[str | None, str], list[Session]] = {}
     for session in reversed(listed.sessions):
         if session.id not in judged:
             groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
-    compared = newest_judged(reversed(commits))[:LAST]
+    compared = newest_judged(reversed(commits))
     usual = usual_size(compared)
-    # Only a red session is run again, and only within its commit.
-    repeated = [each for each in groups.values() if len(each) > 1 and any(session.is_failing for session in each)]
-    others = [make_commit(each, compared, usual, as_of=listed.as_of) for each in _whole(listed, repeated)]
-    return [_Rerun(commit, *pair) for commit in others for pair in commit.reruns]
+    return [
+        pair
+        for each in groups.values()
+        # The lowest commit of a list that goes on may have older sessions. Most commits need not be judged.
+        if not (listed.goes_on and each[0] is listed.sessions[-1]) and find_possible_rerun(each)
+        for pair in make_commit(each, compared, usual, as_of=listed.as_of).reruns
+    ]
 
 
-def _whole(listed: SessionList, groups: Iterable[list[Session]]) -> list[list[Session]]:
-    """Return the commits of which no session can be missing: in a list that goes on, not the lowest one."""
-    return [each for each in groups if not listed.goes_on or each[0] is not listed.sessions[-1]]
-
-
-async def _passed_again(reader: SuiteReader, rerun: _Rerun, cases: Cases) -> set[TestKey]:
+async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: Cases) -> set[TestKey]:
     """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
-    failed = {case.key for case in failing_in(rerun.red, cases)} if not is_outage(rerun.red) else set[TestKey]()
-    failed -= {case.key for case in failing_in(rerun.later, cases)}
-    if not failed or lists_too_few(rerun.later, cases):
+    failed = {case.key for case in failing_in(old, cases)} - {case.key for case in failing_in(new, cases)}
+    if not failed or is_outage(old) or lists_too_few(new, cases):
         return set()
     try:
-        passed = await reader.source.cases(reader.suite, rerun.later, TestStatus.PASSED)
+        passed = await reader.source.cases(reader.suite, new, TestStatus.PASSED)
     except NotFoundError:
         return set()
     except ConfigError:  # only failing tests were saved
@@ -111,7 +104,7 @@ async def _passed_again(reader: SuiteReader, rerun: _Rerun, cases: Cases) -> set
 
 
 def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[TestKey, object]) -> list[FlakyTest]:
-    """Return how often each test that failed changed, between the commits that say whether it did, oldest first."""
+    """Return how often each test that failed flipped, between the commits that say whether it did, oldest first."""
     results: list[tuple[bool, dict[TestKey, TestStatus]]] = []
     for commit in commits:
         red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
@@ -125,6 +118,6 @@ def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[
         is_failing = [status != TestStatus.PASSED for status in statuses]
         flips = sum(before != after for before, after in pairwise(is_failing))
         tests.append(
-            FlakyTest(key=key, changes=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
+            FlakyTest(key=key, flips=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
         )
     return tests

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
 
-from .._base.validate import LATEST
+from .._base.validate import LATEST, REVISION
 from .._base.workers import add_jitter
 from ..analysis.baseline import (
     NOVELTIES,
@@ -22,40 +22,77 @@ from ..analysis.baseline import (
     other_branches,
     select_baseline,
 )
-from ..analysis.branches import MAIN_NAMES, Main, main_branch, suggest_branches
+from ..analysis.branches import MAIN_NAMES, NEWEST, Main, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_named_commit
-from ..analysis.judgement import Facts, Judgement, Outcome, give_verdict
-from ..analysis.newest import NEWEST
+from ..analysis.judgement import Evidence, Judgement, ProgramOutcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason
 from ..analysis.same_tests import match_tests
 from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
-from .named_sessions import NamedSessions, find_sessions
+from .named_sessions import NamedSessions, find_sessions, is_run_url
 from .suite_reader import Source, SuiteReader
 from .wait import Waiting, WaitSpec, is_since
 
 _ATTEMPTS = 3
 """How often a verdict on awaited sessions is tried, if its requests fail."""
+_AFTER_TESTS = 60.0
+"""Seconds in which sessions must exist if the tests have ended."""
 
 
 @frozen(kw_only=True)
 class JudgeSpec:
-    """What is judged, and how: the arguments of `Questions.judge`."""
+    """The arguments of `Questions.judge`."""
 
     session: SessionRef
     branch: str | Main
     baseline: str | Main | None
     last: int
     quarantine: Sequence[QuarantinedTest]
-    outcome: Outcome | None
+    outcome: ProgramOutcome | None
     min_tests: float
     after: int | datetime | None
     details: int | None
     count: int | None
+    timeout: float | None
+    interval: float
+    fail_fast: bool
 
 
-async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
+async def judge(source: Source, suite: SuiteKey, spec: JudgeSpec) -> Judgement:
+    """Return the verdict on what there is now; or with a timeout, on what was named once it has finished."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + (spec.timeout or 0.0)
+    if spec.timeout is not None and (awaited := _what_to_await(suite, spec, spec.timeout)) is not None:
+        return await _judge_awaited(source, spec, Waiting(awaited, source))
+    while True:
+        judgement = await _judge_now(SuiteReader(source, suite), spec)
+        is_open = judgement.passes is None and judgement.reasons[0].kind in {"unfinished", "no session"}
+        pause = add_jitter(spec.interval)
+        if not is_open or loop.time() + pause > end:
+            return judgement
+        await asyncio.sleep(pause)
+
+
+def _what_to_await(suite: SuiteKey, spec: JudgeSpec, timeout: float) -> WaitSpec | None:
+    """Return which sessions of a commit or a CI run to wait for; None if something else is named."""
+    name = spec.session if isinstance(spec.session, str) else ""
+    is_commit, is_run = REVISION.fullmatch(name) is not None, is_run_url(name)
+    if not is_commit and not is_run:
+        return None
+    return WaitSpec(
+        suite=suite,
+        revision=name if is_commit else None,
+        run_url=name if is_run else None,
+        after=spec.after,
+        count=spec.count or 1,
+        interval=spec.interval,
+        timeout=timeout,
+        appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
+    )
+
+
+async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
     try:
         named = await find_sessions(reader, spec.session, branch=spec.branch)
@@ -73,7 +110,7 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
     entries = find_entries(spec.quarantine, [test.case.key for test in tests])
     expired, unused = unneeded_entries(spec.quarantine, entries, today)
-    facts = Facts(
+    evidence = Evidence(
         named=named.what,
         commit=commit,
         tests=tests,
@@ -89,14 +126,14 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         is_attempt_known=any(is_since(session, spec.after) for session in sessions),
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
-    passes, reasons, remarks = give_verdict(facts)
+    passes, reasons, remarks = give_verdict(evidence)
     failing = [(test.session, test.case) for test in tests[: spec.details]]
     details = await reader.read_details(failing, keep_data=False)
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
-        is_failing=None if facts.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
+        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
         passes=passes,
         reasons=reasons,
         remarks=remarks,
@@ -108,19 +145,19 @@ async def judge_sessions(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     )
 
 
-async def judge_awaited(source: Source, spec: JudgeSpec, wait: WaitSpec, *, fail_fast: bool) -> Judgement:
+async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> Judgement:
     """Return the verdict once all awaited sessions have finished, a new failure has decided, or the time is over."""
-    waiting, attempts = Waiting(wait, source), _ATTEMPTS
+    attempts = _ATTEMPTS
     judged: list[Session] | None = None
     while True:
         is_in_time = await waiting.look()
         if not is_in_time and waiting.failure is not None:
             raise waiting.too_late() from waiting.failure
-        is_complete = is_in_time and waiting.failure is None and wait.is_enough(waiting.found) and waiting.is_sure()
+        is_complete = is_in_time and waiting.is_complete()
         if is_in_time and not is_complete and (waiting.failure is not None or waiting.matching == judged):
             continue
         try:
-            judgement = await judge_sessions(SuiteReader(source, wait.suite, waiting.listed), spec)
+            judgement = await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
         except NoVerdictError:
             if is_in_time:
                 continue
@@ -131,24 +168,9 @@ async def judge_awaited(source: Source, spec: JudgeSpec, wait: WaitSpec, *, fail
                 raise
             continue
         judged = waiting.matching
-        has_decided = fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
+        has_decided = spec.fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
         if is_complete or has_decided or not is_in_time:
             return judgement
-
-
-async def judge_again(
-    source: Source, suite: SuiteKey, spec: JudgeSpec, *, seconds: float, interval: float
-) -> Judgement:
-    """Return the verdict on what is not awaited by a commit or a CI run, once it has finished, or the time is over."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while True:
-        judgement = await judge_sessions(SuiteReader(source, suite), spec)
-        is_open = judgement.passes is None and judgement.reasons[0].kind in {"unfinished", "no session"}
-        pause = add_jitter(interval)
-        if not is_open or loop.time() + pause > end:
-            return judgement
-        await asyncio.sleep(pause)
 
 
 def _judged_commit(
@@ -196,7 +218,7 @@ async def _count_elsewhere(
 
 def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
     """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
-    is_small = newest.end == "beginning" and len(newest.sessions) < NEWEST
+    is_small = newest.below == "nothing" and len(newest.sessions) < NEWEST
     return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
 
 
@@ -205,7 +227,7 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
     return (session.is_finished and not session.is_failing) or is_since(session, after)
 
 
-def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: Outcome | None) -> Judgement:
+def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: ProgramOutcome | None) -> Judgement:
     if outcome == "failure":
         passes, reason = False, Reason("outcome", detail="but no session of them was found")
     else:

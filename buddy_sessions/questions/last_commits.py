@@ -86,7 +86,7 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
         named, key = key, await _find_in_newest(reader, whole, test, key, searched=searched)
         if named not in {None, key}:
             return await find_history(reader, branch, key, last=last)
-    may_have_older = read < len(commits) or listed.end != "beginning"
+    may_have_older = read < len(commits) or listed.below != "nothing"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 
@@ -100,8 +100,8 @@ async def _find_in_newest(
     except ConfigError as error:
         if failing is not None:  # a database of failing tests
             return failing
-        text = f"no failing test is named {str(test)!r}, and {error.without_advice}"
-        raise ConfigError(text, advice=error.advice) from error
+        error.args = (f"no failing test is named {str(test)!r}, and {error.without_advice}",)
+        raise
     keys = {case.key for each in newest for case in each.cases}
     return find_test(keys | {failing} if failing else keys, test, searched=searched, kind="tests")
 

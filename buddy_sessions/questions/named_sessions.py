@@ -12,11 +12,10 @@ from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.judgement import Named
-from ..analysis.newest import MAX_SEARCHED, may_lack_sessions
 from ..analysis.remarks import remarks_text
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
-from .suite_reader import SuiteReader, merge_lists
+from .suite_reader import MAX_SEARCHED, SuiteReader, has_gap, merge_lists
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _SHORT_HASH = re.compile("(?=.*[a-f])[0-9a-f]{4,6}", re.IGNORECASE)
@@ -60,7 +59,7 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
         doubt = f"{status.branch or reader.suite}: {remarks_text(status.remarks) or status.reason}"
         return NamedSessions(sessions=(), what="commit", doubt=doubt)
     if branch is not MAIN:
-        raise ConfigError("branch selects the latest session: leave it out, or do not name a session")
+        raise ConfigError("a branch selects the latest session", advice="leave out {branch}, or do not name a session")
     name = f"#{name}" if isinstance(name, int) else name
     matches = await _matches(reader, name)
     if len(matches) > 1:
@@ -126,9 +125,8 @@ async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tupl
         return len(listed.sessions) > (indexes[-1] + _MAX_BELOW if indexes else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
-    lowest = 1 if listed.end == "beginning" else None
     # A list that a wait has read was read twice.
-    if not reader.source.is_saved and listed.end != "searched" and may_lack_sessions(listed.sessions, lowest=lowest):
+    if not reader.source.is_saved and listed.below != "out of reach" and has_gap(listed):
         again = SuiteReader(reader.source, reader.suite)
         listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed

@@ -10,7 +10,6 @@ from attrs import evolve
 
 from .._base.validate import (
     LATEST,
-    REVISION,
     validate_after,
     validate_group,
     validate_int,
@@ -26,20 +25,17 @@ from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
 from ..analysis.history import TestHistory
-from ..analysis.judgement import Judgement, Outcome
+from ..analysis.judgement import Judgement, ProgramOutcome
 from ..analysis.quarantine import QuarantinedTest, validate_quarantine
 from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
 from .flakiness import find_flaky
-from .judging import JudgeSpec, judge_again, judge_awaited, judge_sessions
+from .judging import JudgeSpec, judge
 from .last_commits import compare_sessions, find_cases, find_history, read_last_commits
-from .named_sessions import explain_missing, find_sessions, is_run_url, validate_session_name
+from .named_sessions import explain_missing, find_sessions, validate_session_name
 from .suite_reader import Source, SuiteReader
-from .wait import WaitSpec
-
-_AFTER_TESTS = 60.0  # seconds in which sessions must exist if the tests have ended
 
 
 class Questions:
@@ -129,7 +125,7 @@ class Questions:
         baseline: str | Main | None = MAIN,
         last: int = LAST,
         quarantine: Sequence[QuarantinedTest] = (),
-        outcome: Outcome | None = None,
+        outcome: ProgramOutcome | None = None,
         min_tests: float = MIN_TESTS,
         after: int | datetime | None = None,
         details: bool | int = 20,
@@ -175,12 +171,11 @@ class Questions:
             >>> judgement.passes, [test.case.name for test in judgement.tests if test.novelty == "new"]
             (False, ['adds_discount'])
         """
-        reader = self._reader(suite)
-        if outcome is not None and outcome not in get_args(Outcome):
+        key = validate_key(suite)
+        if outcome is not None and outcome not in get_args(ProgramOutcome):
             raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
-        pause = validate_seconds("interval", interval)
         spec = JudgeSpec(
-            session=validate_session_name(session, reader.suite),
+            session=validate_session_name(session, key),
             branch=validate_judged_branch(branch),
             baseline=None if baseline is None else validate_judged_branch(baseline, "baseline"),
             last=validate_int("last", last),
@@ -190,14 +185,11 @@ class Questions:
             after=validate_after(after),
             details=_validate_details(details),
             count=None if count is None else validate_int("count", count),
+            timeout=None if timeout is None else validate_seconds("timeout", timeout),
+            interval=validate_seconds("interval", interval),
+            fail_fast=fail_fast,
         )
-        if timeout is None:
-            return await judge_sessions(reader, spec)
-        seconds = validate_seconds("timeout", timeout)
-        wait = _wait_spec(reader.suite, spec, timeout=seconds, interval=pause)
-        if wait is None:
-            return await judge_again(self._source, reader.suite, spec, seconds=seconds, interval=pause)
-        return await judge_awaited(self._source, spec, wait, fail_fast=fail_fast)
+        return await judge(self._source, key, spec)
 
     async def history(
         self, suite: SuiteRef, test: TestKey | str, *, branch: str | Main = MAIN, last: int = LAST
@@ -236,21 +228,21 @@ class Questions:
         return (await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted))[1]
 
     async def flaky(
-        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, changes: int = 3
+        self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, flips: int = 3
     ) -> FlakyTests:
-        """Return the tests that failed and passed on the same commit, or that change from commit to commit.
+        """Return the tests that failed and passed on the same commit, or that flip from commit to commit.
 
         The most expensive ones come first: those because of which alone most sessions failed. Evidence on the same
         commit, a red session and the one that replaced it, is looked for on all branches: among the newest 100
-        sessions, or all that were saved. Commits in which most tests failed are left out. With a client, each red
+        sessions, or 1,000 that were saved. Commits in which most tests failed are left out. With a client, each red
         session costs one or two requests.
 
         Args:
-            changes: The minimum number of changes. The default is Buddy's, which counts sessions.
+            flips: The minimum number of flips. The default is after Buddy's, which counts sessions.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        validate_int("changes", changes)
-        return await find_flaky(reader, selected, last=validate_int("last", last), changes=changes)
+        validate_int("flips", flips)
+        return await find_flaky(reader, selected, last=validate_int("last", last), flips=flips)
 
     async def slowest(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, threshold: float | None = None
@@ -320,32 +312,12 @@ class Questions:
         """
         reader, count = self._reader(suite), _validate_details(details)
         found = validate_session_ref(session, reader.suite)
-        if isinstance(found, int):
+        if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()):
             found = (await find_sessions(reader, found)).sessions[0]
         with explain_missing(found):
             cases = await self._source.failing_cases(reader.suite, found)
         cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
         return cases
-
-
-def _wait_spec(suite: SuiteKey, spec: JudgeSpec, *, timeout: float, interval: float) -> WaitSpec | None:
-    """Return what to wait for: the sessions of a commit or a CI run; None if another name was given."""
-    name = spec.session if isinstance(spec.session, str) and spec.session != LATEST else ""
-    revision, url = name if REVISION.fullmatch(name) else None, name if is_run_url(name) else None
-    if revision is None and url is None:
-        return None
-    return WaitSpec(
-        suite=suite,
-        revision=revision,
-        run_url=url,
-        branch=None,
-        after=spec.after,
-        count=spec.count or 1,
-        interval=interval,
-        timeout=timeout,
-        appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
-        fail_fast=None,
-    )
 
 
 def _validate_details(details: bool | int) -> int | None:

@@ -12,24 +12,26 @@ from typing import Protocol, TypeAlias
 from attrs import evolve
 
 from .._api import Api, failing_statuses
-from .._base.long_bodies import LongBodies
 from .._base.validate import validate_session
-from .._base.workers import map_concurrently
+from .._base.workers import LongBodies, map_concurrently
 from .._paging.selection import ReadSpec
-from ..analysis.baseline import Unreadable, lists_too_few
+from ..analysis.baseline import lists_too_few
 from ..analysis.branches import (
     MAIN_NAMES,
+    NEWEST,
     JudgedBranch,
     Main,
+    list_branches,
     main_branch,
     suggest_branches,
 )
 from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
-from ..errors import ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
+from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError
 from ..models import FAILING, RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus, case_ids
 
+MAX_SEARCHED = 1000
+"""The maximum number of sessions that are searched: for a wrong name or commit, not the whole suite is read."""
 _STEP = 100
 """After so many sessions, a question is asked whether they are enough, whatever the pages of the server."""
 _REREAD_AFTER = 10.0
@@ -50,7 +52,7 @@ class Source(Protocol):
         """Return the suites of a project, or of a workspace."""
         ...
 
-    def lists(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
+    def parts(self, suite: SuiteKey, branch: str | None, /) -> AsyncGenerator[SessionList, None]:
         """Yield the sessions of a suite, or those with the `ref_type` BRANCH of a branch, in parts, newest first."""
         ...
 
@@ -74,8 +76,12 @@ class Source(Protocol):
         """Return the tests that passed in a group of a session; None if that was not saved."""
         ...
 
+    async def tested_again(self, _suite: SuiteKey, /) -> SessionList | None:
+        """Return the sessions of commits with several, not all of which passed; None if all must be read for that."""
+        return None
 
-class ApiSource:
+
+class ApiSource(Source):
     """Lists are verified, and failing tests are read only where there are some. See `Source`."""
 
     is_saved = False
@@ -89,7 +95,7 @@ class ApiSource:
         """Return the suites, as `BuddyClient.suites` does."""
         return await self._api.suites(workspace, project)
 
-    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+    async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the pages of the list: one request for each 100 sessions."""
         reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
         async with aclosing(reader.pages()) as pages:
@@ -130,7 +136,7 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
     """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
     return SessionList(
         sessions=sessions,
-        end="beginning" if is_complete else "cut",
+        below="nothing" if is_complete else "more",
         as_of=datetime.now(UTC),
         doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
     )
@@ -160,7 +166,7 @@ class SuiteReader:
     async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many as are enough."""
         listed = self._lists.get(branch)
-        if listed is None or (listed.end == "cut" and not is_enough(listed)):
+        if listed is None or (listed.below == "more" and not is_enough(listed)):
             self._lists[branch] = listed = await self._read_list(branch, is_enough)
         return listed
 
@@ -170,7 +176,7 @@ class SuiteReader:
             return JudgedBranch(branch)
         newest = await self.newest()
         name = main_branch(newest.sessions)
-        if name not in MAIN_NAMES and newest.end == "cut":  # it was not tested for long
+        if name not in MAIN_NAMES and newest.below == "more":  # it was not tested for long
             for older in MAIN_NAMES:
                 listed = await self.search(JudgedBranch(older, is_main=True), has_enough_commits)
                 if main_branch([*newest.sessions, *listed.sessions[:1]]) == older:
@@ -181,18 +187,19 @@ class SuiteReader:
         """Return the error for a branch without finished sessions, or for a suite without a main branch."""
         newest = await self.newest()
         if not newest.sessions and newest.doubt and self.source.is_saved:
-            return NoVerdictError(f"{self.suite} has no saved session", advice="sync it first")
+            return NoVerdictError(f"{self.suite} has no saved session", advice='sync it with {cases="failed"}')
         if not newest.sessions:
             return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
-        others = suggest_branches(branch or MAIN_NAMES[0], self.suite, newest.sessions)
         if branch is None:
-            return NoVerdictError(f"{self.suite} has no main branch: name the branch; {others}")
+            text = f"{self.suite} has no main branch, and its latest sessions are of {list_branches(newest.sessions)}"
+            return NoVerdictError(text, advice="name one with {branch}")
+        others = suggest_branches(branch, self.suite, newest.sessions)
         return NoVerdictError(others or f"{self.suite} has no finished session of branch {branch!r} yet")
 
     async def of_branch(self, branch: JudgedBranch, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch: among the newest 100, if these are enough, or as many as needed."""
         own = await self._among_newest(branch)
-        return own if own.end != "cut" or is_enough(own) else await self.search(branch, is_enough)
+        return own if own.below != "more" or is_enough(own) else await self.search(branch, is_enough)
 
     async def _among_newest(self, branch: JudgedBranch) -> SessionList:
         newest = await self.newest()
@@ -240,12 +247,12 @@ class SuiteReader:
     async def _read_list(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many hundreds as are enough, at most 1,000."""
         sessions: list[Session] = []
-        listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC))
+        listed = SessionList(sessions=(), below="more", as_of=datetime.now(UTC))
         count, step, doubt, name = 0, _STEP, "", None
         # The server lists only sessions with the type BRANCH by name.
         if branch and all(each.ref_type == RefType.BRANCH for each in (await self._among_newest(branch)).sessions):
             name = branch.name
-        async with aclosing(self.source.lists(self.suite, name)) as parts:
+        async with aclosing(self.source.parts(self.suite, name)) as parts:
             async for part in parts:
                 sessions += [each for each in part.sessions if branch is None or branch.includes(each)]
                 count += len(part.sessions)
@@ -256,15 +263,15 @@ class SuiteReader:
                     if is_enough(cut):
                         return cut
                     if step >= MAX_SEARCHED:
-                        return _searched(cut)
+                        return end_search(cut)
                     step += _STEP
                 if count >= MAX_SEARCHED:
-                    return _searched(listed)
+                    return end_search(listed)
         return listed
 
     async def read_failing(
         self, sessions: Iterable[Session], *, is_sure: bool = True
-    ) -> dict[str, list[TestCase] | Unreadable]:
+    ) -> dict[str, list[TestCase] | BuddyError]:
         """Return the failing cases of red sessions by their ID, or why they cannot be read.
 
         If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
@@ -277,14 +284,14 @@ class SuiteReader:
             found |= await self._read_once(doubtful)
         return found
 
-    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | Unreadable]:
-        async def read(session: Session) -> list[TestCase] | Unreadable:
+    async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | BuddyError]:
+        async def read(session: Session) -> list[TestCase] | BuddyError:
             try:
                 return await self.source.failing_cases(self.suite, session)
             except (NotFoundError, ResponseError, UnstableListingError):
-                return Unreadable(f"the failing tests of #{session.relative_id} cannot be read")
+                return ResponseError(f"the failing tests of #{session.relative_id} cannot be read")
             except ConfigError as error:
-                return Unreadable(error.without_advice, error.advice)
+                return error.with_traceback(None)
 
         lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}
@@ -298,6 +305,8 @@ class SuiteReader:
         """
 
         async def read(found: tuple[Session | str, TestCase]) -> TestCase:
+            if found[1].has_details and not keep_data:
+                return found[1]
             try:
                 case = await self.source.with_details(self.suite, *found)
             except ResponseError:
@@ -307,14 +316,30 @@ class SuiteReader:
         return await map_concurrently(read, cases, limit=self.source.concurrency)
 
 
+def are_enough(sessions: Sequence[Session], *, stop_at: int | None = None, count: int = NEWEST) -> bool:
+    """Return whether no older sessions need be read than these, the newest ones, newest first.
+
+    They are enough if there are `count`, and no session is missing between them and what was read before, down from
+    the `relative_id` `stop_at`; None if nothing was read before.
+    """
+    return len(sessions) >= count and (stop_at is None or sessions[-1].relative_id <= stop_at + 1)
+
+
+def has_gap(listed: SessionList) -> bool:
+    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it."""
+    numbers = {session.relative_id for session in listed.sessions}
+    lowest = 1 if listed.below == "nothing" else min(numbers, default=0)
+    return bool(numbers) and len(numbers) <= max(numbers) - lowest
+
+
 def _cut(listed: SessionList, count: int) -> SessionList:
     is_whole = count >= len(listed.sessions)
-    return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], end="cut")
+    return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], below="more")
 
 
-def _searched(listed: SessionList) -> SessionList:
-    """Return a list that was read as far as a question reads."""
-    return evolve(listed, end="searched") if listed.end == "cut" else listed
+def end_search(listed: SessionList) -> SessionList:
+    """Return a list of which no question reads more."""
+    return evolve(listed, below="out of reach") if listed.below == "more" else listed
 
 
 def merge_lists(listed: SessionList, again: SessionList) -> SessionList:

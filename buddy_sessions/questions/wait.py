@@ -13,12 +13,12 @@ from attrs import evolve, frozen
 from .._api import Api
 from .._base.figures import format_duration
 from .._base.workers import add_jitter
+from ..analysis.branches import NEWEST
 from ..analysis.commits import SessionList
-from ..analysis.newest import MAX_SEARCHED, NEWEST, are_enough, may_lack_sessions
 from ..analysis.remarks import name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
-from .suite_reader import ApiSource, Source
+from .suite_reader import MAX_SEARCHED, ApiSource, Source, are_enough, end_search, has_gap
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -30,13 +30,13 @@ class WaitSpec:
     suite: SuiteKey
     revision: str | None
     run_url: str | None
-    branch: str | None
+    branch: str | None = None
     after: int | datetime | None
     count: int
     interval: float
     timeout: float
     appear_timeout: float
-    fail_fast: int | None
+    fail_fast: int | None = None
 
     def __str__(self) -> str:
         after = f"#{self.after}" if isinstance(self.after, int) else self.after
@@ -64,7 +64,7 @@ class Waiting:
         self.matching: list[Session] = []  # all sessions of the commit, CI run or branch that exist, newest first
         self.listed: SessionList | None = None  # what the last poll read, and `matching`; None before the first success
         self.failure: BuddyError | None = None  # of the last poll
-        self._spec = spec
+        self.spec = spec
         self._source = source
         self._newest: int | None = None  # the highest relative_id of an earlier poll; None before the first success
         self._has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
@@ -75,12 +75,12 @@ class Waiting:
     @property
     def found(self) -> list[Session]:
         """The awaited sessions that exist: those since `after`, newest first."""
-        found = [session for session in self.matching if is_since(session, self._spec.after)]
-        return found if self._spec.belong_together else found[: self._spec.count]
+        found = [session for session in self.matching if is_since(session, self.spec.after)]
+        return found if self.spec.belong_together else found[: self.spec.count]
 
     async def look(self) -> bool:
         """Poll once more, after a pause. Return False if the time is over."""
-        spec = self._spec
+        spec = self.spec
         seconds = spec.timeout if len(self.found) >= spec.count else min(spec.appear_timeout, spec.timeout)
         deadline = asyncio.timeout_at(self._started + seconds)
         try:
@@ -95,7 +95,11 @@ class Waiting:
         self._pause = add_jitter(spec.interval)
         return True
 
-    def is_sure(self) -> bool:
+    def is_complete(self) -> bool:
+        """Return whether nothing has to be awaited any more, as far as the last poll says."""
+        return self.failure is None and self.spec.is_enough(self.found) and self._is_sure()
+
+    def _is_sure(self) -> bool:
         """Return whether nothing is missing. Otherwise, the next poll is at once: a second one has to show the same."""
         is_sure = not self._has_gap or self.matching == self._previous
         self._previous = self.matching
@@ -105,7 +109,7 @@ class Waiting:
 
     def too_late(self) -> WaitTimeoutError:
         """Return the error of a timeout: what is missing, and what to do."""
-        spec, found = self._spec, self.found
+        spec, found = self.spec, self.found
         if self.listed is None:
             text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
@@ -118,7 +122,7 @@ class Waiting:
             advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
             text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
-        last = f"; the last request failed: {self.failure}" if self.failure is not None else ""
+        last = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
         seconds = round(asyncio.get_running_loop().time() - self._started)
         return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", found)
 
@@ -131,38 +135,37 @@ class Waiting:
             if not error.retryable and (self.listed is None or not isinstance(error, StatusError | ResponseError)):
                 raise
             if self.failure is None:
-                _log.warning("cannot read %s, trying again: %s", self._spec.suite, error)
+                _log.warning("cannot read %s, trying again: %s", self.spec.suite, error)
             self.failure = error
         else:
             self.failure = None
 
     async def _read(self) -> None:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
-        spec, first = self._spec, self._newest is None
+        spec, first = self.spec, self._newest is None
         unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
-        known_id = None if self._newest is None else min([self._newest, *unfinished])
-        listed = SessionList(sessions=(), end="beginning", as_of=datetime.now(UTC))
+        stop_at = None if self._newest is None else min([self._newest, *unfinished])
+        listed = SessionList(sessions=(), below="nothing", as_of=datetime.now(UTC))
         sessions: list[Session] = []
-        async with aclosing(self._source.lists(spec.suite, spec.branch)) as parts:
+        async with aclosing(self._source.parts(spec.suite, spec.branch)) as parts:
             async for part in parts:
                 sessions += part.sessions
                 listed = evolve(part, doubt=listed.doubt or part.doubt)
-                is_enough = are_enough(sessions, known_id=known_id, count=MAX_SEARCHED if first else NEWEST)
+                is_enough = are_enough(sessions, stop_at=stop_at, count=MAX_SEARCHED if first else NEWEST)
                 if is_enough or len(sessions) >= MAX_SEARCHED or self._has_passed(sessions):
                     break
         self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
-        lowest = 1 if listed.end == "beginning" else None
-        self._has_gap = spec.belong_together and may_lack_sessions(sessions, lowest=lowest)
+        self._has_gap = spec.belong_together and has_gap(evolve(listed, sessions=sessions))
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
         sessions += [each for each in self.matching if each.is_finished and each.id not in ids]
         found = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
         self.matching = sorted(found, key=lambda session: -session.relative_id)
-        self.listed = evolve(listed, sessions=sessions, end="searched" if listed.end == "cut" else listed.end)
+        self.listed = end_search(evolve(listed, sessions=sessions))
 
     def _has_passed(self, sessions: Sequence[Session]) -> bool:
         """Return whether all awaited ones are above the last of these sessions."""
-        spec = self._spec
+        spec = self.spec
         if spec.belong_together:  # earlier ones may belong to them
             return False
         is_below = isinstance(spec.after, int) and sessions[-1].relative_id <= spec.after
@@ -182,7 +185,7 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     """Return the awaited sessions once all have finished."""
     waiting = Waiting(spec, ApiSource(api))
     while await waiting.look():
-        if waiting.failure is None and spec.is_enough(waiting.found) and waiting.is_sure():
+        if waiting.is_complete():
             return waiting.found
     error = waiting.too_late()
     raise error from waiting.failure

@@ -49,7 +49,7 @@ class CaseSync:
             _log.warning("%s: session %r: its cases are skipped: %s", self.key, session.id, error)
             await self._save(session, [], is_complete=False, is_verified=True)
             return
-        cases = [case for found, _, _ in lists for case in found]
+        cases = [case for listed, _, _ in lists for case in listed]
         unique = list({case_ids(case): case for case in cases}.values())
         failure = next((error for _, _, error in lists if error is not None), None)
         if failure is not None:
@@ -120,15 +120,15 @@ class CaseSync:
 
     async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
-        listed = found = cases[ordinal]
+        listed = detailed = cases[ordinal]
         self.stats += Stats(requests=1)
         with self.run.long_bodies.hold() as on_size:
             try:
-                found = await self.run.api.with_details(self.key, session.id, listed, on_size=on_size)
+                detailed = await self.run.api.with_details(self.key, session.id, listed, on_size=on_size)
             except ResponseError as error:
                 _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
-            if found is listed:
+            if detailed is listed:
                 return False
-            detailed = attrs.evolve(listed, data=found.data)
+            detailed = attrs.evolve(listed, data=detailed.data)
             await self.run.thread.run(save_details, self.key, session, ordinal, detailed)
             return True

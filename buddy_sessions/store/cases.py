@@ -10,6 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from attrs import evolve
+
 from .._decoding.converter import case_from_dict
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
 from .file import DatabaseFile
@@ -30,8 +32,7 @@ MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
 _IS_LIVING = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
-_ALL_CASES = f"SELECT {', '.join(f'{value} AS {name}' for name, value in CASE_COLUMNS.items())} FROM {CASES}"
-_CASES = f"{_ALL_CASES} WHERE {OF_SUITE} AND sessions.id = ?"
+_OF_SESSION = f"{OF_SUITE} AND sessions.id = ?"
 _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
 _KEEP_DATA = """
     UPDATE case_rows SET data = (
@@ -41,7 +42,6 @@ _KEEP_DATA = """
     ) WHERE session = ? AND ordinal >= 0 AND data IS NULL
 """
 """Copies the `data` of cases that were set aside to the same ones with the same status."""
-_IS_FAILING = "each.status IN ('FAILED', 'ERROR')"
 
 
 def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: bool = False) -> list[Session]:
@@ -129,9 +129,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
 
 def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], TestCase]:
     """Move the saved cases of a session to ordinals below 0. Return them by their ids, without `data`: that is long."""
-    columns = ", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items() if name != "data")
-    sql = f"SELECT {columns} FROM {CASES} WHERE each.session = ? ORDER BY each.ordinal"
-    cases = [case_from_dict(dict(row)) for row in file.execute(sql, (session,))]
+    cases = _read(file, "each.session = ?", (session,), names=[name for name in CASE_COLUMNS if name != "data"])
     file.execute("UPDATE case_rows SET ordinal = -1 - ordinal WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
     return {case_ids(case): case for case in cases}
@@ -184,18 +182,44 @@ def forget_unused_tests(file: DatabaseFile, suite: int) -> None:
 
 def load_cases(file: DatabaseFile, key: SuiteKey, session_id: str) -> list[TestCase]:
     """Return the saved cases of a session, in the order of the API."""
-    rows = file.execute(f"{_CASES} ORDER BY each.ordinal", (*key, session_id))
-    return [case_from_dict(dict(row)) for row in rows]
+    return _read(file, _OF_SESSION, (*key, session_id))
+
+
+def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str, scope: CaseScope) -> list[TestCase] | None:
+    """Return the cases of a session with empty `data`; None unless all in this scope were saved."""
+    row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {_OF_SESSION}", (*key, session_id)).fetchone()
+    if row is None or row["scope"] not in {"all", scope}:
+        return None
+    return _read(file, _OF_SESSION, (*key, session_id), keep_data=False)
+
+
+def load_case(file: DatabaseFile, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
+    """Return a case of a session as it was saved, or as it is if it was not."""
+    where = f"{_OF_SESSION} AND case_groups.id IS ? AND {CASE_COLUMNS['id']} = ?"
+    return next(iter(_read(file, where, (*key, session_id, *case_ids(case)))), case)
 
 
 def load_failures(file: DatabaseFile, session: int) -> tuple[TestCase, ...]:
     """Return the saved failing cases of a session, by the number of its row."""
-    rows = file.execute(f"{_ALL_CASES} WHERE each.session = ? AND {_IS_FAILING} ORDER BY each.ordinal", (session,))
-    return tuple(case_from_dict(dict(row)) for row in rows)
+    return tuple(_read(file, "each.session = ? AND each.status IN ('FAILED', 'ERROR')", (session,)))
 
 
-def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str) -> CaseScope | None:
-    """Return which test cases of a session are saved completely: all, or only those that failed. None for none."""
-    row = file.execute(f"SELECT scope FROM {SESSIONS} WHERE {OF_SUITE} AND sessions.id = ?", (*key, session_id))
-    found = row.fetchone()
-    return found["scope"] if found is not None else None
+def _read(
+    file: DatabaseFile,
+    where: str,
+    parameters: Sequence[object],
+    *,
+    names: Sequence[str] = tuple(CASE_COLUMNS),
+    keep_data: bool = True,
+) -> list[TestCase]:
+    """Return some fields of the cases that a condition selects, in the order of the API.
+
+    Without `keep_data`, the `data` of each is emptied once its failure was read from it, because it may be long.
+    """
+    cases: dict[int, TestCase] = {}
+    # Not sorted by SQLite: that would keep the `data` of all cases in memory.
+    sql = f"SELECT each.ordinal, {', '.join(CASE_COLUMNS[name] for name in names)} FROM {CASES} WHERE {where}"
+    for ordinal, *values in file.execute(sql, parameters):
+        case = case_from_dict(dict(zip(names, values, strict=True)))
+        cases[ordinal] = case if keep_data or not case.data else evolve(case, data="")
+    return [cases[ordinal] for ordinal in sorted(cases)]

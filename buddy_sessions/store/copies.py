@@ -1,4 +1,4 @@
-"""What has changed in a database since a position, so that a copy of it elsewhere can follow.
+"""The changes of a database since a position, so that a copy of it elsewhere can follow.
 
 Each change of a session gives it a new position, higher than all others. What deletes sessions records one change of
 their suite. So each position is that of one change, and only the last change of a session is kept.
@@ -36,7 +36,7 @@ _PAGE_LENGTH = 8_000_000
 
 @frozen(kw_only=True)
 class StoreChange:
-    """What a copy of a database has to apply: a session, or one deletion in a suite.
+    """A change that a copy of a database applies: a session, or one deletion in a suite.
 
     - With a `session`: replace it and its failing tests, or insert them.
     - Without: the suite was pruned, or, if `pruned_before` is None, removed by `forget`.

@@ -161,13 +161,13 @@ class DatabaseFile:
 
         SQLite's own wait cannot be interrupted.
         """
-        connection, end = self._open_connection(), time.monotonic() + BUSY_TIMEOUT
+        connection, deadline = self._open_connection(), time.monotonic() + BUSY_TIMEOUT
         while True:
             try:
                 return connection.execute(sql, parameters)
             except sqlite3.OperationalError as error:
                 may_wait = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not connection.in_transaction
-                if not may_wait or time.monotonic() > end or self._closing.wait(0.01):
+                if not may_wait or time.monotonic() > deadline or self._closing.wait(0.01):
                     raise
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:

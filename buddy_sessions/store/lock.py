@@ -23,6 +23,7 @@ from .file import DatabaseFile
 
 _POLL = 0.02
 """Seconds between two attempts to take a lock."""
+_WAIT = "try again when it has finished, or wait for it with {wait=600}"
 
 
 @define
@@ -40,35 +41,33 @@ _mutex = threading.Lock()  # loops of several threads may share a file
 
 def hold_file(path: str, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
     """Hold the lock of a database file, which all stores of this process share."""
-    message = (
-        f"another process is syncing or pruning {path}: try again when it has finished, or wait for it with wait=600"
-    )
-    return _hold(os.path.realpath(path) + "-lock", message, wait=wait, is_shared=True)
+    message = f"another process is syncing or pruning {path}"
+    return _hold(os.path.realpath(path) + "-lock", message, _WAIT, wait=wait, is_shared=True)
 
 
 def hold_suite(path: str, key: SuiteKey, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
     """Let no other task of this process sync or delete a suite of a file."""
-    message = f"another task is syncing or pruning {key}: try again when it has finished, or wait for it with wait=600"
-    return _hold(f"{os.path.realpath(path)}/{key}", message, wait=wait, has_file=False)
+    message = f"another task is syncing or pruning {key}"
+    return _hold(f"{os.path.realpath(path)}/{key}", message, _WAIT, wait=wait, has_file=False)
 
 
 def hold_watch(path: str, kind: str, name: str) -> AbstractAsyncContextManager[None]:
     """Hold the lock of the watches of a kind and name."""
-    message = f"another watch named {name!r} is running with {path}: stop it, or pass another name"
-    return _hold(f"{os.path.realpath(path)}-lock-{kind}-{name}", message)
+    message = f"another watch named {name!r} is running with {path}"
+    return _hold(f"{os.path.realpath(path)}-lock-{kind}-{name}", message, "stop it, or pass another {name}")
 
 
 @asynccontextmanager
 async def _hold(
-    name: str, message: str, *, wait: float = 0.0, is_shared: bool = False, has_file: bool = True
+    name: str, message: str, advice: str, *, wait: float = 0.0, is_shared: bool = False, has_file: bool = True
 ) -> AsyncIterator[None]:
     """Hold a lock, whose name is the path of its file. Raise StoreError if that cannot be written, or is not free."""
     key = os.getpid(), name
-    end = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while not _take(key, is_shared=is_shared, has_file=has_file):
-        remaining = end - time.monotonic()
+        remaining = deadline - time.monotonic()
         if remaining <= 0:
-            raise StoreError(message, retryable=True)
+            raise StoreError(message, retryable=True, advice=advice)
         await asyncio.sleep(min(_POLL, remaining))
     try:
         yield

@@ -11,30 +11,21 @@ _FROM_VERSION_1 = (
     "ALTER TABLE session_rows DROP COLUMN marked_at",
     "ALTER TABLE suite_rows DROP COLUMN absences",
     "ALTER TABLE suite_rows DROP COLUMN marked_at",
-    # The known range, and why nothing is below it, became the covered range and its limit. After a prune, the covered
-    # range ends at the lowest session that is not older.
+    # The known range became the covered range: nothing is below it at 1, or only what is older than a prune. Otherwise,
+    # the next sync asks.
     """
     WITH before AS (
-        SELECT number AS suite, json_extract(state, '$.known[0]') AS low, json_extract(state, '$.known[1]') AS high,
-            json_extract(state, '$.end.is_final') AS is_final, json_extract(state, '$.older_than') AS since,
-            json_extract(state, '$.pruned_before') AS pruned
-        FROM suite_rows WHERE state IS NOT NULL
-    ), after AS (
-        SELECT suite, high, coalesce(max(since, pruned), since, pruned, '0001-01-01T00:00:00+00:00') AS time_limit,
-            ifnull(since, '0001-01-01T00:00:00+00:00') AS since,
-            CASE WHEN low IS NULL OR (low > 1 AND is_final IS NULL AND since IS NULL) THEN 'more'
-                WHEN pruned IS NOT NULL THEN 'limit' WHEN low = 1 THEN 'nothing' WHEN is_final IS NULL THEN 'limit'
-                WHEN is_final THEN 'nothing' ELSE 'end' END AS below,
-            CASE WHEN pruned IS NULL THEN low ELSE (
-                SELECT min(relative_id) FROM session_rows AS each WHERE each.suite = before.suite
-                AND relative_id BETWEEN low AND high AND (create_date IS NULL OR create_date >= substr(pruned, 1, 19))
-            ) END AS low
-        FROM before
+        SELECT number AS suite, json_extract(state, '$.known') AS known, json_extract(state, '$.known[0]') AS low,
+            json_extract(state, '$.older_than') AS since, json_extract(state, '$.pruned_before') AS pruned
+        FROM suite_rows
     )
     UPDATE suite_rows SET state = (
-        SELECT json_object('covered', iif(low IS NULL, NULL, json_array(low, high)), 'below', below,
-            'limit', time_limit, 'since', since)
-        FROM after WHERE suite = number
+        SELECT json_object(
+            'covered', json(known),
+            'below', CASE WHEN low IS NOT 1 THEN 'more' WHEN pruned IS NULL THEN 'nothing' ELSE 'limit' END,
+            'limit', coalesce(max(since, pruned), since, pruned, '0001-01-01T00:00:00+00:00'),
+            'since', ifnull(since, '0001-01-01T00:00:00+00:00')
+        ) FROM before WHERE suite = number
     ) WHERE state IS NOT NULL
     """,
 )

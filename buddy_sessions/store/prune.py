@@ -23,9 +23,6 @@ from .suites import ALL_TIME, Below, SuiteState, load_state, save_state
 SAME_COMMIT = timedelta(days=1)
 """Sessions of one commit that were created within this time of each other are kept or deleted together."""
 
-_VACUUM_PAGES = 2_000
-"""The number of pages that one call of `return_space` gives back: 8 MB."""
-
 _DAY_BEFORE, _DAY_AFTER = (f"strftime('%Y-%m-%dT%H:%M:%S', :before, '{days} days')" for days in (-1, 1))
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
@@ -102,23 +99,10 @@ def _raise_limit(file: DatabaseFile, suite: int, state: SuiteState, limit: datet
     return evolve(state, covered=covered, below=below, limit=limit)
 
 
-def return_space(file: DatabaseFile) -> bool:
-    """Give unused pages back to the file system. Return whether more remain.
-
-    One call is short, so that other programs can write between two calls.
-    """
-    before = file.number("PRAGMA freelist_count")
-    if before:
-        file.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()  # each row is one page
-    return 0 < file.number("PRAGMA freelist_count") < before
-
-
-async def shrink_file(thread: DatabaseThread) -> None:
-    """Give unused space back to the file system."""
-    while await thread.run(return_space):
-        pass
-    # This shortens the write-ahead log and the file; while a program is reading, a later commit does it.
-    await thread.run(lambda file: file.execute("PRAGMA wal_checkpoint(TRUNCATE)").close())
+def return_space(file: DatabaseFile) -> None:
+    """Give unused pages back to the file system. While a program is reading, a later commit shortens the file."""
+    file.execute("PRAGMA incremental_vacuum").fetchall()  # each row is one page
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def forget_suite(file: DatabaseFile, key: SuiteKey) -> None:

@@ -11,11 +11,11 @@ from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
 from ..analysis.commits import SessionList
-from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
+from ..analysis.suite_status import has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
-from ..questions.suite_reader import Source, SuiteReader
-from .cases import load_cases, load_scope
+from ..questions.suite_reader import MAX_SEARCHED, Source, SuiteReader
+from .cases import load_case, load_scope
 from .file import DatabaseFile, DatabaseThread
 from .schema import FIELDS, OF_BRANCH, OF_SUITE, to_sessions, to_time
 from .suites import ALL_NUMBERS, Interval, SuiteState, to_state
@@ -36,12 +36,12 @@ class SavedSource(Source):
     async def suites(self, workspace: str, project: str | None) -> list[Suite]:
         """Return the suites that were synced, except deleted ones. Raises ConfigError if there is none."""
         group = (workspace,) if project is None else (workspace, project)
-        found = [suite for suite in await self._thread.run(load_suites) if suite.key[: len(group)] == group]
-        if not found:
+        suites = [suite for suite in await self._thread.run(load_suites) if suite.key[: len(group)] == group]
+        if not suites:
             raise ConfigError(f"no suite of {'/'.join(group)} is in the file: check the name, or sync it")
-        return found
+        return suites
 
-    async def lists(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+    async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted, except those below the end of the list.
 
         Outside of the covered range, some may be missing.
@@ -51,11 +51,11 @@ class SavedSource(Source):
         async for sessions in load_pages(self._thread, suite, branch=branch):
             inside = [session for session in sessions if session.relative_id >= lowest]
             if inside:
-                yield evolve(last, sessions=inside, end="cut")
+                yield evolve(last, sessions=inside, below="more")
             if len(inside) < len(sessions):
                 if state.below == "more":
                     doubt = last.doubt or f"older sessions than #{lowest} were not saved completely"
-                    yield evolve(last, sessions=sessions[len(inside) :], end="cut", doubt=doubt)
+                    yield evolve(last, sessions=sessions[len(inside) :], below="more", doubt=doubt)
                 else:  # Buddy has deleted them, or may have
                     break
         yield last
@@ -65,7 +65,7 @@ class SavedSource(Source):
         return await self._thread.run(load_session, suite, name)
 
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
-        """Return the failing cases as they were saved, with their details."""
+        """Return the failing cases as they were saved, with their failures, but without their `data`."""
         return [case for case in await self._load(suite, session, "failed") if case.is_failing]
 
     async def cases(self, suite: SuiteKey, session: Session, status: TestStatus | None = None) -> list[TestCase]:
@@ -73,31 +73,40 @@ class SavedSource(Source):
         scope: CaseScope = "failed" if status in FAILING else "all"
         return [case for case in await self._load(suite, session, scope) if status in {None, case.status}]
 
+    async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
+        """Return a case with its `data`, if that was saved."""
+        return await self._thread.run(load_case, suite, session.id if isinstance(session, Session) else session, case)
+
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey] | None:
         """Return the tests that passed in a group; None if only failing cases were saved."""
-        if await self._thread.run(load_scope, suite, session.id) != "all":
-            return None
-        cases = await self._thread.run(load_cases, suite, session.id)
-        return {case.key for case in cases if case.status == TestStatus.PASSED and case.test_group_id == group_id}
+        cases = await self._thread.run(load_scope, suite, session.id, "all")
+        passed = (case for case in cases or () if case.status == TestStatus.PASSED)
+        return None if cases is None else {case.key for case in passed if case.test_group_id == group_id}
+
+    async def tested_again(self, suite: SuiteKey) -> SessionList:
+        """Return such sessions of the newest 1,000; and the lowest of these, whose commit may have older ones."""
+        _, last = await self._thread.run(_load_list, suite)
+        sessions, goes_on = await self._thread.run(load_tested_again, suite)
+        return evolve(last, sessions=sessions, below="out of reach" if goes_on else last.below)
 
     async def _load(self, suite: SuiteKey, session: Session | str, scope: CaseScope) -> list[TestCase]:
         session_id = session.id if isinstance(session, Session) else session
-        saved = await self._thread.run(load_scope, suite, session_id)
-        if saved is None or (scope == "all" and saved == "failed"):
-            name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
-            kind = "failing test cases" if scope == "failed" else "test cases"
-            text = f"the {kind} of {name} of {suite} were not saved"
-            if isinstance(session, Session) and not session.is_finished:
-                raise ConfigError(f"{text}: it has not finished")
-            raise ConfigError(text, advice=f'sync with cases="{scope}"')
-        return await self._thread.run(load_cases, suite, session_id)
+        cases = await self._thread.run(load_scope, suite, session_id, scope)
+        if cases is not None:
+            return cases
+        name = f"#{session.relative_id}" if isinstance(session, Session) else f"session {session_id}"
+        kind = "failing test cases" if scope == "failed" else "test cases"
+        text = f"the {kind} of {name} of {suite} were not saved"
+        if isinstance(session, Session) and not session.is_finished:
+            raise ConfigError(f"{text}: it has not finished")
+        raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
 
 
 def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
     """Return what is known of the list of a suite, without its sessions."""
     row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is None or row["state"] is None:
-        listed = SessionList(sessions=(), end="cut", as_of=datetime.now(UTC), doubt="the suite was not synced")
+        listed = SessionList(sessions=(), below="more", as_of=datetime.now(UTC), doubt="the suite was not synced")
         return SuiteState(), listed
     state = to_state(row["state"])
     sql = f"SELECT max(relative_id) AS newest FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL"
@@ -110,13 +119,13 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
         doubt = f"newer sessions than #{state.covered[1]} were not read completely"
     elif state.is_doubtful:
         doubt = "sessions may be missing: the list could not be verified"
-    end: Literal["beginning", "pruned", "cut"] = "cut"
+    below: Literal["nothing", "limit", "more"] = "more"
     if state.below in {"nothing", "end"} or not newest:
-        end = "beginning"
+        below = "nothing"
     elif state.below == "limit" and state.limit != state.since:  # `since` may have cut the lowest commit
-        end = "pruned"
+        below = "limit"
     as_of = to_time(row["synced_at"]) or datetime.now(UTC)
-    return state, SessionList(sessions=(), end=end, as_of=as_of, doubt=doubt)
+    return state, SessionList(sessions=(), below=below, as_of=as_of, doubt=doubt)
 
 
 def load_sessions(
@@ -132,6 +141,28 @@ def load_sessions(
         AND (relative_id, id) < (?, ?) ORDER BY relative_id DESC, id DESC LIMIT ?
     """
     return to_sessions(file.execute(sql, (*key, branch, *below, limit)))
+
+
+def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
+    """Return the sessions of commits with several, not all of which passed, and the lowest: among the newest 1,000.
+
+    Also return whether there are so many. Sessions without a revision are taken for those of one commit.
+    """
+    sql = f"""
+        WITH newest AS (
+            SELECT id, relative_id, ref_name, revision, status FROM sessions
+            WHERE {OF_SUITE} AND deleted_at IS NULL ORDER BY relative_id DESC, id DESC LIMIT {MAX_SEARCHED}
+        ), wanted AS (
+            SELECT id, row_number() OVER (ORDER BY relative_id, id) = 1 AS is_lowest,
+                count(*) OVER same > 1 AND max(status <> 'SUCCESSFUL') OVER same AS is_tested_again
+            FROM newest WINDOW same AS (PARTITION BY ref_name, revision)
+        )
+        SELECT {", ".join(FIELDS)}, (SELECT count(*) FROM newest) AS searched FROM sessions
+        WHERE {OF_SUITE} AND id IN (SELECT id FROM wanted WHERE is_lowest OR is_tested_again)
+        ORDER BY relative_id DESC, id DESC
+    """
+    rows = file.execute(sql, (*key, *key)).fetchall()
+    return to_sessions(rows), bool(rows) and rows[0]["searched"] == MAX_SEARCHED
 
 
 async def load_pages(
@@ -176,25 +207,9 @@ def load_suites(file: DatabaseFile) -> list[Suite]:
     ]
 
 
-def load_statuses(file: DatabaseFile) -> list[SuiteStatus]:
-    """Return the suites that were synced, sorted by their keys. Their sessions are not read."""
-    columns = "workspace, project, suite_id, name, synced_at, missing_since, deleted_at"
-    rows = file.execute(f"SELECT {columns} FROM suite_rows WHERE state NOT NULL ORDER BY 1, 2, 3")
-    return [
-        SuiteStatus(
-            suite=SuiteKey(*row[:3]),
-            name=row["name"],
-            reason="deleted" if row["deleted_at"] else "missing" if row["missing_since"] else None,
-            synced_at=to_time(row["synced_at"]),
-            missing_since=to_time(row["missing_since"]),
-        )
-        for row in rows
-    ]
-
-
 @frozen(kw_only=True)
 class SavedSuite:
-    """What a database has of a suite.
+    """A suite in a database, with the number of its sessions, and which of them are complete.
 
     Attributes:
         suite: The suite.

@@ -42,14 +42,13 @@ from .copies import StoreChange, iterate_changes
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
 from .migrations import is_of_version_before, migrate
-from .prune import forget_suite, load_newest_date, prune_suite, shrink_file, time_before
+from .prune import forget_suite, load_newest_date, prune_suite, return_space, time_before
 from .saved_source import (
     SavedSource,
     SavedSuite,
     load_pages,
     load_saved_suites,
     load_sessions,
-    load_statuses,
     load_suites,
 )
 from .suites import MAX_DETAILS, SyncScope, WatchState
@@ -209,10 +208,10 @@ class SessionStore(AsyncContext, Questions):
         count = 0
         async with hold_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
-            for saved in await self._thread.run(load_statuses):
-                async with hold_suite(self._thread.path, saved.suite, wait=wait):
-                    count += await prune_suite(self._thread, saved.suite, before)
-            await shrink_file(self._thread)
+            for suite in await self.info():
+                async with hold_suite(self._thread.path, suite.suite, wait=wait):
+                    count += await prune_suite(self._thread, suite.suite, before)
+            await self._thread.run(return_space)
         return count
 
     async def forget(self, suite: SuiteRef, *, wait: float = 0.0) -> None:
@@ -226,7 +225,7 @@ class SessionStore(AsyncContext, Questions):
         async with hold_file(self._thread.path, wait=wait):
             async with hold_suite(self._thread.path, key, wait=wait):
                 await self._thread.run(forget_suite, key)
-            await shrink_file(self._thread)
+            await self._thread.run(return_space)
 
     async def export(self, path: str | os.PathLike[str], *, emails: bool = False) -> int:
         """Write all sessions to a file, each suite's newest first, as the command `export` does. Return their number.
@@ -339,11 +338,19 @@ class SessionStore(AsyncContext, Questions):
         """
         if isinstance(suites, str):
             suites = await self._source.suites(*validate_group(suites))
-        keys = None if suites is None else [validate_key(each) for each in validate_suites(suites)]
-        known = {each.suite: each for each in await self._thread.run(load_statuses)}
-        keys = list(known) if keys is None else keys
-        judged = {key for key in keys if key not in known or known[key].missing_since is None}
-        for status in await super().status(judged, branch=branch):
-            saved = known.get(status.suite, status)
-            known[status.suite] = evolve(status, name=saved.name, synced_at=saved.synced_at)
-        return [known[key] for key in keys]
+        saved = {each.suite: each for each in await self.info()}
+        keys = [*saved] if suites is None else [validate_key(each) for each in validate_suites(suites)]
+        statuses = {
+            key: SuiteStatus(
+                suite=key,
+                reason="missing" if each.deleted_at is None else "deleted",
+                missing_since=each.missing_since,
+            )
+            for key, each in saved.items()
+            if each.missing_since is not None
+        }
+        judged = await super().status({*keys} - {*statuses}, branch=branch)
+        statuses |= {each.suite: each for each in judged}
+        for key in saved.keys() & keys:
+            statuses[key] = evolve(statuses[key], name=saved[key].name, synced_at=saved[key].synced_at)
+        return [statuses[key] for key in keys]

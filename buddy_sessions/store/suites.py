@@ -1,4 +1,4 @@
-"""What a database knows of a suite, and its SQL: the covered range, marks, names, and what watches have seen."""
+"""The state of a suite in a database, and its SQL: covered range, marks, names, and what watches have seen."""
 # ruff: noqa: S608 - the only variable parts of the SQL are the constants of this module
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_DETAILS = 100
 
 @frozen(kw_only=True)
 class SyncScope:
-    """What a sync saves: the arguments of `SessionStore.sync`. Sessions without a date count as new."""
+    """The arguments of `SessionStore.sync` that limit what it saves. Sessions without a date count as new."""
 
     since: datetime | None = None
     cases: CaseScope | None = None
@@ -74,7 +74,7 @@ limit; or more, which no sync has read yet.
 
 @frozen(kw_only=True)
 class SuiteState:
-    """What the database claims about a suite. The defaults are those of a suite that was never synced."""
+    """The claims of the database about a suite. The defaults are those of a suite that was never synced."""
 
     # Every existing session in this range is saved, if it was created at `limit` or later.
     covered: Interval | None = None
@@ -218,7 +218,7 @@ _NAME = re.compile("[A-Za-z0-9._-]{1,100}")
 
 
 class WatchState:
-    """What the watches of one kind and name have seen of one branch, of the main branches, or of all sessions."""
+    """The saved state of the watches of one kind and name, of one branch, the main branches, or all sessions."""
 
     def __init__(
         self, thread: DatabaseThread, kind: Literal["changes", "status"], name: str, branch: str | Main | None

@@ -24,11 +24,20 @@ from ..models import Cursor, Session, SuiteKey, is_before
 from .case_sync import CaseSync
 from .cases import load_pending
 from .lock import hold_suite
-from .page_rules import ListEvidence, SaveResult
 from .pages import count_above, finish_sync, judge_absent, load_start, save_page
 from .prune import SAME_COMMIT, prune_suite, return_space
 from .suites import LastCleanSync, SyncScope, mark_suite_missing, save_state
-from .sync_parts import Part, SessionToCheck, SyncProgress, end_part, next_part, read_after, state_after
+from .sync_rules import (
+    ListEvidence,
+    PageEffects,
+    Part,
+    SessionToCheck,
+    SyncProgress,
+    end_part,
+    next_part,
+    read_after,
+    state_after,
+)
 from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
@@ -91,8 +100,7 @@ class SuiteSync:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self.keep is not None:
                 await prune_suite(run.thread, key, await run.time_before(self.keep))
-                while await run.thread.run(return_space):
-                    pass
+                await run.thread.run(return_space)
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
     async def _limit_scope(self) -> SyncScope:
@@ -120,7 +128,7 @@ class SuiteSync:
                     if not reader.stats.verified and page.proven_range is None:
                         await self._lose_order(progress)
                     saved = await self._save(progress, part, page, reader)
-                    yield attrs.evolve(page, sessions=saved.changed)
+                    yield attrs.evolve(page, sessions=saved.sessions)
                     if part.is_done:
                         break
         except BuddyError as error:
@@ -152,10 +160,10 @@ class SuiteSync:
             digest = b""
         else:
             digest = clean.digest
-        spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, known_digest=digest)
+        spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, last_digest=digest)
         return self.run.api.read(self.key, spec)
 
-    async def _save(self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader) -> SaveResult:
+    async def _save(self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader) -> PageEffects:
         """Save a page of the list, and note what it has shown."""
         limit, state = await self._limit(progress, page.sessions), progress.state
         is_first = part.high is None and progress.top is None
@@ -186,7 +194,7 @@ class SuiteSync:
         If the newest missing one exists, the first page was outdated. If an unfinished one does not exist, the list is
         read around it.
         """
-        number, state = session.relative_id, progress.state
+        relative_id, state = session.relative_id, progress.state
         is_newest, progress.newest_missing = session == progress.newest_missing, None
         listed: tuple[Session, ...] = ()
         self._counts += Stats(requests=1)
@@ -196,22 +204,22 @@ class SuiteSync:
             listed = ((await self.run.api.session(self.key, session.id)).result(),)
         except NotFoundError:
             if not is_newest:
-                del progress.due[number]
-                progress.missing.append(number)
+                del progress.due[relative_id]
+                progress.missing.append(relative_id)
             return
         except ConfigError as error:
             _log.warning("%s: session %r is not checked: %s", self.key, session.id, error)
         if is_newest:
             progress.is_outdated = True
             return
-        evidence = ListEvidence(before=state, after=state, sessions=listed, checked=number)
+        evidence = ListEvidence(before=state, after=state, sessions=listed, checked=relative_id)
         saved = await self._save_page(progress, evidence)
-        yield SessionPage(suite=self.key, number=0, sessions=saved.changed)
+        yield SessionPage(suite=self.key, number=0, sessions=saved.sessions)
 
-    async def _save_page(self, progress: SyncProgress, page: ListEvidence) -> SaveResult:
+    async def _save_page(self, progress: SyncProgress, page: ListEvidence) -> PageEffects:
         """Save a page, in one transaction, and note what it has shown."""
         saved = await self.run.thread.run(save_page, self.key, page, self.run.now)
-        self._counts += Stats(sessions=len(saved.changed), repaired=saved.repaired)
+        self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
         progress.state = saved.state

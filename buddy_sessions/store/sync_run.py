@@ -1,4 +1,4 @@
-"""What the syncs of all suites in one `SessionStore.sync` share."""
+"""The state that the syncs of all suites in one `SessionStore.sync` share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import Factory, define
 
 from .._api import Api
 from .._base.figures import Stats
-from .._base.long_bodies import LongBodies
+from .._base.workers import LongBodies
 from ..errors import BuddyError, NotFoundError
 from ..models import Session, Suite, SuiteKey
 from .file import DatabaseThread

@@ -43,8 +43,8 @@ def cut_page(rows: list[JsonObject], number: int, size: int) -> list[JsonObject]
 
 
 @attrs.frozen(kw_only=True)
-class View:
-    """What a response shows of a suite. The default is what the suite contains."""
+class SuiteView:
+    """The sessions and pages that a response shows. By default, all that the suite contains."""
 
     snapshot: Snapshot | None = None  # the sessions to show in place of those that exist now
     is_hidden: Callable[[JsonObject], bool] = lambda _: False  # a session that is left out
@@ -81,7 +81,7 @@ class Call:
     suites: dict[tuple[str, str, str], FakeSuite]
     projects: Callable[[], Collection[tuple[str, str]]]
     query: Mapping[str, str]  # decoded
-    view: View
+    view: SuiteView
     largest_page: int | None
     refuse_above: int | None
 
@@ -231,12 +231,12 @@ class Upload:
             raise TypeError("cases must be a list")
         given = [_check_case(case) for case in cases]
         if self.keeps_repeated_cases:
-            known = Counter(map(_key, self.suite.cases(session_id)))
+            counts = Counter(map(_key, self.suite.cases(session_id)))
             for case in given:
                 key = _key(case)
-                if known[key]:
-                    case["id"] = new_id(session_id, *key, known[key])
-                known[key] += 1
+                if counts[key]:
+                    case["id"] = new_id(session_id, *key, counts[key])
+                counts[key] += 1
         return self.suite.add_cases(session_id, given)
 
     def _put(self, session_id: str, case: JsonObject) -> JsonObject:

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 import attrs
 from aiohttp import web
 
-from .endpoints import View, cut_page
+from .endpoints import SuiteView, cut_page
 from .stored_sessions import Snapshot
 from .wire import JsonObject, error_body
 
@@ -42,7 +42,7 @@ class Fault:
 
     name: str
     handler: FaultHandler = attrs.field(repr=False, default=_respond)
-    view: View | None = attrs.field(repr=False, default=None)
+    view: SuiteView | None = attrs.field(repr=False, default=None)
 
     @staticmethod
     def status(code: int, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> "Fault":
@@ -118,7 +118,7 @@ class Fault:
         Args:
             snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads.
         """
-        return Fault(f"stale({len(snapshot)} sessions)", view=View(snapshot=snapshot))
+        return Fault(f"stale({len(snapshot)} sessions)", view=SuiteView(snapshot=snapshot))
 
     @staticmethod
     def filtered(hidden: Callable[[JsonObject], bool]) -> "Fault":
@@ -127,17 +127,17 @@ class Fault:
         Args:
             hidden: Returns whether a session, in the API's JSON, is left out.
         """
-        return Fault("filtered()", view=View(is_hidden=hidden))
+        return Fault("filtered()", view=SuiteView(is_hidden=hidden))
 
     @staticmethod
     def short_page(rows: int) -> "Fault":
         """Return a fault that responds with the first `rows` rows of the page only; 0 for an empty page."""
-        return Fault(f"short_page({rows})", view=View(cut=lambda *page: cut_page(*page)[:rows]))
+        return Fault(f"short_page({rows})", view=SuiteView(cut=lambda *page: cut_page(*page)[:rows]))
 
     @staticmethod
     def page_size(size: int) -> "Fault":
         """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`."""
-        return Fault(f"page_size({size})", view=View(cut=lambda rows, number, _: cut_page(rows, number, size)))
+        return Fault(f"page_size({size})", view=SuiteView(cut=lambda rows, number, _: cut_page(rows, number, size)))
 
     @staticmethod
     def swapped(offset: int) -> "Fault":
@@ -147,7 +147,7 @@ class Fault:
             swapped = [*rows[:offset], *reversed(rows[offset : offset + 2]), *rows[offset + 2 :]]
             return cut_page(swapped, number, size)
 
-        return Fault(f"swapped({offset})", view=View(cut=cut))
+        return Fault(f"swapped({offset})", view=SuiteView(cut=cut))
 
     @staticmethod
     def missing_row(index: int) -> "Fault":
@@ -157,7 +157,7 @@ class Fault:
             page = cut_page(rows, number, size)
             return [*page[:index], *page[index + 1 :]]
 
-        return Fault(f"missing_row({index})", view=View(cut=cut))
+        return Fault(f"missing_row({index})", view=SuiteView(cut=cut))
 
 
 RANDOM_FAULTS = (

@@ -14,7 +14,7 @@ import attrs
 from aiohttp import web
 from yarl import URL
 
-from .endpoints import UPLOAD_PATH, Call, ErrorResponse, Upload, View
+from .endpoints import UPLOAD_PATH, Call, ErrorResponse, SuiteView, Upload
 from .faults import RANDOM_FAULTS, Fault
 from .random_history import DEMO_SUITES, Runner
 from .suite import FakeSuite
@@ -252,7 +252,7 @@ class FakeBuddy:
             return self.faults.popleft()
         return self._rng.choice(RANDOM_FAULTS) if self._rng.random() < self.fault_rate else None
 
-    def _respond(self, record: RecordedRequest, view: View | None = None) -> web.Response:
+    def _respond(self, record: RecordedRequest, view: SuiteView | None = None) -> web.Response:
         headers: dict[str, str] = {}
         is_upload, is_allowed = record.path.startswith(UPLOAD_PATH), True
         is_authorised = is_upload or record.headers.get("Authorization") == f"Bearer {self.token}"
@@ -293,7 +293,7 @@ class FakeBuddy:
         )
         return upload.respond(record.method, record.path)
 
-    def _read(self, record: RecordedRequest, view: View | None) -> JsonObject:
+    def _read(self, record: RecordedRequest, view: SuiteView | None) -> JsonObject:
         if record.method != "GET":
             raise ErrorResponse(405, f"Method {record.method} is not allowed")
         if not self.api_enabled:
@@ -305,7 +305,7 @@ class FakeBuddy:
             suites=self.suites,
             projects=lambda: self.projects,  # not for each request: there may be thousands of suites
             query=record.query,
-            view=view or View(),
+            view=view or SuiteView(),
             largest_page=self.largest_page,
             refuse_above=self.refuse_above,
         )

@@ -44,22 +44,22 @@ def path_segment(name: object) -> str:
     return segment.replace(".", "%2E") if segment in {".", ".."} else segment
 
 
-def check_fields(kind: str, given: Mapping[str, object], known: Collection[str]) -> None:
+def check_fields(kind: str, given: Mapping[str, object], allowed: Collection[str]) -> None:
     """Raise TypeError for an unknown field, so that a typing error does not pass a test, and for a datetime."""
     if not isinstance(given, Mapping):
         raise TypeError(f"a {kind} is a mapping of fields, such as {{'name': 'adds'}}, not {given!r}")
     for name, value in given.items():
         if isinstance(value, datetime):
             raise TypeError(f"{name} of a {kind} is text in the API: pass {format_time(int(value.timestamp()))!r}")
-        if name not in known:
-            similar = get_close_matches(name, {*known, "branch"} - {name}, n=1)  # what `create` calls ref_name
-            hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(known)}"
+        if name not in allowed:
+            similar = get_close_matches(name, {*allowed, "branch"} - {name}, n=1)  # what `create` calls ref_name
+            hint = f": did you mean {similar[0]!r}?" if similar else f": it has {', '.join(allowed)}"
             raise TypeError(f"a {kind} has no field {name!r}{hint}")
 
 
 def check_status(kind: str, status: str) -> None:
     """Raise ValueError for a status that no session or test case has, unless Buddy may have added it."""
-    may_be_new = status.isupper() and not any(status in known for known in _STATUSES.values())
+    may_be_new = status.isupper() and not any(status in statuses for statuses in _STATUSES.values())
     if status not in _STATUSES[kind] and not may_be_new:
         hint = f"use {', '.join(_STATUSES[kind])}, or a new one in capitals"
         raise ValueError(f"a {kind} has no status {status!r}: {hint}")

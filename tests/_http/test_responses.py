@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import json
+import logging
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from buddy_sessions import (
     AuthenticationError,
@@ -17,11 +23,14 @@ from buddy_sessions import (
     NotFoundError,
     ResponseError,
     ServerError,
+    Session,
     StatusError,
     TransportError,
+    UnstableListingError,
 )
 from helpers.faults import PAGE, TOKEN, CheckedReader
-from helpers.raw_server import End, Script, http_response, raw_server
+from helpers.raw_server import End, Script, Step, http_response, raw_server
+from helpers.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.fault
 
@@ -103,7 +112,7 @@ STATUSES: dict[str, Row] = {
         ),
     ]
 }
-NOT_FROM_BUDDY = "but the response is not Buddy's: probably a proxy's; check the base URL; GET http://127.0.0.1"
+NOT_FROM_BUDDY = "but the response is not Buddy's: probably a proxy's: check the base URL; GET http://127.0.0.1"
 PROXIES: dict[str, Row] = {
     f"{status} {body.decode().strip()}": (http_response(body, status=f"{status} No"), error_type, requests, text)
     for status, body, error_type, requests, text in [
@@ -220,3 +229,60 @@ async def test_unusual_body_of_an_error(reader: CheckedReader, body: bytes, mess
     assert (error.status, error.messages, error.method) == (403, tuple(messages), "GET")
     assert error.url.startswith(f"{server.base_url}/workspaces/acme/")
     assert len(str(error)) < 6000
+
+
+SAMPLES = [
+    *(script for script, *_ in FAULTS.values() if isinstance(script, bytes)),
+    *(GOOD, encoded(gzip.compress(PAGE, mtime=0)), CHUNKED + chunk(PAGE) + chunk(b""), THROTTLED),
+    *(http_response(PAGE, header) for header in ("X-Rate-Limit-Reset: 4000000000", f"Location: http://[{TOKEN}")),
+    *(http_response(b"", f"Retry-After: {seconds}", status="503 No") for seconds in (0, 7200)),
+]
+
+
+@st.composite
+def damaged_responses(draw: st.DrawFn) -> list[Step]:
+    """Draw a response in two parts that is cut, or has other bytes, and whose connection ends somehow."""
+    data = draw(st.sampled_from(SAMPLES))
+    places = st.integers(0, len(data))
+    if draw(st.booleans()):
+        data = data[: draw(places)]
+    if draw(st.booleans()):
+        place = draw(places)
+        data = data[:place] + draw(st.binary(min_size=1, max_size=3)) + data[place + 1 :]
+    place, end = draw(places), draw(st.sampled_from([None, End.FIN, End.RST, End.KEEP]))
+    steps: list[Step] = [data[:place], partial(asyncio.sleep, 1), data[place:]]
+    return steps if end is None else [*steps, end]
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        yield runner
+
+
+@given(st.lists(damaged_responses(), min_size=1, max_size=3))
+@settings(
+    max_examples=min(settings().max_examples, 5000),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_any_response_gives_sessions_or_one_error(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, scripts: list[list[Step]]
+) -> None:
+    """In time: two attempts of 10 s for each page, and 2 s for its pauses."""
+
+    async def read() -> list[Session] | BuddyError:
+        options = {"max_attempts": 2, "timeout": 10.0, "max_wait": 2.0, "per_page": 20, "read_ahead": 1}
+        async with raw_server(*scripts) as server, asyncio.timeout(3600):
+            return await reader.attempt(server, requests=range(1000), **options)
+
+    caplog.set_level(logging.DEBUG)
+    caplog.clear()
+    reader = CheckedReader(caplog)
+    result = runner.run(read())
+    if isinstance(result, BuddyError):
+        assert isinstance(result, TransportError | ResponseError | StatusError | UnstableListingError)
+    else:
+        assert len({session.id for session in result}) == len(result)
+    pages = reader.stats.pages + 2  # the last one may have failed
+    assert reader.stats.requests <= 4 * pages  # two attempts, and two responses that ask the client to wait
+    assert reader.seconds <= 22 * pages + 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import TestCase, TestStatus, UnstableListingError
 from buddy_sessions._paging.case_paginator import CasePlan
-from buddy_sessions._paging.pacing import PageSize, ServerLimits
+from buddy_sessions._paging.pacing import PageSize, ServerTraits
 
 
 def make_cases(count: int) -> list[TestCase]:
@@ -19,7 +19,7 @@ def make_cases(count: int) -> list[TestCase]:
 
 
 def make_plan(expected: int | None = None, **options: Any) -> CasePlan:
-    page_size = PageSize(options.pop("per_page", 100), options.pop("limits", None) or ServerLimits())
+    page_size = PageSize(options.pop("per_page", 100), options.pop("traits", None) or ServerTraits())
     plan = CasePlan(page_size, **{"read_ahead": 1, "status": None, "max_cases": None, **options})
     plan.expected = expected
     return plan
@@ -48,9 +48,9 @@ def read(plan: CasePlan, cases: Sequence[TestCase], cap: int = 10**9) -> tuple[l
 def test_every_case_is_read_once(
     count: int, per_page: int, cap: int, read_ahead: int, is_known: bool, known_size: int
 ) -> None:
-    cases, limits = make_cases(count), ServerLimits()
-    limits.longest_page = min(known_size, cap)
-    plan = make_plan(per_page=per_page, limits=limits, read_ahead=read_ahead, expected=count if is_known else None)
+    cases, traits = make_cases(count), ServerTraits()
+    traits.longest_page = min(known_size, cap)
+    plan = make_plan(per_page=per_page, traits=traits, read_ahead=read_ahead, expected=count if is_known else None)
     found, requests = read(plan, cases, cap)
     assert found == cases
     assert (plan.count, plan.stats.duplicates, plan.is_verified) == (count, 0, is_known)

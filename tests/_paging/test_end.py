@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import Session
-from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
 from helpers.effort import repeats
@@ -30,31 +30,31 @@ from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, r
         pytest.param([33, 32, 31], {"max_sessions": 3}, 1, id="enough"),
         pytest.param([3, 2, 1], {}, 1, id="number-1"),
         pytest.param([5, 3, 1], {}, 2, id="number-1-with-holes"),
-        pytest.param(range(31, 61), {"per_page": 100, "limits": ServerLimits()}, 3, id="perhaps-cut"),
+        pytest.param(range(31, 61), {"per_page": 100, "traits": ServerTraits()}, 3, id="perhaps-cut"),
         pytest.param(range(31, 71), {}, 5, id="after-a-full-page"),
         pytest.param(range(301, 381), {"read_ahead": 4}, 10, id="after-full-pages-read-ahead"),
     ],
 )
 def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests: int) -> None:
-    options = {"limits": experienced()} | options
+    options = {"traits": experienced()} | options
     found, count, reconciler = read_list(FakeList(ids), **options)
     assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
 
 
 def test_cap_that_drops_while_the_list_grows() -> None:
     """The server counts pages by the new size: the next ones have only known rows."""
-    for limits in (ServerLimits(), experienced()):
+    for traits in (ServerTraits(), experienced()):
         listing = FakeList(range(1, 801))
 
         def change(requests: int, listing: FakeList = listing) -> None:
             listing.create({1: 29, 2: 108}.get(requests, 0))
             listing.cap = 40 if requests else None
 
-        found, _, reconciler = read_list(listing, limits, change, per_page=100)
+        found, _, reconciler = read_list(listing, traits, change, per_page=100)
         assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
 
 
-@pytest.mark.parametrize("limits", [ServerLimits, experienced])
+@pytest.mark.parametrize("traits", [ServerTraits, experienced])
 @pytest.mark.parametrize(
     ("growth", "lacking"),
     [
@@ -64,7 +64,7 @@ def test_cap_that_drops_while_the_list_grows() -> None:
     ],
 )
 def test_responses_of_equal_length_are_no_cap(
-    limits: Callable[[], ServerLimits], growth: int, lacking: dict[int, int]
+    traits: Callable[[], ServerTraits], growth: int, lacking: dict[int, int]
 ) -> None:
     """Each lacks one row of a page of 100."""
     listing = FakeList(range(1, 251))
@@ -80,22 +80,22 @@ def test_responses_of_equal_length_are_no_cap(
         return rows
 
     listing.read = read_without_a_row  # type: ignore[method-assign]  # it is wrong for some requests
-    found, _, reconciler = read_list(listing, limits(), per_page=100)
+    found, _, reconciler = read_list(listing, traits(), per_page=100)
     assert_exact(found, listing.stable)
     assert reconciler.verified
 
 
-@pytest.mark.parametrize("limits", [ServerLimits, experienced])
-def test_hidden_row_is_no_cap(limits: Callable[[], ServerLimits]) -> None:
+@pytest.mark.parametrize("traits", [ServerTraits, experienced])
+def test_hidden_row_is_no_cap(traits: Callable[[], ServerTraits]) -> None:
     """The next page is longer."""
-    found, _, reconciler = read_list(FaultyList(range(1, 351), hidden={340}), limits(), per_page=100)
+    found, _, reconciler = read_list(FaultyList(range(1, 351), hidden={340}), traits(), per_page=100)
     assert (len(found), reconciler.verified) == (349, False)
 
 
 def test_page_requested_before_a_short_one_proves_no_end() -> None:
     """Rows may have moved there since. It is requested again."""
     for page_4 in ([], [78, 77]):
-        reconciler = Reconciler(ReadSpec(), per_page=20, limits=ServerLimits(), read_ahead=2)
+        reconciler = Reconciler(ReadSpec(), per_page=20, traits=ServerTraits(), read_ahead=2)
         for numbers in (range(120, 100, -1), range(100, 80, -1), range(80, 76, -1), page_4):
             windows = reconciler.windows()
             reconciler.accept_page([session(number) for number in numbers])
@@ -164,7 +164,7 @@ def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
         listing = RandomServer(random, fault)
         found, _, reconciler = read_list(
             listing,
-            ServerLimits(longest_page=random.choice([20, 100]) if listing.cap is None else 20),
+            ServerTraits(longest_page=random.choice([20, 100]) if listing.cap is None else 20),
             per_page=random.choice([20, 30, 50, 100]),
             read_ahead=random.choice([1, 4, 16]),
             branch="main" if listing.is_filtered else None,

@@ -61,7 +61,7 @@ class TestPages:
         digest = b""
         for is_known in (False, True):
             async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-                reader = buddy.api.read(KEY, ReadSpec(known_digest=digest))
+                reader = buddy.api.read(KEY, ReadSpec(last_digest=digest))
                 pages = [page async for page in reader.pages()]
                 assert (len(pages), reader.is_not_modified) == ((0, True) if is_known else (2, False))
                 digest = reader.first_digest or b""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from buddy_sessions import Cursor, Session
-from buddy_sessions._paging.pacing import ServerLimits
+from buddy_sessions._paging.pacing import ServerTraits
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.selection import NewSessions, ReadSpec
 from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, read_list, session
 
 
-def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
+def accept(reconciler: Reconciler, page: Sequence[Session]) -> NewSessions:
     reconciler.windows()
     return reconciler.accept_page(page)
 
@@ -29,14 +29,14 @@ def accept(reconciler: Reconciler, page: Sequence[Session]) -> PageResult:
 )
 def test_page_proves_only_what_it_cannot_lack(offset: int, page: range, proven: tuple[int, int] | None) -> None:
     """After session 203. Page 1 may be outdated."""
-    reconciler = Reconciler(ReadSpec(cursor=Cursor(203, offset)), per_page=20, limits=ServerLimits())
+    reconciler = Reconciler(ReadSpec(cursor=Cursor(203, offset)), per_page=20, traits=ServerTraits())
     size = reconciler.windows()[0].per_page
     assert accept(reconciler, [session(number) for number in page[:size]]).proven_range == proven
 
 
 def test_only_stalled_pages_in_a_row_raise() -> None:
     listing = FakeList(range(1, 4001))
-    found, requests, _ = read_list(listing, ServerLimits(), lambda requests: listing.delete(0) if requests else None)
+    found, requests, _ = read_list(listing, ServerTraits(), lambda requests: listing.delete(0) if requests else None)
     assert_exact(found, listing.stable)
     assert requests > 200 + 110
 
@@ -51,7 +51,7 @@ def test_only_stalled_pages_in_a_row_raise() -> None:
 )
 def test_unordered_rows_are_yielded_once(pages: list[str], found: str) -> None:
     rows = [[session(int(name[0]), name[1:]) for name in page.split()] for page in pages]
-    reconciler = Reconciler(ReadSpec(), per_page=len(rows[0]), limits=ServerLimits())
+    reconciler = Reconciler(ReadSpec(), per_page=len(rows[0]), traits=ServerTraits())
     results = [accept(reconciler, page) for page in rows]
     assert [one.id for result in results for one in result.sessions] == [f"id{name}" for name in found.split()]
     assert sum(result.duplicates for result in results) == sum(map(len, rows)) - len(found.split())

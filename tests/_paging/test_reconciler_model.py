@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from buddy_sessions import Cursor, Session
-from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerLimits
+from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerTraits
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.selection import NewSessions, ReadSpec
 from helpers.fake_list import FakeList, FaultyList, NaiveReader, assert_exact, experienced
 from helpers.read_machine import ReadMachine, read_aheads
 
@@ -65,7 +65,7 @@ class ReconcilerMachine(ReadMachine):
             visible=lambda number: number * 2654435761 % 97 % one_in == 0,
         )
         self.after = after
-        self.limits = ServerLimits()
+        self.traits = ServerTraits()
         self.yielded: list[int] = []
         self.start(per_page, read_ahead)
 
@@ -74,11 +74,11 @@ class ReconcilerMachine(ReadMachine):
         self.reader = Reconciler(
             ReadSpec(after=self.after, cursor=self.cursor),
             per_page=per_page,
-            limits=self.limits,
+            traits=self.traits,
             read_ahead=read_ahead,
         )
 
-    def take(self, result: PageResult) -> None:
+    def take(self, result: NewSessions) -> None:
         numbers = [session.relative_id for session in result.sessions]
         assert all(number > self.after for number in numbers)
         self.yielded += numbers
@@ -98,7 +98,7 @@ class ReconcilerMachine(ReadMachine):
             self.yielded = self.yielded[:-unsaved]
             self.cursor = Cursor(self.yielded[-1], self.cursor.offset - unsaved)
         if new_client:
-            self.limits = ServerLimits()
+            self.traits = ServerTraits()
         self.served.clear()
         self.start(per_page, read_ahead)
 
@@ -167,12 +167,12 @@ class FaultyMachine(ReadMachine):
         self.cap_changes = 0
         self.sessions: list[Session] = []
         self.lowest_proven = math.inf  # the lowest of all proven ranges
-        limits = ServerLimits()
+        traits = ServerTraits()
         if not is_new_client:
-            limits = experienced()
+            traits = experienced()
         if fault == "small cap":  # not even the documented page size is honoured
             self.faulty.cap = random.randrange(1, DOCUMENTED_SIZE)
-        self.reader = Reconciler(ReadSpec(), per_page=per_page, limits=limits, read_ahead=read_ahead)
+        self.reader = Reconciler(ReadSpec(), per_page=per_page, traits=traits, read_ahead=read_ahead)
 
     @precondition(lambda self: self.fault == "cap")
     @rule(cap=st.sampled_from([20, 25, 30, 60, None]))
@@ -185,7 +185,7 @@ class FaultyMachine(ReadMachine):
     def serve_outdated_pages(self, age: int) -> None:
         self.faulty.age = age
 
-    def take(self, result: PageResult) -> None:
+    def take(self, result: NewSessions) -> None:
         self.sessions += result.sessions
         if result.proven_range:
             self.lowest_proven = min(self.lowest_proven, result.proven_range[0])

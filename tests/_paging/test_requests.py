@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import Cursor, Session
-from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerTraits, Window
 from helpers.fake_list import FakeList, FaultyList, assert_exact, read_list
 
 counts = st.integers(1, 1000)
@@ -18,9 +18,9 @@ sizes = st.sampled_from([20, 30, 50, 100])
 read_aheads = st.sampled_from([1, 2, 4, 16])
 
 
-def count_requests(listing: FakeList, limits: ServerLimits, *change: Callable[[int], object], **options: Any) -> int:
+def count_requests(listing: FakeList, traits: ServerTraits, *change: Callable[[int], object], **options: Any) -> int:
     """Read a list, which must be exact; return the number of requests."""
-    found, requests, reconciler = read_list(listing, limits, *change, **options)
+    found, requests, reconciler = read_list(listing, traits, *change, **options)
     cursor = options.get("cursor")
     assert_exact(found, {number for number in listing.stable if cursor is None or number < cursor.lowest_id})
     assert reconciler.verified
@@ -31,7 +31,7 @@ def count_requests(listing: FakeList, limits: ServerLimits, *change: Callable[[i
 def test_quiet_list_costs_its_pages(count: int, per_page: int, read_ahead: int) -> None:
     """Number 1 proves the end, also on a full page, unless it is the first one: then no order was seen."""
     listing, pages = FakeList(range(1, count + 1)), -(-count // per_page) + (count == per_page)
-    assert count_requests(listing, ServerLimits(), per_page=per_page, read_ahead=read_ahead) == pages
+    assert count_requests(listing, ServerTraits(), per_page=per_page, read_ahead=read_ahead) == pages
 
 
 def is_hidden(number: int, share: float) -> bool:
@@ -43,14 +43,14 @@ def test_hidden_rows_cost_a_tenth_more(share: float) -> None:
     """A filter removes them from each page after it was cut. The list is read to an empty page, and not verified."""
     hidden = {number for number in range(11, 10_011) if is_hidden(number, share)}
     listing = FaultyList(range(11, 10_011), hidden=hidden)
-    found, requests, reconciler = read_list(listing, ServerLimits(), per_page=100, read_ahead=4)
+    found, requests, reconciler = read_list(listing, ServerTraits(), per_page=100, read_ahead=4)
     assert (len(found), reconciler.verified) == (10_000 - len(hidden), False)
     assert requests <= 110
 
 
 def test_page_that_lacks_a_row_costs_one_request() -> None:
     """It is read again. Later reads of the client cost no more."""
-    listing, limits = FakeList(range(1, 10_001)), ServerLimits()
+    listing, traits = FakeList(range(1, 10_001)), ServerTraits()
     read = listing.read
 
     def read_without_a_row(window: Window) -> tuple[Session, ...]:
@@ -61,24 +61,24 @@ def test_page_that_lacks_a_row_costs_one_request() -> None:
         if requests == 30:
             listing.read = read_without_a_row  # type: ignore[method-assign]
 
-    assert count_requests(listing, limits, change, per_page=100) == 101
-    assert count_requests(listing, limits, per_page=100) == 100
+    assert count_requests(listing, traits, change, per_page=100) == 101
+    assert count_requests(listing, traits, per_page=100) == 100
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5])
 def test_branch_costs_a_quarter_more(share: float) -> None:
-    listing, limits = FakeList(range(1, 10_001), visible=lambda number: is_hidden(number, share)), ServerLimits()
+    listing, traits = FakeList(range(1, 10_001), visible=lambda number: is_hidden(number, share)), ServerTraits()
     for _ in range(2):
-        requests = count_requests(listing, limits, per_page=100, branch="main")
+        requests = count_requests(listing, traits, per_page=100, branch="main")
         assert requests <= 1.25 * 100 * share + 2
 
 
 @given(count=counts, cap=st.integers(20, 99), read_ahead=read_aheads)
 def test_cap_costs_two_requests(count: int, cap: int, read_ahead: int) -> None:
     """In each read: a page that is shorter than requested may be the last one of another list."""
-    limits, listing = ServerLimits(), FakeList(range(1, count + 1), cap=cap)
+    traits, listing = ServerTraits(), FakeList(range(1, count + 1), cap=cap)
     for _ in range(2):
-        assert count_requests(listing, limits, per_page=100, read_ahead=read_ahead) <= -(-count // cap) + 2
+        assert count_requests(listing, traits, per_page=100, read_ahead=read_ahead) <= -(-count // cap) + 2
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_cap_costs_two_requests(count: int, cap: int, read_ahead: int) -> None:
     ],
 )
 def test_resumed_read_finds_its_position(listing: FakeList, cursor: Cursor, per_page: int, requests: int) -> None:
-    assert count_requests(listing, ServerLimits(), per_page=per_page, cursor=cursor) <= requests
+    assert count_requests(listing, ServerTraits(), per_page=per_page, cursor=cursor) <= requests

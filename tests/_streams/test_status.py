@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -224,6 +225,20 @@ class TestChanges:
             long_ago = just_now - timedelta(minutes=2)
             matrix(suite, 5, "", tests_count=10, create_date=long_ago.isoformat(), finish_date=long_ago.isoformat())
             assert await events.settled() == [(RECOVERED, 10, "", "a")]
+
+    async def test_hold_ends_although_nothing_else_changes(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """Every page is the same as in the poll before. The hold ends within two seconds, or has ended before."""
+        matrix(suite, 0, "", "")
+        matrix(suite, 1, "a", "")
+        async with watching(buddy, suite) as events:
+            assert await events.settled() == [(CURRENT, 3, "a", "")]
+            finished = datetime.now(UTC) - timedelta(minutes=5, seconds=-2)
+            matrix(suite, 2, "", tests_count=10, create_date=finished.isoformat(), finish_date=finished.isoformat())
+            found = [*await events.settled(), *await events.settled()]
+            while datetime.now(UTC) - finished < timedelta(minutes=5):
+                time.sleep(0.05)  # noqa: ASYNC251 - the time of the loop is virtual
+            found += await events.settled()
+            assert found == [(RECOVERED, 5, "", "a")]
 
     async def test_response_that_lacks_the_red_job(self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
         """It is read once more: the suite has not recovered. A deleted session is missing twice."""

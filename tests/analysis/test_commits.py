@@ -56,10 +56,10 @@ def sessions_of(text: str) -> list[Session]:
     return found[::-1]
 
 
-def commits_of(text: str, *, end: str = "beginning") -> list[TestedCommit]:
+def commits_of(text: str, *, below: str = "nothing") -> list[TestedCommit]:
     sessions = sessions_of(text)
     newest = sessions[0].create_date or START
-    listed = SessionList(sessions=sessions, end=end, as_of=newest + timedelta(hours=1))  # type: ignore[arg-type]
+    listed = SessionList(sessions=sessions, below=below, as_of=newest + timedelta(hours=1))  # type: ignore[arg-type]
     return listed.commits
 
 
@@ -138,37 +138,37 @@ def test_rerun_of_an_old_commit_is_not_the_newest() -> None:
 def test_lowest_commit_of_a_list_that_goes_on_is_left_out() -> None:
     history = "a- ~a+ b+ ~b+ c+ ~c+"
     assert [commit.is_failing for commit in commits_of(history)] == [False, False, True]
-    assert [commit.is_failing for commit in commits_of(history, end="cut")] == [False, False]
+    assert [commit.is_failing for commit in commits_of(history, below="more")] == [False, False]
 
 
 @pytest.mark.parametrize(
-    ("end", "older", "verdicts"),
+    ("below", "older", "verdicts"),
     [
-        pytest.param("cut", 10, [None], id="ten older commits are needed, and the lowest does not count"),
-        pytest.param("cut", 11, [False, None], id="ten"),
-        pytest.param("cut", 12, [False, False, None], id="eleven"),
-        pytest.param("searched", 3, [False, None], id="as many as there are, if nothing more is read"),
-        pytest.param("beginning", 3, [False, False, False, False], id="the whole list"),
+        pytest.param("more", 10, [None], id="ten older commits are needed, and the lowest does not count"),
+        pytest.param("more", 11, [False, None], id="ten"),
+        pytest.param("more", 12, [False, False, None], id="eleven"),
+        pytest.param("out of reach", 3, [False, None], id="as many as there are, if nothing more is read"),
+        pytest.param("nothing", 3, [False, False, False, False], id="the whole list"),
     ],
 )
-def test_evidence_of_a_list_that_goes_on(end: str, older: int, verdicts: list[bool | None]) -> None:
+def test_evidence_of_a_list_that_goes_on(below: str, older: int, verdicts: list[bool | None]) -> None:
     history = " ".join(f"{chr(ord('A') + number)}+" for number in range(older + 1))
     sessions = sessions_of(history)
-    listed = SessionList(sessions=sessions, end=end, as_of=START)  # type: ignore[arg-type]
+    listed = SessionList(sessions=sessions, below=below, as_of=START)  # type: ignore[arg-type]
     assert [commit.is_failing for commit in listed.judged_commits][: len(verdicts)] == verdicts
 
 
 def test_usual_number_of_a_window() -> None:
     """Most commits have two: a cancelled one with one session says nothing, nor does the lowest one, which is cut."""
-    assert commits_of("x+ a- a+ b+ c+ c+ d+ d+", end="cut")[-1].is_failing is True
-    assert commits_of("x+ x+ a- a+ b+ c+ d+", end="cut")[-1].is_failing is False
+    assert commits_of("x+ a- a+ b+ c+ c+ d+ d+", below="more")[-1].is_failing is True
+    assert commits_of("x+ x+ a- a+ b+ c+ d+", below="more")[-1].is_failing is False
 
 
-@pytest.mark.parametrize(("end", "is_failing"), [("beginning", False), ("pruned", True), ("cut", True)])
-def test_nothing_is_a_rerun_if_older_commits_are_unknown(end: str, is_failing: bool) -> None:
+@pytest.mark.parametrize(("below", "is_failing"), [("nothing", False), ("limit", True), ("more", True)])
+def test_nothing_is_a_rerun_if_older_commits_are_unknown(below: str, is_failing: bool) -> None:
     """It may be a job that began when the red one had ended."""
-    history = "x+ a- a+" if end == "cut" else "a- a+"
-    assert commits_of(history, end=end)[0].is_failing is is_failing
+    history = "x+ a- a+" if below == "more" else "a- a+"
+    assert commits_of(history, below=below)[0].is_failing is is_failing
 
 
 def test_sessions_without_a_revision() -> None:
@@ -186,5 +186,5 @@ def test_sessions_without_a_revision() -> None:
         Session(id=f"s{number}", relative_id=number, status=SessionStatus.SUCCESSFUL, **each)
         for number, each in enumerate(fields, 1)
     ]
-    commits = SessionList(sessions=sessions[::-1], end="beginning", as_of=START).commits
+    commits = SessionList(sessions=sessions[::-1], below="nothing", as_of=START).commits
     assert [[each.relative_id for each in commit.sessions] for commit in commits] == [[7], [6], [5], [4, 3], [2, 1]]

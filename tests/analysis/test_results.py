@@ -34,8 +34,8 @@ LISTS = ("newly_failing", "fixed", "still_failing", "added", "removed", "slower"
     ("function", "argument"),
     [
         *((flaky_tests, {"window": window}) for window in (0, True, 2.0)),
-        (flaky_tests, {"changes": 0}),
-        (flaky_tests, {"changes": None}),
+        (flaky_tests, {"flips": 0}),
+        (flaky_tests, {"flips": None}),
         *((slowest_tests, {"threshold": threshold}) for threshold in (-0.1, float("nan"), float("inf"), "1")),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else value.__name__,
@@ -46,7 +46,7 @@ def test_invalid_argument_is_rejected(function: Any, argument: dict[str, Any]) -
         function([], **argument)
 
 
-def model_flaky_tests(lists: list[Cases], window: int, changes: int) -> list[FlakyTest]:
+def model_flaky_tests(lists: list[Cases], window: int, flips: int) -> list[FlakyTest]:
     """Look at one test at a time, and at one list at a time."""
     found = []
     for key in {one.key for cases in lists for one in cases}:
@@ -60,27 +60,27 @@ def model_flaky_tests(lists: list[Cases], window: int, changes: int) -> list[Fla
             failed += status in {"ERROR", "FAILED"}
             count += last not in {None, status}
             last = status
-        if count >= changes:
-            found.append(FlakyTest(key=key, changes=count, failed=failed, commits=seen))
+        if count >= flips:
+            found.append(FlakyTest(key=key, flips=count, failed=failed, commits=seen))
     return found
 
 
-def test_three_changes_in_ten_sessions_are_flaky() -> None:
+def test_three_flips_in_ten_sessions_are_flaky() -> None:
     passed, failed = (
         [TestCase(id="1", name="pays", status=status)] for status in (TestStatus.PASSED, TestStatus.FAILED)
     )
-    pays = FlakyTest(key=TestKey(None, None, "pays"), changes=3, failed=2, commits=4)
+    pays = FlakyTest(key=TestKey(None, None, "pays"), flips=3, failed=2, commits=4)
     assert flaky_tests([passed, failed] * 2) == [pays]
     assert flaky_tests([passed, failed] * 2 + [failed] * 7) == []
 
 
 @given(sequences_of_cases, st.integers(1, 9), st.integers(1, 4))
-def test_flaky_tests_are_those_of_the_model(lists: list[Cases], window: int, changes: int) -> None:
-    flaky = flaky_tests(lists, window=window, changes=changes)
-    expected = model_flaky_tests(lists, window, changes)
+def test_flaky_tests_are_those_of_the_model(lists: list[Cases], window: int, flips: int) -> None:
+    flaky = flaky_tests(lists, window=window, flips=flips)
+    expected = model_flaky_tests(lists, window, flips)
     assert {test.key: test for test in flaky} == {test.key: test for test in expected}
     assert len(flaky) == len(expected)
-    assert [test.changes for test in flaky] == sorted((test.changes for test in expected), reverse=True)
+    assert [test.flips for test in flaky] == sorted((test.flips for test in expected), reverse=True)
 
 
 @given(sequences_of_cases, st.none() | st.sampled_from([0, 0.1, 0.2]) | st.floats(0, 1))

@@ -137,7 +137,7 @@ def test_message_names_options(call: Call, fake: FakeBuddy) -> None:
     fake.inject(Fault.status(429, headers={"Retry-After": "600"}))
     assert call("list", A, "--quiet").err.endswith("(429): wait 10m, or allow a longer --max-wait\n")
     both = call("list", A, "--region", "EU", "--base-url", "https://h")
-    assert both.err.startswith("error: --region and --base-url exclude each other: ")
+    assert both.err.startswith("error: a region and a base URL exclude each other: leave out --region or --base-url")
 
 
 @pytest.mark.parametrize("failure", FAILURES)

@@ -31,7 +31,7 @@ CASES = {
     "backslashes": (r"list acme\shop\a", "; write / between the names"),
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
-    "session and branch": (f"cases {A} 2 --branch main", "--branch selects the latest session: leave it out"),
+    "session and branch": (f"cases {A} 2 --branch main", "a branch selects the latest session: leave out --branch"),
     "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out --branch"),
     "project in place of a suite": (
         "list acme/shop",
@@ -42,6 +42,8 @@ CASES = {
     "age without a unit": ("prune --db sessions.db --keep 90", "'90' has no unit: write 24h, 90d or 12w"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
     "duration": (f"wait {A} --after 1 --timeout 30x", "--timeout: '30x' is not a duration: write 30s, 5m, 2h or 90d"),
+    "no interval": (f"gate {A} --interval 0s", 'Invalid value "0.0" for --interval. Must be > 0'),
+    "no timeout": (f"wait {A} --timeout 0", 'Invalid value "0.0" for --timeout. Must be > 0'),
     "unknown format": (f"failures {A} --format xml", "--format"),
     "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),

@@ -16,7 +16,7 @@ from aiohttp import web
 from attrs import frozen
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from buddy_sessions.testing.endpoints import View
+from buddy_sessions.testing.endpoints import SuiteView
 from buddy_sessions.testing.plugin import serve_in_thread
 from buddy_sessions.testing.wire import RecordedRequest, error_body
 
@@ -69,7 +69,7 @@ class Account:
     target: str | None = SUITE
     prepare: Callable[[FakeBuddy], object] = add_suite
     before: Callable[[FakeBuddy, RecordedRequest], object] = lambda _fake, _request: None
-    view: Callable[[RecordedRequest], View] = lambda _: View()
+    view: Callable[[RecordedRequest], SuiteView] = lambda _: SuiteView()
     changes: tuple[Change, ...] = ()
     environment: Mapping[str, str] = {}
     tls: bool = False

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from buddy_sessions import Session, SessionStatus
-from buddy_sessions._paging.pacing import ServerLimits, Window
+from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult, ReadSpec
+from buddy_sessions._paging.selection import NewSessions, ReadSpec
 
 T = TypeVar("T")
 
@@ -27,9 +27,9 @@ def assert_exact(found: Sequence[int], stable: Collection[int]) -> None:
     assert list(found) == sorted(found, reverse=True), "the sessions were not found newest first"
 
 
-def experienced() -> ServerLimits:
-    """Return the limits of a client that knows that the server honours 100."""
-    return ServerLimits(longest_page=100)
+def experienced() -> ServerTraits:
+    """Return the traits of a server of which a client knows that it honours 100."""
+    return ServerTraits(longest_page=100)
 
 
 class FakeList:
@@ -129,17 +129,17 @@ class NaiveReader:
         batch_end = -(-self._page // self._read_ahead) * self._read_ahead
         return [Window(page, self._per_page) for page in range(self._page, batch_end + 1)]
 
-    def accept_page(self, sessions: Sequence[Session]) -> PageResult:
+    def accept_page(self, sessions: Sequence[Session]) -> NewSessions:
         self._page += 1
         self.is_done = len(sessions) < self._per_page
         new = [session for session in sessions if not self._deduplicates or session.id not in self._seen]
         self._seen.update(session.id for session in sessions)
-        return PageResult(sessions=tuple(new))
+        return NewSessions(sessions=tuple(new))
 
 
 def read_list(
     listing: FakeList,
-    limits: ServerLimits,
+    traits: ServerTraits,
     before_request: Callable[[int], object] = lambda requests: None,
     *,
     per_page: int = 20,
@@ -147,7 +147,7 @@ def read_list(
     **options: Any,
 ) -> tuple[list[int], int, Reconciler]:
     """Read a list; return the `relative_id`s, the number of requests, and the reconciler."""
-    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, limits=limits, read_ahead=read_ahead)
+    reconciler = Reconciler(ReadSpec(**options), per_page=per_page, traits=traits, read_ahead=read_ahead)
     served: dict[Window, Sequence[Session]] = {}
     found: list[int] = []
     requests = 0

@@ -26,13 +26,13 @@ class ListSource(Source):
         self._cases_of = cases_of
         self._as_of = as_of
 
-    async def lists(self, _suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
+    async def parts(self, _suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         of_branch = [
             session
             for session in self._sessions
             if branch is None or (session.ref_type == RefType.BRANCH and session.ref_name == branch)
         ]
-        yield SessionList(sessions=of_branch, end="beginning", as_of=self._as_of)
+        yield SessionList(sessions=of_branch, below="nothing", as_of=self._as_of)
 
     async def session(self, _suite: SuiteKey, name: int | str) -> Session | None:
         return next((each for each in self._sessions if name in {each.relative_id, each.id}), None)

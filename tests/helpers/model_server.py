@@ -16,8 +16,8 @@ import attrs
 from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
 from buddy_sessions._api import Api
 from buddy_sessions._base.figures import Fetched
-from buddy_sessions._decoding.converter import DecodedPage, FirstPage, NotModified
-from buddy_sessions._paging.pacing import RequestSlots, ServerLimits, Window
+from buddy_sessions._decoding.converter import DecodedPage
+from buddy_sessions._paging.pacing import RequestSlots, ServerTraits, Window
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.requests import PageRequests
@@ -171,28 +171,25 @@ class ModelApi:
         self.server_time = server_time
         self._server = server
         self._read_ahead = read_ahead
-        self._new_reconciler = partial(Reconciler, per_page=per_page, limits=ServerLimits())
+        self._new_reconciler = partial(Reconciler, per_page=per_page, traits=ServerTraits())
 
     def read(self, suite: SuiteKey, spec: ReadSpec) -> PageReader:
-        async def fetch(window: Window, known_digest: bytes | None = None) -> Fetched[DecodedPage | NotModified]:
-            stats = Stats(requests=1)
+        digests = iter([spec.last_digest])
+
+        async def fetch(window: Window) -> Fetched[DecodedPage]:
+            stats, last_digest = Stats(requests=1), next(digests, None)
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
                 return Fetched(stats=stats, error=error)
-            if known_digest is None:
+            if last_digest is None:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
-            return Fetched(stats=stats, value=NotModified() if digest == known_digest else FirstPage(rows, digest))
+            return Fetched(stats=stats, value=DecodedPage(rows, digest=digest, is_unchanged=digest == last_digest))
 
         own_slots = RequestSlots(self._read_ahead, reads=1)
         reconciler = self._new_reconciler(spec, read_ahead=self._read_ahead)
-        digests = iter([spec.known_digest])
-
-        async def fetch_first_with_digest(window: Window) -> Fetched[DecodedPage | NotModified]:
-            return await fetch(window, next(digests, None))
-
-        return PageReader(suite, spec, reconciler, PageRequests(fetch_first_with_digest, own_slots))
+        return PageReader(suite, spec, reconciler, PageRequests(fetch, own_slots))
 
     async def session(self, suite: SuiteKey, session_id: str) -> Fetched[Session]:
         return Fetched(stats=Stats(requests=1), value=self._server.read_session(session_id))

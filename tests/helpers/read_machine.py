@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from buddy_sessions import Session, UnstableListingError
 from buddy_sessions._paging.pacing import Window
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.selection import PageResult
+from buddy_sessions._paging.selection import NewSessions
 from helpers.fake_list import FakeList, NaiveReader
 
 read_aheads = st.sampled_from([1, 2, 4, 16])
@@ -66,7 +66,7 @@ class ReadMachine(RuleBasedStateMachine):
         else:
             self.take(result)
 
-    def take(self, result: PageResult) -> None:
+    def take(self, result: NewSessions) -> None:
         """Take the new sessions of a page."""
         raise NotImplementedError
 

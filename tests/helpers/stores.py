@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import frozen
 
 from buddy_sessions import BuddyClient, Harvest, Session, SessionStore, StoreChange, SuiteKey, SuiteRef
@@ -101,6 +102,18 @@ def marked_numbers(path: Path, column: str = "deleted_at") -> list[int]:
 def list_requests(fake: FakeBuddy) -> list[RecordedRequest]:
     """Return the requests for sessions. A sync also requests the names of the suites, once per project and day."""
     return [request for request in fake.requests if "/sessions" in request.path]
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let this process write only the first bytes of a file, as if the disk were full then."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from buddy_sessions.testing import FakeBuddy
-from buddy_sessions.testing.endpoints import View, cut_page
+from buddy_sessions.testing.endpoints import SuiteView, cut_page
 from buddy_sessions.testing.wire import RecordedRequest
 from helpers.accounts import (
     KEY,
@@ -45,8 +45,8 @@ def settings(**values: Any) -> Callable[[FakeBuddy], None]:
     return prepare
 
 
-def _cut(cut: Callable[[list[JsonObject], int, int], list[JsonObject]]) -> Callable[[RecordedRequest], View]:
-    return lambda _request: View(cut=cut)
+def _cut(cut: Callable[[list[JsonObject], int, int], list[JsonObject]]) -> Callable[[RecordedRequest], SuiteView]:
+    return lambda _request: SuiteView(cut=cut)
 
 
 def _without(request: RecordedRequest, name: str) -> str | None:
@@ -58,12 +58,12 @@ def _ignores(name: str) -> Callable[[FakeBuddy, RecordedRequest], object]:
     return lambda _fake, request: _without(request, name)
 
 
-def _filters(hides: Callable[[JsonObject, str], bool]) -> Callable[[RecordedRequest], View]:
+def _filters(hides: Callable[[JsonObject, str], bool]) -> Callable[[RecordedRequest], SuiteView]:
     """Return a view that has another filter for a branch."""
 
-    def view(request: RecordedRequest) -> View:
+    def view(request: RecordedRequest) -> SuiteView:
         branch = _without(request, "branch")
-        return View() if branch is None else View(is_hidden=lambda row: hides(row, branch))
+        return SuiteView() if branch is None else SuiteView(is_hidden=lambda row: hides(row, branch))
 
     return view
 

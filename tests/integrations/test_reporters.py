@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from buddy_sessions import BuddyClient, NoVerdictError, TestCase
-from buddy_sessions.analysis.judgement import Outcome
+from buddy_sessions.analysis.judgement import ProgramOutcome
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.real_runs import CI, PACKAGES, RUNNERS, Repository
 from helpers.uploads import GIT, trial_commands
@@ -52,7 +52,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node_modules"
 
 
-async def gate(buddy: BuddyClient, suite: FakeSuite, revision: str, outcome: Outcome | None = None) -> str:
+async def gate(buddy: BuddyClient, suite: FakeSuite, revision: str, outcome: ProgramOutcome | None = None) -> str:
     """Return what a gate says, the failing tests with their novelty, and the kinds of its reasons."""
     try:
         judgement = await buddy.judge(suite.key, revision, outcome=outcome)

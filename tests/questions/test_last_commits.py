@@ -89,7 +89,7 @@ class TestFlaky:
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
             suite.create(revision=commit * 40, cases=cases, **dates)
         found = await (await ask()).flaky(suite.key)
-        assert [(test.key.name, test.revisions, test.changes) for test in found.tests] == [("pays", ("b" * 40,), 0)]
+        assert [(test.key.name, test.revisions, test.flips) for test in found.tests] == [("pays", ("b" * 40,), 0)]
         assert numbers(found.wasted) == [2]
 
     @pytest.mark.parametrize(("fields", "wasted"), [({}, [2, 4]), ({"failed_count": 2}, [])])
@@ -104,15 +104,34 @@ class TestFlaky:
         suite.create(status="ERROR", cases=[{"name": "broken"}])
         assert numbers((await buddy.flaky(suite.key)).wasted) == wasted
 
+    @pytest.mark.parametrize(
+        "commit", [{"revision": "f1" * 20}, {"revision": None, "ci_run_url": "https://ci.example"}]
+    )
     @pytest.mark.parametrize(("later", "found"), [("", ["pays"]), ("pays", []), ("adds", ["pays"])])
-    async def test_evidence_of_another_branch(self, later: str, found: list[str], suite: FakeSuite, ask: Ask) -> None:
+    async def test_evidence_of_another_branch(
+        self, later: str, found: list[str], commit: dict[str, Any], suite: FakeSuite, ask: Ask
+    ) -> None:
         """Main says how many sessions a commit has. A test that also fails in the re-run is none."""
         for minutes, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
             dates = {"create_date": f"2026-01-01T10:{minutes}5:00Z", "finish_date": f"2026-01-01T10:{minutes}9:00Z"}
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
-            suite.create(branch, revision="f1" * 20 if branch == "fix" else None, cases=cases, **dates)
+            suite.create(branch, cases=cases, **(commit if branch == "fix" else {}), **dates)
         flaky = await (await ask()).flaky(suite.key)
-        assert [(test.key.name, test.revisions) for test in flaky.tests] == [(name, ("f1" * 20,)) for name in found]
+        name = commit.get("ci_run_url", commit["revision"])
+        assert [(test.key.name, test.revisions) for test in flaky.tests] == [(each, (name,)) for each in found]
+
+    @pytest.mark.parametrize(("ask", "searched"), [("api", 100), ("failed", 1000)], indirect=["ask"])
+    @pytest.mark.parametrize(("above", "is_found"), [(3, True), (2, False)])
+    async def test_lowest_commit_may_have_older_sessions(
+        self, above: int, is_found: bool, searched: int, suite: FakeSuite, ask: Ask
+    ) -> None:
+        suite.create()
+        for hour, status in ((10, "FAILED"), (11, "PASSED")):
+            dates = {"create_date": f"2026-01-01T{hour}:00:00Z", "finish_date": f"2026-01-01T{hour}:30:00Z"}
+            suite.create("fix", revision="f1" * 20, cases=[{"name": "pays", "status": status}], **dates)
+        for _ in range(searched - above):
+            suite.create(status="SUCCESSFUL", cases=[])
+        assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
 
     async def test_outages_make_no_test_flaky(self, suite: FakeSuite, ask: Ask) -> None:
         for number in range(10):
@@ -121,12 +140,12 @@ class TestFlaky:
         assert (await (await ask()).flaky(suite.key)).tests == []
 
     async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        """`often` changes more often, but never alone."""
+        """`often` flips more often, but never alone."""
         for failing in ("", "often rare", "", "often rare", "", "alone", "", "often rare", "alone", "", "alone", ""):
             names = [{"name": name, "status": "FAILED"} for name in failing.split()]
             suite.create(cases=[*names, *({"name": f"passes {index}"} for index in range(5 - len(names)))])
         found = await buddy.flaky(suite.key, last=40)
-        assert [(test.key.name, test.wasted, test.changes) for test in found.tests] == [
+        assert [(test.key.name, test.wasted, test.flips) for test in found.tests] == [
             ("alone", 3, 6),
             ("often", 0, 6),
             ("rare", 0, 6),
@@ -138,7 +157,7 @@ class TestFlaky:
             failing = [{"name": "flaky", "status": "FAILED"}] if number % 4 == 0 else [{"name": "flaky"}]
             suite.create(cases=[*failing, *({"name": f"passes {index}"} for index in range(300))])
         (test,) = (await buddy.flaky(suite.key, last=40)).tests
-        assert (test.commits, test.failed, test.changes, len(fake.requests)) == (40, 10, 19, 1 + 10)
+        assert (test.commits, test.failed, test.flips, len(fake.requests)) == (40, 10, 19, 1 + 10)
 
 
 async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:

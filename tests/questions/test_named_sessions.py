@@ -86,9 +86,10 @@ async def test_unknown_session(name: str, message: str, ask: Questions) -> None:
 
 @pytest.mark.parametrize(("name", "meanings"), AMBIGUOUS.items(), ids=AMBIGUOUS)
 async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meanings: str, ask: Questions) -> None:
-    with pytest.raises(ConfigError) as caught:
-        await ask.judge(A, name)
-    assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
+    for question in (ask.judge, ask.failures) if name.isdecimal() else (ask.judge,):
+        with pytest.raises(ConfigError) as caught:
+            await question(A, name)
+        assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
 
 
 async def test_json_is_no_session(ask: Questions) -> None:

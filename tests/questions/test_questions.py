@@ -73,7 +73,7 @@ QUESTIONS: dict[str, Ask] = {
     "recent tests": lambda it: it.recent_tests(SUITE, last=3),
     "tests": lambda it: it.tests(SUITE, RUN, details=True),
     "tests with a status": lambda it: it.tests(SUITE, status=TestStatus.FAILED, details=1),
-    "flaky": lambda it: it.flaky(SUITE, changes=2),
+    "flaky": lambda it: it.flaky(SUITE, flips=2),
     "slowest": lambda it: it.slowest(SUITE, last=3),
     "compare": lambda it: it.compare(SUITE),
     "compare two commits": lambda it: it.compare(SUITE, "00000003", "#12"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import MAIN, BuddyClient, NoVerdictError
-from buddy_sessions.analysis.judgement import Outcome
+from buddy_sessions.analysis.judgement import ProgramOutcome
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.recordings import EXPECTED, replay_uploads
@@ -19,7 +19,7 @@ PASSES = {True: "passes", False: "fails", None: "no verdict"}
 STATUS: dict[bool | None, str] = {True: "red", False: "green"}
 
 
-async def gate(buddy: BuddyClient, suite: FakeSuite, name: str, outcome: Outcome | None) -> str:
+async def gate(buddy: BuddyClient, suite: FakeSuite, name: str, outcome: ProgramOutcome | None) -> str:
     """Return what a gate says, and the kinds of its reasons."""
     try:
         judgement = await buddy.judge(suite.key, name, outcome=outcome, details=False)

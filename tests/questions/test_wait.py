@@ -143,9 +143,9 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         25,
     ),
     "exists already, below 800 others": ([(0, DONE), (0, create(800))], COMMIT, [1], 0),
-    "created with 150 newer ones between two polls": (
-        [(0, create()), (5, DONE), (5, create(150))],
-        {**COMMIT},
+    "created with a page of newer ones between two polls": (
+        [(0, create()), (5, DONE), (5, create(100))],
+        COMMIT,
         [2],
         5,
     ),

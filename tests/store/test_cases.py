@@ -34,9 +34,9 @@ from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases, save_details
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import ListEvidence
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.suites import SuiteState
+from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.stores import KEY, SyncedSuite
 

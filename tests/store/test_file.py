@@ -142,9 +142,9 @@ class TestFileOfTheVersionBefore:
             cases = await store.cases("acme/shop/whole", (await store.sessions("acme/shop/whole"))[0])
         assert {name: (each.covered, each.below, each.sessions, each.deleted) for name, each in found.items()} == {
             "whole": ((1, 6), "nothing", 5, 1),
-            "pruned": ((4, 6), "limit", 3, 0),
-            "since": ((4, 6), "limit", 3, 0),
-            "retained": ((4, 8), "nothing", 5, 0),
+            "pruned": ((1, 6), "limit", 3, 0),
+            "since": ((4, 6), "more", 3, 0),
+            "retained": ((4, 8), "more", 5, 0),
         }
         assert found["whole"].missing == len(cases) == 1
         create_file(tmp_path / "new.db")

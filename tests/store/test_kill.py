@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL while they sync, prune and watch."""
+"""Processes that are killed with SIGKILL while they sync and watch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ pytestmark = pytest.mark.fault
 
 DATABASES = repeats(quick=1, thorough=1, long=9)
 COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
-PRUNE_KILLS = repeats(quick=3, thorough=12)
 WATCH_KILLS = repeats(quick=3, thorough=13)
 
 COMMAND = """
@@ -245,54 +244,6 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     paths = [request.path for request in db.fake.requests]
     assert paths.count(f"/workspaces/acme/projects/shop/unit-tests/suites/{KEY.suite_id}/sessions") == 7
     assert [path.split("/")[-2] for path in paths[7:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [["prune"], ["sync", "acme/shop"]], ids=["prune", "sync"])
-async def test_prune_killed_many_times_deletes_a_suite_or_nothing(
-    fake: FakeBuddy, forks: Forks, tmp_path: Path, command: list[str]
-) -> None:
-    """Also at the end of a sync."""
-    chance = random.Random(3)
-    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(2000) for number in range(8)]
-    path = tmp_path / "sessions.db"
-    await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
-    assert (await forks.wait())[1] == 0
-    dates = sorted(session["create_date"] for suite in suites for session in suite.sessions)
-    newest = datetime.fromisoformat(dates[-1])
-    exit_codes: list[int] = []
-    kept: dict[str, int] = {}
-    keep = 0  # hours
-    for kill in range(1, PRUNE_KILLS + 1):
-        before = counts_by_suite(path)
-        limit = datetime.fromisoformat(dates[kill * len(dates) // (PRUNE_KILLS + 2)])
-        keep = int((newest - limit) / timedelta(hours=1))
-        await forks.start(COMMAND, *command, "--db", path, "--keep", f"{keep}h")
-        size = chance.randrange(1, 600_000)
-        with suppress(ProcessLookupError):  # it has ended before
-            while size_of(f"{path}-wal") < size:
-                os.kill(forks.pid, 0)
-                await asyncio.sleep(0.001)
-            forks.kill()
-        exit_codes.append((await forks.wait())[1])
-        floor = (newest - timedelta(hours=keep)).strftime("%FT%T")
-        kept = counts_by_suite(path, f"create_date > '{floor}'")
-        found = counts_by_suite(path)
-        assert all(count in (before[name], kept[name]) for name, count in found.items())
-    assert -signal.SIGKILL in exit_codes
-    assert query(path, "PRAGMA integrity_check") == [("ok",)]
-    for arguments in (["prune", "--keep", f"{keep}h"], ["sync", "acme/shop", "--full"]):
-        await forks.start(COMMAND, *arguments, "--db", path)
-        assert (await forks.wait())[1] == 0
-    assert counts_by_suite(path) == kept
-
-
-def size_of(path: str) -> int:
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def counts_by_suite(path: Path, condition: str = "true") -> dict[str, int]:
-    return dict(query(path, f"SELECT suite_id, count(*) FILTER (WHERE {condition}) FROM sessions GROUP BY 1"))
 
 
 async def watch(forks: Forks, path: Path, method: str, is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:

@@ -113,6 +113,8 @@ class TestOtherProcess:
             assert len(await reader.sessions(KEY)) == await reader.export(tmp_path / "a.csv") == 3
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
                 assert (await anext(watch)).commit.session.relative_id == 3
+                with pytest.raises(StoreError, match="another watch named 'default' is running"):
+                    await anext(db.store.watch_status(db.buddy, [KEY]))
         assert query(db.path, "SELECT count(*) FROM sessions") == [(3,)]
         await other.watch()
         with pytest.raises(StoreError, match="another watch named 'default' is running"):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buddy_sessions import ConfigError, SessionStore
-from helpers.stores import ABSENCES, KEY, OTHER_KEY, SyncedSuite, create_daily
+from buddy_sessions import ConfigError, SessionStore, StoreError
+from helpers.stores import ABSENCES, KEY, OTHER_KEY, SyncedSuite, create_daily, file_size_limit, query
 
 MONTH = timedelta(days=30)
 CASES = [{"name": "test", "status": "FAILED"}]
@@ -165,6 +166,23 @@ async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> Non
         reader.execute("COMMIT")
     await db.store.prune(older_than=MONTH)
     assert size_of(db.path) < before / 3
+
+
+@pytest.mark.fault
+async def test_prune_deletes_everything_or_nothing(db: SyncedSuite) -> None:
+    """Here, the disk is full at one place after the other."""
+    create_daily(db.suite, 300, cases=CASES)
+    await db.sync(cases="failed", concurrency=1)
+    counts = "SELECT count(*), (SELECT count(*) FROM cases), (SELECT count(*) FROM tests) FROM sessions"
+    before = query(db.path, counts)
+    query(db.path, "PRAGMA wal_checkpoint(TRUNCATE)")  # its log begins anew
+    for size in itertools.count(8_192, 8_192):
+        with file_size_limit(size), suppress(StoreError):
+            await db.store.prune(older_than=MONTH)
+        if (found := query(db.path, counts)) != before:
+            break
+    assert found == [(30, 30, 1)]
+    assert size > 10 * 8_192
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(-1), timedelta.max, 90, None], ids=str)

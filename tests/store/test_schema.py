@@ -12,10 +12,10 @@ from hypothesis import given
 
 from buddy_sessions import BuddyClient, RefType, Session, SessionStatus, SessionStore, StoreError, SuiteKey
 from buddy_sessions.store.file import DatabaseFile
-from buddy_sessions.store.page_rules import ListEvidence, SaveResult
 from buddy_sessions.store.pages import load_start, save_page
 from buddy_sessions.store.saved_source import load_sessions
 from buddy_sessions.store.suites import SuiteState
+from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeSuite
 from helpers import session_strategies
 from helpers.stores import KEY, OTHER_KEY, SyncedSuite, query, sync
@@ -31,11 +31,11 @@ def test_session_is_loaded_as_it_was_saved(database: DatabaseFile, session: Sess
     """And it is due for a check if it is not finished."""
     key = SuiteKey("acmé", "shop", f"{next(numbers)}")
     page = ListEvidence(before=SuiteState(), after=SuiteState(), sessions=[session], listed=[session])
-    assert save_page(database, key, page, NOW).changed == (session,)
+    assert save_page(database, key, page, NOW).sessions == (session,)
     (loaded,) = load_sessions(database, key)
     assert loaded == session
     assert type(loaded.duration) is type(session.duration)
-    assert save_page(database, key, page, NOW) == SaveResult(state=SuiteState())
+    assert not save_page(database, key, page, NOW).sessions
     for later, is_due in ((timedelta(0), False), (timedelta(days=1), not session.is_finished)):
         due = load_start(database, key, NOW + later, None).due
         assert [*due.items()] == [(session.relative_id, session.id)] * is_due

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from buddy_sessions import Change, ConfigError, SessionStore, StoreError
+from buddy_sessions import Change, ConfigError, StoreError
 from helpers.stores import KEY, SyncedSuite
 
 INTERVAL = 0.005  # seconds
@@ -41,19 +39,6 @@ async def check_changes(db: SyncedSuite, *expected: Summary, **options: Any) -> 
             await asyncio.sleep(INTERVAL)
         assert changes == list(expected)
     await collecting
-
-
-@asynccontextmanager
-async def polling(db: SyncedSuite, watch: Any) -> AsyncIterator[None]:
-    """Run a watch that has sent a request."""
-    db.fake.requests.clear()
-    async with watch:
-        running = asyncio.create_task(anext(watch, None))
-        while not db.fake.requests:
-            await asyncio.sleep(INTERVAL)
-            assert not running.done()
-        yield
-    assert await running is None
 
 
 async def test_changes_since_the_last_watch_are_reported_once(db: SyncedSuite) -> None:
@@ -96,15 +81,6 @@ async def test_each_of_two_bots_gets_every_change(db: SyncedSuite) -> None:
     db.suite.create(status="ERROR")
     for name in ("chat", "wall"):
         await check_changes(db, ("NEW", 2, None), name=name)
-
-
-async def test_second_watch_of_a_name_is_refused(db: SyncedSuite, path: Path) -> None:
-    """Also in another store of this process, until the first one has ended."""
-    async with asyncio.timeout(120), SessionStore(path) as other:
-        for _ in range(2):
-            async with polling(db, db.store.watch(db.buddy, [KEY])):
-                with pytest.raises(StoreError, match=r"another watch named 'default' is running with .*sessions\.db"):
-                    await anext(other.watch(db.buddy, [KEY]))
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "x" * 101, None])

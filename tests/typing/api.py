@@ -74,7 +74,7 @@ async def clients(http_session: aiohttp.ClientSession, token: Callable[[], Await
         await buddy.judge("a/b/c", outcome="cancelled")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
         assert_type(await buddy.history("a/b/c", "pays"), TestHistory)
         assert_type(await buddy.compare("a/b/c", None, 7), Comparison)
-        assert_type(await buddy.flaky("a/b/c", changes=2), FlakyTests)
+        assert_type(await buddy.flaky("a/b/c", flips=2), FlakyTests)
         assert_type(await buddy.slowest("a/b/c", threshold=1), list[SlowTest])
     assert_type(await buddy.close(), None)
 

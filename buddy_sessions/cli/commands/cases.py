@@ -13,7 +13,7 @@ from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
 from ..options import ROWS, Key, Limit, Question, SessionName, ask
-from ..render.result import CASE_COLUMNS, Result, Section, case_item
+from ..render.result import CASE_COLUMNS, CommandResult, Section, case_item
 from ..render.show import choose_format, default_limit, show
 from ..suite_selection import parse_session
 
@@ -54,7 +54,7 @@ async def command(
         title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
     failed = {session.id for session, case in tests if case.is_failing}
     crashed = [each for each in sessions if status is None and each.is_failing and each.id not in failed]
-    result = Result(
+    result = CommandResult(
         suite=suite,
         sessions=sessions,
         title=title,

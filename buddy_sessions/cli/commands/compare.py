@@ -16,7 +16,7 @@ from buddy_sessions.analysis.remarks import crash_text, name_sessions
 from ..errors import ExitCode
 from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import default_limit, show
 from ..render.text import status_mark
 from ..suite_selection import parse_session
@@ -64,7 +64,7 @@ async def command(
     return codes[result.is_red] if exit_code else ExitCode.DONE
 
 
-def compare_result(suite: SuiteKey, found: Comparison) -> Result:
+def compare_result(suite: SuiteKey, found: Comparison) -> CommandResult:
     """Return how the tests of two commits differ. It is red if tests newly fail, or if the new one crashed."""
     is_red = bool(found.newly_failing or found.crashed)
     running = [session for session in found.new if not session.is_finished]
@@ -84,7 +84,7 @@ def compare_result(suite: SuiteKey, found: Comparison) -> Result:
         return Item(case.key, (status_mark(case.status), time), row=row)
 
     names = {kind: kind.replace("_", " ") for kind in changes}
-    return Result(
+    return CommandResult(
         command="compare",
         suite=suite,
         sessions=found.new,

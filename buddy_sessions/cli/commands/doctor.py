@@ -18,7 +18,7 @@ from ..doctor.checks import Finding, examine
 from ..doctor.probe import Probe, Record
 from ..errors import ExitCode
 from ..options import Access, TableFormat
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import one_line
 from ..values import FILE, explain_errors
@@ -70,7 +70,7 @@ async def command(
     return ExitCode.RED if any(each.level == "problem" for each in findings.values()) else ExitCode.DONE
 
 
-def _result(findings: Mapping[str, Finding], requests: int) -> Result:
+def _result(findings: Mapping[str, Finding], requests: int) -> CommandResult:
     items: list[Item] = []
     for name, each in findings.items():
         mark, found = "-" if each.level == "unchecked" else each.level, Text(one_line(each.found))
@@ -80,7 +80,7 @@ def _result(findings: Mapping[str, Finding], requests: int) -> Result:
         items.append(Item(None, (Text(mark, _STYLES[each.level]), name, found), row=row))
     problems = [name for name, each in findings.items() if each.level == "problem"]
     verdict = f"{format_count(len(problems), 'problem')}: {', '.join(problems)}" if problems else "no problem"
-    return Result(
+    return CommandResult(
         columns=_COLUMNS,
         sections=[Section("", items)],
         fields=_FIELDS,

@@ -13,10 +13,10 @@ from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, suite_names
 from buddy_sessions.analysis import Cause, FailingTest, Judgement
 from buddy_sessions.analysis.remarks import crash_text
 
-from ..errors import ExitCode
+from ..errors import ExitCode, error_text
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CASE_COLUMNS, Item, Result, Section, crashed_sessions, failing_item
+from ..render.result import CASE_COLUMNS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
 from ..render.text import cause_text
 from ..suite_selection import parse_session
@@ -84,7 +84,7 @@ async def command(
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
 
 
-def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
+def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandResult:
     """Return the failing tests of sessions that were compared with nothing, by test or by cause."""
     suite, tests, sessions = judgement.suite, judgement.tests, judgement.sessions
     crashed = crashed_sessions(judgement)
@@ -94,7 +94,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         sections = [_cause_section(suite, sessions, cause) for cause in causes]
     else:
         sections = [Section(f"Failing tests ({len(tests):,})", [failing_item(judgement, test) for test in tests])]
-    return Result(
+    return CommandResult(
         command="failures",
         suite=suite,
         sessions=sessions,
@@ -106,8 +106,9 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> Result:
         problems=list(map(crash_text, crashed)),
         fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
         warnings=[
-            *(str(each) for each in judgement.reasons if each.kind in {"incomplete cases", "no session"}),
-            *(str(each) for each in judgement.remarks if each.kind == "incomplete cases"),
+            each.describe(error_text)
+            for each in (*judgement.reasons, *judgement.remarks)
+            if each.kind in {"incomplete cases", "no session"}
         ],
     )
 

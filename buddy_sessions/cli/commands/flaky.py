@@ -1,4 +1,4 @@
-"""The command `flaky`: print the tests whose status changes from commit to commit, or on one commit."""
+"""The command `flaky`: print the tests that flip from commit to commit, or passed when they were run again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
 from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
 from ..values import Age
 
-_COLUMNS = (Column("CHANGES", "{} changes"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
-_FIGURES = "changes", "failed", "commits", "revisions", "wasted"
+_COLUMNS = (Column("FLIPS", "{} flips"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
+_FIGURES = "flips", "failed", "commits", "revisions", "wasted"
 _QUARANTINE = timedelta(days=14)
 _RECENT_MARKS = 12
 
@@ -30,7 +30,7 @@ async def command(
     key: Key,
     /,
     *,
-    changes: Count = 3,
+    flips: Count = 3,
     last: Last = LAST,
     limit: Limit = None,
     question: Question = Question(),
@@ -42,10 +42,10 @@ async def command(
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
     until: Age | None = None,
 ) -> None:
-    """Print the flaky tests of a suite: those that passed when they were run again, or whose status changes often.
+    """Print the flaky tests of a suite: those that passed when they were run again, or that flip often.
 
     A test that fails, and passes when its job is run again on the same commit of any branch, is flaky. Otherwise, it
-    needs 3 changes in the last 10 commits, after Buddy's definition, which counts sessions. Those that cost most come
+    needs 3 flips in the last 10 commits, after Buddy's definition, which counts sessions. Those that cost most come
     first. Without --db, each red session costs one or two requests. The last line says how many sessions failed only
     because of these tests, and how long they took.
 
@@ -56,13 +56,13 @@ async def command(
     - buddy-sessions flaky acme/storefront/MNbyVedg --format quarantine --until 14d >> quarantine.toml
 
     Args:
-        changes: Minimum number of changes of the status.
+        flips: Minimum number of flips: how often a test failed in one commit and not in the next, or vice versa.
         until: How long the entries of a quarantine are valid, such as 14d or 2w (default: 14d).
     """
     if until is not None and output_format != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.flaky(suite, branch=question.branch, last=last, changes=changes)
+        found = await answers.flaky(suite, branch=question.branch, last=last, flips=flips)
     if output_format == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
         write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
@@ -78,11 +78,11 @@ def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
     return QuarantinedTest(name, end.date(), reason, exact=not {"*", "?"}.isdisjoint(name))
 
 
-def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
-    """Return the tests whose status changed often in the last commits, or that passed when they were run again."""
+def flaky_result(suite: SuiteKey, found: FlakyTests) -> CommandResult:
+    """Return the tests that flipped often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
-        cells = (str(test.changes), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
+        cells = (str(test.flips), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
         row = keyed_test_row(suite, test.key, found.branch, found.sessions)
         row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe(test), row=row)
@@ -92,7 +92,7 @@ def flaky_result(suite: SuiteKey, found: FlakyTests) -> Result:
         durations = [session.duration for session in found.wasted if session.duration is not None]
         cost = f": {format_duration(sum(durations))}" if durations else ""
         facts.append(f"{format_count(len(found.wasted), 'session')} failed only because of them{cost}")
-    return Result(
+    return CommandResult(
         command="flaky",
         suite=suite,
         about=f"branch {found.branch}",

@@ -42,11 +42,11 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import Result, gate_result
+from ..render.result import CommandResult, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
-from ..values import FILE, Duration, parse_outcome, parse_share, parse_since, read_text, require_tests
+from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, read_text
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
@@ -67,8 +67,8 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
 
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
-class Rules:
-    """What fails."""
+class VerdictOptions:
+    """The options that say what fails."""
 
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
@@ -88,7 +88,7 @@ class Rules:
     """Start of this attempt of the CI run, such as 2026-01-31T08:30Z, or the highest relative_id before it. Earlier red
     and unfinished sessions are ignored."""
 
-    def read(self) -> dict[str, Any]:
+    def to_arguments(self) -> dict[str, Any]:
         """Return the arguments of `judge` that these options are."""
         return {
             "outcome": None if self.outcome is None else parse_outcome(self.outcome),
@@ -102,11 +102,11 @@ class Rules:
 
 @Parameter(name="*", group=Group("Waiting", sort_key=2))
 @dataclass(frozen=True)
-class Waiting:
+class WaitOptions:
     """How long to wait for the sessions of a CI run or a commit."""
 
     count: Jobs = 1
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """Time to wait until all sessions have finished (default: 30m; with --outcome, 1m; with --db, it does not wait).
     With --outcome, they must appear within 1m, even if you pass a longer time."""
     interval: Interval = 10.0
@@ -149,8 +149,8 @@ async def command(
     *,
     run_url: RunUrl = None,
     revision: Revision = None,
-    rules: Rules = Rules(),
-    waiting: Waiting = Waiting(),
+    verdict: VerdictOptions = VerdictOptions(),
+    waiting: WaitOptions = WaitOptions(),
     output_format: _Format = "table",
     write: _Write = (),
     limit: Annotated[Count, Parameter(help="Maximum number of failing tests in the table.")] = 50,
@@ -175,20 +175,17 @@ async def command(
         write: Also write this format to this file, such as markdown=summary.md; - is stdout. Can be repeated.
     """
     suite, name = parse_session(question.access.defaults, key, session)
-    awaited = {word: text for word, text in (("run_url", run_url), ("revision", revision)) if text is not None}
-    if len(awaited) > (name == LATEST):
-        raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
-    is_named = require_tests(rules.outcome, is_named=name != LATEST or bool(awaited))
-    name, outputs = next(iter(awaited.values()), name), (Destination(output_format, None), *write)
+    name, is_awaited = _name_tests(name, run_url, revision, verdict.outcome)
+    outputs = (Destination(output_format, None), *write)
     details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
-    options = {**rules.read(), "branch": question.branch, "details": details}
+    options = {**verdict.to_arguments(), "branch": question.branch, "details": details}
     messages, problem, code = question.access.messages(), f"the tests were {options['outcome']}", ExitCode.NO_VERDICT
     judgement: Judgement | None = None
     seconds: float | None = None
     failure: BuddyError | None = None
     if options["outcome"] not in {"cancelled", "skipped"}:
         async with ask(key, question) as (answers, suite, messages):
-            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if awaited else None
+            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if is_awaited else None
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
@@ -198,10 +195,9 @@ async def command(
             except BuddyError as error:
                 failure, problem = error, error_text(error)
     if judgement is None:
-        result = Result(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
+        result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        judgement = await name_authors(judgement, git)
-        result = _judged_result(judgement, about=name, is_named=is_named)
+        result = _judged_result(await name_authors(judgement, git), about=name)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
@@ -212,8 +208,19 @@ async def command(
     return code
 
 
+def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: str | None) -> tuple[str, bool]:
+    """Return the name of what is judged, and whether its sessions are awaited: those of a CI run or a commit."""
+    awaited = [each for each in (run_url, revision) if each is not None]
+    if len(awaited) > (name == LATEST):
+        raise ConfigError("SESSION, --run-url and --revision exclude each other: use one of them")
+    name = (awaited or [name])[0]
+    if outcome is not None and name == LATEST:  # main may have other tests
+        raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
+    return name, bool(awaited)
+
+
 def _print_verdict(
-    result: Result, output_format: str, messages: Output, *, problems: Sequence[str], limit: int, max_bytes: int
+    result: CommandResult, output_format: str, messages: Output, *, problems: Sequence[str], limit: int, max_bytes: int
 ) -> None:
     if output_format == "table":
         show(evolve(result, problems=problems), output_format, messages, limit=limit)
@@ -223,10 +230,10 @@ def _print_verdict(
         show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str, is_named: bool) -> Result:
-    """Return the verdict; if neither a commit nor a run was named, it says which commit was taken."""
+def _judged_result(judgement: Judgement, *, about: str) -> CommandResult:
+    """Return the verdict; if nothing was named, it says which commit was taken."""
     result = gate_result(judgement, about=about)
-    if is_named:
+    if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]
     commit = session.revision[:HASH] if session.revision else f"#{session.relative_id}"

@@ -16,7 +16,7 @@ from buddy_sessions.analysis.commits import LAST
 
 from ..git_authors import Clone, name_authors
 from ..options import Key, Last, Limit, Question, TableFormat, ask
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import default_limit, show
 from ..render.text import HASH, author_text, format_age, number_text, origin, revision_text, status_mark, unread_text
 
@@ -63,11 +63,11 @@ async def command(
     show(result, output_format, messages, limit=limit or default_limit(output_format))
 
 
-def history_result(suite: SuiteKey, history: TestHistory) -> Result:
+def history_result(suite: SuiteKey, history: TestHistory) -> CommandResult:
     """Return since when a test fails, and what it did in the commits of a branch."""
     now, branch = datetime.now(UTC), history.branch
     title, *facts = _since(history)
-    return Result(
+    return CommandResult(
         suite=suite,
         about=f"branch {branch}: {history.key}",
         title=title,

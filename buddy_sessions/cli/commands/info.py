@@ -14,7 +14,7 @@ from buddy_sessions._export import suite_names
 
 from ..options import Quiet, SavedFile, TableFormat
 from ..render.console import Output
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import UNKNOWN, format_age, plain
 from ..values import find_database
@@ -46,7 +46,7 @@ async def command(*, db: SavedFile, output_format: TableFormat = None, quiet: Qu
         suites = await store.info()
     size = sum(file.stat().st_size for file in (db, Path(f"{db}-wal")) if file.exists())
     sessions = format_count(sum(each.sessions for each in suites), "session")
-    result = Result(
+    result = CommandResult(
         title=f"{format_count(len(suites), 'suite')}, {sessions}, {size / 1e6:,.1f} MB",
         columns=_COLUMNS,
         sections=[Section("", [_item(each, now) for each in suites])],

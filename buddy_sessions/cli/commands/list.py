@@ -17,7 +17,7 @@ from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
 from ..options import Access, After, Branch, Count, Emails, Key, TableFormat, check_branch
 from ..render.console import Output
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import choose_format, make_writer, print_result
 from ..render.text import (
     UNKNOWN,
@@ -99,7 +99,7 @@ async def command(
         messages.print_note(f"{_summary(paginator, count)}{more}")
 
 
-def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> Result:
+def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> CommandResult:
     """Return the sessions of a suite."""
     now = datetime.now(UTC)
 
@@ -117,7 +117,7 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         )
         return Item(None, cells, row=row)
 
-    return Result(
+    return CommandResult(
         suite=suite,
         about=f"branch {branch}" if branch else "",
         columns=_COLUMNS,

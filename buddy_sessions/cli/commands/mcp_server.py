@@ -35,10 +35,9 @@ from buddy_sessions.analysis import Judgement, SuiteStatus
 from buddy_sessions.analysis.history import find_test
 from buddy_sessions.analysis.remarks import name_sessions
 
-from ..errors import without_request
 from ..options import Answers
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import Item, Result, Section, failing_item, gate_result
+from ..render.result import CommandResult, Item, Section, failing_item, gate_result
 from ..render.text import count_marks, cut, format_age, format_moment, share
 from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
@@ -145,7 +144,7 @@ class Tools:
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, warnings=[], sections=[Section("", items)])
             return await self._render(result, offset=offset)
-        result = gate_result(judgement, about=name, advice={}, describe=lambda reason: reason.without_advice)
+        result = gate_result(judgement, about=name, advice={}, describe_error=lambda error: error.without_advice)
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests))
             title = ": ".join(filter(None, [failures.title, marks]))
@@ -166,9 +165,9 @@ class Tools:
         return await self._render(history_result(key, history), offset=offset)
 
     async def find_flaky_tests(self, suite: _Suite, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0) -> str:
-        """Find tests whose status changed at least 3 times in the last commits, or differs on the same commit.
+        """Find tests that flipped at least 3 times in the last commits, or failed and passed on the same commit.
 
-        Reads all tests: one request for each 100 tests of each session.
+        Each red session costs one or two requests.
         """
         key, _ = await self._open(suite)
         flaky = await self._answers.flaky(key, branch=branch or MAIN, last=last)
@@ -240,7 +239,7 @@ class Tools:
                 test = evolve(test, case=case)
         return failing_item(judgement, test)
 
-    async def _render(self, result: Result, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
+    async def _render(self, result: CommandResult, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
         if self._is_saved and result.suite is not None:
             statuses = tuple(await self._answers.status([result.suite]))
@@ -259,7 +258,7 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
             return await tool(**arguments)
         except BuddyError as error:
             about = arguments.get("suite") or arguments.get("project", "")
-            message = without_request(error.without_advice)
+            message = error.without_advice
             message = message if about in message else f"{cut(about)}: {message}"
             texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
             raise ToolError("\n".join(filter(None, texts))) from None
@@ -270,13 +269,13 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
 def _advise(error: BuddyError, tool: str) -> str:
     """Return what to do about an error of a tool: never to call the same one again."""
     if isinstance(error, AuthenticationError | ForbiddenError):
-        return "You cannot fix this: the user must, then restart this server."
+        return f"You cannot fix this: the user must {error.advice}, then restart this server."
     if isinstance(error, NotFoundError):
         is_list = tool == "list_suites"
         return f"{'Ask the user for the name' if is_list else 'To see the suites of a project, call list_suites'}."
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
-    if error.advice.startswith("sync "):
+    if "cases" in error.arguments:
         return "You cannot fix this: the user must sync the database, with all test cases."
     return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 

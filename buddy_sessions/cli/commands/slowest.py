@@ -7,7 +7,7 @@ from buddy_sessions.analysis import SlowTest, slowest_tests
 from buddy_sessions.analysis.commits import LAST
 
 from ..options import Key, Last, Limit, Question, TableFormat, ask
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show
 from ..render.text import count_sessions
 
@@ -40,7 +40,7 @@ async def command(
         figures = {"median": test.median, "slowest": test.slowest, "sessions": test.sessions}
         return Item(test.key, cells, row=keyed_test_row(suite, test.key, branch, sessions) | figures)
 
-    result = Result(
+    result = CommandResult(
         suite=suite,
         about=f"branch {branch}",
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",

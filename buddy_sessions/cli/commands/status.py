@@ -25,7 +25,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 from ..errors import ExitCode, error_text, many_suites_code
 from ..git_authors import Clone, name_authors
 from ..options import ROWS, Access, Answers, Flag, FromFile, JudgedBranch, Keys, ReadFile, lacks_branch, open_answers
-from ..render.result import Column, Item, Result, Section
+from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import (
     UNKNOWN,
@@ -157,7 +157,7 @@ def status_result(
     max_age: timedelta | None = None,
     only_red: bool = False,
     causes: Mapping[SuiteKey, str] = MappingProxyType({}),
-) -> Result:
+) -> CommandResult:
     """Return the suites: red ones first, then stale ones, those that could not be read, without a verdict, green."""
     stale = {status.suite for status in statuses if is_stale(status, now, max_age)}
 
@@ -189,7 +189,7 @@ def status_result(
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
     figures = [f"{count:,} {what}" for what, count in counts.items() if count]
-    return Result(
+    return CommandResult(
         command="status",
         title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
         is_red=bool(failing) if failing or counts["green"] else None,

@@ -8,7 +8,7 @@ from buddy_sessions._base.figures import format_duration
 from ..errors import ExitCode
 from ..options import Access, After, Branch, Flag, Interval, Jobs, Key, Revision, RunUrl, TableFormat, check_branch
 from ..render.show import show
-from ..values import Duration
+from ..values import Timeout
 from .list import sessions_result
 
 
@@ -21,7 +21,7 @@ async def command(
     branch: Branch = None,
     after: After = None,
     count: Jobs = 1,
-    timeout: Duration = 1800.0,  # noqa: ASYNC109 - the option
+    timeout: Timeout = 1800.0,  # noqa: ASYNC109 - the option
     interval: Interval = 10.0,
     fail_fast: Flag = False,
     exit_code: Flag = False,

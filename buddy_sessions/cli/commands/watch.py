@@ -44,7 +44,7 @@ from ..render.text import (
     status_text,
 )
 from ..suite_selection import SuiteSelection
-from ..values import FILE, Duration
+from ..values import FILE, Timeout
 
 _STATUS_WIDTH = len("✔ running")
 _GAP = Text("  ")
@@ -59,7 +59,7 @@ async def command(
     status: Flag = False,
     branch: _Branch = MAIN,
     from_file: FromFile = None,
-    interval: Duration = 60.0,
+    interval: Timeout = 60.0,
     db: Annotated[Path | None, FILE] = None,
     on_failure: Annotated[Literal["raise", "retry"], Parameter(metavar="ACTION")] = "raise",
     output_format: TableFormat = None,

@@ -18,7 +18,7 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
-from .result import Item, Result, Section, failing_item
+from .result import CommandResult, Item, Section, failing_item
 from .text import cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000  # the maximum number of characters of a result
@@ -42,7 +42,7 @@ def enclose(text: str) -> str:
     return f"<{tag}>\n{_LOOKS_LIKE_TAG.sub(_NO_TAG, lines)}\n</{tag}>"
 
 
-def render_for_agent(result: Result, *, offset: int = 0, hint: str = "") -> str:
+def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") -> str:
     """Return the verdict of a result, its facts and as many items as fit between tags, and how to get the others.
 
     `offset` is the number of items that were on earlier pages; `hint`, what else can be asked: only that and the
@@ -74,7 +74,7 @@ def _shown_name(name: str) -> str:
 _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url: text)
 
 
-def _lines(result: Result) -> Iterator[tuple[str, str]]:
+def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
     """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     limit = _ONLY_TRACE if len(result.items) == 1 else limit

@@ -22,7 +22,7 @@ from rich.text import Text
 from buddy_sessions import BuddyClient, BuddyError, Harvest, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
-from ..errors import ExitCode, error_text, exit_code_of, many_suites_code, without_request
+from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
 from .text import one_line, without_commands
 
 _SPINNER_WIDTH = 2
@@ -141,13 +141,17 @@ class _LogHandler(logging.Handler):
         self._is_debug = debug
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = one_line(record.getMessage())
-        if not self._is_debug:
-            text = without_request(text)
+        text = one_line(record.getMessage() if self._is_debug else _message_of(record))
         if record.levelno <= logging.DEBUG:
             self._output.print_line((text, "dim"))
         elif self._is_debug or getattr(record, "kind", "") != _HIDDEN:
             self._output.print_message((text, "yellow"))
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """Return the message, in which errors name options, and no requests."""
+    values = tuple(error_text(each) if isinstance(each, BuddyError) else each for each in record.args or ())
+    return logging.makeLogRecord({**vars(record), "args": values}).getMessage()
 
 
 @define

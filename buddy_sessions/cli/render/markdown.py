@@ -16,7 +16,7 @@ from buddy_sessions import Session
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.baseline import Cause
 
-from .result import MAX_SESSIONS, Column, Item, Result, Section
+from .result import MAX_SESSIONS, Column, CommandResult, Item, Section
 from .text import (
     UNKNOWN,
     cause_text,
@@ -93,7 +93,7 @@ def html_link(text: str, url: str | None) -> str:
 GITHUB = Style(code, escape_markup, html_link)
 
 
-def fact_lines(result: Result, style: Style) -> list[str]:
+def fact_lines(result: CommandResult, style: Style) -> list[str]:
     """Return which sessions a result is about, and what it rests on."""
     sessions = [_session_line(session, style) for session in result.sessions[:MAX_SESSIONS]]
     if more := len(result.sessions) - len(sessions):
@@ -128,14 +128,14 @@ def item_line(item: Item, columns: Sequence[Column], style: Style) -> str:
     return separator.join(filter(None, (style.link(name, item.url), style.text(", ".join(facts)))))
 
 
-def verdict(result: Result) -> str:
+def verdict(result: CommandResult) -> str:
     """Return the verdict. It contains no uploaded text."""
     numbers = "".join(f" #{session.relative_id}" for session in result.sessions[:1])
     about = f": {one_line(str(result.suite))}{numbers}" if result.suite is not None else ""
     return f"{_MARKS[result.is_red]}{result.title}{about}"
 
 
-def render_markdown(result: Result, *, max_bytes: int) -> str:
+def render_markdown(result: CommandResult, *, max_bytes: int) -> str:
     """Return a text of at most `max_bytes` bytes in UTF-8 (at least `MIN_BYTES`), which says what it leaves out.
 
     Traces but a few are left out first, then names, then facts and causes. One test of each cause is first. The first

@@ -1,4 +1,4 @@
-"""What a command has found, for all formats: a title, facts, sections of tests, rows for programs; and of a gate."""
+"""The result of a command, for all formats: a title, facts, sections of tests, rows for programs; and of a gate."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from itertools import islice
 from attrs import evolve, frozen
 from rich.text import Text
 
-from buddy_sessions import Session, SuiteKey, TestCase, TestKey
+from buddy_sessions import BuddyError, Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
-from buddy_sessions.analysis import FailingTest, Judgement, Reason
+from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
 
-from ..errors import name_options
+from ..errors import error_text
 from .text import excuse_text, origin, status_mark
 
 MAX_SESSIONS = 5  # how many sessions a text lists
@@ -63,8 +63,8 @@ class Section:
 
 
 @frozen(kw_only=True)
-class Result:
-    """What a command has found. The texts may contain uploaded names and messages: each format escapes them."""
+class CommandResult:
+    """The result of a command. The texts may contain uploaded names and messages: each format escapes them."""
 
     command: str = ""
     """In markdown, what it is the result of."""
@@ -97,7 +97,7 @@ class Result:
         """What programs get."""
         return [item.row for item in self.items if item.row is not None]
 
-    def limited(self, count: int | None) -> Result:
+    def limited(self, count: int | None) -> CommandResult:
         """Return the result with at most `count` items; with all for None."""
         items = islice(self.items, count)
         sections = [evolve(section, items=list(islice(items, len(section.items)))) for section in self.sections]
@@ -164,17 +164,20 @@ def gate_result(
     *,
     about: str,
     advice: Mapping[str, str] = ADVICE,
-    describe: Callable[[Reason], str] = lambda reason: name_options(str(reason)),
-) -> Result:
-    """Return the verdict with what it rests on. `about` names what was judged, if there is no session."""
+    describe_error: Callable[[BuddyError], str] = error_text,
+) -> CommandResult:
+    """Return the verdict with what it rests on. `about` names what was judged, if there is no session.
+
+    `advice` and `describe_error` are for readers who cannot pass options.
+    """
     suite, tests = judgement.suite, judgement.tests
     sections: list[Section] = []
     for kind in (None, *NOVELTIES):
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
-    problems = [describe(reason) for reason in judgement.reasons if reason.kind != "new failure"]
-    kinds: list[str] = [each.kind for each in judgement.reasons] + [each.kind for each in judgement.remarks]
-    return Result(
+    problems = [each.describe(describe_error) for each in judgement.reasons if each.kind != "new failure"]
+    kinds = [each.kind for each in (*judgement.reasons, *judgement.remarks)]
+    return CommandResult(
         command="gate",
         suite=suite,
         about=about,
@@ -184,7 +187,7 @@ def gate_result(
         facts=[
             *filter(None, dict.fromkeys(map(advice.get, kinds))),
             *_one_session(judgement, about),
-            *map(str, judgement.remarks),
+            *(remark.describe(describe_error) for remark in judgement.remarks),
             *_facts(judgement),
         ],
         causes=judgement.causes,

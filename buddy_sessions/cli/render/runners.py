@@ -17,7 +17,7 @@ from buddy_sessions import Failure, TestCase, TestStatus
 from buddy_sessions.analysis.causes import find_place
 
 from .console import Output
-from .result import Result
+from .result import CommandResult
 from .text import cut, trace_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -29,7 +29,7 @@ _MAX_EXCUSED, _MAX_TRACE = 16_000, 4_000  # characters of a failure that is excu
 _IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 
 
-def render_junit(result: Result) -> str:
+def render_junit(result: CommandResult) -> str:
     """Return the test cases of a result as a document with one test suite for each group of tests.
 
     A test with a remark, which says why it does not count, is skipped. A problem without a failing test is an error.
@@ -92,7 +92,7 @@ def _clean(text: str) -> str:
     return _NOT_XML.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
-def render_github(result: Result) -> str:
+def render_github(result: CommandResult) -> str:
     """Return an `::error::` for each reason and each failing test without an excuse: at most 10.
 
     Uploaded text is encoded, so that each line is one command, whatever it contains.
@@ -131,7 +131,7 @@ def _encode(text: str, characters: str) -> str:
     return "".join(f"%{ord(each):02X}" if each in characters else each for each in text)
 
 
-def render_arguments(result: Result, messages: Output, *, for_pytest: bool) -> str:
+def render_arguments(result: CommandResult, messages: Output, *, for_pytest: bool) -> str:
     """Return each failing file, or with `for_pytest` the node ID of each failing test, on one line, once.
 
     A warning names each test that has none here.

@@ -27,11 +27,11 @@ from buddy_sessions._export import (
     use_utf8,
 )
 
-from ..errors import describe_os_error, name_options
+from ..errors import describe_os_error
 from ..values import explain_errors
 from .console import Output
 from .markdown import render_markdown
-from .result import Column, Item, Result
+from .result import Column, CommandResult, Item
 from .runners import render_arguments, render_github, render_junit
 from .text import escape, format_age, message_of, name_text, one_line, ref_name, status_text
 
@@ -94,12 +94,12 @@ def keyed_test_row(suite: SuiteKey, test: TestKey, branch: str | None, sessions:
 
 
 def show(
-    result: Result, requested: str | None, messages: Output, *, limit: int | None = None, max_bytes: int = 0
+    result: CommandResult, requested: str | None, messages: Output, *, limit: int | None = None, max_bytes: int = 0
 ) -> None:
     """Print a result to stdout with at most `limit` items, then what `messages` says about it."""
     output_format, limited = choose_format(requested), result.limited(limit)
     for warning in result.warnings:
-        messages.print_warning(name_options(warning))
+        messages.print_warning(warning)
     with _CLOSED_PIPE:
         if output_format == "table":
             print_result(Output(), limited)
@@ -126,7 +126,7 @@ class Destination:
             raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
         return cls(name, None if file == "-" else Path(file))
 
-    def write(self, result: Result, messages: Output, *, max_bytes: int) -> None:
+    def write(self, result: CommandResult, messages: Output, *, max_bytes: int) -> None:
         """Write a result. A file that cannot be written is a warning, because it does not change the verdict."""
         text = _render(result, self.format, messages, max_bytes=max_bytes)
         if self.path is None:
@@ -139,7 +139,7 @@ class Destination:
             messages.print_warning(f"cannot write {describe_os_error(error, self.path)}")
 
 
-def _render(result: Result, output_format: str, messages: Output, *, max_bytes: int) -> str:
+def _render(result: CommandResult, output_format: str, messages: Output, *, max_bytes: int) -> str:
     if output_format == "markdown":
         return render_markdown(result, max_bytes=max_bytes)
     if output_format == "junit":
@@ -153,7 +153,7 @@ def _render(result: Result, output_format: str, messages: Output, *, max_bytes: 
     return stream.getvalue()
 
 
-def print_result(output: Output, result: Result) -> None:
+def print_result(output: Output, result: CommandResult) -> None:
     """Print what a result is about, its sections, and the verdict with what it rests on."""
     _print_head(output, result)
     for section in result.sections:
@@ -170,7 +170,7 @@ def print_result(output: Output, result: Result) -> None:
         output.print_line(one_line(fact))
 
 
-def _print_head(output: Output, result: Result) -> None:
+def _print_head(output: Output, result: CommandResult) -> None:
     for session in (*result.old, *result.sessions):
         age = format_age(session.create_date, datetime.now(UTC))
         facts = f"  {age}  {one_line(ref_name(session))}"

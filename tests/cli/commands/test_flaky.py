@@ -42,7 +42,7 @@ class TestFlaky:
         ("arguments", "expected"),
         [
             ("--last 12", ["alternates", "earlier", "errors"]),
-            ("--changes 1", ["alternates", "broken", "errors", "earlier"]),
+            ("--flips 1", ["alternates", "broken", "errors", "earlier"]),
             ("--limit 1", ["alternates"]),
             ("--last 1", []),
         ],
@@ -66,16 +66,16 @@ class TestRunAgain:
     def test_rows(self, source: Source, call: Call) -> None:
         code, out, err = call("flaky", SUITE, *source())
         (row,) = rows(out)
-        assert (code, row["name"], row["revisions"], row["changes"], err) == (0, "pays", [FLAKY], 0, "")
+        assert (code, row["name"], row["revisions"], row["flips"], err) == (0, "pays", [FLAKY], 0, "")
         assert (row["branch"], row["oldest"], row["newest"]) == ("main", 1, 5)
 
     def test_texts(self, call: Call) -> None:
         table = call("flaky", SUITE, "--format", "table").out
         assert [line.rstrip() for line in table.splitlines()] == [
             f"{SUITE}, branch main",
-            "CHANGES  FAILED  RECENT  TEST",
-            "      0  0 of 4  ▂▂▂▂    tests/cart/test_total.py > CartTest > pays",
-            "                         passed when it was run again on commit aaaaaaa, alone made 1 session fail",
+            "FLIPS  FAILED  RECENT  TEST",
+            "    0  0 of 4  ▂▂▂▂    tests/cart/test_total.py > CartTest > pays",
+            "                       passed when it was run again on commit aaaaaaa, alone made 1 session fail",
             "RECENT: ▂ passed, █ failed; the newest is on the right",
             "",
             "1 flaky test in 5 sessions, #1 to #5",

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 
-from buddy_sessions.analysis import Reason
+from buddy_sessions.analysis.remarks import Failing, Unknown
 from buddy_sessions.cli import run
 from buddy_sessions.cli.render.result import ADVICE
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
@@ -317,6 +317,12 @@ def test_several_formats_of_one_verdict(suite: FakeSuite, call: Call, tmp_path: 
     assert 'failures="1"' in paths["junit"].read_text(encoding="utf-8")
 
 
+def test_latest_commit_has_no_verdict_yet(suite: FakeSuite, call: Call) -> None:
+    add(suite, status="IN_PROGRESS")
+    code, out, err = call("gate", SUITE)
+    assert (code, "No verdict" in out, "main: #1 is running" in out, err) == (5, True, True, "")
+
+
 def test_file_that_cannot_be_written_changes_no_verdict(suite: FakeSuite, call: Call) -> None:
     add(suite)
     code, _, err = call("gate", SUITE, "--write", "markdown=/dev/full")
@@ -341,7 +347,7 @@ def test_closed_pipe_does_not_change_the_exit_code(
 
 
 def test_each_reason_has_advice() -> None:
-    assert ADVICE.keys() >= {*get_args(get_type_hints(Reason)["kind"])}
+    assert ADVICE.keys() >= {*get_args(Failing), *get_args(Unknown)}
 
 
 @pytest.mark.parametrize(

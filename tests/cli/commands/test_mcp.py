@@ -259,9 +259,9 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main, feature", ""),
     "unknown test": ("get_failures", {"test": "x"}, "no test is named 'x'", ""),
     "wrong type": ("get_failures", {"offset": "x"}, "", "offset"),
-    "401": ("get_failures", {}, "(401): check the token", "You cannot fix this: the user must"),
-    "403": ("get_failures", {}, "(403): give the token", "You cannot fix this: the user must"),
-    "429": ("get_failures", {}, "(429): wait", "retry_after: 100 seconds."),
+    "401": ("get_failures", {}, "(401)", "You cannot fix this: the user must check the token and the region"),
+    "403": ("get_failures", {}, "(403)", "You cannot fix this: the user must give the token the scopes"),
+    "429": ("get_failures", {}, "(429)", "retry_after: 100 seconds."),
 }
 
 

@@ -185,5 +185,5 @@ def test_second_watch_with_a_file_is_refused(call: Call, suite: FakeSuite, tmp_p
     with closing(sqlite3.connect(f"{path}-lock-status-default", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         result = call("watch", A, "--status", "--db", str(path))
-    message = f"another watch named 'default' is running with {path}: stop it, or name another file with --db"
+    message = f"another watch named 'default' is running with {path}: stop it, or pass another --db"
     assert (result.code, result.out, message in result.err, result.err.count("\n")) == (7, "", True, 1)

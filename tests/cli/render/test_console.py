@@ -113,7 +113,7 @@ def test_closed_pipe_is_not_an_error(
         (["export", A, "--db", "x.db"], ["id", "created_by_email", "error_message"]),
         (["status", "acme/shop"], ["name", "branch", "status", "failing_tests", "cause", "since"]),
         (["cases", A, "2"], ["session_id", "relative_id", "id", "name", *(f"failure_{name}" for name in FAILURE)]),
-        (["flaky", A], ["test_group_name", "classname", "name", "changes", "failed", "commits"]),
+        (["flaky", A], ["test_group_name", "classname", "name", "flips", "failed", "commits"]),
         (["slowest", A], ["test_group_name", "classname", "name", "median", "slowest", "sessions"]),
         (["compare", A, "1", "2"], ["change", "session_id", "name", "failure_message", "old_time"]),
     ],

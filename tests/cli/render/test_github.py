@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buddy_sessions import Failure, SuiteKey, TestCase, TestStatus
-from buddy_sessions.cli.render.result import Item, Result, Section
+from buddy_sessions.cli.render.result import CommandResult, Item, Section
 from buddy_sessions.cli.render.runners import render_github
 from buddy_sessions.cli.render.text import cut, trace_of
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -28,12 +28,12 @@ PYTEST = """tests/conftest.py:3: in fixture
 {}:12: AssertionError"""
 
 
-def result_of(*failures: Failure | None, name: str = "adds") -> Result:
+def result_of(*failures: Failure | None, name: str = "adds") -> CommandResult:
     cases = [
         TestCase(id="1", name=name, status=TestStatus.FAILED, test_group_name=name, data="read", failure=failure)
         for failure in failures
     ]
-    return Result(
+    return CommandResult(
         command="gate",
         suite=SuiteKey("acme", "shop", "a"),
         sections=[Section("", [Item(case.key, case=case) for case in cases])],

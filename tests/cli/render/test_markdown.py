@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from buddy_sessions import Failure, RefType, Session, SessionStatus, SuiteKey, TestCase, TestStatus
 from buddy_sessions.analysis.baseline import FailingTest, find_causes
 from buddy_sessions.cli.render.markdown import render_markdown
-from buddy_sessions.cli.render.result import Item, Result, Section
+from buddy_sessions.cli.render.result import CommandResult, Item, Section
 from buddy_sessions.cli.render.text import one_line, trace_of
 from helpers.html_page import HOSTILE, HtmlPage
 
@@ -26,12 +26,12 @@ def failed(name: str, message: str, text: str | None = None) -> TestCase:
     return TestCase(id=name, name=name, status=TestStatus.FAILED, data="read", failure=failure)
 
 
-def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.buddy.works/acme") -> Result:
+def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.buddy.works/acme") -> CommandResult:
     status, kind = SessionStatus.ERROR, RefType.BRANCH
     session = Session(id="1", relative_id=1, status=status, ref_name=branch, ref_type=kind, html_url=url)
     items = [Item(case.key, remark=case.name, case=case) for case in cases]
     causes = find_causes([FailingTest(session=session, case=case) for case in cases])
-    return Result(
+    return CommandResult(
         command="failures",
         suite=SUITE,
         title=f"{len(cases)} tests failed",
@@ -44,7 +44,7 @@ def page_of(*cases: TestCase, branch: str = "main", url: str = "https://app.budd
     )
 
 
-def rendered(page: Result, *, max_bytes: int = 65_000) -> HtmlPage:
+def rendered(page: CommandResult, *, max_bytes: int = 65_000) -> HtmlPage:
     markdown = render_markdown(page, max_bytes=max_bytes)
     assert len(markdown.encode()) <= max_bytes
     html = HtmlPage(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))

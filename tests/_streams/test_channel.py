@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions._base.workers import Channel
+from buddy_sessions._streams.channel import Channel
 
 Work = Callable[[Channel[int]], Coroutine[Any, Any, None]]
 

@@ -1,20 +1,33 @@
-"""What a sync reads next, and what it makes of the list so far: pure functions of its progress."""
+"""The rules of a sync: pure functions of its progress, of a page, and of what is saved. `pages` and `sync` apply them.
+
+In the order of a sync: `next_part` says what is read next, `find_effects` what a page changes in the database,
+`state_after` what is covered then, and `marks_of_absent` which sessions are missing.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
 from bisect import bisect_left, bisect_right
-from datetime import datetime
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, frozen
 
 from .._paging.paginator import SessionPage
-from ..models import is_before
-from .suites import ALL_NUMBERS, Below, Interval, SuiteState
+from ..models import Session, is_before
+from .schema import FIELDS, SessionValues
+from .suites import ALL_NUMBERS, Below, Interval, Marks, SuiteState, next_marks
 
 MAX_CHECKS = 10
 """The number of unfinished sessions that the sync of a suite requests by themselves."""
+
+# The time between two checks of an unfinished session: a share of its age, within these limits.
+PAUSE_PER_AGE = 1 / 10
+SHORTEST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=1)
 
 
 class SessionToCheck(NamedTuple):
@@ -64,7 +77,7 @@ class Part:
 
 @define(kw_only=True)
 class SyncProgress:
-    """What a sync of a suite has found so far."""
+    """The progress of the sync of one suite: what it has read, and what is left."""
 
     start: SuiteState  # what the database claimed before, with the limit of this sync
     state: SuiteState  # what it claims now
@@ -86,8 +99,8 @@ class SyncProgress:
         """Note that unfinished sessions need no check, because a page has shown them, or should have."""
         low, high = proven or (1, 0)
         lowest = self.state.lowest
-        for number in [each for each in self.due if each in shown or low <= each <= high or each < lowest]:
-            del self.due[number]
+        for due in [each for each in self.due if each in shown or low <= each <= high or each < lowest]:
+            del self.due[due]
 
 
 def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
@@ -109,6 +122,91 @@ def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
         return Part(low=progress.missing[-1], high=progress.missing[-1], is_around=True)
     may_check = progress.due and progress.checks < MAX_CHECKS
     return SessionToCheck(*next(iter(progress.due.items()))) if may_check else None
+
+
+def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:
+    """Return whether an unfinished session is to be requested again: `checked` is the time of the last check or save.
+
+    A check in the future does not count: the clock was wrong.
+    """
+    if checked is None:
+        return True
+    age = now - created if created else timedelta()
+    pause = min(max(age * PAUSE_PER_AGE, SHORTEST_PAUSE), LONGEST_PAUSE)
+    return not timedelta() <= now - checked < pause
+
+
+@frozen(kw_only=True)
+class ListEvidence:
+    """A page to be saved, and what it proves."""
+
+    before: SuiteState  # what the database claims before this page
+    after: SuiteState  # what it claims afterwards, if the page does not contradict it
+    sessions: Sequence[Session]
+    # All sessions that responses have listed since the page before, also those that were read before: they are compared
+    # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
+    listed: Sequence[Session] = ()
+    proven: Interval | None = None  # the range of `relative_id`s whose existing sessions are all listed
+    read: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
+    limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
+    checked: int | None = None  # the `relative_id` of the session that was requested by itself
+    invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
+
+
+SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]
+"""A session in the database: its `FIELDS` as they are stored, `missing_since`, `deleted_at`, and its row's `number`."""
+
+
+@define(kw_only=True)
+class PageEffects:
+    """The changes of a page in the database, and what the database claims then."""
+
+    state: SuiteState
+    sessions: tuple[Session, ...] = ()  # those to save, in the order of the page: new ones, and those that have changed
+    changed: set[str] = Factory(set)  # the ids of those that have changed
+    present: list[int] = Factory(list)  # the rows of sessions that the page lists
+    restored: list[int] = Factory(list)  # the rows of those that were missing or deleted
+    absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that the page should list, but does not
+    is_contradiction: bool = False  # the database claims something else
+    repaired: int = 0  # sessions that should have been saved, but were not, or were missing or deleted
+
+
+def stored_values(session: SavedSession) -> SessionValues:
+    """Return the values of a session in the database, in the order of `FIELDS`."""
+    return tuple(session[name] for name in FIELDS)
+
+
+def find_effects(
+    page: ListEvidence, values: Mapping[str, SessionValues], saved: Collection[SavedSession]
+) -> PageEffects:
+    """Return what a page shows. `values` are those of its sessions by their ids.
+
+    `saved` are the sessions in the database that have a `relative_id` on the page. It contradicts what the database
+    claims if a session should be saved, but is not, if it has another `id`, or if it was deleted: then an earlier
+    response was wrong, or the suite was created again.
+    """
+    effects, saved_ids = PageEffects(state=evolve(page.after, clean=None)), {each["id"] for each in saved}
+    listed, relative_ids = {each.id for each in page.listed}, {each.relative_id for each in page.listed}
+    for session in saved:
+        id_ = session["id"]
+        if id_ in values or id_ in listed:
+            effects.present.append(session["number"])
+            if id_ in values and values[id_] != stored_values(session):
+                effects.changed.add(id_)
+            if session["missing_since"] is not None:
+                effects.restored.append(session["number"])
+            effects.is_contradiction |= session["deleted_at"] is not None
+        elif session["missing_since"] is None and session["relative_id"] in relative_ids:
+            effects.is_contradiction = True  # another session has its `relative_id`
+    new = [each for each in page.sessions if each.id not in saved_ids and not is_before(each, page.limit)]
+    to_save = effects.changed.union(each.id for each in new)
+    effects.sessions = tuple(each for each in page.sessions if each.id in to_save)
+    effects.repaired = len(effects.restored) + sum(map(page.before.claims, new))
+    effects.is_contradiction |= any(each.id not in saved_ids and page.before.claims(each) for each in page.listed)
+    if effects.is_contradiction and page.after.covered != page.read:  # only what this sync has read is covered
+        below: Below = "nothing" if page.read and page.read[0] == 1 else "more"
+        effects.state = evolve(effects.state, covered=page.read, below=below)
+    return effects
 
 
 def read_after(progress: SyncProgress, part: Part) -> Interval | None:
@@ -163,3 +261,13 @@ def end_part(progress: SyncProgress, part: Part) -> None:
     else:
         del missing[bisect_left(missing, min(part.lowest, part.high)) : bisect_right(missing, part.high)]
     del missing[: bisect_left(missing, progress.state.lowest)]
+
+
+def marks_of_absent(session: SavedSession, progress: SyncProgress, now: str) -> Marks:
+    """Return the marks of a saved session that a verified read should have listed, but has not.
+
+    A read that has contradicted the database deletes nothing; nor does one whose first page is outdated, above it.
+    """
+    marks = Marks(session["missing_since"], session["deleted_at"])
+    is_above = progress.is_outdated and session["relative_id"] > (progress.top or 0)
+    return next_marks(marks, now, may_delete=not (progress.is_contradiction or is_above))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buddy_sessions._http.rate_limit import Quota, parse_rate_limit
+from buddy_sessions._http.rate_limit import RateLimitState, parse_rate_limit
 from buddy_sessions.models import RateLimit
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
@@ -71,14 +71,14 @@ class TestHeaders:
     ],
 )
 def test_incomplete_report_blocks_nothing(limit: RateLimit, now: float) -> None:
-    quota = Quota(max_wait=300.0, now=0.0, clock_offset=NOW.timestamp())
-    quota.update(limit, now=0.0)
-    quota.resume(0.0)
-    assert quota.next_turn(now, in_flight=9) == now
+    state = RateLimitState(max_wait=300.0, now=0.0, clock_offset=NOW.timestamp())
+    state.update(limit, now=0.0)
+    state.resume(0.0)
+    assert state.next_turn(now, in_flight=9) == now
 
 
 def test_pause_outlasts_a_max_wait_of_zero() -> None:
     """Otherwise a throttled request would be repeated at once, for ever."""
-    quota = Quota(max_wait=0.0, now=0.0, clock_offset=0.0)
-    quota.pause(0.0, 0.0)
-    assert quota.expires_at == quota.next_turn(0.4, in_flight=0) == 0.5
+    state = RateLimitState(max_wait=0.0, now=0.0, clock_offset=0.0)
+    state.pause(0.0, 0.0)
+    assert state.expires_at == state.next_turn(0.4, in_flight=0) == 0.5

@@ -1,4 +1,4 @@
-"""What a page shows about the sessions in the database, what a sync reads next, and what is known afterwards."""
+"""What a sync reads next, what a page changes, what the database claims then, and which sessions are missing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.paginator import SessionPage
-from buddy_sessions.store.page_rules import (
+from buddy_sessions.store.schema import FIELDS
+from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, Below, Interval, SuiteState
+from buddy_sessions.store.sync_rules import (
     ListEvidence,
-    PageEffects,
-    SavedSession,
-    find_effects,
-    is_check_due,
-    settle_state,
-)
-from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, Below, Interval, Marks, SuiteState, next_marks
-from buddy_sessions.store.sync_parts import (
     Part,
+    SavedSession,
     SessionToCheck,
     SyncProgress,
     end_part,
+    find_effects,
+    is_check_due,
+    marks_of_absent,
     next_part,
     read_after,
     state_after,
@@ -34,75 +32,69 @@ from helpers.stores import KEY
 OLD, NEW, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2025, 2026, 2027))
 
 
-def saved(number: int, **marks: bool) -> SavedSession:
+def saved(number: int, missing_since: str | None = None, deleted_at: str | None = None) -> SavedSession:
     """Return a session in the database."""
-    return SavedSession(number, f"id{number}", number, ("saved",), **marks)
+    marks = {"number": number, "missing_since": missing_since, "deleted_at": deleted_at}
+    return dict.fromkeys(FIELDS) | {"id": f"id{number}", "relative_id": number, **marks}
 
 
 def session(number: int, *, id_: str | None = None, date: datetime | None = NOW) -> Session:
     return Session(id=id_ or f"id{number}", relative_id=number, status=SessionStatus.SUCCESSFUL, create_date=date)
 
 
-KNOWN = SuiteState(covered=(2, 4), limit=NEW, below="limit")
-Page = tuple[ListEvidence, dict[str, Any]]
-"""A page, and the values of its sessions."""
+CLAIMED = SuiteState(covered=(2, 4), limit=NEW, below="limit")
 
 
-def page(*numbers: int, id_: str | None = None, row: str = "saved", date: datetime | None = NOW, **fields: Any) -> Page:
-    """Return a page with these sessions. By default, their ids and values are those in the database."""
+def page(*numbers: int, id_: str | None = None, date: datetime | None = NOW, **fields: Any) -> ListEvidence:
+    """Return a page with these sessions. By default, their ids are those in the database."""
     listed = [session(number, id_=id_, date=date) for number in numbers]
     given: dict[str, Any] = {"sessions": listed, "listed": listed, "limit": NEW, **fields}
-    return ListEvidence(before=KNOWN, after=KNOWN, **given), {each.id: (row,) for each in given["sessions"]}
+    return ListEvidence(before=CLAIMED, after=CLAIMED, **given)
 
 
-def page_of_another(number: int, **fields: Any) -> Page:
+def page_of_another(number: int, **fields: Any) -> ListEvidence:
     """Return a page with a session that has the number of another session."""
     return page(number, id_="another", **fields)
 
 
-GONE = saved(1, is_missing=True, is_deleted=True)
-ANOTHER: dict[str, Any] = {"new": ["another"]}
-AGAIN: dict[str, Any] = {"is_contradiction": True}
+MISSING, DELETED = saved(1, "2026"), saved(1, "2026", "2026")
+ANOTHER: dict[str, Any] = {"sessions": ["another"]}
+REPAIRED: dict[str, Any] = {**ANOTHER, "repaired": 1}
+FOUND: dict[str, Any] = {"restored": [1], "present": [1], "repaired": 1}
+AGAIN: dict[str, Any] = {"is_contradiction": True, "state": evolve(CLAIMED, covered=None, below="more")}
 
-CASES: dict[str, tuple[Page, list[SavedSession], dict[str, Any]]] = {
-    "found-again": (page(1), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
-    "listed-but-read-before": (page(1, sessions=()), [saved(1, is_missing=True)], {"restored": [1], "present": [1]}),
-    "deleted-one-reappears": (page(1), [GONE], {"restored": [1], "present": [1], **AGAIN}),
+CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
+    "found-again": (page(1, sessions=()), [MISSING], FOUND),
+    "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
+    "nothing-else-is-claimed": (page(1, sessions=(), read=(2, 4)), [DELETED], {**FOUND, "is_contradiction": True}),
+    "what-was-read": (page(1, sessions=(), read=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
+    "all-was-read": (page(1, sessions=(), read=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
-    "number-of-a-missing-one": (page_of_another(9), [saved(9, is_missing=True)], ANOTHER),
+    "number-of-a-missing-one": (page_of_another(1, date=None), [MISSING], ANOTHER),
     "another-session-that-was-read-before": (page_of_another(9, sessions=()), [saved(9)], AGAIN),
     "list-out-of-order": (page_of_another(9, listed=()), [saved(9)], ANOTHER),
     "older-than-the-limit": (page(5, date=OLD), [], {}),
-    "older-but-saved": (page(5, date=OLD, row="changed"), [saved(5)], {"changed": ["id5"], "present": [5]}),
+    "older-but-saved": (page(5, date=OLD), [saved(5)], {"sessions": ["id5"], "changed": {"id5"}, "present": [5]}),
     "above-the-covered-range": (page_of_another(5), [], ANOTHER),
-    "in-the-covered-range-but-not-saved": (page_of_another(4), [], {**ANOTHER, **AGAIN}),
+    "in-the-covered-range-but-not-saved": (page_of_another(4), [], {**REPAIRED, **AGAIN}),
     "rejected-page-in-the-covered-range": (page_of_another(4, sessions=()), [], AGAIN),
     "in-the-covered-range-but-older": (page_of_another(4, sessions=(), date=OLD), [], {}),
-    "below-the-covered-range-but-younger": (page_of_another(1), [], {**ANOTHER, **AGAIN}),
+    "below-the-covered-range-but-younger": (page_of_another(1), [], {**REPAIRED, **AGAIN}),
     "below-the-covered-range-without-a-date": (page_of_another(1, date=None), [], ANOTHER),
     "empty-list": (page(), [], {}),
 }
 
 
 @pytest.mark.parametrize(("page", "saved", "expected"), CASES.values(), ids=CASES)
-def test_effects_of_a_page(page: Page, saved: list[SavedSession], expected: dict[str, Any]) -> None:
-    """2 to 4 are covered, and everything below is older than the limit."""
-    assert find_effects(*page, saved) == PageEffects(**expected)
-
-
-@pytest.mark.parametrize(
-    ("read", "expected"),
-    [
-        (None, {"covered": None, "below": "more"}),
-        ((7, 9), {"covered": (7, 9), "below": "more"}),
-        ((1, 9), {"covered": (1, 9), "below": "nothing"}),
-        pytest.param((2, 4), {}, id="nothing-else-is-claimed"),
-    ],
-)
-def test_only_what_was_read_is_known_after_a_contradiction(read: Interval | None, expected: dict[str, Any]) -> None:
-    page = ListEvidence(before=KNOWN, after=KNOWN, sessions=(), read=read)
-    assert settle_state(page, PageEffects()) == KNOWN
-    assert settle_state(page, PageEffects(is_contradiction=True)) == evolve(KNOWN, **expected)
+def test_effects_of_a_page(page: ListEvidence, saved: list[SavedSession], expected: dict[str, Any]) -> None:
+    """2 to 4 are covered, and everything below is older than the limit. After a contradiction, only what was read."""
+    found = find_effects(page, {each.id: ("other values",) for each in page.sessions}, saved)
+    ids, absent = [each.id for each in found.sessions], [*found.absent]
+    defaults = {"state": CLAIMED, "sessions": [], "changed": set(), "present": [], "restored": [], "repaired": 0}
+    defaults |= {"is_contradiction": False, "absent": []}
+    if covered := expected.pop("covered", None):
+        expected["state"] = evolve(CLAIMED, covered=covered, below="nothing" if covered[0] == 1 else "more")
+    assert {**asdict(found, recurse=False), "sessions": ids, "absent": absent} == {**defaults, **expected}
 
 
 @pytest.mark.parametrize(
@@ -207,47 +199,36 @@ def test_covered_range_after_a_page(
     assert (found.covered, found.below) == expected
 
 
+TOP = ALL_NUMBERS[1]
+AROUND_1 = Part(low=1, high=1, is_around=True)
+
+
 @pytest.mark.parametrize(
-    ("part", "numbers", "is_end"),
+    ("part", "numbers", "verified", "proven", "is_end"),
     [
-        (Part(low=5), (9, 7), True),
-        (Part(low=5), (9, 5), False),
-        (Part(low=5), (9, 3), False),
-        (Part(), (9, 5), True),
-        (Part(), (), False),
-        (Part(high=5), (), True),
-        (AROUND_4, (4,), False),
-        (AROUND_4, (3,), False),
-        (AROUND_4, (), True),
-        (Part(low=1, high=1, is_around=True), (1,), False),
-        (Part(low=1, high=1, is_around=True), (), True),
+        pytest.param(Part(), (9, 4), (1, 9), (4, TOP), True, id="above-the-top-but-not-below-the-lowest"),
+        pytest.param(Part(), (9, 4), None, None, True, id="out-of-order"),
+        pytest.param(Part(), (), (1, TOP), None, False, id="empty-list"),
+        (Part(low=5), (9, 7), (1, 9), (7, TOP), True),
+        (Part(low=5), (9, 5), (1, 9), (5, TOP), False),
+        (Part(low=5), (9, 3), (1, 9), (3, TOP), False),
+        (Part(high=9), (9, 4), (1, 9), (4, 9), True),
+        (Part(high=5), (), (1, 5), None, True),
+        (AROUND_4, (4,), (4, 4), (4, 4), False),
+        (AROUND_4, (3,), (3, 4), (3, 4), False),
+        pytest.param(AROUND_4, (), (1, 4), None, True, id="the-list-ends-above-it"),
+        (AROUND_1, (1,), (1, 1), (1, 1), False),
+        (AROUND_1, (), (1, 1), None, True),
     ],
 )
-def test_read_that_has_asked_below_its_last_session_has_found_the_end(
-    part: Part, numbers: tuple[int, ...], is_end: bool
+def test_range_that_a_page_proves_and_end_of_the_list(
+    part: Part, numbers: tuple[int, ...], verified: Interval | None, proven: Interval | None, is_end: bool
 ) -> None:
-    part = evolve(part)
-    part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers)), is_last=True), None)
+    """A read has found the end if it has asked below its last session."""
+    part, sessions = evolve(part), tuple(map(session, numbers))
+    page = SessionPage(suite=KEY, number=1, sessions=sessions, proven_range=verified, is_last=True)
+    assert part.take(page, None) == proven
     assert part.is_end is is_end
-
-
-@pytest.mark.parametrize(
-    ("part", "numbers", "proven", "expected"),
-    [
-        pytest.param(Part(), (9, 4), (1, 9), (4, ALL_NUMBERS[1]), id="above-the-top-but-not-below-the-lowest"),
-        pytest.param(Part(high=9), (9, 4), (1, 9), (4, 9), id="below"),
-        pytest.param(AROUND_4, (3,), (3, 4), (3, 4), id="around"),
-        pytest.param(AROUND_4, (), (1, 4), None, id="the-list-ends-above-it"),
-        pytest.param(Part(), (), (1, ALL_NUMBERS[1]), None, id="empty-list"),
-        pytest.param(Part(), (9, 4), None, None, id="out-of-order"),
-    ],
-)
-def test_range_that_a_page_proves(
-    part: Part, numbers: tuple[int, ...], proven: Interval | None, expected: Interval | None
-) -> None:
-    sessions = tuple(map(session, numbers))
-    page = SessionPage(suite=KEY, number=1, sessions=sessions, proven_range=proven, is_last=True)
-    assert evolve(part).take(page, None) == expected
 
 
 @pytest.mark.parametrize(
@@ -304,11 +285,18 @@ def test_limit_of_a_sync(
     assert (state.limit, state.since) == expected
 
 
-def test_marks_of_an_absent_session() -> None:
-    """Each sync counts once; both times are those of the first one, unless its clock was ahead."""
-    marks, found = Marks(), []
-    for now, may_delete in (("02", True), ("02", True), ("03", False), ("03", True), ("04", True)):
-        marks = next_marks(marks, now, may_delete=may_delete)
-        found.append(marks)
-    assert found == [("02", None)] * 3 + [("02", "02")] * 2
-    assert next_marks(Marks("09"), "05") == ("05", "05")
+@pytest.mark.parametrize(
+    ("given", "now", "expected"),
+    [
+        (saved(4), "02", ("02", None)),
+        pytest.param(saved(4, "02"), "02", ("02", None), id="each-sync-counts-once"),
+        (saved(4, "02"), "03", ("02", "02")),
+        (saved(4, "02", "02"), "04", ("02", "02")),
+        pytest.param(saved(4, "09"), "05", ("05", "05"), id="the-clock-was-ahead"),
+        pytest.param(saved(9, "02"), "03", ("02", None), id="above-the-top-of-an-outdated-page"),
+    ],
+)
+def test_marks_of_an_absent_session(given: SavedSession, now: str, expected: tuple[str, str | None]) -> None:
+    assert marks_of_absent(given, progress(ALL, top=5, is_outdated=True), now) == expected
+    after_contradiction = marks_of_absent(given, progress(ALL, top=5, is_contradiction=True), now)
+    assert after_contradiction.deleted_at == given["deleted_at"]
