@@ -65,6 +65,7 @@ class Transport:
         self.rate_limiter = rate_limiter
         self._logged_fields: set[str] = set()  # those with values that do not fit
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
+        self.requests = 0  # of all calls that have ended
         quota = RetryQuota(max_concurrency)
         self._new_attempts = lambda: Attempts(max_attempts, backoff, quota, WaitBudget(max_wait))
         self._session = http_session
@@ -132,6 +133,7 @@ class Transport:
         else:
             attempts.record_success()
             self._log_invalid(invalid, url)
+        self.requests += attempts.requests
         return Fetched(stats=attempts.stats(invalid_fields=len(invalid)), value=value, error=failure)
 
     def _log_invalid(self, invalid: Iterable[InvalidValue], url: URL) -> None:

@@ -202,7 +202,7 @@ class HarvestProgress:
             messages.print_problem("error", error_text(error))
 
     def summary(self) -> str:
-        """Return the numbers of suites, failures, sessions and requests."""
+        """Return the numbers of suites, failures, sessions and requests, also of those that have listed the suites."""
         stats, failed = self._harvest.stats, len(self._harvest.failures)
         done = stats.suites + failed
         parts = (
@@ -211,7 +211,7 @@ class HarvestProgress:
             f"{format_count(len(self._unlisted), 'project')} failed" if self._unlisted else "",
             format_count(stats.sessions, self.noun),
             format_count(stats.cases, "test case") if stats.cases else "",
-            format_count(stats.requests, "request"),
+            format_count(self._buddy.api.transport.requests, "request"),
         )
         return ", ".join(filter(None, parts))
 
