@@ -11,7 +11,6 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 from attrs import define
 
 from buddy_sessions import SessionStore
-from buddy_sessions.testing import FakeBuddy, FakeSuite
+from buddy_sessions.testing import FakeBuddy
 from helpers.effort import repeats
 from helpers.stores import (
     ABSENCES,
@@ -28,23 +27,13 @@ from helpers.stores import (
     SyncedSuite,
     marked_numbers,
     pass_two_days,
-    query,
     sessions_of,
     sync,
 )
 
 pytestmark = pytest.mark.fault
 
-DATABASES = repeats(quick=1, thorough=1, long=9)
-COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
 WATCH_KILLS = repeats(quick=3, thorough=13)
-
-COMMAND = """
-import sys
-from buddy_sessions.__main__ import main
-
-sys.exit(main())
-"""
 
 SYNC = """
 import asyncio, sys
@@ -128,63 +117,6 @@ async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
     yield Forks(parent)
     os.killpg(parent.pid, signal.SIGKILL)  # also the program that a failed test has not ended
     await parent.communicate()
-
-
-def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
-    """Change a suite where the next sync can see it without reading everything again."""
-    for _ in range(chance.choice([1, 1, 1, 150])):
-        suite.create()
-    newest = suite.sessions[:20]
-    running = [session["id"] for session in newest if session["status"] == "IN_PROGRESS"]
-    if running and chance.random() < 0.9:
-        suite.finish(chance.choice(running))
-    if chance.random() < 0.1:
-        suite.delete(chance.choice(newest[:3])["id"])
-
-
-@pytest.mark.parametrize("seed", range(7, 7 + DATABASES))
-async def test_sync_command_killed_many_times_leaves_a_complete_database(
-    fake: FakeBuddy, forks: Forks, tmp_path: Path, seed: int
-) -> None:
-    """It is killed at random moments while sessions are created, finished and deleted.
-
-    The last syncs read the groups of unfinished sessions that were left, ten each, and confirm what was deleted.
-    """
-    chance = random.Random(seed)
-    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(chance.randrange(100, 700)) for number in range(3)]
-    fake.latency = 0.03
-    path = tmp_path / "sessions.db"
-    begun = asyncio.Event()
-
-    def on_request(_: object) -> None:
-        begun.set()
-        change_near_the_top(chance, chance.choice(suites))
-
-    async def sync(*, killed_after: float | None = None) -> int:
-        begun.clear()
-        await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
-        if killed_after is not None:
-            await begun.wait()
-            await asyncio.sleep(killed_after)
-            with suppress(ProcessLookupError):  # it has ended before
-                forks.kill()
-        _, exit_code = await forks.wait()
-        return exit_code
-
-    fake.on_request = on_request
-    exit_codes = [await sync(killed_after=chance.uniform(0, 0.2)) for _ in range(COMMAND_KILLS)]
-    assert set(exit_codes) <= {0, -signal.SIGKILL}
-    assert exit_codes.count(-signal.SIGKILL) > COMMAND_KILLS / 2
-    fake.on_request = None
-    assert await sync() == 0  # a kill can come before the tables are created
-    for _ in range(5):
-        pass_two_days(path)
-        assert await sync() == 0
-    assert query(path, "PRAGMA integrity_check") == [("ok",)]
-    saved = query(
-        path, "SELECT suite_id, id, status FROM sessions WHERE deleted_at IS NULL ORDER BY suite_id, relative_id DESC"
-    )
-    assert saved == [(suite.key[2], session["id"], session["status"]) for suite in suites for session in suite.sessions]
 
 
 async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, forks: Forks, tmp_path: Path) -> None:
