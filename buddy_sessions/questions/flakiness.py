@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ..analysis.baseline import Cases, Unreadable, failing_in, is_outage, lists_too_few, was_outage
 from ..analysis.branches import Main
-from ..analysis.commits import TestedCommit, identify_commit, make_commit, newest_judged, usual_size
+from ..analysis.commits import LAST, TestedCommit, identify_commit, make_commit, usual_size
 from ..analysis.reruns import find_possible_rerun
 from ..analysis.results import FlakyTest, FlakyTests, rank_by_cost
 from ..errors import ConfigError, NotFoundError
@@ -78,7 +78,7 @@ async def _reruns_elsewhere(
     for session in reversed(listed.sessions):
         if session.id not in judged:
             groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
-    compared = newest_judged(reversed(commits))
+    compared = commits[::-1][:LAST]
     usual = usual_size(compared)
     return [
         pair
