@@ -65,14 +65,15 @@ class SessionList:
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
         usual = 1 if self.end == "beginning" else most_frequent_size(oldest_first)
-        found: list[TestedCommit] = []  # oldest first
+        commits: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in oldest_first:
             compared = older[:LAST]
-            found.append(make_commit(sessions, compared, usual_size(compared) if compared else usual, as_of=self.as_of))
-            if found[-1].has_result:
-                older.insert(0, found[-1])
-        return found[::-1]
+            size = usual_size(compared) if compared else usual
+            commits.append(make_commit(sessions, compared, size, as_of=self.as_of))
+            if commits[-1].has_result:
+                older.insert(0, commits[-1])
+        return commits[::-1]
 
     @cached_property
     def judged_commits(self) -> list[TestedCommit]:
@@ -83,13 +84,12 @@ class SessionList:
         """
         if not self.goes_on:
             return self.commits
-        settled = sum(commit.is_settled for commit in self.commits)
-        needed = LAST if self.end == "cut" else min(LAST, settled - 1)
-        judged: list[TestedCommit] = []
-        for commit in self.commits:
-            settled -= commit.is_settled
-            judged.append(commit if settled >= needed else evolve(commit, is_failing=None))
-        return judged
+        settled = [commit.has_result and not commit.is_running for commit in self.commits]
+        needed = LAST if self.end == "cut" else min(LAST, sum(settled) - 1)
+        return [
+            commit if sum(settled[number:]) >= needed else evolve(commit, is_failing=None)
+            for number, commit in enumerate(self.commits, 1)
+        ]
 
 
 @frozen(kw_only=True)
@@ -118,7 +118,6 @@ class TestedCommit:
     remarks: Sequence[Remark] = ()
     is_whole: bool = False
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
-    killed: Sequence[Session] = field(default=(), repr=False)
     rounds: Sequence[Sizes] = field(default=(), repr=False)  # how many tests each session of one has
 
     @property
@@ -155,20 +154,10 @@ class TestedCommit:
         """The highest number of sessions in a round, without skipped ones and those that were run again."""
         return max(map(len, self.rounds), default=0)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether one of its sessions passed or failed, and those that count have finished."""
-        return self.has_result and not self.is_running
-
     @cached_property
     def is_red(self) -> bool:
         """Whether a session that counts is red."""
         return any(session.is_failing for session in self.counted)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all its sessions have finished."""
-        return all(session.is_finished for session in self.sessions)
 
     @property
     def is_running(self) -> bool:
@@ -183,7 +172,8 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        if not self.tests_ran or not self.is_finished or any(map(has_crashed, self.counted)):
+        is_finished = all(session.is_finished for session in self.sessions)
+        if not self.tests_ran or not is_finished or any(map(has_crashed, self.counted)):
             return False
         return all(session.has_known_status for session in self.counted)
 
@@ -300,7 +290,6 @@ def _judge(
         remarks=remarks,
         is_whole=is_whole,
         reruns=reruns,
-        killed=killed,
         rounds=rounds,
     )
 
