@@ -5,13 +5,15 @@ The law reads random lists on random servers: honest ones, also with a limit of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from buddy_sessions import Session
+from buddy_sessions import Session, UnstableListingError
 from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
@@ -122,7 +124,7 @@ class RandomServer(FakeList):
         share = random.choice([0.02, 0.3])
         self.hidden = {number for number in self.numbers if fault == "hides rows" and random.random() < share}
         self.stable -= self.hidden
-        self.size = random.choice([20, 50])
+        self.size, self.tiny = random.choice([20, 50]), random.randrange(1, 20)
 
     def read(self, window: Window) -> tuple[Session, ...]:
         self.requests += 1
@@ -130,6 +132,8 @@ class RandomServer(FakeList):
             self.create(self.random.choice([0, 1, 1, 5, 30]))
             for _ in range(self.random.choice([0, 1, 3])):
                 self.delete(self.random.randrange(1000))
+        if self.fault == "has a tiny limit":
+            self.cap = self.tiny
         if self.fault == "lowers its limit" and self.requests >= self.faulty_request:
             self.cap = 50
         if self.fault == "ignores per_page":
@@ -151,6 +155,7 @@ FAULTS = [
     "lacks rows",
     "hides rows",
     "lowers its limit",
+    "has a tiny limit",
     "ignores per_page",
     "repeats a page",
 ]
@@ -173,3 +178,49 @@ def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
             assert_exact(found, listing.stable)
         else:
             assert fault not in {"none", "lacks a row"}, f"list {seed} is in doubt: {reconciler.doubt}"
+
+
+def new_faulty_list(random: Random, fault: str, per_page: int) -> FaultyList:
+    """Return a list whose rows are out of order, or are listed twice."""
+    oldest, top = random.choice([1, 1, 40]), random.randrange(1, 250)
+    numbers = range(oldest, oldest + top)
+    chosen = random.sample(numbers, min(random.choice([1, 1, 2, 5]), top))
+    moved: dict[int, float] = {}
+    if fault == "moved":  # not below number 1, and number 1 only alone
+        for number in [1] if 1 in chosen else chosen:
+            moved[number] = max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
+    elif fault == "sunk":  # the first row is the first one of another page
+        moved[numbers[-1]] = max(numbers[-1] - per_page * random.choice([1, 1, 2, 5]) - 0.5, 1.5)
+    elif fault == "last":  # not the newest one: without it, the list would have no hole
+        moved[random.choice(numbers[:-1] or numbers)] = 0.5
+    elif fault == "raised":  # rows in order, but above newer ones
+        lowest = random.choice([oldest + 1, oldest + 2, random.choice(numbers)])
+        rows = min(random.choice([1, per_page, 2 * per_page, random.randrange(1, 50)]), top)
+        moved = {number: number + 1000 for number in range(max(lowest, 2), lowest + rows)}
+    doubled = {number for number in chosen if fault == "doubled" and number > 1}
+    return FaultyList(numbers, moved=moved, doubled=doubled)
+
+
+@pytest.mark.parametrize("fault", ["moved", "sunk", "last", "raised", "doubled", "outdated"])
+def test_no_session_of_a_list_out_of_order_is_lost_without_a_doubt(fault: str) -> None:
+    """Nor if some pages are outdated, but for the sessions below an end that these have shown."""
+    for seed in range(repeats(quick=600, thorough=2000, long=20_000)):
+        random = Random(f"{fault} {seed}")
+        per_page = random.choice([*range(1, 9), 20, 30, 50, 100])
+        listing = new_faulty_list(random, fault, per_page)
+
+        def change(_: object, random: Random = random, listing: FaultyList = listing) -> None:
+            listing.age = random.choice([0, 0, 1, 5, 30])
+            for _ in range(random.choice([0, 0, 1, 3])):
+                random.choice([listing.create, partial(listing.delete, random.randrange(300))])()
+
+        traits, read_ahead = random.choice([ServerTraits(), experienced()]), random.choice([1, 2, 4, 16])
+        before = [change] if fault == "outdated" else []
+        try:
+            found, _, reconciler = read_list(listing, traits, *before, per_page=per_page, read_ahead=read_ahead)
+        except UnstableListingError:
+            continue
+        if reconciler.verified and fault == "outdated":
+            assert_exact(found, {number for number in listing.stable if number >= min(found, default=0)})
+        elif reconciler.verified:
+            assert Counter(found) == Counter(row.relative_id for row in listing.stable_rows())
