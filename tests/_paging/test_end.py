@@ -104,6 +104,25 @@ def test_page_requested_before_a_short_one_proves_no_end() -> None:
         assert (reconciler.is_done, reconciler.windows()) == (False, windows)
 
 
+@pytest.mark.parametrize(("missing", "options"), [(22, {}), (20, {"branch": "main"})], ids=["first-row", "branch"])
+def test_rows_move_up_into_a_page_that_lacks_one(missing: int, options: dict[str, Any]) -> None:
+    """So the next page is empty, and no hole shows that the page was full."""
+    listing = FakeList(range(1, 23))
+    read = listing.read
+
+    def read_without_a_row(window: Window) -> tuple[Session, ...]:
+        listing.read = read  # type: ignore[method-assign]  # only one response is wrong
+        rows = tuple(each for each in read(window) if each.relative_id != missing)
+        for _ in range(2):
+            listing.delete(5)
+        return rows
+
+    listing.read = read_without_a_row  # type: ignore[method-assign]  # see above
+    found, _, reconciler = read_list(listing, experienced(), **options)
+    assert_exact(found, listing.stable)
+    assert reconciler.verified
+
+
 class RandomServer(FakeList):
     """A random list on a random server, which may have one `fault`. Without one, it is honest."""
 
