@@ -43,50 +43,6 @@ def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests
     assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
 
 
-def test_cap_that_drops_while_the_list_grows() -> None:
-    """The server counts pages by the new size: the next ones have only known rows."""
-    for traits in (ServerTraits(), experienced()):
-        listing = FakeList(range(1, 801))
-
-        def change(requests: int, listing: FakeList = listing) -> None:
-            listing.create({1: 29, 2: 108}.get(requests, 0))
-            listing.cap = 40 if requests else None
-
-        found, _, reconciler = read_list(listing, traits, change, per_page=100)
-        assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
-
-
-@pytest.mark.parametrize("traits", [ServerTraits, experienced])
-@pytest.mark.parametrize(
-    ("growth", "lacking"),
-    [
-        pytest.param(0, {0: 250}, id="first-row"),
-        pytest.param(0, {0: 162, 2: 179}, id="another-row-of-the-second-response"),
-        pytest.param(20, {1: 163, 2: 90}, id="two-pages-in-succession"),
-    ],
-)
-def test_responses_of_equal_length_are_no_cap(
-    traits: Callable[[], ServerTraits], growth: int, lacking: dict[int, int]
-) -> None:
-    """Each lacks one row of a page of 100."""
-    listing = FakeList(range(1, 251))
-    read = listing.read
-    requests = 0
-
-    def read_without_a_row(window: Window) -> tuple[Session, ...]:
-        nonlocal requests
-        missing = lacking.get(requests)
-        requests += 1
-        rows = tuple(each for each in read(window) if each.relative_id != missing)
-        listing.create(growth)
-        return rows
-
-    listing.read = read_without_a_row  # type: ignore[method-assign]  # it is wrong for some requests
-    found, _, reconciler = read_list(listing, traits(), per_page=100)
-    assert_exact(found, listing.stable)
-    assert reconciler.verified
-
-
 @pytest.mark.parametrize("traits", [ServerTraits, experienced])
 def test_hidden_row_is_no_cap(traits: Callable[[], ServerTraits]) -> None:
     """The next page is longer."""
