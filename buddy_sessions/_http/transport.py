@@ -66,7 +66,9 @@ class Transport:
         self._logged_fields: set[str] = set()  # those with values that do not fit
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
         quota = RetryQuota(max_concurrency)
-        self._new_attempts = lambda: Attempts(max_attempts, backoff, quota, WaitBudget(max_wait))
+        self._new_attempts: Callable[[], Attempts] = lambda: Attempts(
+            max_attempts, backoff, quota, WaitBudget(max_wait)
+        )
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False
