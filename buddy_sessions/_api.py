@@ -139,7 +139,7 @@ class Api:
     async def session(self, key: SuiteKey, session: Session | str | int) -> Fetched[Session]:
         """Return one session of a suite: of this ID, or of this `relative_id`, which usually takes two requests."""
         if not isinstance(session, int):
-            session_id = session.id if isinstance(session, Session) else session
+            session_id = _id_of(session)
             url = self._suites_url(*key, "sessions", session_id)
             fetched = await self.transport.get(url, partial(decode_object, model=Session))
             if fetched.value is not None and fetched.value.id != session_id:
@@ -174,8 +174,7 @@ class Api:
         """Return one test case of a session, with its `data`. The session is requested first for its `relative_id`."""
         if isinstance(session, int):
             session = (await self.session(key, session)).result()
-        session_id = session.id if isinstance(session, Session) else session
-        url = self._suites_url(*key, "sessions", session_id, "test-groups", group_id, "cases", case_id)
+        url = self._suites_url(*key, "sessions", _id_of(session), "test-groups", group_id, "cases", case_id)
         decode = partial(decode_object, model=TestCase)
         return (await self.transport.get(url, decode, max_body=MAX_LONG_BODY, on_size=on_size)).result()
 
@@ -212,33 +211,28 @@ class Api:
 
         The session is requested first if `reads_session` is true.
         """
-        name = session.id if isinstance(session, Session) else session
         group = () if group_id is None else ("test-groups", group_id)
-
         plan = CasePlan(PageSize(self._per_page, self._case_traits), self._read_ahead, status, max_cases)
         if isinstance(session, Session):
             plan.expect(session)
         decode = partial(decode_list, name="cases", model=TestCase)
-        found = session
+        name = f"{key}, session {_id_of(session)}"
 
         async def fetch(window: Window) -> Fetched[list[TestCase]]:
-            nonlocal found
+            nonlocal session
             stats = Stats()
-            if reads_session and not isinstance(found, Session):
-                fetched = await self.session(key, found)
+            if reads_session and not isinstance(session, Session):
+                fetched = await self.session(key, session)
                 if fetched.error is not None:
                     return Fetched(stats=fetched.stats, error=fetched.error)
-                stats, found = fetched.stats, fetched.result()
-                plan.expect(found)
-            session_id = found.id if isinstance(found, Session) else str(found)
-            url = self._suites_url(*key, "sessions", session_id, *group, "cases")
+                stats, session = fetched.stats, fetched.result()
+                plan.expect(session)
+            url = self._suites_url(*key, "sessions", _id_of(session), *group, "cases")
             page = await self._page_fetcher(url, {"status": status and status.value}, decode)(window)
             return evolve(page, stats=page.stats + stats)
 
         slots = RequestSlots(self._read_ahead, reads=1)
-        return CasePaginator(
-            f"{key}, session {name}", plan, PageRequests(fetch, slots, self.transport.check_event_loop)
-        )
+        return CasePaginator(name, plan, PageRequests(fetch, slots, self.transport.check_event_loop))
 
     def read(self, key: SuiteKey, spec: ReadSpec) -> PageReader:
         """Return a new read of a suite."""
@@ -275,6 +269,10 @@ class Api:
             return await self.transport.get(page_url, partial(decode, page=window.page))
 
         return fetch
+
+
+def _id_of(session: Session | str | int) -> str:
+    return session.id if isinstance(session, Session) else str(session)
 
 
 def endpoint_url(base_url: URL, *names: str) -> URL:

@@ -38,7 +38,7 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
     def __init__(self) -> None:
         self._batch: Iterator[_T] = iter(())  # what was read, and is not yielded yet; its length is known
         self._dropped = 0  # items that were read, and not yielded before the stream was closed
-        self._end: Exception | None = None  # what each step raises from now on
+        self._final: Exception | None = None  # what each step raises from now on
         self._is_stepping = False
 
     @abstractmethod
@@ -65,22 +65,22 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
 
     async def _step(self, read: Callable[[], Awaitable[_P | None]]) -> _P:
         """Return what was read. Raise StopAsyncIteration at the end."""
-        if self._end is not None:
-            raise self._end.with_traceback(None)
+        if self._final is not None:
+            raise self._final.with_traceback(None)
         if self._is_stepping:
             raise RuntimeError(f"another task is iterating over this {type(self).__name__}: only one can at a time")
         self._is_stepping = True
         try:
             items = await read()
-            if items is not None and self._end is None:
+            if items is not None and self._final is None:
                 return items
-            self._end = self._end or StopAsyncIteration()  # `aclose` may have ended it meanwhile
+            self._final = self._final or StopAsyncIteration()  # `aclose` may have ended it meanwhile
         except Exception as error:  # noqa: BLE001 - raised below, and by each later step
-            self._end = self._end or error
+            self._final = self._final or error
         finally:
             self._is_stepping = False
         await self._stop()
-        raise self._end
+        raise self._final
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
     async def aclose(self) -> None:
         """Stop the requests, and wait until they have ended. Later steps raise StopAsyncIteration. Call it any time."""
         self._dropped, self._batch = self._unread, iter(())
-        self._end = self._end or _Closed()
+        self._final = self._final or _Closed()
         await self._stop()
 
     async def _collect(self) -> list[_T]:
@@ -121,7 +121,7 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
     @property
     def is_complete(self) -> bool:
         """Whether it has yielded all it was asked for: False if it was closed early, or has failed."""
-        return type(self._end) is StopAsyncIteration
+        return type(self._final) is StopAsyncIteration
 
     if not TYPE_CHECKING:
 

@@ -67,7 +67,9 @@ class Transport:
         self.server_time: datetime | None = None  # of the last response with a valid `Date`
         self.requests = 0  # of all calls that have ended
         quota = RetryQuota(max_concurrency)
-        self._new_attempts = lambda: Attempts(max_attempts, backoff, quota, WaitBudget(max_wait))
+        self._new_attempts: Callable[[], Attempts] = lambda: Attempts(
+            max_attempts, backoff, quota, WaitBudget(max_wait)
+        )
         self._session = http_session
         self._owns_session = http_session is None
         self._is_closed = False

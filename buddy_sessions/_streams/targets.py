@@ -1,4 +1,4 @@
-"""What a watch polls: suites, and a project or workspace whose suites it looks up."""
+"""The targets of a watch: suites, and a project or workspace whose suites it looks up."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -271,7 +272,7 @@ def test_any_response_gives_sessions_or_one_error(
     """In time: two attempts of 10 s for each page, and 2 s for its pauses."""
 
     async def read() -> list[Session] | BuddyError:
-        options = {"max_attempts": 2, "timeout": 10.0, "max_wait": 2.0, "per_page": 20, "read_ahead": 1}
+        options: dict[str, Any] = {"max_attempts": 2, "timeout": 10.0, "max_wait": 2.0, "per_page": 20, "read_ahead": 1}
         async with raw_server(*scripts) as server, asyncio.timeout(3600):
             return await reader.attempt(server, requests=range(1000), **options)
 
