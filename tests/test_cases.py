@@ -116,18 +116,6 @@ class TestCases:
         message = f"the session counts {counted} test cases, but the API lists {listed}"
         assert [message in record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [True]
 
-    async def test_case_that_moves_to_the_next_page_is_yielded_once(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
-    ) -> None:
-        created = suite.create(cases=some_cases(150))
-        session = await read_session(buddy, suite)
-        cases = suite.cases(created["id"])
-        for rows in (cases[:100], cases[90:150]):
-            fake.inject(Fault.body(json.dumps({"cases": rows}).encode()))
-        paginator = buddy.cases(KEY, session)
-        assert [case.id for case in await paginator.collect()] == [case["id"] for case in cases]
-        assert (paginator.stats.duplicates, paginator.stats.verified) == (10, True)
-
     async def test_equal_ids_of_two_groups_are_two_cases(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
     ) -> None:

@@ -219,9 +219,11 @@ class Reconciler:
             return held.has_hole or not held.is_followed_closely or may_lack_first_row
         if following.sessions:  # the list has grown
             return held.has_hole
-        # It is the last page, unless the server caps pages, and rows have moved up into this one.
+        # It is the last page, unless the response lacks a row or the server caps pages, and rows have moved up into it.
+        page_size = self._pacing.page_size
         is_doubtful = held.has_hole and not self._selection.is_filtered
-        return is_doubtful or self._pacing.page_size.may_be_cut(held.rows)
+        is_one_short = held.rows + 1 == page_size.served(held.window.per_page)
+        return is_doubtful or is_one_short or page_size.may_be_cut(held.rows)
 
     def _take_again(self, held: HeldPage, sessions: Sequence[Session]) -> NewSessions:
         """Take a second response for the held page. A row that both lack does not exist."""

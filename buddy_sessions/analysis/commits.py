@@ -65,14 +65,15 @@ class SessionList:
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
         usual = 1 if self.below == "nothing" else most_frequent_size(oldest_first)
-        found: list[TestedCommit] = []  # oldest first
+        commits: list[TestedCommit] = []  # oldest first
         older: list[TestedCommit] = []  # those with a result, newest first
         for sessions in oldest_first:
             compared = older[:LAST]
-            found.append(make_commit(sessions, compared, usual_size(compared) if compared else usual, as_of=self.as_of))
-            if found[-1].has_result:
-                older.insert(0, found[-1])
-        return found[::-1]
+            size = usual_size(compared) if compared else usual
+            commits.append(make_commit(sessions, compared, size, as_of=self.as_of))
+            if commits[-1].has_result:
+                older.insert(0, commits[-1])
+        return commits[::-1]
 
     @cached_property
     def judged_commits(self) -> list[TestedCommit]:
@@ -83,13 +84,12 @@ class SessionList:
         """
         if not self.goes_on:
             return self.commits
-        settled = sum(commit.is_settled for commit in self.commits)
-        needed = LAST if self.below == "more" else min(LAST, settled - 1)
-        judged: list[TestedCommit] = []
-        for commit in self.commits:
-            settled -= commit.is_settled
-            judged.append(commit if settled >= needed else evolve(commit, is_failing=None))
-        return judged
+        settled = [commit.has_result and not commit.is_running for commit in self.commits]
+        needed = LAST if self.below == "more" else min(LAST, sum(settled) - 1)
+        return [
+            commit if sum(settled[number:]) >= needed else evolve(commit, is_failing=None)
+            for number, commit in enumerate(self.commits, 1)
+        ]
 
 
 @frozen(kw_only=True)
@@ -118,7 +118,6 @@ class TestedCommit:
     remarks: Sequence[Remark] = ()
     is_whole: bool = False
     reruns: Sequence[tuple[Session, Session]] = field(default=(), repr=False)  # what failed, and what replaced it
-    killed: Sequence[Session] = field(default=(), repr=False)
     rounds: Sequence[Sizes] = field(default=(), repr=False)  # how many tests each session of one has
 
     @property
@@ -155,20 +154,10 @@ class TestedCommit:
         """The highest number of sessions in a round, without skipped ones and those that were run again."""
         return max(map(len, self.rounds), default=0)
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether one of its sessions passed or failed, and those that count have finished."""
-        return self.has_result and not self.is_running
-
     @cached_property
     def is_red(self) -> bool:
         """Whether a session that counts is red."""
         return any(session.is_failing for session in self.counted)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all its sessions have finished."""
-        return all(session.is_finished for session in self.sessions)
 
     @property
     def is_running(self) -> bool:
@@ -183,7 +172,8 @@ class TestedCommit:
     @cached_property
     def says_how_many(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
-        if not self.tests_ran or not self.is_finished or any(map(has_crashed, self.counted)):
+        is_finished = all(session.is_finished for session in self.sessions)
+        if not self.tests_ran or not is_finished or any(map(has_crashed, self.counted)):
             return False
         return all(session.has_known_status for session in self.counted)
 
@@ -220,24 +210,19 @@ def lacks_tests(count: int | None, fewest: int | None, share: float = MIN_TESTS)
     return count is not None and (count == 0 or (fewest is not None and count < share * fewest))
 
 
-def newest_judged(commits: Iterable[TestedCommit]) -> list[TestedCommit]:
-    """Return the first ten of these commits of which a session passed or failed."""
-    return list(islice((each for each in commits if each.has_result), LAST))
-
-
 def usual_size(older: Iterable[TestedCommit]) -> int:
     """Return how many sessions a commit has at most, judging by the older ones, newest first; 1 if none is known."""
-    return max((commit.size for commit in newest_judged(older)), default=1)
+    judged = islice((commit for commit in older if commit.has_result), LAST)
+    return max((commit.size for commit in judged), default=1)
 
 
 def make_commit(
-    sessions: Iterable[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
+    oldest_first: Sequence[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
 ) -> TestedCommit:
     """Return the commit of these sessions with its verdict, judging by up to ten older ones of its branch.
 
     Above the `usual` number of sessions, a later one can be a re-run.
     """
-    oldest_first = sorted(sessions, key=lambda each: each.relative_id)
     counted: list[Session] = []
     reruns: list[tuple[Session, Session]] = []
     rounds: list[list[Session]] = []
@@ -280,7 +265,7 @@ def make_named_commit(
     reruns = find_repaired(counted) if succeeded else []
     replaced = {red.id for red, _ in reruns}
     counted = [session for session in counted if session.id not in replaced]
-    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns)
+    return _judge(oldest_first, counted, older[:LAST], as_of=as_of, reruns=reruns)
 
 
 def _judge(
@@ -294,8 +279,7 @@ def _judge(
 ) -> TestedCommit:
     """Return the commit of these sessions, of which some count, with its verdict."""
     killed = [session for session in reversed(oldest_first) if was_killed(session, as_of)]
-    is_failing, remarks = _verdict(counted[::-1], older)
-    is_whole = is_failing is False or (is_failing is True and _has_all_results(counted, older))
+    is_failing, is_whole, remarks = _verdict(counted[::-1], older)
     if killed:
         remarks.insert(0, Remark("killed", killed, [len(counted)]))
     return TestedCommit(
@@ -306,7 +290,6 @@ def _judge(
         remarks=remarks,
         is_whole=is_whole,
         reruns=reruns,
-        killed=killed,
         rounds=rounds,
     )
 
@@ -317,38 +300,29 @@ def was_killed(session: Session, as_of: datetime) -> bool:
     return session.status == SessionStatus.IN_PROGRESS and began is not None and as_of - began >= _KILLED
 
 
-def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, list[Remark]]:
-    """Return whether these sessions, newest first, are red, and why that is not known or not sure."""
+def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, bool, list[Remark]]:
+    """Return whether these sessions, newest first, are red, whether all tests ran, and what is unusual."""
     remarks = list(_remarks_on(counted))
+    count, fewest = count_tests(counted), _fewest_tests(older)
+    has_enough = fewest is None if count is None else not lacks_tests(count, fewest)
+    is_known = all(each.is_finished and (each.is_failing or each.has_known_status) for each in counted)
     if any(session.is_failing for session in counted):
-        return True, remarks
-    is_known = all(session.is_finished and session.has_known_status for session in counted)
+        return True, is_known and has_enough, remarks
     if not is_known or not any(session.has_verdict for session in counted):
-        return None, remarks
-    compared = newest_judged(older)
-    count, fewest = count_tests(counted), _fewest_tests(compared)
+        return None, False, remarks
     if count is None:
-        is_compared = fewest is not None
-        return None if is_compared else False, [*remarks, Remark("no count" if is_compared else "unknown count")]
-    if lacks_tests(count, fewest):
-        of_which = "the commit" if len(compared) == 1 else f"each of the {len(compared)} commits"
-        return None, [*remarks, Remark("few tests", counted[:1], [count, fewest or 0], of_which)]
-    return False, remarks
+        remarks.append(Remark("unknown count" if has_enough else "no count"))
+    elif not has_enough:
+        of_which = "the commit" if len(older) == 1 else f"each of the {len(older)} commits"
+        remarks.append(Remark("few tests", counted[:1], [count, fewest or 0], of_which))
+    return False if has_enough else None, has_enough, remarks
 
 
-def _fewest_tests(compared: Iterable[TestedCommit]) -> int | None:
+def _fewest_tests(older: Iterable[TestedCommit]) -> int | None:
     """Return the fewest tests of older commits; of red ones, which may have stopped early, if there are no others."""
-    whole = [commit for commit in compared if commit.says_how_many]
+    whole = [commit for commit in older if commit.says_how_many]
     counts = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
     return min(counts, default=None)
-
-
-def _has_all_results(counted: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
-    """Return whether all tests of red sessions ran, as far as is known."""
-    if not all(session.is_finished and (session.is_failing or session.has_known_status) for session in counted):
-        return False
-    count, fewest = count_tests(counted), _fewest_tests(newest_judged(older))
-    return fewest is None if count is None else not lacks_tests(count, fewest)
 
 
 def _remarks_on(counted: Sequence[Session]) -> Iterator[Remark]:

@@ -67,7 +67,7 @@ def find_entries(
         else:
             patterns.append((number, re.compile(translate(entry.wildcards))))
     is_any = re.compile("|".join(pattern.pattern for _, pattern in patterns))  # most tests match none
-    found: dict[TestKey, list[QuarantinedTest]] = {}
+    matches: dict[TestKey, list[QuarantinedTest]] = {}
     keys = list(keys)
     for key in keys:
         text = str(key)
@@ -75,17 +75,17 @@ def find_entries(
         if patterns and is_any.match(text):
             numbers = sorted([*numbers, *(number for number, pattern in patterns if pattern.match(text))])
         if numbers:
-            found[key] = [quarantine[number] for number in numbers]
-    return found | _find_without_ids(quarantine, [key for key in keys if key not in found], found)
+            matches[key] = [quarantine[number] for number in numbers]
+    return matches | _find_without_ids(quarantine, [key for key in keys if key not in matches], matches)
 
 
 def _find_without_ids(
     quarantine: Sequence[QuarantinedTest],
     keys: Iterable[TestKey],
-    found: Mapping[TestKey, Sequence[QuarantinedTest]],
+    matches: Mapping[TestKey, Sequence[QuarantinedTest]],
 ) -> dict[TestKey, list[QuarantinedTest]]:
     """Return the entries of single tests that match no whole name, but one without its random ids."""
-    used = {id(entry) for entries in found.values() for entry in entries}
+    used = {id(entry) for entries in matches.values() for entry in entries}
     forms: dict[str, list[QuarantinedTest]] = {}
     for entry in quarantine:
         form = strip_ids(entry.pattern)
@@ -97,13 +97,13 @@ def _find_without_ids(
 
 
 def unneeded_entries(
-    quarantine: Sequence[QuarantinedTest], found: Mapping[TestKey, Sequence[QuarantinedTest]], day: date
+    quarantine: Sequence[QuarantinedTest], matches: Mapping[TestKey, Sequence[QuarantinedTest]], day: date
 ) -> tuple[list[QuarantinedTest], list[QuarantinedTest]]:
     """Return the entries that match a failing test, but whose last day is over; and those that match none.
 
-    `found` is what `find_entries` returns.
+    `matches` is what `find_entries` returns.
     """
-    matching = {id(entry) for entries in found.values() for entry in entries}
+    matching = {id(entry) for entries in matches.values() for entry in entries}
     expired = [entry for entry in quarantine if id(entry) in matching and entry.until < day]
     return expired, [entry for entry in quarantine if id(entry) not in matching]
 
@@ -134,8 +134,8 @@ def parse_quarantine(text: str) -> list[QuarantinedTest]:
         raise ConfigError(f"the quarantine is not valid TOML: {error}") from None
     entries = document.pop("test", [])
     if document or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        found = f"not {', '.join(map(repr, document))}" if document else "not a single table"
-        raise ConfigError(f"the quarantine must consist of [[test]] entries, {found}: write [[test]] before each test")
+        wrong = f"not {', '.join(map(repr, document))}" if document else "not a single table"
+        raise ConfigError(f"the quarantine must consist of [[test]] entries, {wrong}: write [[test]] before each test")
     return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
 
 
@@ -164,9 +164,9 @@ def _read_entry(number: int, entry: dict[str, object]) -> QuarantinedTest:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where} needs a name: the text of a test's key, with * for any text")
     if not isinstance(until, date) or isinstance(until, datetime):
-        found = f", not {str(until)!r}" if until is not None else ""
+        wrong = f", not {str(until)!r}" if until is not None else ""
         raise ConfigError(
-            f"{where} needs a day until which it may fail{found}: write until = 2026-12-31, without quotes"
+            f"{where} needs a day until which it may fail{wrong}: write until = 2026-12-31, without quotes"
         )
     if reason is not None and not isinstance(reason, str):
         raise ConfigError(f"{where}: reason must be a text, not {reason!r}")

@@ -1,4 +1,4 @@
-"""What the test cases of several sessions say: which tests change often, which are slow, and how two sides differ."""
+"""Test cases of several sessions: which tests flip often, which are slow, and how two sides differ."""
 
 from __future__ import annotations
 
@@ -89,13 +89,8 @@ def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flip
         )
         for key, history in statuses.items()
     ]
-    found = [test for test in tests if test.flips >= flips]
-    return sorted(found, key=lambda test: (-test.flips, sort_key(test.key)))
-
-
-def rank_by_cost(tests: Iterable[FlakyTest]) -> list[FlakyTest]:
-    """Return the tests, those first because of which alone most sessions failed."""
-    return sorted(tests, key=lambda test: (-test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)))
+    flaky = [test for test in tests if test.flips >= flips]
+    return sorted(flaky, key=lambda test: (-test.flips, sort_key(test.key)))
 
 
 @frozen(kw_only=True)

@@ -10,11 +10,11 @@ from attrs import evolve
 
 from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, was_outage
 from ..analysis.branches import Main
-from ..analysis.commits import TestedCommit, identify_commit, make_commit, newest_judged, usual_size
+from ..analysis.commits import LAST, TestedCommit, identify_commit, make_commit, usual_size
 from ..analysis.reruns import find_possible_rerun
-from ..analysis.results import FlakyTest, FlakyTests, rank_by_cost
+from ..analysis.results import FlakyTest, FlakyTests
 from ..errors import BuddyError, ConfigError, NotFoundError
-from ..models import Session, TestKey, TestStatus
+from ..models import Session, TestKey, TestStatus, sort_key
 from .suite_reader import SuiteReader
 
 _Rerun: TypeAlias = tuple[Session, Session]
@@ -26,10 +26,10 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
 
     It costs one or two requests for each red session; for each session that was run again, one for each 100 tests.
     """
-    found = (await reader.last_commits(branch, last))[0]
-    commits = [commit for commit in found[: 2 * last] if not was_outage(commit)][:last][::-1]
+    judged = (await reader.last_commits(branch, last))[0]
+    commits = [commit for commit in judged[: 2 * last] if not was_outage(commit)][:last][::-1]
     reruns = [pair for commit in commits for pair in commit.reruns]
-    reruns += await _reruns_elsewhere(reader, found, commits)
+    reruns += await _reruns_elsewhere(reader, judged, commits)
     ran = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
     red = {each.id: each for each in ran if each.is_failing and not is_outage(each)}
     red |= {each.id: each for pair in reruns for each in pair if each.is_failing}
@@ -59,26 +59,31 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
     return FlakyTests(
         branch=commits[-1].branch or "" if commits else "",
         sessions=[session for session in ran if session not in unread],
-        tests=rank_by_cost(evolve(test, wasted=wasted[test.key]) for test in tests),
+        tests=sorted((evolve(test, wasted=wasted[test.key]) for test in tests), key=_cost),
         wasted=only_flaky,
         unread=unread,
     )
 
 
+def _cost(test: FlakyTest) -> tuple[object, ...]:
+    """Return what flaky tests are sorted by: those first because of which alone most sessions failed."""
+    return -test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)
+
+
 async def _reruns_elsewhere(
-    reader: SuiteReader, found: Sequence[TestedCommit], commits: Sequence[TestedCommit]
+    reader: SuiteReader, judged: Sequence[TestedCommit], commits: Sequence[TestedCommit]
 ) -> list[_Rerun]:
     """Return what was run again on other branches, among the newest 100 sessions, or 1,000 that were saved.
 
     How many sessions are usual is known of the judged branch.
     """
     listed = await reader.source.tested_again(reader.suite) or await reader.newest()
-    judged = {session.id for commit in found for session in commit.sessions}
+    own = {session.id for commit in judged for session in commit.sessions}
     groups: dict[tuple[str | None, str], list[Session]] = {}
     for session in reversed(listed.sessions):
-        if session.id not in judged:
+        if session.id not in own:
             groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
-    compared = newest_judged(reversed(commits))
+    compared = commits[::-1][:LAST]
     usual = usual_size(compared)
     return [
         pair

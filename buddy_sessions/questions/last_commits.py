@@ -39,12 +39,12 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
     async def read(session: Session) -> TestedSession | BuddyError:
         try:
             if cases == "failed":
-                found = await reader.source.failing_cases(reader.suite, session) if session.is_failing else []
+                listed = await reader.source.failing_cases(reader.suite, session) if session.is_failing else []
             else:
-                found = await reader.source.cases(reader.suite, session)
+                listed = await reader.source.cases(reader.suite, session)
         except (NotFoundError, ConfigError) as error:
             return error
-        return TestedSession(session, tuple(found))
+        return TestedSession(session, tuple(listed))
 
     results = await map_concurrently(read, sessions, limit=reader.source.concurrency)
     tested = [each for each in results if isinstance(each, TestedSession)]
@@ -69,11 +69,11 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             break
         read += 1
         cases = await reader.read_failing(commit.counted)
-        found = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        seen.update(case_key for _, case_key in dict.fromkeys((session.id, case.key) for session, case in found))
+        failures = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
+        seen.update(case_key for _, case_key in dict.fromkeys((session.id, case.key) for session, case in failures))
         if find_tests(tests := distinct_tests(seen), test):  # an error, if there are several
             key = find_test(tests, test, searched=searched)
-        failed = [(session, case) for session, case in found if key and is_same_test(case.key, key, seen)]
+        failed = [(session, case) for session, case in failures if key and is_same_test(case.key, key, seen)]
         if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
             unread += short
             continue
@@ -170,11 +170,11 @@ async def find_cases(
     lists = await map_concurrently(
         lambda session: source.cases(reader.suite, session, status), sessions, limit=source.concurrency
     )
-    found = list(zip(sessions, lists, strict=True))
-    failing = [(session, case) for session, cases in found for case in cases if case.is_failing][:details]
+    pairs = list(zip(sessions, lists, strict=True))
+    failing = [(session, case) for session, cases in pairs for case in cases if case.is_failing][:details]
     ids = [(session.id, case_ids(case)) for session, case in failing]
     detailed = dict(zip(ids, await reader.read_details(failing), strict=True))
     return [
         TestedSession(each, tuple(detailed.get((each.id, case_ids(case)), case) for case in cases))
-        for each, cases in found
+        for each, cases in pairs
     ]

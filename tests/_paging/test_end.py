@@ -5,13 +5,15 @@ The law reads random lists on random servers: honest ones, also with a limit of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from buddy_sessions import Session
+from buddy_sessions import Session, UnstableListingError
 from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import ReadSpec
@@ -41,50 +43,6 @@ def test_what_an_end_costs(ids: Sequence[int], options: dict[str, Any], requests
     assert (found, count, reconciler.verified) == (sorted(ids, reverse=True), requests, True)
 
 
-def test_cap_that_drops_while_the_list_grows() -> None:
-    """The server counts pages by the new size: the next ones have only known rows."""
-    for traits in (ServerTraits(), experienced()):
-        listing = FakeList(range(1, 801))
-
-        def change(requests: int, listing: FakeList = listing) -> None:
-            listing.create({1: 29, 2: 108}.get(requests, 0))
-            listing.cap = 40 if requests else None
-
-        found, _, reconciler = read_list(listing, traits, change, per_page=100)
-        assert (found, reconciler.verified) == (list(range(800, 0, -1)), True)
-
-
-@pytest.mark.parametrize("traits", [ServerTraits, experienced])
-@pytest.mark.parametrize(
-    ("growth", "lacking"),
-    [
-        pytest.param(0, {0: 250}, id="first-row"),
-        pytest.param(0, {0: 162, 2: 179}, id="another-row-of-the-second-response"),
-        pytest.param(20, {1: 163, 2: 90}, id="two-pages-in-succession"),
-    ],
-)
-def test_responses_of_equal_length_are_no_cap(
-    traits: Callable[[], ServerTraits], growth: int, lacking: dict[int, int]
-) -> None:
-    """Each lacks one row of a page of 100."""
-    listing = FakeList(range(1, 251))
-    read = listing.read
-    requests = 0
-
-    def read_without_a_row(window: Window) -> tuple[Session, ...]:
-        nonlocal requests
-        missing = lacking.get(requests)
-        requests += 1
-        rows = tuple(each for each in read(window) if each.relative_id != missing)
-        listing.create(growth)
-        return rows
-
-    listing.read = read_without_a_row  # type: ignore[method-assign]  # it is wrong for some requests
-    found, _, reconciler = read_list(listing, traits(), per_page=100)
-    assert_exact(found, listing.stable)
-    assert reconciler.verified
-
-
 @pytest.mark.parametrize("traits", [ServerTraits, experienced])
 def test_hidden_row_is_no_cap(traits: Callable[[], ServerTraits]) -> None:
     """The next page is longer."""
@@ -100,6 +58,25 @@ def test_page_requested_before_a_short_one_proves_no_end() -> None:
             windows = reconciler.windows()
             reconciler.accept_page([session(number) for number in numbers])
         assert (reconciler.is_done, reconciler.windows()) == (False, windows)
+
+
+@pytest.mark.parametrize(("missing", "options"), [(22, {}), (20, {"branch": "main"})], ids=["first-row", "branch"])
+def test_rows_move_up_into_a_page_that_lacks_one(missing: int, options: dict[str, Any]) -> None:
+    """So the next page is empty, and no hole shows that the page was full."""
+    listing = FakeList(range(1, 23))
+    read = listing.read
+
+    def read_without_a_row(window: Window) -> tuple[Session, ...]:
+        listing.read = read  # type: ignore[method-assign]  # only one response is wrong
+        rows = tuple(each for each in read(window) if each.relative_id != missing)
+        for _ in range(2):
+            listing.delete(5)
+        return rows
+
+    listing.read = read_without_a_row  # type: ignore[method-assign]  # see above
+    found, _, reconciler = read_list(listing, experienced(), **options)
+    assert_exact(found, listing.stable)
+    assert reconciler.verified
 
 
 class RandomServer(FakeList):
@@ -122,7 +99,7 @@ class RandomServer(FakeList):
         share = random.choice([0.02, 0.3])
         self.hidden = {number for number in self.numbers if fault == "hides rows" and random.random() < share}
         self.stable -= self.hidden
-        self.size = random.choice([20, 50])
+        self.size, self.tiny = random.choice([20, 50]), random.randrange(1, 20)
 
     def read(self, window: Window) -> tuple[Session, ...]:
         self.requests += 1
@@ -130,6 +107,8 @@ class RandomServer(FakeList):
             self.create(self.random.choice([0, 1, 1, 5, 30]))
             for _ in range(self.random.choice([0, 1, 3])):
                 self.delete(self.random.randrange(1000))
+        if self.fault == "has a tiny limit":
+            self.cap = self.tiny
         if self.fault == "lowers its limit" and self.requests >= self.faulty_request:
             self.cap = 50
         if self.fault == "ignores per_page":
@@ -151,6 +130,7 @@ FAULTS = [
     "lacks rows",
     "hides rows",
     "lowers its limit",
+    "has a tiny limit",
     "ignores per_page",
     "repeats a page",
 ]
@@ -173,3 +153,49 @@ def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
             assert_exact(found, listing.stable)
         else:
             assert fault not in {"none", "lacks a row"}, f"list {seed} is in doubt: {reconciler.doubt}"
+
+
+def new_faulty_list(random: Random, fault: str, per_page: int) -> FaultyList:
+    """Return a list whose rows are out of order, or are listed twice."""
+    oldest, top = random.choice([1, 1, 40]), random.randrange(1, 250)
+    numbers = range(oldest, oldest + top)
+    chosen = random.sample(numbers, min(random.choice([1, 1, 2, 5]), top))
+    moved: dict[int, float] = {}
+    if fault == "moved":  # not below number 1, and number 1 only alone
+        for number in [1] if 1 in chosen else chosen:
+            moved[number] = max(number + random.choice([1.5, -1.5, 20.5, -20.5]), 1.5)
+    elif fault == "sunk":  # the first row is the first one of another page
+        moved[numbers[-1]] = max(numbers[-1] - per_page * random.choice([1, 1, 2, 5]) - 0.5, 1.5)
+    elif fault == "last":  # not the newest one: without it, the list would have no hole
+        moved[random.choice(numbers[:-1] or numbers)] = 0.5
+    elif fault == "raised":  # rows in order, but above newer ones
+        lowest = random.choice([oldest + 1, oldest + 2, random.choice(numbers)])
+        rows = min(random.choice([1, per_page, 2 * per_page, random.randrange(1, 50)]), top)
+        moved = {number: number + 1000 for number in range(max(lowest, 2), lowest + rows)}
+    doubled = {number for number in chosen if fault == "doubled" and number > 1}
+    return FaultyList(numbers, moved=moved, doubled=doubled)
+
+
+@pytest.mark.parametrize("fault", ["moved", "sunk", "last", "raised", "doubled", "outdated"])
+def test_no_session_of_a_list_out_of_order_is_lost_without_a_doubt(fault: str) -> None:
+    """Nor if some pages are outdated, but for the sessions below an end that these have shown."""
+    for seed in range(repeats(quick=600, thorough=2000, long=20_000)):
+        random = Random(f"{fault} {seed}")
+        per_page = random.choice([*range(1, 9), 20, 30, 50, 100])
+        listing = new_faulty_list(random, fault, per_page)
+
+        def change(_: object, random: Random = random, listing: FaultyList = listing) -> None:
+            listing.age = random.choice([0, 0, 1, 5, 30])
+            for _ in range(random.choice([0, 0, 1, 3])):
+                random.choice([listing.create, partial(listing.delete, random.randrange(300))])()
+
+        traits, read_ahead = random.choice([ServerTraits(), experienced()]), random.choice([1, 2, 4, 16])
+        before = [change] if fault == "outdated" else []
+        try:
+            found, _, reconciler = read_list(listing, traits, *before, per_page=per_page, read_ahead=read_ahead)
+        except UnstableListingError:
+            continue
+        if reconciler.verified and fault == "outdated":
+            assert_exact(found, {number for number in listing.stable if number >= min(found, default=0)})
+        elif reconciler.verified:
+            assert Counter(found) == Counter(row.relative_id for row in listing.stable_rows())

@@ -380,14 +380,6 @@ async def test_pages_and_sessions_are_one_read(buddy: BuddyClient) -> None:
         assert [session.relative_id for session in found] == list(range(63, 0, -1))
 
 
-async def test_cursor_of_a_closed_read_is_that_of_its_last_session(buddy: BuddyClient) -> None:
-    async with buddy.sessions(KEY) as sessions:
-        first = await anext(sessions)
-    assert sessions.stats.sessions == 1
-    rest = await buddy.sessions(KEY, cursor=sessions.cursor).collect()
-    assert [first.relative_id, *(session.relative_id for session in rest)] == list(range(63, 0, -1))
-
-
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
 @pytest.mark.parametrize("kind", FINITE)
 async def test_eager_tasks(fake: FakeBuddy, buddy: BuddyClient, store: SessionStore, kind: str) -> None:

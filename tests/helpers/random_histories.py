@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from buddy_sessions import Session, TestCase
 from buddy_sessions._decoding.converter import case_from_dict, session_from_dict
-from helpers.rules import MAIN, Row, Test
+from helpers.rules import MAIN, Row, Test, is_red
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BRANCHES = ("main", "master", "develop", "feature/x")
@@ -60,27 +60,9 @@ class History:
         return [case_from_dict(case) for case in self.cases_by_session[session]]
 
     @property
-    def names(self) -> list[str]:
-        """The commits, CI runs and sessions that a gate can name."""
-        fields = ("revision", "ci_run_url", "id")
-        named = {row[field] for row in self.rows for field in fields}
-        return sorted(filter(None, named))
-
-    @property
     def now(self) -> datetime:
         """A time after the last session."""
         return max(datetime.fromisoformat(row["create_date"] or START.isoformat()) for row in self.rows)
-
-
-@frozen(kw_only=True)
-class Question:
-    """Arguments of a gate."""
-
-    name: str
-    baseline: str | None
-    outcome: str | None
-    after: datetime | None
-    quarantine: frozenset[Test]
 
 
 @frozen(kw_only=True)
@@ -217,15 +199,16 @@ def long_histories(draw: st.DrawFn) -> History:
 
 
 @st.composite
-def questions(draw: st.DrawFn, history: History) -> Question:
-    """Return a strategy for what a gate can be asked about a history."""
+def questions(draw: st.DrawFn, history: History) -> dict[str, Any]:
+    """Return a strategy for what a gate can be asked about a history: the arguments of `rules.gate`."""
     newest = history.rows[:5]
-    likely = [row[field] for row in newest for field in ("revision", "ci_run_url") if row[field]]
+    names = [row[field] for row in history.rows for field in ("revision", "ci_run_url", "id") if row[field]]
+    red = [row["revision"] or row["id"] for row in history.rows if is_red(row)][:5]
     dates = sorted({row["create_date"] for row in newest if row["create_date"]})
-    return Question(
-        name=draw(st.sampled_from(likely or history.names) | st.sampled_from(history.names)),
-        baseline=draw(st.sampled_from([MAIN, MAIN, MAIN, *BRANCHES, None])),
-        outcome=draw(st.sampled_from([None, "success", "failure"])),
-        after=draw(st.none() | st.sampled_from(dates).map(datetime.fromisoformat)) if dates else None,
-        quarantine=frozenset(draw(st.lists(st.sampled_from(TESTS), max_size=1))),
-    )
+    return {
+        "name": draw(st.sampled_from(red or names) | st.sampled_from(names)),
+        "baseline": draw(st.sampled_from([MAIN, MAIN, MAIN, *BRANCHES, None])),
+        "outcome": draw(st.sampled_from([None, "success", "failure"])),
+        "after": draw(st.none() | st.sampled_from(dates).map(datetime.fromisoformat)) if dates else None,
+        "quarantine": draw(st.lists(st.sampled_from(TESTS), max_size=1)),
+    }

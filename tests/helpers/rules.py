@@ -98,15 +98,18 @@ def tests_ran(rows: Iterable[Row]) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
-def replaces(later: Row, red: Row) -> bool:
-    """Return whether a session is the re-run of a red one, as far as its fields say."""
+def began_after(later: Row, red: Row) -> bool:
+    """Return whether a session of the same ref began after a red one had ended, as far as its fields say."""
     began, end = created(later), ended(red)
     is_same_ref = all(later.get(field) == red.get(field) for field in ("ref_type", "ref_name"))
-    if not is_same_ref or began is None or end is None or began < end:
-        return False
+    return is_same_ref and began is not None and end is not None and began >= end
+
+
+def replaces(later: Row, red: Row) -> bool:
+    """Return whether a session is the re-run of a red one, as far as its fields say."""
     count, red_count = later.get("tests_count"), red.get("tests_count")
     is_as_large = None not in {count, red_count} and abs((count or 0) - (red_count or 0)) <= failed(red)
-    return is_red(later) or is_as_large
+    return began_after(later, red) and (is_red(later) or is_as_large)
 
 
 def without_replaced(rows: Sequence[Row], usual: int, older: Sequence[Commit] = ()) -> list[Row]:
@@ -337,11 +340,9 @@ def without_repaired(rows: Sequence[Row]) -> list[Row]:
 
 
 def repairs(later: Row, red: Row) -> bool:
-    began, end, count, red_count = created(later), ended(red), later.get("tests_count"), red.get("tests_count")
-    if later["status"] != "SUCCESSFUL" or count is None or red_count is None or began is None or end is None:
-        return False
-    is_same_ref = all(later.get(field) == red.get(field) for field in ("ref_type", "ref_name"))
-    return is_same_ref and began >= end and bool(count >= red_count)
+    count, red_count = later.get("tests_count"), red.get("tests_count")
+    has_all = count is not None and red_count is not None and count >= red_count
+    return later["status"] == "SUCCESSFUL" and has_all and began_after(later, red)
 
 
 def novelties(
@@ -406,7 +407,6 @@ def gate(
     is_new_suite = len(rows) < WHOLE_SUITE and (baseline == MAIN or main_branch(rows) is None)
 
     table: list[tuple[bool, bool | None, str]] = [  # the first row that applies
-        (outcome in {"cancelled", "skipped"}, None, "the tests were cancelled or skipped"),
         (not has_any and is_failure, False, "the tests failed, and no session did"),
         (not has_any, None, "no session passed or failed"),
         (not is_failure and not succeeded and not any(is_since(row, after) for row in named), None, "nothing since"),

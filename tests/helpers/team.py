@@ -1,4 +1,4 @@
-"""A team with 300 suites in 20 projects: 42 are red for 9 causes, 8 of them since yesterday.
+"""A team with 300 suites in 20 projects: 42 are red for 10 causes, 8 of them since yesterday.
 
 Run it to look at their report: `PYTHONPATH=tests python tests/helpers/team.py FILE.db`.
 """

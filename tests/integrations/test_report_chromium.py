@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 DESKTOP, TABLET, PHONE, SMALL_PHONE = (1280, 800), (800, 600), (390, 844), (320, 640)
+A4 = (794, 1123)
 OPTIONS = (
     *("headless=new", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
     *("disable-component-update", "disable-sync"),
@@ -69,14 +70,13 @@ return low;
 ROWS = (
     'return [...document.querySelectorAll(".project .row")].filter(it => it.checkVisibility()).map(it => it.innerText)'
 )
-
-
 SMALL_TARGETS = """
 document.querySelectorAll("details").forEach(it => it.open = true);
-return [...document.querySelectorAll("summary")].filter(it => it.checkVisibility())
-  .filter(it => it.getBoundingClientRect().height < 24).map(it => it.outerHTML);
+return [...document.querySelectorAll("summary, a.c" + (innerWidth < 500 ? ", .key a" : ""))]
+  .filter(it => it.checkVisibility() && it.getBoundingClientRect().height < 24).map(it => it.outerHTML);
 """
 CAUSES = 'return [...document.querySelectorAll(".cause")].filter(it => it.checkVisibility()).length'
+CUT = 'return [...document.querySelectorAll(".msg")].filter(it => it.scrollHeight > it.clientHeight).length'
 
 
 @pytest.fixture(scope="module")
@@ -179,17 +179,24 @@ def test_filter_shows_the_suites_with_all_words(browser: Any, page: str) -> None
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_what_folds_is_easy_to_hit(browser: Any, page: str, size: tuple[int, int]) -> None:
-    """It is as high as WCAG's minimum."""
+def test_small_targets_are_easy_to_hit(browser: Any, page: str, size: tuple[int, int]) -> None:
+    """What folds, and the letters of causes, are as high as WCAG's minimum; on a phone, the key, too."""
     show(browser, page, size)
     assert browser.execute_script(SMALL_TARGETS) == []
 
 
 def test_print_shows_all_causes(browser: Any, folded_page: str) -> None:
-    show(browser, folded_page, DESKTOP)
+    """With their whole messages."""
+    show(browser, folded_page, A4)
     assert browser.execute_script(CAUSES) == 20, "8 new ones, and 12 of the others"
-    show(browser, folded_page, DESKTOP, medium="print")
-    assert browser.execute_script(CAUSES) == 40
+    assert browser.execute_script(CUT) > 0
+    show(browser, folded_page, A4, medium="print")
+    assert (browser.execute_script(CAUSES), browser.execute_script(CUT)) == (40, 0)
+
+
+def test_print_folds_suites_that_are_not_red(browser: Any, page: str) -> None:
+    show(browser, page, A4, medium="print")
+    assert len(browser.execute_script(ROWS)) == 42
 
 
 def test_without_script_everything_is_readable(browser: Any, page: str) -> None:

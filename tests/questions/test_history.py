@@ -137,26 +137,20 @@ async def test_random_ids_in_a_name(text: str, suite: FakeSuite, ask: Ask) -> No
     assert facts(await (await ask()).history(suite.key, text)) == (True, 3, 1, False)
 
 
-CANCELLED: dict[str, Any] = {"cases": [{"name": "other"}]}
-"""A run that was cancelled: it closed as passed, with the tests that it had."""
-
-
-async def test_commit_in_which_not_all_tests_ran_says_nothing(suite: FakeSuite, ask: Ask) -> None:
-    """It is no commit in which the test did not fail: the culprit is before it."""
+async def test_commit_in_which_not_all_tests_ran_says_nothing(suite: FakeSuite, ask: Ask, buddy: BuddyClient) -> None:
+    """A cancelled run closes as passed. It is no commit in which the test did not fail: the culprit is before it."""
     add(suite, "PPF")
-    suite.create(**CANCELLED)
+    suite.create(cases=[{"name": "other"}])
     add(suite, "F")
-    history = await (await ask()).history(suite.key, "pays")
+    found = await buddy.compare(suite.key)
+    assert ([case.name for case in found.still_failing], found.newly_failing) == (["pays"], [])
+    assert [session.relative_id for session in found.old] == [3]
+    suite.create("fix", cases=[{"name": "pays", "status": "FAILED"}, {"name": "other"}], revision="f1" * 20)
+    source = await ask()
+    history = await source.history(suite.key, "pays")
     assert facts(history) == (True, 2, 2, False)
     assert [outcome.session.relative_id for outcome in history.outcomes] == [5, 3, 2, 1]
-
-
-async def test_failing_since_before_a_cancelled_commit(suite: FakeSuite, ask: Ask) -> None:
-    add(suite, "PPF")
-    suite.create(**CANCELLED)
-    add(suite, "F")
-    suite.create("fix", cases=[{"name": "pays", "status": "FAILED"}, {"name": "other"}], revision="f1" * 20)
-    (test,) = (await (await ask()).judge(suite.key, "f1" * 20)).tests
+    (test,) = (await source.judge(suite.key, "f1" * 20)).tests
     assert test.since is not None
     assert (test.novelty, test.failed_in, test.since.first.relative_id) == ("known", 2, 3)
 
@@ -166,12 +160,3 @@ async def test_passing_test_while_the_newest_commit_runs(buddy: BuddyClient, sui
     suite.create(cases=[{"name": "other"}], status="IN_PROGRESS", revision="ab" * 20)
     suite.create(cases=[{"name": "other"}], revision="ab" * 20)
     assert facts(await buddy.history(suite.key, "pays"))[:2] == (False, 2)
-
-
-async def test_comparison_leaves_a_cancelled_commit_out(buddy: BuddyClient, suite: FakeSuite) -> None:
-    add(suite, "PPF")
-    suite.create(**CANCELLED)
-    add(suite, "F")
-    found = await buddy.compare(suite.key)
-    assert ([case.name for case in found.still_failing], found.newly_failing) == (["pays"], [])
-    assert [session.relative_id for session in found.old] == [3]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, NoVerdictError, SessionStore
+from buddy_sessions import ConfigError, NoVerdictError
 from buddy_sessions.questions.questions import Questions
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 
+Ask = Callable[[], Awaitable[Questions]]
 A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
 RUN = "https://github.com/acme/unit-tests/actions/runs/17"
@@ -50,7 +50,7 @@ AMBIGUOUS = {
 
 
 @pytest.fixture(autouse=True)
-def suite(fake: FakeBuddy) -> None:
+def suite(fake: FakeBuddy) -> FakeSuite:
     """A suite whose sessions can be named in every way, also in ways that mean two of them."""
     suite = fake.add_suite("acme", "shop", "a")
     commit = "deadbeef" + "0" * 32
@@ -62,36 +62,31 @@ def suite(fake: FakeBuddy) -> None:
     suite.create("fix", "SUCCESSFUL", id="7", revision="abcdef1b")
     for revision, run in (("ccccccc1", "https://ci/9"), ("facade5f", "https://ci/8"), (commit, RUN)):
         suite.create("main", "IN_PROGRESS", revision=revision, ci_run_url=run)
-
-
-@pytest.fixture(params=["api", "database"])
-async def ask(request: pytest.FixtureRequest, buddy: BuddyClient, tmp_path: Path) -> AsyncIterator[Questions]:
-    async with SessionStore(tmp_path / "sessions.db") as store:
-        await store.sync(buddy, [A], cases="failed").run()
-        yield buddy if request.param == "api" else store
+    return suite
 
 
 @pytest.mark.parametrize(("name", "numbers"), FOUND.items(), ids=map(str, FOUND))
-async def test_sessions_are_found(name: str | int, numbers: list[int], ask: Questions) -> None:
-    judgement = await ask.judge(A, name, baseline=None)
+async def test_sessions_are_found(name: str | int, numbers: list[int], ask: Ask) -> None:
+    judgement = await (await ask()).judge(A, name, baseline=None)
     assert [session.relative_id for session in judgement.sessions] == numbers
 
 
 @pytest.mark.parametrize(("name", "message"), NOT_FOUND.items(), ids=NOT_FOUND)
-async def test_unknown_session(name: str, message: str, ask: Questions) -> None:
+async def test_unknown_session(name: str, message: str, ask: Ask) -> None:
     with pytest.raises(NoVerdictError) as caught:
-        await ask.judge(A, name)
+        await (await ask()).judge(A, name)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(("name", "meanings"), AMBIGUOUS.items(), ids=AMBIGUOUS)
-async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meanings: str, ask: Questions) -> None:
-    for question in (ask.judge, ask.failures) if name.isdecimal() else (ask.judge,):
+async def test_name_of_two_sessions_is_an_error_that_lists_both(name: str, meanings: str, ask: Ask) -> None:
+    source = await ask()
+    for question in (source.judge, source.failures) if name.isdecimal() else (source.judge,):
         with pytest.raises(ConfigError) as caught:
             await question(A, name)
         assert str(caught.value).startswith(f"{name!r} fits {meanings}: write ")
 
 
-async def test_json_is_no_session(ask: Questions) -> None:
+async def test_json_is_no_session(ask: Ask) -> None:
     with pytest.raises(ConfigError, match=r"^not a session: a dict; pass a Session, its relative_id, id or URL$"):
-        await ask.judge(A, {"id": "facade5"})  # type: ignore[arg-type]
+        await (await ask()).judge(A, {"id": "facade5"})  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import SessionStore
-from helpers.stores import KEY, SyncedSuite, query
+from buddy_sessions import BuddyClient, SessionStore
+from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.stores import KEY, SyncedSuite, create_finished, list_requests, query
 
 GUIDE = (Path(__file__).parents[2] / "buddy_sessions" / "store" / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
@@ -65,3 +66,22 @@ async def test_backup_is_continued_by_the_next_sync(synced: SyncedSuite, tmp_pat
         assert await store.sync(synced.buddy, [KEY]).run()
         assert await store.sessions(KEY) == await synced.store.sessions(KEY)
     assert query(copy, "PRAGMA auto_vacuum") == [(2,)]
+
+
+async def test_example_of_three_syncs(fake: FakeBuddy, suite: FakeSuite, store: SessionStore, path: Path) -> None:
+    create_finished(suite, 250)
+    rows: list[Any] = [
+        [3, range(250, 0, -1), (1, 250), [], []],
+        [1, [251], (1, 251), [248], []],
+        [1, [], (1, 251), [248], [248]],
+    ]
+    async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
+        for requests, saved, covered, missing, deleted in rows:
+            db = SyncedSuite(fake, suite, path, buddy, store)
+            fake.requests.clear()
+            assert await db.sync() == list(saved)
+            assert (len(list_requests(fake)), await db.covered_range()) == (requests, covered)
+            assert (db.marked("missing_since"), db.marked()) == (missing, deleted)
+            if covered == (1, 250):
+                create_finished(suite, 1)
+                suite.delete(suite.sessions[3]["id"])

@@ -11,7 +11,6 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 from attrs import define
 
 from buddy_sessions import SessionStore
-from buddy_sessions.testing import FakeBuddy, FakeSuite, RecordedRequest
+from buddy_sessions.testing import FakeBuddy
 from helpers.effort import repeats
 from helpers.stores import (
     ABSENCES,
@@ -28,23 +27,13 @@ from helpers.stores import (
     SyncedSuite,
     marked_numbers,
     pass_two_days,
-    query,
     sessions_of,
     sync,
 )
 
 pytestmark = pytest.mark.fault
 
-DATABASES = repeats(quick=1, thorough=1, long=9)
-COMMAND_KILLS = repeats(quick=3, thorough=12)  # of the syncs into each database
 WATCH_KILLS = repeats(quick=3, thorough=13)
-
-COMMAND = """
-import sys
-from buddy_sessions.__main__ import main
-
-sys.exit(main())
-"""
 
 SYNC = """
 import asyncio, sys
@@ -63,14 +52,12 @@ WATCH = """
 import asyncio, json, os, sys
 from buddy_sessions import BuddyClient, SessionStore
 
-async def main(path, suite, method):
+async def main(path, suite):
     async with BuddyClient.from_env() as buddy, SessionStore(path) as store:
-        async with getattr(store, method)(buddy, [suite], interval=0.01) as watch:
-            async for each in watch:
-                names = ("newly_failing", "no_longer_failing")
-                tests = [[case.name for case in getattr(each, name, ())] for name in names]
-                session = each.session if method == "watch" else each.commit.session
-                os.write(1, json.dumps([session.relative_id, session.status, *tests]).encode() + b"\\n")
+        async with store.watch(buddy, [suite], interval=0.01) as watch:
+            async for change in watch:
+                event = [change.session.relative_id, change.session.status]
+                os.write(1, json.dumps(event).encode() + b"\\n")
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -132,63 +119,6 @@ async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
     await parent.communicate()
 
 
-def change_near_the_top(chance: random.Random, suite: FakeSuite) -> None:
-    """Change a suite where the next sync can see it without reading everything again."""
-    for _ in range(chance.choice([1, 1, 1, 150])):
-        suite.create()
-    newest = suite.sessions[:20]
-    running = [session["id"] for session in newest if session["status"] == "IN_PROGRESS"]
-    if running and chance.random() < 0.9:
-        suite.finish(chance.choice(running))
-    if chance.random() < 0.1:
-        suite.delete(chance.choice(newest[:3])["id"])
-
-
-@pytest.mark.parametrize("seed", range(7, 7 + DATABASES))
-async def test_sync_command_killed_many_times_leaves_a_complete_database(
-    fake: FakeBuddy, forks: Forks, tmp_path: Path, seed: int
-) -> None:
-    """It is killed at random moments while sessions are created, finished and deleted.
-
-    The last syncs read the groups of unfinished sessions that were left, ten each, and confirm what was deleted.
-    """
-    chance = random.Random(seed)
-    suites = [fake.add_suite("acme", "shop", f"s{number}").populate(chance.randrange(100, 700)) for number in range(3)]
-    fake.latency = 0.03
-    path = tmp_path / "sessions.db"
-    begun = asyncio.Event()
-
-    def on_request(_: object) -> None:
-        begun.set()
-        change_near_the_top(chance, chance.choice(suites))
-
-    async def sync(*, killed_after: float | None = None) -> int:
-        begun.clear()
-        await forks.start(COMMAND, "sync", "acme/shop", "--db", path)
-        if killed_after is not None:
-            await begun.wait()
-            await asyncio.sleep(killed_after)
-            with suppress(ProcessLookupError):  # it has ended before
-                forks.kill()
-        _, exit_code = await forks.wait()
-        return exit_code
-
-    fake.on_request = on_request
-    exit_codes = [await sync(killed_after=chance.uniform(0, 0.2)) for _ in range(COMMAND_KILLS)]
-    assert set(exit_codes) <= {0, -signal.SIGKILL}
-    assert exit_codes.count(-signal.SIGKILL) > COMMAND_KILLS / 2
-    fake.on_request = None
-    assert await sync() == 0  # a kill can come before the tables are created
-    for _ in range(5):
-        pass_two_days(path)
-        assert await sync() == 0
-    assert query(path, "PRAGMA integrity_check") == [("ok",)]
-    saved = query(
-        path, "SELECT suite_id, id, status FROM sessions WHERE deleted_at IS NULL ORDER BY suite_id, relative_id DESC"
-    )
-    assert saved == [(suite.key[2], session["id"], session["status"]) for suite in suites for session in suite.sessions]
-
-
 async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, forks: Forks, tmp_path: Path) -> None:
     """Each part of it is interrupted: top, below, around a missing session, check, names, test cases, details."""
     suite = db.suite
@@ -246,9 +176,9 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     assert [path.split("/")[-2] for path in paths[7:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
 
 
-async def watch(forks: Forks, path: Path, method: str, is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:
+async def watch(forks: Forks, path: Path, is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:
     """Watch in a process that is killed once it has reported enough; return all its events."""
-    await forks.start(WATCH, path, str(KEY), method)
+    await forks.start(WATCH, path, str(KEY))
     lines = [await forks.readline()]
     while not is_enough(json.loads(lines[-1])):
         lines.append(await forks.readline())
@@ -261,7 +191,7 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
     chance = random.Random(5)
     path = tmp_path / "watch.db"
     suite = fake.add_suite(*KEY)
-    await forks.start(WATCH, path, str(KEY), "watch")
+    await forks.start(WATCH, path, str(KEY))
     # The first watch starts with an empty suite. Its first poll takes three requests, which check the end of the list.
     while len(fake.requests) < 4:
         await asyncio.sleep(0.005)
@@ -280,50 +210,9 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
     fake.on_request = on_request
     events: list[list[Any]] = []
     for _ in range(WATCH_KILLS - 1):
-        events += await watch(forks, path, "watch", lambda event: is_newest(event) or chance.random() < 0.2)
+        events += await watch(forks, path, lambda event: is_newest(event) or chance.random() < 0.2)
     fake.on_request = None
     suite.create(status="SKIPPED")
-    events += await watch(forks, path, "watch", is_newest)  # everything that remains, up to this session
-    latest = {number: status for number, status, *_ in events}
+    events += await watch(forks, path, is_newest)  # everything that remains, up to this session
+    latest = dict(events)
     assert latest == {session["relative_id"]: session["status"] for session in suite.sessions}
-
-
-def failing_after(failing: frozenset[str], events: list[list[Any]]) -> frozenset[str] | None:
-    """Return the tests that fail after these events; None if they do not fit those that failed before."""
-    for _, _, newly_failing, fixed in events:
-        if not failing.isdisjoint(newly_failing) or not failing.issuperset(fixed):
-            return None
-        failing = (failing | set(newly_failing)) - set(fixed)
-    return failing
-
-
-async def test_status_watch_killed_many_times_loses_no_event(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
-    """The next watch goes on before the last event, which was not acknowledged, or after it."""
-    chance = random.Random(3)
-    path = tmp_path / "watch.db"
-    suite = fake.add_suite(*KEY)
-
-    def create(*failing: str) -> None:
-        names = ("a", "b", "c", "last")
-        suite.create(cases=[{"name": name, "status": "FAILED" if name in failing else "PASSED"} for name in names])
-
-    def on_request(request: RecordedRequest) -> None:
-        if request.path.endswith("/sessions"):
-            create(*chance.sample("abc", chance.randrange(3)))
-
-    create()
-
-    fake.on_request = on_request
-    watches = [
-        await watch(forks, path, "watch_status", lambda _: chance.random() < 0.2) for _ in range(WATCH_KILLS - 1)
-    ]
-    fake.on_request = None
-    create()
-    create("last")
-    watches.append(await watch(forks, path, "watch_status", lambda event: "last" in event[2]))
-    possible = {frozenset[str]()}
-    for events in watches:
-        fitting = [each for each in possible if failing_after(each, events) is not None]
-        assert fitting
-        possible = {failing_after(each, told) or frozenset() for each in fitting for told in (events, events[:-1])}
-    assert frozenset({"last"}) in possible

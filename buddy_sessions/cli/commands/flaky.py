@@ -62,12 +62,12 @@ async def command(
     if until is not None and output_format != "quarantine":
         raise ConfigError("--until is the end of a quarantine: add --format quarantine")
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.flaky(suite, branch=question.branch, last=last, flips=flips)
+        flaky = await answers.flaky(suite, branch=question.branch, last=last, flips=flips)
     if output_format == "quarantine":
         end = datetime.now(UTC) + (until or _QUARANTINE)
-        write_text(format_quarantine([_entry(test, found.branch, end) for test in found.tests[:limit]]))
+        write_text(format_quarantine([_entry(test, flaky.branch, end) for test in flaky.tests[:limit]]))
     else:
-        result = flaky_result(suite, found)
+        result = flaky_result(suite, flaky)
         show(result, output_format, messages, limit=limit or default_limit(output_format), max_bytes=max_bytes)
 
 
@@ -78,30 +78,30 @@ def _entry(test: FlakyTest, branch: str, end: datetime) -> QuarantinedTest:
     return QuarantinedTest(name, end.date(), reason, exact=not {"*", "?"}.isdisjoint(name))
 
 
-def flaky_result(suite: SuiteKey, found: FlakyTests) -> CommandResult:
+def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
     """Return the tests that flipped often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
         cells = (str(test.flips), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
-        row = keyed_test_row(suite, test.key, found.branch, found.sessions)
+        row = keyed_test_row(suite, test.key, flaky.branch, flaky.sessions)
         row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe(test), row=row)
 
     facts: list[str] = []
-    if found.wasted:
-        durations = [session.duration for session in found.wasted if session.duration is not None]
+    if flaky.wasted:
+        durations = [session.duration for session in flaky.wasted if session.duration is not None]
         cost = f": {format_duration(sum(durations))}" if durations else ""
-        facts.append(f"{format_count(len(found.wasted), 'session')} failed only because of them{cost}")
+        facts.append(f"{format_count(len(flaky.wasted), 'session')} failed only because of them{cost}")
     return CommandResult(
         command="flaky",
         suite=suite,
-        about=f"branch {found.branch}",
-        title=f"{format_count(len(found.tests), 'flaky test')} in {count_sessions(found.sessions)}",
+        about=f"branch {flaky.branch}",
+        title=f"{format_count(len(flaky.tests), 'flaky test')} in {count_sessions(flaky.sessions)}",
         facts=facts,
         columns=_COLUMNS,
-        sections=[Section("Flaky tests", list(map(describe, found.tests)))],
+        sections=[Section("Flaky tests", list(map(describe, flaky.tests)))],
         fields=(*KEYED_TEST_COLUMNS, *_FIGURES),
-        warnings=[unread_text(found.unread, "not all of their failing tests can be read")],
+        warnings=[unread_text(flaky.unread, "not all of their failing tests can be read")],
     )
 
 

@@ -78,15 +78,15 @@ async def command(
         chosen = [statuses[suite] for suite in select_keys(list(statuses), targets, db)]
         chosen = await name_authors(chosen, git)
         with messages.progress() as progress:
-            found = await _read_report(store, chosen, period, branch, progress, git=git)
+            report = await _read_report(store, chosen, period, branch, progress, git=git)
         await lacks_branch(store, branch, chosen, messages)
     if out is not None:
-        page = render_page(template, found, max_bytes=max_bytes)
+        page = render_page(template, report, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
             new.write_bytes(page)
         messages.print_written(out, format_count(len(chosen), "suite"))
     if output_format is not None:
-        make_writer(output_format, sys.stdout, ()).write([*digest_rows(found)])
+        make_writer(output_format, sys.stdout, ()).write([*digest_rows(report)])
 
 
 async def _read_report(

@@ -45,7 +45,7 @@ _LEFT_OUT = {
 
 @frozen(kw_only=True, slots=False)
 class Report:
-    """What a report says, for all formats."""
+    """The suites of a report and the causes that they share, for all formats."""
 
     suites: Sequence[SuiteNews]
     causes: Sequence[SharedCause]
@@ -128,8 +128,8 @@ class Report:
     @property
     def flaky(self) -> list[SuiteNews]:
         """The suites with flaky tests, those first whose worst test failed most often."""
-        found = [(suite.flaky.failed, suite) for suite in self.suites if suite.flaky is not None]
-        return [suite for _, suite in sorted(found, key=lambda pair: -pair[0])]
+        pairs = [(suite.flaky.failed, suite) for suite in self.suites if suite.flaky is not None]
+        return [suite for _, suite in sorted(pairs, key=lambda pair: -pair[0])]
 
     @property
     def notes(self) -> list[tuple[str, list[SuiteNews]]]:
