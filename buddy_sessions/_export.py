@@ -308,11 +308,11 @@ class ParquetWriter(JsonLines):
 
 def _columns(model: type[attrs.AttrsInstance]) -> dict[str, str]:
     """Return the DuckDB types of a model's fields, by the name of the column."""
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for field in attrs.fields(attrs.resolve_types(model)):
         types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
         if attrs.has(types[0]):
-            found |= {f"{field.name}_{name}": kind for name, kind in _columns(types[0]).items()}
+            columns |= {f"{field.name}_{name}": kind for name, kind in _columns(types[0]).items()}
         else:
-            found[field.name] = next((name for kind, name in _TYPES.items() if kind in types), "VARCHAR")
-    return found
+            columns[field.name] = next((name for kind, name in _TYPES.items() if kind in types), "VARCHAR")
+    return columns

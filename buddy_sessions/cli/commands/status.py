@@ -234,7 +234,7 @@ def status_item(
         "created_by_name": author_name(first) or None,
         "remark": remarks_text(status.remarks) or None,
     }
-    known = (
+    texts = (
         link(plain(str(status.suite)), session.html_url),
         names[1],
         Text.assemble(where, (state, style), ", stale" if is_stale else ""),
@@ -244,7 +244,7 @@ def status_item(
         revision_text(first),
         author_text(first),
     )
-    return Item(None, known, cause or "", row=row, url=session.html_url)
+    return Item(None, texts, cause or "", row=row, url=session.html_url)
 
 
 def _age(moment: datetime | None, now: datetime) -> str:
@@ -253,7 +253,7 @@ def _age(moment: datetime | None, now: datetime) -> str:
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:
     counts = [session.failing_count for session in commit.counted if session.is_failing]
-    known = [count for count in counts if count is not None]
-    if not known:
+    numbers = [count for count in counts if count is not None]
+    if not numbers:
         return None, ""
-    return max(known), f"{max(known):,}" if len(counts) == 1 else f"at least {max(known):,}"
+    return max(numbers), f"{max(numbers):,}" if len(counts) == 1 else f"at least {max(numbers):,}"

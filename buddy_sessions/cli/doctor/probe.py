@@ -140,11 +140,11 @@ class Record(dict[str, Exchange]):
     def shift_of(self, page: Exchange) -> int:
         """Return how many sessions earlier than expected a page begins, as if so many were created; 0 if unknown."""
         first = self["page-1"]
-        known = sorted({*first.numbers, *self["page-2"].numbers}, reverse=True)
-        if not page.numbers or page.numbers[0] not in known:
+        listed = sorted({*first.numbers, *self["page-2"].numbers}, reverse=True)
+        if not page.numbers or page.numbers[0] not in listed:
             return 0
         size = min(page.size, len(first.rows)) if page.purpose == "page-2" else page.size  # page 1 may be cut
-        return (int(page.query["page"]) - 1) * size - known.index(page.numbers[0])
+        return (int(page.query["page"]) - 1) * size - listed.index(page.numbers[0])
 
     @cached_property
     def shape(self) -> Shape:

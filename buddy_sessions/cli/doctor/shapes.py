@@ -120,7 +120,7 @@ _PATTERNS = {form: re.compile(pattern, re.ASCII | re.DOTALL) for form, pattern i
 
 @attrs.define
 class Shape:
-    """What was added to it. Each counter has the forms of values, and how often each was seen.
+    """The fields of responses. Each counter has the forms of values, and how often each was seen.
 
     Attributes:
         fields: The fields of each response, by its name and the path in it, such as `sessions[].created_by.name`.
@@ -136,33 +136,33 @@ class Shape:
         """Add the JSON value of a response, which is documented as the object with this name."""
         self._add(self.fields.setdefault(name, {}), "body", value, name, name)
 
-    def _add(self, found: dict[str, Counter[str]], path: str, value: Any, kind: Kind, place: str) -> None:
-        forms = found.setdefault(path, Counter())
+    def _add(self, fields: dict[str, Counter[str]], path: str, value: Any, kind: Kind, place: str) -> None:
+        forms = fields.setdefault(path, Counter())
         if isinstance(value, str) and isinstance(kind, frozenset):
             forms[value if value in kind else self._unknown_value(value, place)] += 1
         else:
             forms[form_of(value)] += 1
         if isinstance(value, list) and not path.endswith("[]"):
             for each in value:
-                self._add(found, f"{path}[]", each, kind, place)
+                self._add(fields, f"{path}[]", each, kind, place)
         if isinstance(value, dict) and value:
-            self._add_object(found, path, value, str(kind))
+            self._add_object(fields, path, value, str(kind))
 
-    def _add_object(self, found: dict[str, Counter[str]], path: str, value: dict[str, Any], kind: str) -> None:
-        known = OBJECTS.get(kind, {})
-        if not value.keys() & known.keys():  # it is another object
-            known = {}
-        for name, of in known.items():
+    def _add_object(self, fields: dict[str, Counter[str]], path: str, value: dict[str, Any], kind: str) -> None:
+        documented = OBJECTS.get(kind, {})
+        if not value.keys() & documented.keys():  # it is another object
+            documented = {}
+        for name, of in documented.items():
             inner = f"{path}.{name}".removeprefix("body.")
             if name in value:
-                self._add(found, inner, value[name], of, f"{kind}.{name}")
+                self._add(fields, inner, value[name], of, f"{kind}.{name}")
             elif kind != _OPEN:
-                found.setdefault(inner, Counter())["missing"] += 1
-        for name in (name for name in value if name not in known):
-            if known and kind != _OPEN:
+                fields.setdefault(inner, Counter())["missing"] += 1
+        for name in (name for name in value if name not in documented):
+            if documented and kind != _OPEN:
                 self._add_unknown_field(kind, name, value[name])
             else:
-                found[path]["unknown name"] += 1
+                fields[path]["unknown name"] += 1
 
     def _unknown_value(self, value: str, place: str) -> str:
         values = self.unknown_values.setdefault(place, Counter())
@@ -171,9 +171,9 @@ class Shape:
         return "unknown value"
 
     def _add_unknown_field(self, kind: str, name: str, value: object) -> None:
-        known = self.unknown_fields
-        is_shown = _FIELD.fullmatch(name) and (f"{kind}.{name}" in known or len(known) < MAX_WORDS)
-        known.setdefault(f"{kind}.{name}" if is_shown else f"{kind} {NOT_SHOWN}", Counter())[form_of(value)] += 1
+        words = self.unknown_fields
+        is_shown = _FIELD.fullmatch(name) and (f"{kind}.{name}" in words or len(words) < MAX_WORDS)
+        words.setdefault(f"{kind}.{name}" if is_shown else f"{kind} {NOT_SHOWN}", Counter())[form_of(value)] += 1
 
 
 def form_of(value: object) -> str:
