@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from attrs import evolve, field, frozen
 
-from ..errors import BuddyError
+from .._base.figures import format_count
+from ..errors import BuddyError, ResponseError
 from ..models import Session, TestCase, TestKey, case_ids, sort_key
 from .causes import group_failures
 from .commits import SessionList, TestedCommit, identify_commit
@@ -138,10 +139,20 @@ def failing_in(session: Session, cases: Cases) -> list[TestCase]:
 
 def lists_too_few(session: Session, cases: Cases) -> bool:
     """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
+    return why_incomplete(session, cases) is not None
+
+
+def why_incomplete(session: Session, cases: Cases) -> BuddyError | None:
+    """Return why failing cases of a red session are missing; None if none is."""
     if not session.is_failing:
-        return False
-    listed = set(map(case_ids, failing_in(session, cases)))
-    return not isinstance(cases.get(session.id), Sequence) or len(listed) < (session.failing_count or 0)
+        return None
+    found = cases.get(session.id)
+    if isinstance(found, BuddyError):
+        return found
+    listed, counted = len(set(map(case_ids, failing_in(session, cases)))), session.failing_count or 0
+    if found is not None and listed >= counted:
+        return None
+    return ResponseError(f"#{session.relative_id} lists {listed:,} of its {format_count(counted, 'failing test')}")
 
 
 def compare_with(

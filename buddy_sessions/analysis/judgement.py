@@ -10,10 +10,8 @@ from typing import Literal
 
 from attrs import frozen
 
-from .._base.figures import format_count
-from ..errors import BuddyError, ResponseError
 from ..models import Session, SuiteKey
-from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, lists_too_few
+from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, why_incomplete
 from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
 from .remarks import Reason, Remark, name_sessions
@@ -162,8 +160,7 @@ def _on_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> It
         text = f"{baseline.branch} has only outages to compare with" if baseline.older else no_session
         yield Reason("no baseline", detail=text)
     for session in baseline.red_sessions if has_new else ():
-        if lists_too_few(session, evidence.cases):
-            why = _why_incomplete(session, evidence.cases)
+        if (why := why_incomplete(session, evidence.cases)) is not None:
             yield Reason("incomplete cases", [session], detail="to compare with", error=why)
 
 
@@ -178,22 +175,13 @@ def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator
         else:
             yield Reason("no failing test", [session])
     for session in evidence.commit.counted:
-        if lists_too_few(session, evidence.cases):
-            find = Remark if succeeded else Reason
-            yield find("incomplete cases", [session], error=_why_incomplete(session, evidence.cases))
-
-
-def _why_incomplete(session: Session, cases: Cases) -> BuddyError:
-    found = cases.get(session.id)
-    if isinstance(found, BuddyError):
-        return found
-    count = format_count(session.failing_count or 0, "failing test")
-    return ResponseError(f"#{session.relative_id} lists {len(failing_in(session, cases)):,} of its {count}")
+        if (why := why_incomplete(session, evidence.cases)) is not None:
+            yield (Remark if succeeded else Reason)("incomplete cases", [session], error=why)
 
 
 def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     commit, count = evidence.commit, evidence.commit.tests_ran
-    fewest, unit = _fewest_tests(evidence.baseline, evidence.named)
+    fewest = _fewest_tests(evidence.baseline, evidence.named)
     if evidence.missing is not None:
         yield Reason("few sessions", commit.sessions, evidence.missing)
     if count is None:
@@ -202,14 +190,16 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     elif count == 0:
         yield Reason("no test ran", commit.counted)
     elif evidence.outcome != "success" and lacks_tests(count, fewest, evidence.min_tests):
-        yield Reason("few tests", numbers=[count, fewest or 0], detail=f"each {unit} of {evidence.baseline.branch}")
+        yield Reason(
+            "few tests", numbers=[count, fewest or 0], detail=f"each {evidence.named} of {evidence.baseline.branch}"
+        )
 
 
-def _fewest_tests(baseline: Baseline, named: Named) -> tuple[int | None, str]:
+def _fewest_tests(baseline: Baseline, named: Named) -> int | None:
     """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
     parts: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(each for each in baseline.commits if each.says_how_many):
         for session in commit.counted:
             names = {"commit": "", "session": session.id, "CI run": run_url(session) or session.execution_id or ""}
             parts.setdefault((number, names[named]), []).append(session)
-    return min(filter(None, map(count_tests, parts.values())), default=None), named
+    return min(filter(None, map(count_tests, parts.values())), default=None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from buddy_sessions import RefType, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from buddy_sessions.analysis.commits import SessionList
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.questions.suite_reader import Source
+
+Ask: TypeAlias = Callable[[], Awaitable[Questions]]
+"""Returns what is asked: the fixture `ask` of `questions`."""
 
 SUITE = SuiteKey("acme", "shop", "MNbyVedg")
 

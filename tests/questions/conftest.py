@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,13 @@ import pytest
 from buddy_sessions import BuddyClient, SessionStore
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.list_source import Ask
 
 
 @pytest.fixture(params=["api", "all", "failed"])
 async def ask(
     request: pytest.FixtureRequest, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
-) -> AsyncIterator[Callable[[], Awaitable[Questions]]]:
+) -> AsyncIterator[Ask]:
     """A function that returns the client, or a database that has just saved all, or only the failing test cases."""
     async with SessionStore(tmp_path / "sessions.db") as store:
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 
 from buddy_sessions import BuddyClient, ConfigError, SessionStore
 from buddy_sessions.analysis import TestHistory
-from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.list_source import Ask
 
-Ask = Callable[[], Awaitable[Questions]]
 STATUSES = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
-from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from helpers.list_source import Ask
 
 FIX = "f1" * 20
 PAYS = [{"name": "pays", "status": "FAILED"}, {"name": "adds", "status": "PASSED"}]
@@ -173,17 +172,14 @@ async def test_unverified_list_is_no_verdict(
     assert [reason.kind for reason in judgement.reasons] == ["incomplete list"]
 
 
-async def test_branch_of_pull_requests(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
+async def test_branch_of_pull_requests(ask: Ask, suite: FakeSuite) -> None:
     """CircleCI uploads a branch as PULL_REQUEST: its name is enough."""
     suite.create("main", "SUCCESSFUL", tests_count=2)
     fail(suite, ref_type="PULL_REQUEST")
-    async with SessionStore(tmp_path / "sessions.db") as store:
-        await store.sync(buddy, [suite.key], cases="failed").run()
-        for source in (buddy, store):
-            (status,) = await source.status([suite.key], branch="fix")
-            assert status.is_failing is True
-            assert (await source.judge(suite.key, branch="fix")).passes is False
-            assert (await source.status([suite.key]))[0].is_failing is False
+    source = await ask()
+    (status,) = await source.status([suite.key], branch="fix")
+    assert (status.is_failing, (await source.judge(suite.key, branch="fix")).passes) == (True, False)
+    assert (await source.status([suite.key]))[0].is_failing is False
 
 
 async def test_pruned_database_is_not_new(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
@@ -201,16 +197,10 @@ async def test_pruned_database_is_not_new(buddy: BuddyClient, suite: FakeSuite, 
 
 @pytest.mark.parametrize(
     "counts",
-    [
-        {"failed_count": 0},
-        {"tests_count": 0, "failed_count": 0},
-        {"failed_count": None, "error_count": 1},
-    ],
+    [{"failed_count": 0}, {"tests_count": 0, "failed_count": 0}, {"failed_count": None, "error_count": 1}],
     ids=str,
 )
-async def test_red_session_that_does_not_count_its_failure(
-    counts: dict[str, Any], ask: Callable[[], Awaitable[Questions]], suite: FakeSuite
-) -> None:
+async def test_red_session_that_does_not_count_its_failure(counts: dict[str, Any], ask: Ask, suite: FakeSuite) -> None:
     """What it lists decides, in a database as over HTTP; and a database has nothing to wait for."""
     suite.create("main", "ERROR", cases=[], revision="aa" * 20)
     suite.create("main", "SUCCESSFUL", cases=[{"name": "adds"}], revision="bb" * 20)
@@ -263,7 +253,7 @@ async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> 
         await buddy.judge(suite.key, "cdcdcdc", timeout=20)
 
 
-async def test_new_failure_of_other_branches(ask: Callable[[], Awaitable[Questions]], suite: FakeSuite) -> None:
+async def test_new_failure_of_other_branches(ask: Ask, suite: FakeSuite) -> None:
     """It is counted, and no excuse: a pull request and its branch are one, and neither main nor its own count."""
     suite.create("main", "SUCCESSFUL", tests_count=2)
     for branch, revision in (("a", "a1"), ("7/merge", "a1"), ("a", "a2"), ("b", "b1"), ("fix", "f0")):

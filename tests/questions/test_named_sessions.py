@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from buddy_sessions import ConfigError, NoVerdictError
-from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite
+from helpers.list_source import Ask
 
-Ask = Callable[[], Awaitable[Questions]]
 A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
 RUN = "https://github.com/acme/unit-tests/actions/runs/17"

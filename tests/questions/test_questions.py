@@ -19,7 +19,7 @@ from buddy_sessions import (
     TestStatus,
 )
 from buddy_sessions.questions.questions import Questions
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 
 SUITE = "acme/shop/a"
 RUN = "https://ci.example/17"
@@ -34,25 +34,20 @@ OTHER = Session(
 Ask = Callable[[Questions], Awaitable[Any]]
 
 
-@pytest.fixture
-def account() -> FakeBuddy:
+@pytest.fixture(autouse=True)
+def suite(fake: FakeBuddy) -> FakeSuite:
     """A suite with twelve CI runs of main, in which `pays` fails since #9, and `sells` is flaky; then one of a fix."""
-    fake = FakeBuddy()
     suite = fake.add_suite("acme", "shop", "a")
     for number in range(1, 13):
         cases = [case("pays", number < 9), case("sells", number % 4 != 1), case("adds", True)]
         suite.create("main", cases=cases, revision=f"{number:08x}" + "0" * 32)
     suite.create("fix", cases=[case("pays", False), case("sells", False), case("adds", False)], ci_run_url=RUN)
-    return fake
+    return suite
 
 
 @pytest.fixture
-async def both(account: FakeBuddy, tmp_path: Path) -> AsyncIterator[tuple[BuddyClient, SessionStore]]:
-    async with (
-        account,
-        BuddyClient(account.token, base_url=account.base_url) as buddy,
-        SessionStore(tmp_path / "sessions.db") as store,
-    ):
+async def both(buddy: BuddyClient, tmp_path: Path) -> AsyncIterator[tuple[BuddyClient, SessionStore]]:
+    async with SessionStore(tmp_path / "sessions.db") as store:
         await store.sync(buddy, [SUITE], cases="all").run()
         yield buddy, store
 
@@ -82,12 +77,12 @@ QUESTIONS: dict[str, Ask] = {
 
 
 @pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
-async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, SessionStore], account: FakeBuddy) -> None:
+async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, SessionStore], fake: FakeBuddy) -> None:
     buddy, store = both
     from_api = await ask(buddy)
-    account.requests.clear()
+    fake.requests.clear()
     assert plain(await ask(store)) == plain(from_api)
-    assert not account.requests
+    assert not fake.requests
 
 
 @pytest.mark.parametrize(
@@ -125,13 +120,9 @@ async def test_errors_are_the_same(ask: Ask, error: type[Exception], both: tuple
     assert texts[0] == texts[1]
 
 
-async def test_database_of_failing_cases(account: FakeBuddy, tmp_path: Path) -> None:
+async def test_database_of_failing_cases(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
     """It answers what needs no passed test, and says which sync the other questions need."""
-    async with (
-        account,
-        BuddyClient(account.token, base_url=account.base_url) as buddy,
-        SessionStore(tmp_path / "sessions.db") as store,
-    ):
+    async with SessionStore(tmp_path / "sessions.db") as store:
         await store.sync(buddy, [SUITE]).run()
         judgement = await store.judge(SUITE, RUN)
         assert (judgement.is_failing, judgement.passes) == (True, None)
@@ -143,7 +134,7 @@ async def test_database_of_failing_cases(account: FakeBuddy, tmp_path: Path) -> 
         assert "retries are not known: only failing tests were saved" in map(str, judgement.remarks)
         with pytest.raises(ConfigError, match=r'were not saved: sync with cases="all"$'):
             await store.slowest(SUITE)
-        number = account.suites["acme", "shop", "a"].create("main", "IN_PROGRESS")["relative_id"]
+        number = suite.create("main", "IN_PROGRESS")["relative_id"]
         await store.sync(buddy, [SUITE], cases="all").run()
         with pytest.raises(ConfigError, match=r"were not saved: it has not finished$"):
             await store.compare(SUITE, 12, number)

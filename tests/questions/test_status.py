@@ -20,6 +20,7 @@ from buddy_sessions import (
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.list_source import Ask
 from helpers.stores import ABSENCES
 
 
@@ -290,21 +291,19 @@ async def test_latest_red_commit_was_not_repaired(buddy: BuddyClient, suite: Fak
 
 @pytest.mark.parametrize(("is_again", "decides", "advice"), [(False, 1, "; run it again"), (True, 3, "")])
 async def test_session_that_never_finished_is_named(
-    is_again: bool, decides: int, advice: str, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+    is_again: bool, decides: int, advice: str, suite: FakeSuite, ask: Ask
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(hours=25)
     suite.create("main", "SUCCESSFUL", tests_count=8)
     suite.create("main", "IN_PROGRESS", revision="ab" * 20, create_date=yesterday.isoformat(), tests_count=0)
     if is_again:
         suite.create("main", "SUCCESSFUL", revision="ab" * 20, tests_count=8)
-    async with SessionStore(tmp_path / "sessions.db") as store:
-        await store.sync(buddy, [suite.key]).run()
-        for source in (buddy, store):
-            (status,) = await source.status([suite.key])
-            assert status.commit is not None
-            assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
-            assert remarks_text(status.remarks) == f"#2 never finished: that run was killed{advice}"
-    judgement = await buddy.judge(suite.key, "ab" * 20)
+    source = await ask()
+    (status,) = await source.status([suite.key])
+    assert status.commit is not None
+    assert (status.is_failing, status.commit.session.relative_id) == (False, decides)
+    assert remarks_text(status.remarks) == f"#2 never finished: that run was killed{advice}"
+    judgement = await source.judge(suite.key, "ab" * 20)
     assert judgement.passes is (True if is_again else None)
     assert "#2" in " ".join([*map(str, judgement.reasons), *map(str, judgement.remarks)])
 
