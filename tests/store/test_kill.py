@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import shutil
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from asyncio.subprocess import Process
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
 
 from buddy_sessions import SessionStore
 from buddy_sessions.testing import FakeBuddy
 from helpers.effort import repeats
+from helpers.recipe_programs import running
 from helpers.stores import (
     ABSENCES,
     KEY,
@@ -33,7 +31,7 @@ from helpers.stores import (
 
 pytestmark = pytest.mark.fault
 
-WATCH_KILLS = repeats(quick=3, thorough=13)
+WATCH_KILLS = repeats(quick=3, thorough=6, long=50)
 
 SYNC = """
 import asyncio, sys
@@ -62,64 +60,8 @@ async def main(path, suite):
 asyncio.run(main(*sys.argv[1:]))
 """
 
-FORK = """
-import json, os, sys
-import buddy_sessions.cli, buddy_sessions.store
 
-for line in sys.stdin:
-    program, *sys.argv[1:] = json.loads(line)
-    if os.fork() == 0:
-        os.write(1, f"{os.getpid()}\\n".encode())
-        exec(program, {"__name__": "__main__"})
-        sys.exit()
-    _, status = os.wait()
-    os.write(1, f"exit {os.waitstatus_to_exitcode(status)}\\n".encode())
-"""
-"""Runs programs, one after the other, each in a fork of this process: importing the package takes long."""
-
-
-@define
-class Forks:
-    """Runs programs that read from the fake server, one after the other, each in a process of its own."""
-
-    parent: Process
-    pid: int = 0
-
-    async def start(self, program: str, *arguments: str | Path) -> None:
-        """Start a program. The previous one must have ended."""
-        assert self.parent.stdin
-        self.parent.stdin.write(json.dumps([program, *map(str, arguments)]).encode() + b"\n")
-        self.pid = int(await self.readline())
-
-    async def readline(self) -> bytes:
-        """Return the next line of the output of the program."""
-        assert self.parent.stdout
-        async with asyncio.timeout(120):
-            return await self.parent.stdout.readline()
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    async def wait(self) -> tuple[list[bytes], int]:
-        """Wait until the program has ended; return the remaining lines of its output, and its exit code."""
-        lines: list[bytes] = []
-        while not (line := await self.readline()).startswith(b"exit "):
-            lines.append(line)
-        return lines, int(line.split()[1])
-
-
-@pytest.fixture
-async def forks(fake: FakeBuddy) -> AsyncIterator[Forks]:
-    environment = {**os.environ, "BUDDY_TOKEN": fake.token, "BUDDY_API_URL": str(fake.base_url)}
-    parent = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", FORK), stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True
-    )
-    yield Forks(parent)
-    os.killpg(parent.pid, signal.SIGKILL)  # also the program that a failed test has not ended
-    await parent.communicate()
-
-
-async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, forks: Forks, tmp_path: Path) -> None:
+async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, tmp_path: Path) -> None:
     """Each part of it is interrupted: top, below, around a missing session, check, names, test cases, details."""
     suite = db.suite
     since = datetime.now(UTC)
@@ -148,18 +90,19 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     suite.finish(suite.sessions[-30]["id"])
     requests = 0
     while True:
-        requests += 1
+        requests += repeats(quick=3, thorough=1)
         path = tmp_path / f"{requests}.db"
         shutil.copy(db.path, path)
         db.fake.requests.clear()
 
-        def kill(_: object, number: int = requests) -> None:
-            if len(db.fake.requests) == number:
-                forks.kill()
+        async with running(db.fake, tmp_path, "-c", SYNC, path, str(KEY), begin.isoformat()) as process:
 
-        db.fake.on_request = kill
-        await forks.start(SYNC, path, str(KEY), begin.isoformat())
-        _, exit_code = await forks.wait()
+            def kill(_: object, number: int = requests, process: Process = process) -> None:
+                if len(db.fake.requests) == number:
+                    process.kill()
+
+            db.fake.on_request = kill
+            exit_code = await process.wait()
         db.fake.on_request = None
         if exit_code == 0:
             break
@@ -176,27 +119,25 @@ async def test_next_sync_completes_one_killed_at_any_request(db: SyncedSuite, fo
     assert [path.split("/")[-2] for path in paths[7:]] == ["sessions", "unit-tests", suite.sessions[0]["id"], "cases"]
 
 
-async def watch(forks: Forks, path: Path, is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:
-    """Watch in a process that is killed once it has reported enough; return all its events."""
-    await forks.start(WATCH, path, str(KEY))
-    lines = [await forks.readline()]
-    while not is_enough(json.loads(lines[-1])):
-        lines.append(await forks.readline())
-    forks.kill()
-    remaining, _ = await forks.wait()
-    return [json.loads(line) for line in lines + remaining]
-
-
-async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: Forks, tmp_path: Path) -> None:
+async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, tmp_path: Path) -> None:
     chance = random.Random(5)
-    path = tmp_path / "watch.db"
     suite = fake.add_suite(*KEY)
-    await forks.start(WATCH, path, str(KEY))
-    # The first watch starts with an empty suite. Its first poll takes three requests, which check the end of the list.
-    while len(fake.requests) < 4:
-        await asyncio.sleep(0.005)
-    forks.kill()
-    await forks.wait()
+
+    async def watch(is_enough: Callable[[list[Any]], bool]) -> list[list[Any]]:
+        """Watch in a process that is killed once it has reported enough; return all its events."""
+        async with running(fake, tmp_path, "-c", WATCH, tmp_path / "watch.db", str(KEY)) as process:
+            assert process.stdout
+            lines = [await process.stdout.readline()]
+            while not is_enough(json.loads(lines[-1])):
+                lines.append(await process.stdout.readline())
+            process.kill()
+            remaining, _ = await process.communicate()
+        return [json.loads(line) for line in lines + remaining.splitlines()]
+
+    async with running(fake, tmp_path, "-c", WATCH, tmp_path / "watch.db", str(KEY)):
+        # It starts with an empty suite. Its first poll takes three requests, which check the end of the list.
+        while len(fake.requests) < 4:
+            await asyncio.sleep(0.005)
 
     def on_request(_: object) -> None:
         running = [session["id"] for session in suite.sessions[:20] if session["status"] == "IN_PROGRESS"]
@@ -210,9 +151,9 @@ async def test_watch_killed_many_times_misses_no_change(fake: FakeBuddy, forks: 
     fake.on_request = on_request
     events: list[list[Any]] = []
     for _ in range(WATCH_KILLS - 1):
-        events += await watch(forks, path, lambda event: is_newest(event) or chance.random() < 0.2)
+        events += await watch(lambda event: is_newest(event) or chance.random() < 0.2)
     fake.on_request = None
     suite.create(status="SKIPPED")
-    events += await watch(forks, path, is_newest)  # everything that remains, up to this session
+    events += await watch(is_newest)  # everything that remains, up to this session
     latest = dict(events)
     assert latest == {session["relative_id"]: session["status"] for session in suite.sessions}
