@@ -77,7 +77,7 @@ class Source(Protocol):
         ...
 
     async def tested_again(self, _suite: SuiteKey, /) -> SessionList | None:
-        """Return the sessions of commits with several, not all of which passed; None if all must be read for that."""
+        """Return the sessions of commits that were perhaps tested again; None if all must be read for that."""
         return None
 
 

@@ -84,7 +84,7 @@ class SavedSource(Source):
         return None if cases is None else {case.key for case in passed if case.test_group_id == group_id}
 
     async def tested_again(self, suite: SuiteKey) -> SessionList:
-        """Return such sessions of the newest 1,000; and the lowest of these, whose commit may have older ones."""
+        """Return these sessions of the newest 1,000, and the lowest of all, whose commit may have older ones."""
         _, last = await self._thread.run(_load_list, suite)
         sessions, goes_on = await self._thread.run(load_tested_again, suite)
         return evolve(last, sessions=sessions, below="out of reach" if goes_on else last.below)
@@ -144,17 +144,20 @@ def load_sessions(
 
 
 def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
-    """Return the sessions of commits with several, not all of which passed, and the lowest: among the newest 1,000.
+    """Return the sessions of commits of which one began after another had ended that did not pass, and the lowest one.
 
-    Also return whether there are so many. Sessions without a revision are taken for those of one commit.
+    They are among the newest 1,000; also return whether there are so many. Sessions without a revision are taken for
+    those of one commit, and times are compared in whole seconds: some sessions too many may be returned.
     """
     sql = f"""
         WITH newest AS (
-            SELECT id, relative_id, ref_name, revision, status FROM sessions
-            WHERE {OF_SUITE} AND deleted_at IS NULL ORDER BY relative_id DESC, id DESC LIMIT {MAX_SEARCHED}
+            SELECT id, relative_id, ref_name, revision, substr(create_date, 1, 19) AS began,
+                iif(status = 'SUCCESSFUL', NULL, substr(finish_date, 1, 19)) AS ended
+            FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL
+            ORDER BY relative_id DESC, id DESC LIMIT {MAX_SEARCHED}
         ), wanted AS (
-            SELECT id, row_number() OVER (ORDER BY relative_id, id) = 1 AS is_lowest,
-                count(*) OVER same > 1 AND max(status <> 'SUCCESSFUL') OVER same AS is_tested_again
+            SELECT id, max(began) OVER same >= min(ended) OVER same AS is_tested_again,
+                row_number() OVER (ORDER BY relative_id, id) = 1 AS is_lowest
             FROM newest WINDOW same AS (PARTITION BY ref_name, revision)
         )
         SELECT {", ".join(FIELDS)}, (SELECT count(*) FROM newest) AS searched FROM sessions

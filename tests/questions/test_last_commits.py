@@ -112,8 +112,8 @@ class TestFlaky:
         self, later: str, found: list[str], commit: dict[str, Any], suite: FakeSuite, ask: Ask
     ) -> None:
         """Main says how many sessions a commit has. A test that also fails in the re-run is none."""
-        for minutes, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
-            dates = {"create_date": f"2026-01-01T10:{minutes}5:00Z", "finish_date": f"2026-01-01T10:{minutes}9:00Z"}
+        for hour, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
+            dates = {"create_date": f"2026-01-01T1{hour}:00:00.5Z", "finish_date": f"2026-01-01T1{hour + 1}:00:00Z"}
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
             suite.create(branch, cases=cases, **(commit if branch == "fix" else {}), **dates)
         flaky = await (await ask()).flaky(suite.key)
