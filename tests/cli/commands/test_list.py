@@ -11,7 +11,7 @@ import pytest
 
 from buddy_sessions import SuiteKey
 from buddy_sessions.cli import run
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, lines_at_each_request, numbers
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
@@ -67,13 +67,6 @@ def test_emails_only_if_asked_for(suite: FakeSuite, call: Call) -> None:
 def test_verbose_logs_each_request(call: Call) -> None:
     code, out, err = call("list", SUITE, "-v")
     assert (code, numbers(out)[0], err.count("GET ")) == (0, 250, 3)
-
-
-@pytest.mark.usefixtures("suite")
-def test_failed_read(fake: FakeBuddy, call: Call) -> None:
-    fake.on_request = lambda request: fake.inject(Fault.status(501)) if request.page == 2 else None
-    code, out, err = call("list", SUITE)
-    assert (code, numbers(out), err.count("\n")) == (7, [*range(250, 150, -1)], 1)
 
 
 def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
