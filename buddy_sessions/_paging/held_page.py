@@ -49,13 +49,6 @@ class HeldPage:
         sessions = self.following.sessions if self.following else ()
         return bool(sessions) and sessions[0].relative_id >= self.sessions[-1].relative_id - 1
 
-    @property
-    def is_followed_without_holes(self) -> bool:
-        """Whether no `relative_id` is missing between this page and the last row of the next one."""
-        lowest_id, following = self.sessions[-1].relative_id, self.following.sessions if self.following else ()
-        below = [session.relative_id for session in following if session.relative_id < lowest_id]
-        return bool(below) and lowest_id - below[-1] == len(below)
-
     def is_above(self, sessions: Sequence[Session]) -> bool:
         """Return whether a page has rows below the last row of this one."""
         return bool(sessions) and (not self.sessions or sessions[-1].relative_id < self.sessions[-1].relative_id)

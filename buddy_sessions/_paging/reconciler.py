@@ -254,7 +254,7 @@ class Reconciler:
         if following is not None and held.rows_follow and page_size.cap != held.rows:
             if held.has_hole or not held.is_followed_closely:
                 self._doubt_pages("rows follow a page that is not full")
-            elif len(following.sessions) < held.rows or held.is_followed_without_holes:
+            else:
                 page_size.learn_cap(held.rows, is_proved=len(following.sessions) == held.rows)
         already_read = self._frontier.count_read(held.sessions)
         result = self._take_accepted(held.window, held.sessions, already_read, is_full=held.rows_follow)

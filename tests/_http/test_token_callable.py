@@ -161,3 +161,11 @@ async def test_tokens_that_expire_again_and_again(reader: CheckedReader, fake: F
     source = TokenSource(partial(give, TOKEN))
     await reader.read(fake, requests=10, token=source, function=read_5_times)
     assert source.calls == 6
+
+
+async def test_call_tries_one_new_token(reader: CheckedReader, fake: FakeBuddy) -> None:
+    """Also if its responses take longer than the minute between two renewals."""
+    fake.token, fake.latency = "third", 70.0
+    source = TokenSource(partial(give, "first"), partial(give, "second"), partial(give, "third"))
+    await reader.fail(fake, AuthenticationError, requests=2, token=source, timeout=100)
+    assert source.calls == 2
