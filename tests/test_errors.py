@@ -52,6 +52,14 @@ def test_error_says_which_scope_the_token_lacks() -> None:
     assert "(403): give the token the scopes UNIT_TEST_READ" in str(ForbiddenError(scopes=[]))
 
 
+def test_advice_names_arguments_as_a_program_calls_them() -> None:
+    error = RateLimitError(advice="wait 5s, or allow a longer {max_wait}", url="u")
+    assert str(error) == "too many requests (429): wait 5s, or allow a longer max_wait; GET u"
+    assert (error.arguments, error.without_advice) == (["max_wait"], "too many requests (429)")
+    text = pickle.loads(pickle.dumps(error)).describe(lambda name, _: f"--{name}")
+    assert text == "too many requests (429): wait 5s, or allow a longer --max_wait"
+
+
 def test_retryable_is_a_default_or_an_argument() -> None:
     assert TransportError("reset").retryable
     assert not TransportError("TLS failed", retryable=False).retryable

@@ -63,11 +63,12 @@ class FailingTest:
 
 @frozen
 class Cause:
-    """Failing tests that probably have the same cause, new ones first. `template` is what their messages share."""
+    """Failing tests that probably have the same cause, new ones first. For the other fields, see `FailureGroup`."""
 
     type: str | None
     template: str
     tests: Sequence[FailingTest]
+    is_place: bool = False
 
 
 @frozen(kw_only=True)
@@ -221,7 +222,7 @@ def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:
     causes = []
     for group in group_failures(test.case for test in of_case.values()):
         members = sorted((of_case[id(case)] for case in group.cases), key=lambda test: not test.counts)
-        causes.append(Cause(group.type, group.template, members))
+        causes.append(Cause(group.type, group.template, members, group.is_place))
 
     def rank(cause: Cause) -> tuple[int, int]:
         earlier = sum(test.novelty in {"earlier", "retried"} for test in cause.tests)

@@ -41,11 +41,13 @@ class FailureGroup:
             place of the failure, such as `at tests/test_cart.py:42`, if the message is generic; empty if there is
             none. Any version may write templates in another way.
         cases: The failing test cases, sorted by their keys.
+        is_place: Whether `template` is the place of the failure.
     """
 
     type: str | None
     template: str
     cases: list[TestCase]
+    is_place: bool = False
 
 
 def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
@@ -70,7 +72,7 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
         None | order <number> is lost | ['b', 'c']
         KeyError | 'id' | ['a']
     """
-    groups: dict[tuple[str | None, str], list[TestCase]] = {}
+    groups: dict[tuple[str | None, str, bool], list[TestCase]] = {}
     for case in cases:
         if case.is_failing:
             groups.setdefault(_cause(case), []).append(case)
@@ -79,25 +81,27 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
             type=kind,
             template=template,
             cases=sorted(group, key=lambda case: (sort_key(case.key), case.test_group_id or "", case.id)),
+            is_place=is_place,
         )
-        for (kind, template), group in groups.items()
+        for (kind, template, is_place), group in groups.items()
     ]
     return sorted(found, key=lambda group: (-len(group.cases), group.type or "", group.template))
 
 
-def _cause(case: TestCase) -> tuple[str | None, str]:
+def _cause(case: TestCase) -> tuple[str | None, str, bool]:
+    """Return the type of a failure, and its template, and whether this is a place."""
     if case.failure is None:
-        return None, ""
+        return None, "", False
     kind, message = read_message(case.failure)
     template = normalise(message[:_MAX_MESSAGE])[:_MAX_TEMPLATE]
     if template.startswith("assert "):  # pytest leaves out the type
         kind = "AssertionError"
     elif _is_specific(kind, template):
-        return kind, template
+        return kind, template, False
     if (frame := _own_frame(case.failure)) is not None:
-        return kind, f"at {frame[1]}:{frame[2]}".replace("\\", "/")
+        return kind, f"at {frame[1]}:{frame[2]}".replace("\\", "/"), True
     place = case.test_group_name or case.classname
-    return kind, f"at {place}" if place and (kind or template) else template
+    return (kind, f"at {place}", True) if place and (kind or template) else (kind, template, False)
 
 
 def _is_specific(kind: str | None, template: str) -> bool:

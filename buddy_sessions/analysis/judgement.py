@@ -68,9 +68,9 @@ class Evidence:
     branches: str  # which ones there are, if the suite has none of the baseline
     outcome: ProgramOutcome | None
     min_tests: float
-    knows_retries: bool
+    has_passed_cases: bool  # whether passed cases are saved, too: a retry may be among them
     after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
-    is_attempt_known: bool  # whether a session was created since `after`
+    has_session_since: bool  # whether a session was created since `after`
     missing: tuple[int, int] | None  # how many of how many sessions there are; None if all
 
 
@@ -108,7 +108,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
     if counting:
         noun = "failing test" if counting[0].novelty is None else "new failure"
         yield Reason("new failure", numbers=[len(counting)], detail=noun)
-        if not evidence.knows_retries:
+        if not evidence.has_passed_cases:
             yield Remark("retries unknown")
     yield from _on_red_sessions(evidence, crashed)
     if commit.is_running:
@@ -121,7 +121,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
 
 def _on_after(evidence: Evidence) -> Iterator[Remark]:
     """Yield what follows if no session was created since this attempt of the CI run began."""
-    if evidence.is_attempt_known or evidence.outcome == "failure":  # a failure is looked for, and not found
+    if evidence.has_session_since or evidence.outcome == "failure":  # a failure is looked for, and not found
         return
     if evidence.outcome == "success":
         yield Remark("only the gate")

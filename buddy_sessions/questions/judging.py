@@ -107,7 +107,7 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     today = datetime.now(UTC).date()
-    tests, cases, knows_retries = await _compare(reader, commit, baseline, spec, today)
+    tests, cases, has_passed_cases = await _compare(reader, commit, baseline, spec, today)
     entries = find_entries(spec.quarantine, [test.case.key for test in tests])
     expired, unused = unneeded_entries(spec.quarantine, entries, today)
     evidence = Evidence(
@@ -121,9 +121,9 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
         outcome=spec.outcome,
         min_tests=spec.min_tests,
-        knows_retries=knows_retries,
+        has_passed_cases=has_passed_cases,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
-        is_attempt_known=any(is_since(session, spec.after) for session in sessions),
+        has_session_since=any(is_since(session, spec.after) for session in sessions),
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
     passes, reasons, remarks = give_verdict(evidence)
@@ -187,7 +187,7 @@ def _judged_commit(
 async def _compare(
     reader: SuiteReader, commit: TestedCommit, baseline: Baseline, spec: JudgeSpec, today: date
 ) -> tuple[list[FailingTest], Cases, bool]:
-    """Return the compared failing tests, the cases that were read for that, and whether retries are known."""
+    """Return the compared failing tests, the cases that were read for that, and whether passed ones are saved, too."""
     cases = await reader.read_failing(commit.counted)
     failing = find_failing_tests(commit, cases)
     if failing:

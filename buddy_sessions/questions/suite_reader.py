@@ -220,11 +220,10 @@ class SuiteReader:
         def find(listed: SessionList) -> TestedCommit | None:
             return next((commit for commit in listed.judged_commits if commit.is_failing in wanted), None)
 
-        def is_enough(listed: SessionList) -> bool:
-            return find(listed) is not None
-
-        listed = self._checked(await (self.newest() if chosen is None else self.of_branch(chosen, is_enough)))
-        return None if chosen is None else find(listed)
+        if chosen is None:
+            self._checked(await self.newest())
+            return None
+        return find(self._checked(await self.of_branch(chosen, lambda listed: find(listed) is not None)))
 
     async def last_commits(self, branch: str | Main, last: int) -> tuple[list[TestedCommit], SessionList]:
         """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.

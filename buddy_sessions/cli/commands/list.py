@@ -21,8 +21,8 @@ from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import choose_format, make_writer, print_result
 from ..render.text import (
     UNKNOWN,
+    age_of,
     author_text,
-    format_age,
     link,
     plain,
     ref_name,
@@ -108,7 +108,7 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         cells = (
             link(Text(str(session.relative_id), "bold"), session.html_url),
             status_text(session),
-            format_age(session.create_date, now).removesuffix(" ago"),
+            age_of(session.create_date, now),
             session_duration(session) or UNKNOWN,
             Text(UNKNOWN if failing is None else str(failing), "bold red" if failing else "dim"),
             plain(ref_name(session)),

@@ -29,10 +29,10 @@ from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import (
     UNKNOWN,
+    age_of,
     author_name,
     author_text,
     cause_text,
-    format_age,
     link,
     number_text,
     one_line,
@@ -138,9 +138,9 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
         test = judgement.tests[:1]  # a database has the messages of others, too, which would be another answer
         for cause in judgement.causes:
             if test[0] in cause.tests:
-                place = suite[:2] if cause.template.startswith("at ") else ()
+                place = suite[:2] if cause.is_place else ()
                 return FirstCause(cause_text(evolve(cause, tests=test)), (cause.type or "", cause.template, *place))
-        return _other_cause(next(map(str, judgement.reasons), ""))
+        return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
@@ -248,7 +248,7 @@ def status_item(
 
 
 def _age(moment: datetime | None, now: datetime) -> str:
-    return "" if moment is None else format_age(moment, now).removesuffix(" ago")
+    return "" if moment is None else age_of(moment, now)
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:

@@ -17,7 +17,7 @@ from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, J
 from buddy_sessions.analysis.causes import normalise, read_message
 
 from .result import crashed_sessions
-from .text import cut, format_age
+from .text import age_of, cut
 
 State = Literal["new", "old", "unknown", "recovered", "green"]
 """Newly red, red for longer, not judged, recovered, green."""
@@ -48,7 +48,7 @@ class Period:
 
     def age(self, moment: datetime) -> str:
         """Return the age of a moment, at least a minute: `3 h`."""
-        return format_age(min(moment, self.now - timedelta(minutes=1)), self.now).removesuffix(" ago")
+        return age_of(min(moment, self.now - timedelta(minutes=1)), self.now)
 
     def includes(self, moment: datetime | None) -> bool:
         """Return whether a moment is new."""
@@ -199,14 +199,14 @@ def _describe_cause(
     suite: SuiteNews, cause: Cause, began: TestedCommit, period: Period, *, flaky: Collection[TestKey]
 ) -> SuiteCause:
     """Return a cause of failing tests. Its message is that of one test, as it was."""
-    failure, is_place = cause.tests[0].case.failure, cause.template.startswith("at ")
+    failure = cause.tests[0].case.failure
     message = "" if failure is None else read_message(failure)[1]
-    if is_place:
+    if cause.is_place:
         message = " ".join(filter(None, (cut(message, _MAX_MESSAGE // 2), cause.template)))
     is_flaky = all(test.case.key in flaky for test in cause.tests)
     is_steady = not is_flaky and any(test.novelty != "earlier" for test in cause.tests)
     return SuiteCause(
-        key=("test", cause.type or "", cause.template, *(suite.key[:2] if is_place else ())),
+        key=("test", cause.type or "", cause.template, *(suite.key[:2] if cause.is_place else ())),
         prefix=cut(cause.type or "", _MAX_TYPE),
         message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
         began=began.turning_session,

@@ -79,14 +79,19 @@ def web_url(url: str | None) -> str:
 
 
 def format_age(moment: datetime | None, now: datetime) -> str:
-    """Return the age of a moment: `3 h ago`. A moment in the future has the age 0, because clocks differ."""
+    """Return how long ago a moment was: `3 h ago`."""
+    return UNKNOWN if moment is None else f"{age_of(moment, now)} ago"
+
+
+def age_of(moment: datetime | None, now: datetime) -> str:
+    """Return the age of a moment: `3 h`. A moment in the future has the age 0, because clocks differ."""
     if moment is None:
         return UNKNOWN
     seconds = max(0, int((now - moment).total_seconds()))
     for limit, unit, size in _AGE_UNITS:
         if seconds < limit:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds // _YEAR} y ago"
+            return f"{seconds // size} {unit}"
+    return f"{seconds // _YEAR} y"
 
 
 def format_moment(moment: datetime) -> str:
@@ -119,7 +124,7 @@ def trace_of(failure: Failure, *, limit: int) -> str:
 def cause_text(cause: Cause) -> str:
     """Return the type, and the message of one test or what several have in common; a message precedes a place."""
     failure, message = cause.tests[0].case.failure, one_line(cause.template)
-    if failure is not None and message.startswith("at "):
+    if failure is not None and cause.is_place:
         first = cut((failure.message or "").removeprefix(f"{cause.type}: "))
         message = " ".join(filter(None, (first, message)))
     elif failure is not None and len(cause.tests) == 1:
