@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
 from ..analysis.commits import SessionList
-from ..analysis.suite_status import has_enough_commits, status_of
+from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
 from ..questions.suite_reader import MAX_SEARCHED, Source, SuiteReader
@@ -267,3 +267,12 @@ def load_saved_suites(file: DatabaseFile) -> list[SavedSuite]:
         )
         for row, state in states
     ]
+
+
+def with_saved(status: SuiteStatus, saved: SavedSuite | None) -> SuiteStatus:
+    """Return the status of a suite with what the database has of it. One that is missing has no verdict."""
+    if saved is None:
+        return status
+    if saved.missing_since is not None:
+        status = evolve(status, reason="deleted" if saved.deleted_at else "missing", missing_since=saved.missing_since)
+    return evolve(status, name=saved.name, synced_at=saved.synced_at)

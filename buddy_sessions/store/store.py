@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from attrs import evolve
-
 from .._base.streams import AsyncContext
 from .._base.validate import (
     validate_age,
@@ -50,6 +48,7 @@ from .saved_source import (
     load_saved_suites,
     load_sessions,
     load_suites,
+    with_saved,
 )
 from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync
@@ -340,17 +339,6 @@ class SessionStore(AsyncContext, Questions):
             suites = await self._source.suites(*validate_group(suites))
         saved = {each.suite: each for each in await self.info()}
         keys = [*saved] if suites is None else [validate_key(each) for each in validate_suites(suites)]
-        statuses = {
-            key: SuiteStatus(
-                suite=key,
-                reason="missing" if each.deleted_at is None else "deleted",
-                missing_since=each.missing_since,
-            )
-            for key, each in saved.items()
-            if each.missing_since is not None
-        }
-        judged = await super().status({*keys} - {*statuses}, branch=branch)
-        statuses |= {each.suite: each for each in judged}
-        for key in saved.keys() & keys:
-            statuses[key] = evolve(statuses[key], name=saved[key].name, synced_at=saved[key].synced_at)
-        return [statuses[key] for key in keys]
+        listed = {key for key in keys if key not in saved or saved[key].missing_since is None}
+        judged = {each.suite: each for each in await super().status(listed, branch=branch)}
+        return [with_saved(judged.get(key, SuiteStatus(suite=key)), saved.get(key)) for key in keys]

@@ -76,7 +76,7 @@ class TestExport:
             arguments = ["export", "--cases", "--db", str(db.path), "--out", str(path), "--quiet"]
             assert await asyncio.to_thread(run, arguments) == 0
             columns = f"suite_id, session_id, relative_id, name, status, time, {message}"
-            found = duckdb.sql(f"SELECT {columns} FROM '{path}' ORDER BY name").fetchall()
+            found = duckdb.execute(f"SELECT {columns} FROM '{path}' ORDER BY name").fetchall()
             names = ("cases", suite.sessions[0]["id"], 1)
             assert found == [(*names, "a", "FAILED", 0.1, "1 != 2"), (*names, "b", "PASSED", 0.5, None)], suffix
 

@@ -59,17 +59,21 @@ async def test_newest_verdict_of_the_main_branch_stays(db: SyncedSuite) -> None:
     assert (run.session.relative_id, len(run.cases)) == (3, 1)
 
 
-async def test_sessions_of_one_commit_stay_together(db: SyncedSuite) -> None:
+@pytest.mark.parametrize("is_first", [True, False], ids=["first-sync-with-keep", "prune"])
+async def test_sessions_of_one_commit_stay_together(db: SyncedSuite, is_first: bool) -> None:
     """If they were created on one day: not those of nightly tests of the same commit."""
     now = datetime.now(UTC)
-    jobs = [("a" * 40, 32, "ERROR"), ("b" * 40, 30.1, "ERROR"), ("a" * 40, 29.9, "ERROR"), ("b" * 40, 29.8, "OK")]
+    jobs = [
+        ("a" * 40, 32, "ERROR"),
+        ("b" * 40, 30.1, "ERROR"),
+        ("a" * 40, 29.9, "ERROR"),
+        ("b" * 40, 29.8, "SUCCESSFUL"),
+    ]
     for revision, days, status in [*jobs, (None, 30.1, "ERROR"), (None, 29.7, "ERROR"), ("c" * 40, 0, "ERROR")]:
         date = (now - timedelta(days=days)).isoformat()
-        db.suite.create(
-            status="SUCCESSFUL" if status == "OK" else status, revision=revision, branch="fix", create_date=date
-        )
-    await db.sync()
-    assert await db.store.prune(older_than=MONTH) == 2
+        db.suite.create(status=status, revision=revision, branch="fix", create_date=date)
+    await db.sync(keep=MONTH if is_first else None)
+    assert await db.store.prune(older_than=MONTH) == (0 if is_first else 2)
     assert await numbers(db.store) == [7, 6, 4, 3, 2]
 
 
@@ -143,16 +147,6 @@ async def test_date_of_the_year_1_is_the_zero_of_a_program(db: SyncedSuite) -> N
     create_daily(db.suite, 1)
     await db.sync(keep=MONTH)
     assert 3 in await numbers(db.store)
-
-
-async def test_first_sync_with_keep_keeps_a_commit_together(db: SyncedSuite) -> None:
-    """Its older sessions are within a day of the limit."""
-    now = datetime.now(UTC)
-    for days in (33, 30.5, 29.9, 0):
-        created = (now - timedelta(days=days)).isoformat()
-        db.suite.create(status="SUCCESSFUL", revision=f"{'ab'[not days]}" * 40, branch="fix", create_date=created)
-    await db.sync(keep=MONTH)
-    assert await numbers(db.store) == [4, 3, 2]
 
 
 async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> None:

@@ -1,6 +1,6 @@
 """Syncs of a suite with a server and a database whose time is an argument.
 
-A state machine whose server sometimes responds wrongly: the database recovers. And a year of daily syncs.
+A state machine whose server sometimes responds wrongly: the database recovers. And a week of hourly syncs.
 """
 
 from __future__ import annotations
@@ -290,35 +290,6 @@ class SyncMachine(RuleBasedStateMachine):
 def test_database_recovers_from_wrong_responses() -> None:
     examples, steps = repeats(quick=20, thorough=100, long=2000), repeats(quick=8, thorough=15)
     run_state_machine_as_test(SyncMachine, settings=settings(max_examples=examples, stateful_step_count=steps))
-
-
-def test_daily_syncs_of_a_day_save_all_days(path: Path) -> None:
-    """Some days have none. What is older than the first day is not read."""
-    chance, server, store = random.Random(2), ModelServer(random.Random(1)), ModelStore(path)
-
-    def create(count: int) -> None:
-        """Create sessions at the end of the next day."""
-        server.created = (server.created // 1440 + 1) * 1440 - count
-        server.create(count)
-
-    def count() -> int:
-        return sum(suite.sessions for suite in load_saved_suites(store.database))
-
-    for _ in range(10):
-        create(20)
-    for day in range(11, 11 + repeats(quick=60, thorough=365)):
-        create(chance.choice([0, 1, 19, 20, 40]))
-        if chance.random() < 0.3:
-            continue
-        requests, unsaved = server.requests, len(server.rows) - 200 - count()
-        now = FIRST_DATE + timedelta(days=day)
-        scope = SyncScope(since=now - timedelta(days=1) + timedelta(minutes=1))
-        store.sync(ModelApi(server, per_page=PER_PAGE), now=now, scope=scope)
-        assert server.requests - requests <= 2 + unsaved // (PER_PAGE - 1) + 10, "at most 10 are checks"
-        assert count() == len(server.rows) - 200
-    (saved,) = load_saved_suites(store.database)
-    assert saved.covered == (201, len(server.rows))
-    store.database.close()
 
 
 def test_hourly_sync_with_since_beside_a_nightly_one_with_keep(path: Path) -> None:

@@ -152,14 +152,6 @@ def test_next_part(given: SyncProgress, expected: Part | SessionToCheck | None) 
     assert next_part(given) == expected
 
 
-def test_range_from_a_list_that_cannot_be_verified_is_in_doubt() -> None:
-    part = Part(low=5)
-    part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(5)), is_last=True), None)
-    assert state_after(progress(ALL), part, is_last=True, verified=False) == evolve(
-        ALL, covered=(1, 6), is_doubtful=True
-    )
-
-
 Read = tuple[Interval | None, Below]
 """The covered range, and what is below."""
 
@@ -174,6 +166,9 @@ Read = tuple[Interval | None, Below]
         pytest.param(SuiteState(), Part(), (), {"is_last": True}, (None, "more"), id="empty-list"),
         pytest.param(ALL, Part(low=5), (9, 7), {}, ((1, 5), "nothing"), id="the-range-is-not-reached-yet"),
         pytest.param(ALL, Part(low=5), (9, 5), {"is_last": True}, ((1, 9), "nothing"), id="the-range-is-reached"),
+        pytest.param(
+            ALL, Part(low=5), (6, 5), {"is_last": True, "verified": False}, ((1, 6), "nothing"), id="in-doubt"
+        ),
         pytest.param(ALL, Part(low=5), (4, 3), {"is_last": True}, ((1, 5), "nothing"), id="the-newest-is-not-listed"),
         pytest.param(ALL, Part(low=5), (9, 7), {"is_last": True}, ((7, 9), "end"), id="the-list-ends-above-the-range"),
         pytest.param(ALL, Part(low=5), (), {"is_last": True}, ((1, 5), "nothing"), id="empty-list-keeps-the-range"),
@@ -195,8 +190,9 @@ def test_covered_range_after_a_page(
     page = SessionPage(suite=KEY, number=1, sessions=sessions, is_last=is_last)
     part = evolve(part)  # the cases share it
     part.take(page, NEW)
-    found = state_after(progress(start), part, is_last=is_last, verified=True)
-    assert (found.covered, found.below) == expected
+    verified = options.get("verified", True)
+    found = state_after(progress(start), part, is_last=is_last, verified=verified)
+    assert (found.covered, found.below, found.is_doubtful) == (*expected, not verified)
 
 
 TOP = ALL_NUMBERS[1]

@@ -61,26 +61,19 @@ async def test_more_new_sessions_than_are_remembered_are_reported(db: SyncedSuit
     await check_changes(db)
 
 
-async def test_each_branch_and_the_syncs_have_separate_states(db: SyncedSuite) -> None:
+async def test_each_branch_name_and_sync_has_a_state_of_its_own(db: SyncedSuite) -> None:
     db.suite.create(branch="main", status="SUCCESSFUL")
-    await check_changes(db, branch="main")
+    for options in ({"branch": "main"}, {"name": "chat"}):
+        await check_changes(db, **options)
     db.suite.create(branch="main", status="SUCCESSFUL")
-    db.suite.create(branch="dev", status="SUCCESSFUL")
+    db.suite.create(branch="dev", status="ERROR")
     await check_changes(db)  # the first watch of all branches
     assert await db.sync() == [3, 2, 1]
     await check_changes(db, ("NEW", 2, None), branch="main")
+    await check_changes(db, ("NEW", 2, None), ("NEW", 3, None), name="chat")
     db.suite.create(branch="dev", status="SUCCESSFUL")
     assert await db.sync() == [4]
     await check_changes(db, ("NEW", 4, None))
-
-
-async def test_each_of_two_bots_gets_every_change(db: SyncedSuite) -> None:
-    db.suite.create()
-    for name in ("chat", "wall"):
-        await check_changes(db, name=name)
-    db.suite.create(status="ERROR")
-    for name in ("chat", "wall"):
-        await check_changes(db, ("NEW", 2, None), name=name)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", "x" * 101, None])
