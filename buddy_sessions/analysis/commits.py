@@ -230,10 +230,10 @@ def make_commit(
         remaining, replaced = without_reruns(members, usual, [commit.rounds for commit in older])
         reruns += replaced
         rounds.append(remaining)
-        is_known = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
-        if not counted or (is_known and _replaces_round(remaining, counted, older)):
+        is_decided = all(each.is_finished for each in remaining) or any(each.is_failing for each in remaining)
+        if not counted or (is_decided and _replaces_round(remaining, counted, older)):
             counted = remaining
-        elif is_known:
+        elif is_decided:
             counted = [*counted, *remaining]
     sizes = [list(sizes_of(each)) for each in rounds]
     return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns, rounds=sizes)
@@ -305,10 +305,10 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
     remarks = list(_remarks_on(counted))
     count, fewest = count_tests(counted), _fewest_tests(older)
     has_enough = fewest is None if count is None else not lacks_tests(count, fewest)
-    is_known = all(each.is_finished and (each.is_failing or each.has_known_status) for each in counted)
+    have_ended = all(each.is_finished and (each.is_failing or each.has_known_status) for each in counted)
     if any(session.is_failing for session in counted):
-        return True, is_known and has_enough, remarks
-    if not is_known or not any(session.has_verdict for session in counted):
+        return True, have_ended and has_enough, remarks
+    if not have_ended or not any(session.has_verdict for session in counted):
         return None, False, remarks
     if count is None:
         remarks.append(Remark("unknown count" if has_enough else "no count"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
@@ -47,20 +48,16 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
         for test in _count_flips(commits, cases, repaired)
         if test.flips >= flips or test.key in repaired
     ]
-    keys, wasted = {test.key for test in tests}, dict.fromkeys((test.key for test in tests), 0)
-    only_flaky: list[Session] = []
-    for session in sorted(red.values(), key=lambda each: each.relative_id):
-        failed = {case.key for case in failing_in(session, cases)}
-        if not failed or lists_too_few(session, cases) or not failed <= keys:
-            continue
-        only_flaky.append(session)
-        if len(failed) == 1:
-            wasted[next(iter(failed))] += 1
+    keys = {test.key for test in tests}
+    listed = sorted((each for each in red.values() if each not in unread), key=lambda each: each.relative_id)
+    failed = [(each, {case.key for case in failing_in(each, cases)}) for each in listed]
+    only_flaky = [(each, failures) for each, failures in failed if failures and failures <= keys]
+    wasted = Counter(key for _, failures in only_flaky for key in failures if len(failures) == 1)
     return FlakyTests(
         branch=commits[-1].branch or "" if commits else "",
         sessions=[session for session in ran if session not in unread],
         tests=sorted((evolve(test, wasted=wasted[test.key]) for test in tests), key=_cost),
-        wasted=only_flaky,
+        wasted=[session for session, _ in only_flaky],
         unread=unread,
     )
 
@@ -113,13 +110,13 @@ def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[
     results: list[tuple[bool, dict[TestKey, TestStatus]]] = []
     for commit in commits:
         red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
-        is_known = commit.is_whole and not any(map(is_outage, commit.counted))
-        is_known = is_known and not any(lists_too_few(session, cases) for session in red)
-        results.append((is_known, {case.key: case.status for each in red for case in failing_in(each, cases)}))
+        is_whole = commit.is_whole and not any(map(is_outage, commit.counted))
+        is_whole = is_whole and not any(lists_too_few(session, cases) for session in red)
+        results.append((is_whole, {case.key: case.status for each in red for case in failing_in(each, cases)}))
     keys = dict.fromkeys([key for _, failed in results for key in failed]) | dict.fromkeys(others)
     tests: list[FlakyTest] = []
     for key in keys:
-        statuses = [failed.get(key, TestStatus.PASSED) for known, failed in results if known or key in failed]
+        statuses = [failed.get(key, TestStatus.PASSED) for is_whole, failed in results if is_whole or key in failed]
         is_failing = [status != TestStatus.PASSED for status in statuses]
         flips = sum(before != after for before, after in pairwise(is_failing))
         tests.append(

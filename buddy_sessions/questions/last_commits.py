@@ -23,14 +23,14 @@ from .suite_reader import SuiteReader
 
 async def read_last_commits(
     reader: SuiteReader, branch: str | Main, *, last: int, cases: CaseScope = "all"
-) -> tuple[list[TestedCommit], list[TestedSession]]:
-    """Return the last commits of a branch, and those of their sessions that have cases: both oldest first.
+) -> list[TestedSession]:
+    """Return the sessions of the last commits of a branch with their cases, oldest first.
 
     Raises NoVerdictError if there is no commit, or the sessions were deleted; ConfigError if no cases were saved.
     """
-    commits = (await reader.last_commits(branch, last))[0][:last][::-1]
-    sessions = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
-    return commits, await read_cases(reader, sessions, cases)
+    commits = (await reader.last_commits(branch, last))[0][:last]
+    sessions = [each for commit in reversed(commits) for each in reversed(commit.sessions) if each.has_verdict]
+    return await read_cases(reader, sessions, cases)
 
 
 async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: CaseScope = "all") -> list[TestedSession]:

@@ -225,7 +225,7 @@ class Questions:
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         wanted = validate_scope(cases)
-        return (await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted))[1]
+        return await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, flips: int = 3

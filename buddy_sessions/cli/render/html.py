@@ -71,13 +71,12 @@ class Report:
     @property
     def red_before(self) -> int:
         """How many suites were red at the beginning of the period, of those that are judged."""
-        return sum(self._was_red(suite) for suite in self.suites)
-
-    def _was_red(self, suite: SuiteNews) -> bool:
-        if suite.state in {"old", "unknown"}:
-            return suite.state == "old"
-        earlier = (is_red for date, is_red in suite.status.verdicts if date < self.period.new_since)
-        return next(earlier, False)
+        before = self.period.new_since
+        return sum(
+            next((is_red for date, is_red in suite.status.verdicts if date < before), suite.state == "old")
+            for suite in self.suites
+            if suite.state != "unknown"
+        )
 
     @property
     def worse(self) -> int:
