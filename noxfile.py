@@ -29,6 +29,7 @@ PARALLEL = ["-n", str(1 + (os.cpu_count() or 1)), "--dist", "worksteal"]
 """Options of pytest: one worker more than cores, because tests wait for processes, and each worker imports them all."""
 LONG_TESTS = [
     "tests/_http/test_responses.py",
+    "tests/_paging/test_end.py",
     "tests/_paging/test_reconciler_model.py",
     "tests/store/test_kill.py",
     "tests/store/test_sync_model.py",
