@@ -140,6 +140,14 @@ def test_message_names_options(call: Call, fake: FakeBuddy) -> None:
     assert both.err.startswith("error: a region and a base URL exclude each other: leave out --region or --base-url")
 
 
+def test_log_names_no_request(call: Call, fake: FakeBuddy) -> None:
+    """Only with --verbose."""
+    for words, is_named in ((), False), (("--verbose",), True):
+        fake.inject(Fault.status(503))
+        err = call("list", A, *words).err
+        assert ("(503): try again later; " in err, "; GET http" in err) == (True, is_named)
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("command", ["list", "cases", "wait", "harvest", "watch"])
 def test_failure_has_its_exit_code_and_one_line(
