@@ -98,8 +98,7 @@ class SuiteSync:
             await run.thread.run(finish_sync, key, run.now, clean, top=progress.top or 0)
             if self.full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
-            if self.keep is not None:
-                await prune_suite(run.thread, key, await run.time_before(self.keep))
+            if self.keep is not None and await prune_suite(run.thread, key, await run.time_before(self.keep)):
                 await run.thread.run(return_space)
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 

@@ -160,6 +160,7 @@ async def test_file_becomes_smaller_once_nobody_reads_it(db: SyncedSuite) -> Non
         reader.execute("COMMIT")
     await db.store.prune(older_than=MONTH)
     assert size_of(db.path) < before / 3
+    assert query(db.path, "PRAGMA freelist_count") == [(0,)]
 
 
 @pytest.mark.fault
