@@ -29,6 +29,11 @@ def numbers(sessions: Sequence[Session]) -> list[int]:
     return [session.relative_id for session in sessions]
 
 
+def at(hour: int) -> dict[str, str]:
+    """Return the dates of a session that ends half a second before the next one begins."""
+    return {"create_date": f"2026-01-01T1{hour}:00:00.5Z", "finish_date": f"2026-01-01T1{hour + 1}:00:00Z"}
+
+
 async def test_sessions_are_read_at_once(fake: FakeBuddy, suite: FakeSuite) -> None:
     for _ in range(40):
         suite.create(status="SUCCESSFUL", tests_count=200)
@@ -85,9 +90,8 @@ class TestFlaky:
     async def test_passed_when_it_was_run_again(self, suite: FakeSuite, ask: Ask) -> None:
         """`adds`, which the next commit repaired, is not flaky."""
         for hour, (commit, failing) in enumerate((("a", ""), ("b", "pays"), ("b", ""), ("c", "adds"), ("d", ""))):
-            dates = {"create_date": f"2026-01-01T1{hour}:00:00Z", "finish_date": f"2026-01-01T1{hour}:30:00Z"}
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
-            suite.create(revision=commit * 40, cases=cases, **dates)
+            suite.create(revision=commit * 40, cases=cases, **at(hour))
         found = await (await ask()).flaky(suite.key)
         assert [(test.key.name, test.revisions, test.flips) for test in found.tests] == [("pays", ("b" * 40,), 0)]
         assert numbers(found.wasted) == [2]
@@ -113,9 +117,8 @@ class TestFlaky:
     ) -> None:
         """Main says how many sessions a commit has. A test that also fails in the re-run is none."""
         for hour, (branch, failing) in enumerate((("main", ""), ("main", ""), ("fix", "pays"), ("fix", later))):
-            dates = {"create_date": f"2026-01-01T1{hour}:00:00.5Z", "finish_date": f"2026-01-01T1{hour + 1}:00:00Z"}
             cases = [{"name": name, "status": "FAILED" if name == failing else "PASSED"} for name in ("pays", "adds")]
-            suite.create(branch, cases=cases, **(commit if branch == "fix" else {}), **dates)
+            suite.create(branch, cases=cases, **(commit if branch == "fix" else {}), **at(hour))
         flaky = await (await ask()).flaky(suite.key)
         name = commit.get("ci_run_url", commit["revision"])
         assert [(test.key.name, test.revisions) for test in flaky.tests] == [(each, (name,)) for each in found]
@@ -126,9 +129,8 @@ class TestFlaky:
         self, above: int, is_found: bool, searched: int, suite: FakeSuite, ask: Ask
     ) -> None:
         suite.create()
-        for hour, status in ((10, "FAILED"), (11, "PASSED")):
-            dates = {"create_date": f"2026-01-01T{hour}:00:00Z", "finish_date": f"2026-01-01T{hour}:30:00Z"}
-            suite.create("fix", revision="f1" * 20, cases=[{"name": "pays", "status": status}], **dates)
+        for hour, status in enumerate(("FAILED", "PASSED")):
+            suite.create("fix", revision="f1" * 20, cases=[{"name": "pays", "status": status}], **at(hour))
         for _ in range(searched - above):
             suite.create(status="SUCCESSFUL", cases=[])
         assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
@@ -215,9 +217,8 @@ class TestCompare:
     async def test_session_that_was_run_again_is_left_out(self, name: str, suite: FakeSuite, ask: Ask) -> None:
         suite.create(cases=[{"name": "pays"}])
         for hour, status in enumerate(("FAILED", "PASSED")):
-            dates = {"create_date": f"2026-01-01T1{hour}:00:00Z", "finish_date": f"2026-01-01T1{hour}:30:00Z"}
             cases = [{"name": "pays", "status": status}]
-            suite.create(revision="b" * 40, ci_run_url="https://ci.example/1", cases=cases, **dates)
+            suite.create(revision="b" * 40, ci_run_url="https://ci.example/1", cases=cases, **at(hour))
         found = await (await ask()).compare(suite.key, new=name)
         assert (numbers(found.old), numbers(found.new), found.newly_failing) == ([1], [3], [])
 
