@@ -69,7 +69,11 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
             "the hash of a commit, or the URL of the session"
         )
     if not matches:
-        raise NoVerdictError(f"no session {name} in {reader.suite}: {_why_none(name, await reader.newest())}")
+        newest = await reader.newest()
+        text = f"no session {name} in {reader.suite}"
+        if any(session.ref_name == name for session in newest.sessions):
+            raise NoVerdictError(f"{text}: it is a branch", advice="pass it as {branch}")
+        raise NoVerdictError(f"{text}: {_why_none(name, newest)}")
     return next(iter(matches.values()))
 
 
@@ -77,9 +81,7 @@ def _why_none(name: str, newest: SessionList) -> str:
     if newest.doubt or not newest.sessions:
         return newest.doubt or "it has none yet"
     advice = ""
-    if any(session.ref_name == name for session in newest.sessions):
-        advice = "; it is a branch: pass it as the branch"
-    elif _SHORT_HASH.fullmatch(name):
+    if _SHORT_HASH.fullmatch(name):
         advice = "; write at least 7 digits of the hash of a commit"
     elif REVISION.fullmatch(name) or is_run_url(name):
         advice = f"; the newest {MAX_SEARCHED:,} were searched"

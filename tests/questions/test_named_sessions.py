@@ -34,7 +34,7 @@ NOT_FOUND = {
     "another": f"no session another {NEWEST}",
     "deadbe": f"no session deadbe {NEWEST}; write at least 7 digits of the hash of a commit",
     "fedcba9": f"no session fedcba9 {NEWEST}; the newest 1,000 were searched",
-    "fix": f"no session fix {NEWEST}; it is a branch: pass it as the branch",
+    "fix": "no session fix in acme/shop/a: it is a branch: pass it as branch",
     "#deadbeef": f"no session #deadbeef {NEWEST}",
     f"{RUN}7": f"no session {RUN}7 {NEWEST}; the newest 1,000 were searched",
 }
