@@ -132,7 +132,7 @@ class TransportError(BuddyError):
 
 
 class WaitTimeoutError(BuddyError, TimeoutError):
-    """The sessions that `buddy.wait` waits for did not appear, or did not finish, in time.
+    """The awaited sessions did not appear, or did not finish, in time.
 
     If the last request failed, `__cause__` is its error.
 

@@ -257,7 +257,7 @@ class Session:
 
     @property
     def failing_count(self) -> int | None:
-        """The number of tests that failed or ended with an error. Not 0, but None if a count is missing."""
+        """The number of tests that failed or ended with an error. If a count is missing, it is None in place of 0."""
         counts = self.failed_count, self.error_count
         failing = sum(count or 0 for count in counts)
         return failing or None if None in counts else failing

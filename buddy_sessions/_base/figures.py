@@ -47,8 +47,8 @@ class Stats:
             changed ones.
         cases: Test cases read.
         duplicates: Sessions or test cases that were received again, and dropped.
-        rereads: Pages, except the last one, that added nothing when they arrived: their sessions were known, or other
-            pages were needed first.
+        rereads: Pages, except the last one, that added nothing when they arrived: their sessions were already read,
+            or other pages were needed first.
         repaired: Sessions that a sync has corrected in the database: they were not saved although they should have
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.

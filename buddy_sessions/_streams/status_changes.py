@@ -73,8 +73,8 @@ class StatusWatch(SuiteWatch[StatusChange]):
     requests, errors and limits, but reports the status of suites. With a store, an event that was not acknowledged is
     repeated when the watch continues, even if the status has changed again: each is delivered at least once.
 
-    Each poll judges a suite as `BuddyClient.status` does. There is no event for a suite without a verdict, or if a
-    commit decides that precedes the last one that did. A green commit with fewer sessions than one of the ten before it
+    Each poll judges a suite as `BuddyClient.status` does. There is no event for a suite without a verdict, or while
+    the commit that decides is older than the last one. A green commit with fewer sessions than one of the ten before it
     is held for five minutes after its last session, because other jobs may follow. A suite that is created again under
     its name, or has another main branch now, begins with CURRENT.
 

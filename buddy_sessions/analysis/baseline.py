@@ -37,8 +37,8 @@ class FailingTest:
         case: The test case. Of a test that fails in several sessions, that of the newest one.
         session: Its session.
         novelty: "known" if it failed in the newest commit of the baseline, "earlier" if in an older one, "new" if in
-            none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and all
-            tests together succeeded. None without a baseline.
+            none. "quarantined" if the quarantine excuses it; "retried" if it also passed in the same session, and
+            the outcome is success. None without a baseline.
         failed_in: The number of commits of the baseline in which it failed; None without a baseline.
         since: The commit of the baseline since which it has always failed; None if it did not fail in the newest one of
             which all tests ran.

@@ -101,8 +101,8 @@ class TestedCommit:
     Attributes:
         branch: The `ref_name` of its first session: a branch, or the tag or pull request that was asked for.
         sessions: All its sessions, newest first.
-        counted: Those that count, newest first: not those that were run again, were killed, or belong to an older
-            round.
+        counted: Those that count, newest first: not those that were run again, were killed, or belong to an
+            earlier nightly run.
         is_failing: True if one of `counted` is red. False if all have finished, one passed, and enough tests ran.
             None if that is not known yet.
         remarks: What keeps it from a verdict, or what could not be checked.

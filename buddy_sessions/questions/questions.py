@@ -146,7 +146,7 @@ class Questions:
         Args:
             session: What to judge.
             baseline: The branch to compare with; None to compare with nothing: then each failure counts, and without
-                `outcome` and `after`, a commit is what it is in the status of its branch.
+                `outcome` and `after`, re-runs are inferred as for `status`.
             last: The number of commits of the baseline.
             quarantine: Tests that may fail, see `parse_quarantine`.
             outcome: How the program that ran the tests ended, "success" or "failure"; for a matrix, how all its jobs
