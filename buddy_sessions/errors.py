@@ -37,7 +37,7 @@ class BuddyError(Exception):
     """The base class of all errors of this package.
 
     Attributes:
-        cursor: The position of the read that failed, to resume it; None if no session was read.
+        cursor: The position of the read that failed, to continue it; None if no session was read.
         retryable: Whether the same call may succeed later.
         url: The URL of the request that failed, which never contains the token; empty if there was none.
         attempts: How many times it was sent; 0 if it was not sent, or there was none.

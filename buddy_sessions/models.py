@@ -408,10 +408,10 @@ class TestedSession:
 
 @frozen
 class Cursor:
-    """The position of a read. You can resume from it at any later time, in any process. `str(cursor)` is `118@40`.
+    """The position of a read. You can continue from it at any later time, in any process. `str(cursor)` is `118@40`.
 
     Attributes:
-        lowest_id: The lowest `relative_id` read so far. Sessions with lower numbers remain to be read.
+        lowest_id: The lowest `relative_id` read so far. Sessions with lower ones remain to be read.
         offset: The number of sessions in the list down to `lowest_id`, when they were read. Only a hint: if it is
             wrong, the read makes extra requests, but loses no session.
         verified: False if sessions above it may have been missed. Then its text ends with `?`, and a read that goes on

@@ -194,7 +194,7 @@ class BuddyClient(AsyncContext, Questions):
             after: Only sessions with a higher `relative_id`. Reading stops when all of them were read.
             since: Only sessions created at this time or later; an aware datetime. Reading stops at the first page that
                 is entirely older. A session without a date is included.
-            cursor: The position to go on from: the cursor of an earlier read with the same `branch`, `after` and
+            cursor: The position to continue from: the cursor of an earlier read with the same `branch`, `after` and
                 `since`.
             max_sessions: The maximum number of sessions to yield. No more pages are requested than needed.
             per_page: The page size (default: the client's).
@@ -324,7 +324,7 @@ class BuddyClient(AsyncContext, Questions):
             after: Only sessions with a higher `relative_id`: one number for all suites, or a mapping with that of each
                 suite. A suite that the mapping lacks is read whole.
             since: Only sessions created at this time or later; an aware datetime.
-            cursors: Where to go on in each suite, such as the `cursors` of an earlier harvest with the same other
+            cursors: Where to continue in each suite, such as the `cursors` of an earlier harvest with the same other
                 arguments. A suite that the mapping lacks is read from its newest session.
             concurrency: The number of suites to read at once (default: `max_concurrency` of the client).
             on_failure: "raise" raises `HarvestError` after all other suites were read; "collect" only lists the failed
