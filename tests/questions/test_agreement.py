@@ -73,6 +73,7 @@ async def live(history: History, baseline: str | None, path: Path) -> None:
             if status.commit is not None and status.commit.first.relative_id >= newest:
                 newest = status.commit.first.relative_id
                 assert [event.commit.is_failing for event in events][-1:] == [status.is_failing], row
+        (status,) = await buddy.status([SUITE])
         for ask in (buddy, store):
             await agents_agree(ask, status, history.rows[0]["relative_id"], baseline or "main")
         assert await reported(path) == STATES[status.is_failing]
