@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from buddy_sessions import BuddyClient
 from buddy_sessions.testing import FakeBuddy, FakeSuite
@@ -22,7 +22,13 @@ pytest_plugins = ["helpers.virtual_time"]
 TIME_LIMIT = 300
 """Seconds for one test; the slowest takes a tenth of that on a quiet machine."""
 
-settings.register_profile(QUICK, deadline=None, report_multiple_bugs=False, max_examples=20)
+settings.register_profile(
+    QUICK,
+    deadline=None,
+    report_multiple_bugs=False,
+    max_examples=20,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to shrink a long history takes minutes
+)
 settings.register_profile(THOROUGH, deadline=None, report_multiple_bugs=False)
 settings.register_profile(
     LONG, deadline=None, max_examples=12_000, suppress_health_check=[HealthCheck.too_slow], print_blob=True

@@ -95,19 +95,21 @@ def count_above(file: DatabaseFile, key: SuiteKey, relative_id: int) -> int:
     return file.number(sql, (*key, relative_id))
 
 
-def save_page(file: DatabaseFile, key: SuiteKey, page: ListEvidence, now: datetime) -> PageEffects:
+def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: datetime) -> PageEffects:
     """Save a page, and what the database claims now. It marks nothing."""
     with file.transaction():
         suite = add_suite(file, key)
-        listed = json.dumps([*{session.relative_id for session in (*page.listed, *page.sessions)}])
+        listed = json.dumps([*{session.relative_id for session in (*evidence.listed, *evidence.sessions)}])
         same = "sessions.suite = ? AND relative_id IN (SELECT value FROM json_each(?))"
         saved = _load_saved(file, same, suite, listed)
-        values: dict[str, SessionValues] = {each[0]: each for each in to_values(page.sessions)}
+        values: dict[str, SessionValues] = {each[0]: each for each in to_values(evidence.sessions)}
         for each in saved:
-            if each["id"] in values and (names := page.invalid_fields.get(each["id"])):
+            if each["id"] in values and (names := evidence.invalid_fields.get(each["id"])):
                 values[each["id"]] = keep_values(stored_values(each), values[each["id"]], names)
-        effects = find_effects(page, values, saved)
-        effects.absent = _find_absent(file, suite, page, effects.present)  # before new ones, which are not `present`
+        effects = find_effects(evidence, values, saved)
+        effects.absent = _find_absent(
+            file, suite, evidence, effects.present
+        )  # before new ones, which are not `present`
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
         _save_sessions(file, suite, effects.sessions, values, now)
@@ -115,9 +117,9 @@ def save_page(file: DatabaseFile, key: SuiteKey, page: ListEvidence, now: dateti
         if effects.changed:
             of_changed = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
             delete_cases(file, of_changed, {"suite": suite, "ids": json.dumps([*effects.changed])})
-        if page.checked is not None:
+        if evidence.checked is not None:
             sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id = ?"
-            file.execute(sql, (unstructure_time(now), suite, page.checked))
+            file.execute(sql, (unstructure_time(now), suite, evidence.checked))
     return effects
 
 
@@ -156,13 +158,13 @@ def finish_sync(file: DatabaseFile, key: SuiteKey, now: datetime, clean: LastCle
         save_state(file, key, state)
 
 
-def _find_absent(file: DatabaseFile, suite: int, page: ListEvidence, present: Sequence[int]) -> array[int]:
+def _find_absent(file: DatabaseFile, suite: int, evidence: ListEvidence, present: Sequence[int]) -> array[int]:
     """Return the rows of the sessions that a page should have listed. There may be many: 8 bytes for each."""
     sql = """
         SELECT number FROM session_rows WHERE suite = ? AND relative_id BETWEEN ? AND ? AND deleted_at IS NULL
         AND number NOT IN (SELECT value FROM json_each(?))
     """
-    rows = file.execute(sql, (suite, *page.proven, json.dumps(present))) if page.proven else ()
+    rows = file.execute(sql, (suite, *evidence.proven, json.dumps(present))) if evidence.proven else ()
     return array("q", (row[0] for row in rows))
 
 

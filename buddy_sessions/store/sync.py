@@ -171,20 +171,20 @@ class SuiteSync:
             if not page.sessions and state.covered is not None:
                 _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
         evidence = ListEvidence(
-            before=state, after=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
+            claimed=state, claimed_next=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
         )
         if progress.stop is None:
             proven = part.take(page, limit)
             after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)
             read = read_after(progress, part)
-            evidence = attrs.evolve(evidence, after=after, listed=reader.listed, proven=proven, read=read)
+            evidence = attrs.evolve(evidence, claimed_next=after, listed=reader.listed, proven=proven, read=read)
             progress.read = read
         else:
             is_below = part.low > 1 and any(each.relative_id <= part.low for each in page.sessions)
             part.is_done = is_below or all(is_before(each, limit) for each in page.sessions)
         saved = await self._save_page(progress, evidence)
         # After a contradiction, the sync goes on below what it has read from the top: maybe not in this part.
-        part.is_done |= part.high is not None and saved.state.covered != evidence.after.covered
+        part.is_done |= part.high is not None and saved.state.covered != evidence.claimed_next.covered
         return saved
 
     async def _check(self, progress: SyncProgress, session: SessionToCheck) -> AsyncGenerator[SessionPage, None]:
@@ -211,20 +211,22 @@ class SuiteSync:
         if is_newest:
             progress.is_outdated = True
             return
-        evidence = ListEvidence(before=state, after=state, sessions=listed, checked=relative_id)
+        evidence = ListEvidence(claimed=state, claimed_next=state, sessions=listed, checked=relative_id)
         saved = await self._save_page(progress, evidence)
         yield SessionPage(suite=self.key, number=0, sessions=saved.sessions)
 
-    async def _save_page(self, progress: SyncProgress, page: ListEvidence) -> PageEffects:
+    async def _save_page(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page, in one transaction, and note what it has shown."""
-        saved = await self.run.thread.run(save_page, self.key, page, self.run.now)
+        saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
         progress.state = saved.state
         progress.absent = progress.absent + saved.absent if progress.absent else saved.absent
         progress.is_contradiction |= saved.is_contradiction
-        progress.settle(page.proven, {page.checked, *(each.relative_id for each in (*page.listed, *page.sessions))})
+        progress.settle(
+            evidence.proven, {evidence.checked, *(each.relative_id for each in (*evidence.listed, *evidence.sessions))}
+        )
         return saved
 
     async def _lose_order(self, progress: SyncProgress) -> None:

@@ -140,8 +140,8 @@ def is_check_due(created: datetime | None, checked: datetime | None, *, now: dat
 class ListEvidence:
     """A page to be saved, and what it proves."""
 
-    before: SuiteState  # what the database claims before this page
-    after: SuiteState  # what it claims afterwards, if the page does not contradict it
+    claimed: SuiteState  # what the database claims before this page
+    claimed_next: SuiteState  # what it claims afterwards, if the page does not contradict it
     sessions: Sequence[Session]
     # All sessions that responses have listed since the page before, also those that were read before: they are compared
     # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
@@ -177,7 +177,7 @@ def stored_values(session: SavedSession) -> SessionValues:
 
 
 def find_effects(
-    page: ListEvidence, values: Mapping[str, SessionValues], saved: Collection[SavedSession]
+    evidence: ListEvidence, values: Mapping[str, SessionValues], saved: Collection[SavedSession]
 ) -> PageEffects:
     """Return what a page shows. `values` are those of its sessions by their ids.
 
@@ -185,8 +185,8 @@ def find_effects(
     claims if a session should be saved, but is not, if it has another `id`, or if it was deleted: then an earlier
     response was wrong, or the suite was created again.
     """
-    effects, saved_ids = PageEffects(state=evolve(page.after, clean=None)), {each["id"] for each in saved}
-    listed, relative_ids = {each.id for each in page.listed}, {each.relative_id for each in page.listed}
+    effects, saved_ids = PageEffects(state=evolve(evidence.claimed_next, clean=None)), {each["id"] for each in saved}
+    listed, relative_ids = {each.id for each in evidence.listed}, {each.relative_id for each in evidence.listed}
     for session in saved:
         id_ = session["id"]
         if id_ in values or id_ in listed:
@@ -198,14 +198,18 @@ def find_effects(
             effects.is_contradiction |= session["deleted_at"] is not None
         elif session["missing_since"] is None and session["relative_id"] in relative_ids:
             effects.is_contradiction = True  # another session has its `relative_id`
-    new = [each for each in page.sessions if each.id not in saved_ids and not is_before(each, page.limit)]
+    new = [each for each in evidence.sessions if each.id not in saved_ids and not is_before(each, evidence.limit)]
     to_save = effects.changed.union(each.id for each in new)
-    effects.sessions = tuple(each for each in page.sessions if each.id in to_save)
-    effects.repaired = len(effects.restored) + sum(map(page.before.claims, new))
-    effects.is_contradiction |= any(each.id not in saved_ids and page.before.claims(each) for each in page.listed)
-    if effects.is_contradiction and page.after.covered != page.read:  # only what this sync has read is covered
-        below: Below = "nothing" if page.read and page.read[0] == 1 else "more"
-        effects.state = evolve(effects.state, covered=page.read, below=below)
+    effects.sessions = tuple(each for each in evidence.sessions if each.id in to_save)
+    effects.repaired = len(effects.restored) + sum(map(evidence.claimed.claims, new))
+    effects.is_contradiction |= any(
+        each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
+    )
+    if (
+        effects.is_contradiction and evidence.claimed_next.covered != evidence.read
+    ):  # only what this sync has read is covered
+        below: Below = "nothing" if evidence.read and evidence.read[0] == 1 else "more"
+        effects.state = evolve(effects.state, covered=evidence.read, below=below)
     return effects
 
 

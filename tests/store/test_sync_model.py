@@ -60,7 +60,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.bad_syncs = 0  # with wrong responses, since the last healthy sync
         self.is_repairable = True  # bad syncs were always followed by a healthy one since the last full check
         self.is_always_right = True  # no response was wrong since the last full check
-        self.is_recreated = False  # since the last sync that has read down to the known range
+        self.is_recreated = False  # since the last sync that has read down to the covered range
         self.pruned: dict[str, Session] = {}  # the sessions that were pruned
         self.since = FIRST_DATE if since is None else self.time_at(since)  # the earliest one of all syncs
         self.pruned_before = self.since  # no older session is saved again
@@ -237,7 +237,7 @@ class SyncMachine(RuleBasedStateMachine):
             for session in self.server.rows
             if session.id in self.existing and suite.claims(session) and session.id not in saved
         ]
-        assert not lost, f"sessions in the known range are not saved: {lost}"
+        assert not lost, f"sessions in the covered range are not saved: {lost}"
 
     def check_after_healthy_sync(
         self,

@@ -49,7 +49,7 @@ def page(*numbers: int, id_: str | None = None, date: datetime | None = NOW, **f
     """Return a page with these sessions. By default, their ids are those in the database."""
     listed = [session(number, id_=id_, date=date) for number in numbers]
     given: dict[str, Any] = {"sessions": listed, "listed": listed, "limit": NEW, **fields}
-    return ListEvidence(before=CLAIMED, after=CLAIMED, **given)
+    return ListEvidence(claimed=CLAIMED, claimed_next=CLAIMED, **given)
 
 
 def page_of_another(number: int, **fields: Any) -> ListEvidence:
