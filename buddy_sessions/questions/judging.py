@@ -247,8 +247,8 @@ async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: J
         return select_baseline(branch.name, listed, judged, spec.last)
 
     def is_enough(listed: SessionList) -> bool:
-        found = choose(listed)
-        return len(found.commits) == spec.last or len(found.older) >= 2 * spec.last
+        candidate = choose(listed)
+        return len(candidate.commits) == spec.last or len(candidate.older) >= 2 * spec.last
 
     listed = await reader.of_branch(branch, is_enough)
     return choose(listed), listed.doubt

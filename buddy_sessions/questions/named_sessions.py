@@ -96,16 +96,16 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
             label = "session" if isinstance(each, int) else "the ID of session"
             matches[f"{label} #{session.relative_id}"] = NamedSessions(sessions=[session], what="session")
     if is_run_url(name):
-        found, listed = await _search(reader, lambda session: has_run_url(session, name))
-        if found:
-            matches[f"CI run {name}"] = NamedSessions(sessions=found, what="CI run", doubt=listed.doubt)
+        sessions, listed = await _search(reader, lambda session: has_run_url(session, name))
+        if sessions:
+            matches[f"CI run {name}"] = NamedSessions(sessions=sessions, what="CI run", doubt=listed.doubt)
     elif REVISION.fullmatch(name):
-        found, listed = await _search(reader, lambda session: has_revision(session, name))
-        for revision in dict.fromkeys(session.revision for session in found):
-            sessions = [session for session in found if session.revision == revision]
-            commit = _commit_in_status(listed, sessions)
+        sessions, listed = await _search(reader, lambda session: has_revision(session, name))
+        for revision in dict.fromkeys(session.revision for session in sessions):
+            tested = [session for session in sessions if session.revision == revision]
+            commit = _commit_in_status(listed, tested)
             matches[f"commit {revision}"] = NamedSessions(
-                sessions=sessions, what="commit", commit=commit, doubt=listed.doubt
+                sessions=tested, what="commit", commit=commit, doubt=listed.doubt
             )
     return matches
 
@@ -142,10 +142,10 @@ def _possible_ids(name: str) -> list[int | str]:
         return [parse_session_url(name)[1] or name]
     match = _RELATIVE_ID.fullmatch(name)
     number = int(match[1] or match[2]) if match else 0
-    found: list[int | str] = [number] if number else []
+    names: list[int | str] = [number] if number else []
     if not name.startswith("#") and not (REVISION.fullmatch(name) and len(name) >= _HASH_LENGTH):
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 @contextmanager

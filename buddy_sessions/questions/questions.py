@@ -311,12 +311,12 @@ class Questions:
             The cases with the status FAILED, then those with the status ERROR.
         """
         reader, count = self._reader(suite), _validate_details(details)
-        found = validate_session_ref(session, reader.suite)
-        if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()):
-            found = (await find_sessions(reader, found)).sessions[0]
-        with explain_missing(found):
-            cases = await self._source.failing_cases(reader.suite, found)
-        cases[:count] = await reader.read_details([(found, case) for case in cases[:count]])
+        ref = validate_session_ref(session, reader.suite)
+        if isinstance(ref, int) or (isinstance(ref, str) and ref.isdecimal()):
+            ref = (await find_sessions(reader, ref)).sessions[0]
+        with explain_missing(ref):
+            cases = await self._source.failing_cases(reader.suite, ref)
+        cases[:count] = await reader.read_details([(ref, case) for case in cases[:count]])
         return cases
 
 

@@ -234,8 +234,8 @@ class SuiteReader:
         if chosen is None:
             raise await self.no_session_of(None)
         listed = await self.of_branch(chosen, lambda listed: sum(each.has_result for each in listed.commits) >= last)
-        if found := [commit for commit in self._checked(listed).commits if commit.has_result]:
-            return found, listed
+        if commits := [commit for commit in self._checked(listed).commits if commit.has_result]:
+            return commits, listed
         raise await self.no_session_of(chosen.name)
 
     def _checked(self, listed: SessionList) -> SessionList:

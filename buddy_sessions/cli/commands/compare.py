@@ -57,24 +57,25 @@ async def command(
     names = [text for text in (old, new) if text is not None]
     old_name, new_name = names[0] if len(names) > 1 else None, names[-1] if names else in_key
     async with ask(key, question) as (answers, suite, messages):
-        found = await answers.compare(suite, old_name, new_name, branch=question.branch)
-    result = compare_result(suite, found)
+        comparison = await answers.compare(suite, old_name, new_name, branch=question.branch)
+    result = compare_result(suite, comparison)
     show(result, output_format, messages, limit=limit or default_limit(output_format), max_bytes=max_bytes)
     codes = {True: ExitCode.RED, False: ExitCode.DONE, None: ExitCode.NO_VERDICT}
     return codes[result.is_red] if exit_code else ExitCode.DONE
 
 
-def compare_result(suite: SuiteKey, found: Comparison) -> CommandResult:
+def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
     """Return how the tests of two commits differ. It is red if tests newly fail, or if the new one crashed."""
-    is_red = bool(found.newly_failing or found.crashed)
-    running = [session for session in found.new if not session.is_finished]
+    is_red = bool(comparison.newly_failing or comparison.crashed)
+    running = [session for session in comparison.new if not session.is_finished]
+    incomplete = comparison.incomplete
     changes: dict[str, Sequence[tuple[TestCase | None, TestCase]]] = {
-        kind: [(None, case) for case in getattr(found, kind)] for kind in _KINDS
+        kind: [(None, case) for case in getattr(comparison, kind)] for kind in _KINDS
     }
-    changes["slower"] = found.slower
+    changes["slower"] = comparison.slower
 
     def describe(kind: str, before: TestCase | None, case: TestCase) -> Item:
-        sessions = found.old if kind == "removed" else found.new
+        sessions = comparison.old if kind == "removed" else comparison.new
         row = session_case_row(suite, sessions[0], case)
         if len(sessions) > 1:  # one of these
             row |= {"session_id": None, "relative_id": None}
@@ -87,19 +88,21 @@ def compare_result(suite: SuiteKey, found: Comparison) -> CommandResult:
     return CommandResult(
         command="compare",
         suite=suite,
-        sessions=found.new,
-        old=found.old,
+        sessions=comparison.new,
+        old=comparison.old,
         title=", ".join(f"{len(pairs):,} {names[kind]}" for kind, pairs in changes.items()),
-        is_red=None if (running or found.incomplete) and not is_red else is_red,
+        is_red=None if (running or incomplete) and not is_red else is_red,
         columns=(Column("", "", is_number=False), Column("")),
         sections=[
             Section(f"{names[kind].capitalize()} ({len(pairs):,})", [describe(kind, *pair) for pair in pairs])
             for kind, pairs in changes.items()
         ],
-        problems=list(map(crash_text, found.crashed)),
+        problems=list(map(crash_text, comparison.crashed)),
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[
             f"{name_sessions(running)}: not finished" if running else "",
-            f"{name_sessions(found.incomplete)}: not all failing tests are listed" if found.incomplete else "",
+            f"{name_sessions(comparison.incomplete)}: not all failing tests are listed"
+            if comparison.incomplete
+            else "",
         ],
     )

@@ -26,15 +26,15 @@ class Finding:
 
     level: Literal["ok", "note", "problem", "unchecked"]
     public: str
-    """What was found, in words and numbers of this package."""
+    """The result in words and numbers of this package."""
     private: str = ""
-    """What follows it for people who know the account."""
+    """The rest of it, for people who know the account."""
     meaning: str = field(default="", kw_only=True)
     advice: str = field(default="", kw_only=True)
 
     @property
     def found(self) -> str:
-        """What was found."""
+        """The whole result."""
         return f"{self.public} {self.private}".rstrip()
 
 

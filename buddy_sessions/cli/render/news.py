@@ -137,11 +137,11 @@ class SharedCause:
     @property
     def commits(self) -> list[tuple[SuiteNews, Session]]:
         """The commits with which it began, each once, oldest first."""
-        found: dict[object, tuple[SuiteNews, Session]] = {}
+        begins: dict[object, tuple[SuiteNews, Session]] = {}
         begun = [(suite, cause.began) for suite, causes in self.hits for cause in causes]
         for suite, session in sorted(begun, key=lambda each: time_of(each[1]) or _OLDEST):
-            found.setdefault((suite.key[:2], session.revision or session.id), (suite, session))
-        return list(found.values())
+            begins.setdefault((suite.key[:2], session.revision or session.id), (suite, session))
+        return list(begins.values())
 
     @property
     def named_commits(self) -> list[tuple[SuiteNews, Session]]:
@@ -244,9 +244,9 @@ def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
         for cause in [each for each in suite.causes if each.is_steady] or suite.causes:
             hits.setdefault(cause.key, []).append((suite, cause))
     same: dict[tuple[bool, frozenset[SuiteKey]], list[list[tuple[SuiteNews, SuiteCause]]]] = {}
-    for found in hits.values():
-        is_new = any(cause.is_new for _, cause in found)
-        same.setdefault((is_new, frozenset(suite.key for suite, _ in found)), []).append(found)
+    for group in hits.values():
+        is_new = any(cause.is_new for _, cause in group)
+        same.setdefault((is_new, frozenset(suite.key for suite, _ in group)), []).append(group)
     causes = sorted((_join(group, is_new=key[0]) for key, group in same.items()), key=lambda cause: cause.rank)
     return [evolve(cause, label=_label(index)) for index, cause in enumerate(causes)]
 
