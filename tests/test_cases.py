@@ -145,6 +145,17 @@ class TestSingleCase:
         assert case.failure.message == "1 != 2"
         assert case.data == suite.case(session["id"], listed.id)["data"]
 
+    async def test_token_that_a_test_has_printed_is_hidden(
+        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
+    ) -> None:
+        """Otherwise, a gate would publish it in a comment."""
+        message = f"environ({{'BUDDY_TOKEN': '{fake.token}', 'CI': '1'}})"
+        session = suite.create(cases=[{"name": "adds", "status": "FAILED", "message": message}])
+        (case,) = await buddy.failures(KEY, session["id"], details=True)
+        assert case.failure is not None
+        assert case.failure.message == "environ({'BUDDY_TOKEN': '***', 'CI': '1'})"
+        assert fake.token not in repr(to_dict(case))
+
     @pytest.mark.parametrize(
         "case",
         [

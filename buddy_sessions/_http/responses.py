@@ -66,19 +66,20 @@ class Response:
 
 
 def decode_response(response: Response, url: URL, header: Secret, decode: Callable[[bytes], _T]) -> _T:
-    """Return the decoded body of a success. Raises StatusError or ResponseError, which do not quote the token."""
+    """Return the decoded body of a success. Raises StatusError or ResponseError. Neither contains the token."""
     error = response_error(response, url, header)
     if error is not None:
         raise error
     if has_more_values(response.body, _MAX_VALUES):
         raise ResponseError(f"the response is too large: over {_MAX_VALUES:,} JSON values", url=str(url))
+    body = header.hide(response.body)
     try:
-        return decode(response.body)
+        return decode(body)
     except ResponseError as undecodable:
         failure = strip_traceback(undecodable)  # its frames hold the decoded document
         failure.url = str(url)
-    redacted = header.redact(response.body)
-    if redacted == response.body:
+    redacted = header.redact(body)
+    if redacted == body:
         raise failure
     return decode(redacted)
 
