@@ -162,7 +162,7 @@ class Reconciler:
             self.is_complete = True
             return NewSessions()
         if self._stalled_pages > _MAX_GAP_SEARCH:
-            self._doubt_pages("no page closes a gap in it")
+            self._doubt_pages("no page closes a gap in the list")
             return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
         if self._page_below_gap:
             self._drop_plan()
@@ -290,7 +290,8 @@ class Reconciler:
         A session that was read before the recent rows is repeated if it is listed again: its id is not known any more.
         """
         if self.is_ordered:
-            self.is_ordered, self.doubt = False, "it is not listed newest first, or in pages of another size"
+            self.is_ordered = False
+            self.doubt = "the list is not newest first, or its pages are not as long as asked for"
             self._seen_ids.update(self._frontier.recent_ids)
             self._drop_plan()
         new = {session.id: session for session in sessions if session.id not in self._seen_ids}
@@ -305,7 +306,7 @@ class Reconciler:
         is_same = bool(sessions) and not has_new and sessions[-1].relative_id == self._frontier.lowest_id
         self._same_ends = self._same_ends + 1 if is_same else 0
         if self._same_ends > _MAX_SAME_ENDS and self.is_ordered:
-            self.is_complete, self.doubt = True, "its last page is listed again and again, so its end is not certain"
+            self.is_complete, self.doubt = True, "the last page comes again and again, so the end is not certain"
 
     def _drop_plan(self) -> None:
         """Drop the planned windows, and the pages that were kept or held."""
