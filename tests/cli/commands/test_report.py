@@ -139,7 +139,7 @@ class TestCauses:
     def test_test_that_fails_on_and_off_is_counted_apart(
         self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
-        """The page and the digest count all failing tests."""
+        """The page, the digest and `status` count all failing tests, and name the same cause."""
         finish(suite, "slow", None, None, None, hours=9)
         finish(suite, None, None, None, None, hours=8)
         finish(suite, "slow", "no price", "lost", "lost", hours=1)
@@ -153,11 +153,13 @@ class TestCauses:
         )
         assert cause["text"].startswith(text)
         assert cause["messages"] == ["ValueError: lost", "ValueError: no price"]
+        (status,) = rows(call("status", "--db", db, "--why").out)
+        assert (status["failing_tests"], status["cause"]) == (4, "(1 of 3 causes) ValueError: lost")
 
     def test_flaky_test_is_not_the_first_cause(
         self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
-        """Although its message is the first one."""
+        """Neither in the digest nor in `status`, although its message is the first one."""
         for hours, *messages in ((9, None, None), (8, "late", None), (7, None, None), (6, "late", "lost")):
             finish(suite, *messages, hours=hours)
         finish(suite, "late", "lost", hours=5)
@@ -165,6 +167,8 @@ class TestCauses:
         sync_database(fake, db, cases="failed")
         _, cause = rows(call("report", "--db", str(db), "--format", "jsonl").out)
         assert cause["text"].startswith("ValueError: lost · 1 suite, 1 test, 1 other fails on and off · shop Backend")
+        (status,) = rows(call("status", "--db", str(db), "--why").out)
+        assert status["cause"] == "(1 of 2 causes) ValueError: lost"
 
 
 HISTORIES: dict[str, tuple[list[Any], str, str]] = {
