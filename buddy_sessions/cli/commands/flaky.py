@@ -10,14 +10,14 @@ from cyclopts import Parameter
 from buddy_sessions import ConfigError, SuiteKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis import FlakyTest, FlakyTests, QuarantinedTest
-from buddy_sessions.analysis.commits import LAST
+from buddy_sessions.analysis.commits import LAST, identify_commit
 from buddy_sessions.analysis.quarantine import format_quarantine
 
 from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
-from ..render.text import SHORT_HASH, count_sessions, recent_marks, unread_text
+from ..render.text import SHORT_HASH, recent_marks, session_range, unread_text
 from ..values import Age
 
 _COLUMNS = (Column("FLIPS", "{} flips"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
@@ -87,6 +87,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe(test), row=row)
 
+    commits = format_count(len(set(map(identify_commit, flaky.sessions))), "commit")
     facts: list[str] = []
     if flaky.wasted:
         durations = [session.duration for session in flaky.wasted if session.duration is not None]
@@ -96,7 +97,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         command="flaky",
         suite=suite,
         about=f"branch {flaky.branch}",
-        title=f"{format_count(len(flaky.tests), 'flaky test')} in {count_sessions(flaky.sessions)}",
+        title=f"{format_count(len(flaky.tests), 'flaky test')} in {commits}, {session_range(flaky.sessions)}",
         facts=facts,
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, flaky.tests)))],

@@ -65,8 +65,8 @@ async def command(
         max_age: A stale suite is not judged: its newest verdict or last sync is older than DURATION, such as 7d.
         max_bytes: Maximum size of the page, such as 100000 for a mail. A larger page leaves out failing tests first,
             then suites that are not red, and says so.
-        output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, each cause, what has
-            recovered, and what is not judged.
+        output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, the causes (one line for
+            those of the same suites), what has recovered, and what is not judged.
     """
     messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:

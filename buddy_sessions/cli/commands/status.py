@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -13,11 +14,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
+from buddy_sessions import MAIN, BuddyError, ConfigError, SessionStore, SuiteKey, TestKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export import suite_names
-from buddy_sessions.analysis import SuiteStatus, TestedCommit
+from buddy_sessions.analysis import Judgement, SuiteStatus, TestedCommit
 from buddy_sessions.analysis.causes import normalise
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
@@ -25,6 +26,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 from ..errors import ExitCode, error_text, many_suites_code
 from ..git_authors import Clone, name_authors
 from ..options import ROWS, Access, Answers, Flag, FromFile, JudgedBranch, Keys, ReadFile, lacks_branch, open_answers
+from ..render.news import is_steady
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
 from ..render.text import (
@@ -95,7 +97,8 @@ async def command(
     - buddy-sessions status --db sessions.db --format markdown
 
     Args:
-        why: Print why one test of each red suite fails, with two or three requests for each, or none with --db.
+        why: Print why one test of each red suite fails, with two or three requests for each. With --db, print
+            the first cause in a report, without a request.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than DURATION, such as 7d.
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
@@ -127,23 +130,40 @@ async def command(
 
 
 async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, FirstCause]:
-    """Return why each red suite is red: why one test failed, or that none did, or why that cannot be read."""
+    """Return why each red suite is red: its first cause, or that no test failed, or why that cannot be read.
+
+    From a database, it is the cause that a report of the suite names first. A client reads the message of one test.
+    """
 
     async def read(status: tuple[SuiteKey, TestedCommit]) -> FirstCause:
         suite, commit = status
+        flaky: set[TestKey] = set()
         try:
             judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
+            if judgement.tests and isinstance(answers, SessionStore):
+                branch = commit.branch or MAIN
+                judgement = await answers.judge(suite, branch=branch, baseline=branch)
+                with suppress(ConfigError):  # the failing tests were not saved
+                    flaky = {test.key for test in (await answers.flaky(suite, branch=branch)).tests}
         except BuddyError as error:
             return _other_cause(f"the cause cannot be read: {error_text(error)}")
-        test = judgement.tests[:1]  # a database has the messages of others, too, which would be another answer
-        for cause in judgement.causes:
-            if test[0] in cause.tests:
-                place = suite[:2] if cause.is_place else ()
-                return FirstCause(cause_text(evolve(cause, tests=test)), (cause.type or "", cause.template, *place))
-        return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
+        causes = [cause for cause in judgement.causes if is_steady(cause, flaky)] or judgement.causes
+        if not causes:
+            return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
+        first = evolve(causes[0], tests=causes[0].tests[:1])
+        place = suite[:2] if first.is_place else ()
+        return FirstCause(_one_of(judgement) + cause_text(first), (first.type or "", first.template, *place))
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
+
+
+def _one_of(judgement: Judgement) -> str:
+    """Return how many causes a suite has; if not all messages were read, how many were."""
+    total, read = len(judgement.tests), sum(test.case.has_details for test in judgement.tests)
+    if read < total:
+        return f"({read:,} of {total:,} messages read) "
+    return f"(1 of {len(judgement.causes):,} causes) " if len(judgement.causes) > 1 else ""
 
 
 def _other_cause(text: str) -> FirstCause:

@@ -290,8 +290,8 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
     messages = [": ".join(filter(None, text)) for text in cause.texts]
     began, named = time_of(cause.first.began), cause.named_commits
     facts = [
-        messages[0],
-        f"{format_count(len(cause.hits), 'suite')}, {format_count(cause.tests, 'test') if cause.tests else 'no test'}",
+        messages[0] if len(messages) == 1 else f"{len(messages):,} causes, such as {messages[0]}",
+        f"{format_count(len(cause.hits), 'suite')}, {cause.tests_text}",
         _places(report, cause.suites),
     ]
     age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"

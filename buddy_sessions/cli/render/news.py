@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from attrs import evolve, frozen
 
 from buddy_sessions import Session, SuiteKey, TestCase, TestKey
+from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import Cause, FailingTest, FlakyTest, FlakyTests, Judgement, SuiteStatus, TestedCommit
 from buddy_sessions.analysis.causes import normalise, read_message
 
@@ -99,6 +100,16 @@ class SuiteNews:
         return self.state in {"new", "old"}
 
     @property
+    def main_causes(self) -> Sequence[SuiteCause]:
+        """Its steady causes; all if none is."""
+        return [cause for cause in self.causes if cause.is_steady] or self.causes
+
+    @property
+    def unsteady_tests(self) -> int:
+        """The number of failing tests that have none of `main_causes`."""
+        return _count_tests(self.causes) - _count_tests(self.main_causes)
+
+    @property
     def since(self) -> datetime | None:
         """Since when it is red or green."""
         return None if self.status.since is None else time_of(self.status.since.turning_session)
@@ -108,7 +119,7 @@ class SuiteNews:
 class SharedCause:
     """A cause of one or more suites; or several causes of the same suites."""
 
-    texts: Sequence[tuple[str, str]]  # prefixes and messages
+    texts: Sequence[tuple[str, str]]  # of each cause, its prefix and message
     hits: Sequence[tuple[SuiteNews, Sequence[SuiteCause]]]  # of a new cause, without those in `also`
     also: Sequence[SuiteNews]  # other suites with a new cause, which were red before
     is_new: bool
@@ -127,7 +138,14 @@ class SharedCause:
     @property
     def tests(self) -> int:
         """The number of failing tests in `suites`."""
-        return sum(len(cause.cases) for cause in self._causes)
+        return _count_tests(self._causes)
+
+    @property
+    def tests_text(self) -> str:
+        """How many tests fail, and how many others of these suites: `2 tests, 1 other fails on and off`."""
+        others = sum(suite.unsteady_tests for suite in self.suites)
+        more = "1 other fails on and off" if others == 1 else f"{others:,} others fail on and off" if others else ""
+        return ", ".join(filter(None, (format_count(self.tests, "test") if self.tests else "no test", more)))
 
     @property
     def first(self) -> SuiteCause:
@@ -158,6 +176,10 @@ class SharedCause:
     @property
     def _causes(self) -> list[SuiteCause]:
         return [cause for _, causes in self.hits for cause in causes]
+
+
+def _count_tests(causes: Iterable[SuiteCause]) -> int:
+    return sum(len(cause.cases) for cause in causes)
 
 
 def time_of(session: Session) -> datetime | None:
@@ -203,19 +225,27 @@ def _describe_cause(
     message = "" if failure is None else read_message(failure)[1]
     if cause.is_place:
         message = " ".join(filter(None, (cut(message, _MAX_MESSAGE // 2), cause.template)))
-    is_flaky = all(test.case.key in flaky for test in cause.tests)
-    is_steady = not is_flaky and any(test.novelty != "earlier" for test in cause.tests)
+    steady = is_steady(cause, flaky)
     return SuiteCause(
         key=("test", cause.type or "", cause.template, *(suite.key[:2] if cause.is_place else ())),
         prefix=cut(cause.type or "", _MAX_TYPE),
         message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
         began=began.turning_session,
         is_exact=began is not suite.status.since or suite.status.is_since_exact,
-        is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turning_session))),
-        is_steady=is_steady,
-        is_flaky=is_flaky,
+        is_new=suite.state == "new" or (steady and period.includes(time_of(began.turning_session))),
+        is_steady=steady,
+        is_flaky=_is_flaky(cause, flaky),
         cases=[test.case for test in cause.tests],
     )
+
+
+def is_steady(cause: Cause, flaky: Collection[TestKey]) -> bool:
+    """Return whether a cause is more than flaky tests, or tests that fail on and off."""
+    return not _is_flaky(cause, flaky) and any(test.novelty != "earlier" for test in cause.tests)
+
+
+def _is_flaky(cause: Cause, flaky: Collection[TestKey]) -> bool:
+    return all(test.case.key in flaky for test in cause.tests)
 
 
 def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[FailingTest] = ()) -> SuiteCause:
@@ -241,7 +271,7 @@ def share_causes(suites: Iterable[SuiteNews]) -> list[SharedCause]:
     """Return the causes of red suites, new ones first, each with a label: A, B, C."""
     hits: dict[_CauseKey, list[tuple[SuiteNews, SuiteCause]]] = {}
     for suite in suites:
-        for cause in [each for each in suite.causes if each.is_steady] or suite.causes:
+        for cause in suite.main_causes:
             hits.setdefault(cause.key, []).append((suite, cause))
     same: dict[tuple[bool, frozenset[SuiteKey]], list[list[tuple[SuiteNews, SuiteCause]]]] = {}
     for group in hits.values():
@@ -257,7 +287,6 @@ def _join(same: Sequence[Sequence[tuple[SuiteNews, SuiteCause]]], *, is_new: boo
         [hit for hit in hits if hit[0].state == "new"] or [hit for hit in hits if hit[1].is_new] or hits
         for hits in same
     ]
-    chosen.sort(key=lambda hits: (-sum(len(cause.cases) for _, cause in hits), hits[0][1].prefix, hits[0][1].message))
     by_suite: dict[SuiteKey, tuple[SuiteNews, list[SuiteCause]]] = {}
     for suite, cause in chain.from_iterable(chosen):
         by_suite.setdefault(suite.key, (suite, []))[1].append(cause)

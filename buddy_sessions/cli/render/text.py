@@ -212,9 +212,13 @@ def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
 
 def count_sessions(sessions: Sequence[Session]) -> str:
     """Return the number of sessions and the range of their `relative_id`s: `10 sessions, #373 to #382`."""
+    return f"{format_count(len(sessions), 'session')}, {session_range(sessions)}"
+
+
+def session_range(sessions: Iterable[Session]) -> str:
+    """Return the range of the `relative_id`s of sessions: `#373 to #382`."""
     numbers = sorted(session.relative_id for session in sessions)
-    ends = sorted({numbers[0], numbers[-1]})
-    return f"{format_count(len(numbers), 'session')}, {' to '.join(f'#{number}' for number in ends)}"
+    return " to ".join(f"#{number}" for number in sorted({numbers[0], numbers[-1]}))
 
 
 def unread_text(sessions: Sequence[Session], reason: str) -> str:

@@ -78,7 +78,7 @@ class TestRunAgain:
             "                       passed when it was run again on commit aaaaaaa, alone made 1 session fail",
             "RECENT: ▂ passed, █ failed; the newest is on the right",
             "",
-            "1 flaky test in 5 sessions, #1 to #5",
+            "1 flaky test in 4 commits, #1 to #5",
             "1 session failed only because of them: 5s",
         ]
         markdown = call("flaky", SUITE, "--format", "markdown").out

@@ -90,7 +90,7 @@ class TestCauses:
         assert page.text.startswith("1 red suite got worse, 1 of 1 red No suite is newly red, but 1 got worse 1 of 1")
         assert "no price red before, now also for this: shop Backend 2 h ago by Bo" in section(page, "Got worse since")
         assert section(page, "Red for longer") == (
-            "Red for longer 1 suite, 1 cause, each with its first commit 1 suite B ValueError: lost shop Backend "
+            "Red for longer 1 suite, 1 cause, with the first commit 1 suite B ValueError: lost shop Backend "
             "3 d by Ann 0000001"
         )
 
@@ -131,7 +131,44 @@ class TestCauses:
         for name in ("a", "b"):
             finish(fake.add_suite("acme", "shop", name), "lost", "no price", "late", "stuck", hours=1)
         found = section(render(), "Broke since")
-        assert "2 suites, 1 cause 2 suites A ValueError: late ValueError: lost ValueError: no price and 1 more" in found
+        assert (
+            "2 suites, 4 causes 2 suites A ValueError: late ValueError: lost ValueError: no price and 1 more cause"
+            in found
+        )
+
+    def test_test_that_fails_on_and_off_is_counted_apart(
+        self, render: Render, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        """The page, the digest and `status` count all failing tests, and name the same cause."""
+        finish(suite, "slow", None, None, None, hours=9)
+        finish(suite, None, None, None, None, hours=8)
+        finish(suite, "slow", "no price", "lost", "lost", hours=1)
+        found = section(render(), "Broke since")
+        assert "1 suite, 2 causes 1 suite A ValueError: lost ValueError: no price shop Backend" in found
+        assert "3 tests, 1 other fails on and off shop Backend: test_2, test_3; test_1" in found
+        db = str(tmp_path / "sessions.db")
+        _, cause = rows(call("report", "--db", db, "--format", "jsonl").out)
+        text = (
+            "2 causes, such as ValueError: lost · 1 suite, 3 tests, 1 other fails on and off · shop Backend · for 1 h"
+        )
+        assert cause["text"].startswith(text)
+        assert cause["messages"] == ["ValueError: lost", "ValueError: no price"]
+        (status,) = rows(call("status", "--db", db, "--why").out)
+        assert (status["failing_tests"], status["cause"]) == (4, "(1 of 3 causes) ValueError: lost")
+
+    def test_flaky_test_is_not_the_first_cause(
+        self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
+    ) -> None:
+        """Neither in the digest nor in `status`, although its message is the first one."""
+        for hours, *messages in ((9, None, None), (8, "late", None), (7, None, None), (6, "late", "lost")):
+            finish(suite, *messages, hours=hours)
+        finish(suite, "late", "lost", hours=5)
+        db = tmp_path / "sessions.db"
+        sync_database(fake, db, cases="failed")
+        _, cause = rows(call("report", "--db", str(db), "--format", "jsonl").out)
+        assert cause["text"].startswith("ValueError: lost · 1 suite, 1 test, 1 other fails on and off · shop Backend")
+        (status,) = rows(call("status", "--db", str(db), "--why").out)
+        assert status["cause"] == "(1 of 2 causes) ValueError: lost"
 
 
 HISTORIES: dict[str, tuple[list[Any], str, str]] = {
@@ -171,7 +208,7 @@ class TestSections:
             "Flaky Not known of 1 suite: sync --cases failed saves the failing tests."
         )
         assert section(render(), "Flaky") == (
-            "Flaky 1, each with its worst test of 10 commits shop Backend test_0 4\u00d7"
+            "Flaky 1 suite, by worst test: in how many commits it failed shop Backend test_0 4 of 9"
         )
 
     def test_suites_that_are_not_judged(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
