@@ -131,7 +131,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "one test": (
         "get_failures",
         {"test": "PAYS"},
-        ["Traceback", "> pays: known: failed in 1 of the last 5 commits of main, failing since #5"],
+        ["Traceback", "> pays: known: failed in 1 of the 5 commits of main before, failing since #5"],
     ),
     "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "failed in 3 of 5, alone made 2 sessions fail"]),
     "history": (
