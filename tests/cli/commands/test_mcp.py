@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from buddy_sessions.cli.commands.mcp import MAX_WAIT
+from buddy_sessions.cli.commands.mcp import MAX_WAIT, command
 from buddy_sessions.cli.commands.mcp_server import make_server
 from buddy_sessions.cli.options import Access, open_answers
 from buddy_sessions.cli.render.console import Output
@@ -404,8 +405,12 @@ async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
 
 
 def test_configurations_in_the_guide_start_the_server() -> None:
+    """With a token and a workspace. `claude mcp add` takes all that follows `--env` as variables, up to `--`."""
     section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
     desktop, code = map(json.loads, re.findall(r"```json\n(.*?)```", section, re.DOTALL))
     (codex,) = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", section, re.DOTALL))
     for servers in (desktop["mcpServers"], code["servers"], codex["mcp_servers"]):
         assert (servers["buddy-tests"]["command"], servers["buddy-tests"]["args"]) == ("buddy-sessions", ["mcp"])
+        assert set(servers["buddy-tests"]["env"]) == {"BUDDY_TOKEN", "BUDDY_WORKSPACE"}
+    claude = "claude mcp add buddy-tests --env BUDDY_TOKEN=… --env BUDDY_WORKSPACE=acme -- buddy-sessions mcp"
+    assert (claude in section, claude in (getdoc(command) or "")) == (True, True)
