@@ -22,7 +22,7 @@ async def command(*, db: ReadFile = None, access: Access = Access()) -> None:
 
     For example:
 
-    - claude mcp add --transport stdio --env BUDDY_TOKEN=… buddy-tests -- buddy-sessions mcp
+    - claude mcp add buddy-tests --env BUDDY_TOKEN=… --env BUDDY_WORKSPACE=acme -- buddy-sessions mcp
     - buddy-sessions mcp --db sessions.db
     """
     # Otherwise the SDK lets the root logger print the warnings of this package a second time.

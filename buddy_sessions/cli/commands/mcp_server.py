@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import wraps
 from inspect import getdoc
 from typing import Annotated, Any, Literal
@@ -13,8 +14,9 @@ from typing import Annotated, Any, Literal
 from attrs import evolve
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 
 from buddy_sessions import (
     MAIN,
@@ -188,6 +190,8 @@ class Tools:
 
     async def _list(self, project: str) -> list[Suite]:
         """Return the suites of a project or a workspace; without one, those of a database, or of the defaults."""
+        if not (project or self._is_saved or self._defaults.workspace):
+            raise ConfigError("no project was given: ask the user for the workspace, or have BUDDY_WORKSPACE set")
         group: tuple[str, ...] = ()
         if project == self._defaults.workspace:
             group = (project,)
@@ -213,6 +217,10 @@ class Tools:
         if len(suites) > 1:
             names = ", ".join(str(each.key) for each in suites)
             raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: use the key of one: {names}")
+        if not suites:
+            similar = [each for each in self._suites.values() if suite.casefold() in (each.name or "").casefold()]
+            if len(similar) == 1:
+                raise ConfigError(f"no suite is named {suite!r}: did you mean {cut(similar[0].name or '', _MAX_NAME)}?")
         key = str(suites[0].key) if suites else suite
         named, name = parse_session(self._defaults, key, session or None)
         if self._is_saved and named not in self._suites:
@@ -271,8 +279,11 @@ def _advise(error: BuddyError, tool: str) -> str:
     if isinstance(error, AuthenticationError | ForbiddenError):
         return f"You cannot fix this: the user must {error.advice}, then restart this server."
     if isinstance(error, NotFoundError):
-        is_list = tool == "list_suites"
-        return f"{'Ask the user for the name' if is_list else 'To see the suites of a project, call list_suites'}."
+        if tool != "list_suites":
+            return "To see the suites of a project, call list_suites."
+        # The URL without a project is that of a workspace.
+        advice = "list_suites of the workspace shows all suites. " if "/projects/" in error.url else ""
+        return f"{advice}Ask the user for the name."
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
     if "cases" in error.arguments:
@@ -280,12 +291,49 @@ def _advise(error: BuddyError, tool: str) -> str:
     return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 
 
+class _StrictTool(Tool):
+    """A tool that rejects unknown arguments, and reports wrong ones in one line."""
+
+    async def run(self, arguments: dict[str, Any], *args: Any, **options: Any) -> Any:
+        allowed = list(self.parameters["properties"])
+        for name in arguments:
+            if name not in allowed:
+                similar = get_close_matches(name, allowed, n=1)
+                hint = f"did you mean {similar[0]}?" if similar else f"{self.name} has {', '.join(allowed)}"
+                raise ToolError(f"unknown argument {cut(name)!r}: {hint}")
+        try:
+            return await super().run(arguments, *args, **options)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            problems = [(str(each["loc"][0]), each) for each in error.__cause__.errors()]
+            texts = (
+                f"missing argument {name}" if each["type"] == "missing" else f"invalid argument {name}: {each['msg']}"
+                for name, each in problems
+            )
+            raise ToolError("; ".join(texts)) from None
+
+
 def make_server(answers: Answers, defaults: KeyDefaults) -> MCPServer:
     """Return the server with its tools."""
-    server = MCPServer("buddy-sessions", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
     tools = Tools(answers, defaults)
     read_only = ToolAnnotations(read_only_hint=True)
-    for name in ("list_suites", "get_failures", "get_test_history", "find_flaky_tests", "compare_sessions"):
-        tool = getattr(tools, name)
-        server.add_tool(_reports_errors(tool), description=getdoc(tool), annotations=read_only, structured_output=False)
-    return server
+    questions = (
+        tools.list_suites,
+        tools.get_failures,
+        tools.get_test_history,
+        tools.find_flaky_tests,
+        tools.compare_sessions,
+    )
+    return MCPServer(
+        "buddy-sessions",
+        instructions=_INSTRUCTIONS,
+        version=__version__,
+        log_level="WARNING",
+        tools=[
+            _StrictTool.from_function(
+                _reports_errors(each), description=getdoc(each), annotations=read_only, structured_output=False
+            )
+            for each in questions
+        ],
+    )

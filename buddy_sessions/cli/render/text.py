@@ -207,7 +207,7 @@ def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
         return ""
     count = format_count(len(baseline.commits), "commit")
     since = f", failing since #{test.since.first.relative_id}" if test.since is not None else ""
-    return f"{test.novelty}: failed in {test.failed_in} of the last {count} of {baseline.branch}{since}"
+    return f"{test.novelty}: failed in {test.failed_in} of the {count} of {baseline.branch} before{since}"
 
 
 def count_sessions(sessions: Sequence[Session]) -> str:

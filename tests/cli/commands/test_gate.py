@@ -38,8 +38,8 @@ def add(suite: FakeSuite, *failing: str, branch: str = "main", **fields: Any) ->
 
 class TestVerdict:
     EXCUSES = (
-        "known: failed in 2 of the last 3 commits of main, failing since #2",
-        "earlier: failed in 1 of the last 3 commits of main",
+        "known: failed in 2 of the 3 commits of main before, failing since #2",
+        "earlier: failed in 1 of the 3 commits of main before",
         f"quarantined until {TODAY + timedelta(1)}: SHOP-7",
     )
 

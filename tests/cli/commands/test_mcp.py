@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from buddy_sessions.cli.commands.mcp import MAX_WAIT
+from buddy_sessions.cli.commands.mcp import MAX_WAIT, command
 from buddy_sessions.cli.commands.mcp_server import make_server
 from buddy_sessions.cli.options import Access, open_answers
 from buddy_sessions.cli.render.console import Output
@@ -131,7 +132,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "one test": (
         "get_failures",
         {"test": "PAYS"},
-        ["Traceback", "> pays: known: failed in 1 of the last 5 commits of main, failing since #5"],
+        ["Traceback", "> pays: known: failed in 1 of the 5 commits of main before, failing since #5"],
     ),
     "flaky": ("find_flaky_tests", {"last": 6}, ["1 flaky test", "failed in 3 of 5, alone made 2 sessions fail"]),
     "history": (
@@ -211,14 +212,16 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
         fake.add_suite("acme", project, f"b{project}", name="End-to-end").create("main", "SUCCESSFUL")
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases="failed")
-    questions = [("get_failures", {"suite": name}) for name in ("unit tests", "A", "End-to-end", "None")]
+    questions = [("get_failures", {"suite": name}) for name in ("unit tests", "A", "End-to-end", "None", "UNIT", "end")]
     options: dict[str, Any] = {"db": path} if saved else {"workspace": "acme"}
-    by_name, by_id, two, none = await ask_new(*questions, **options)
+    by_name, by_id, two, none, part, part_of_two = await ask_new(*questions, **options)
     assert "acme/shop/a #7" in by_name.outside
     assert ("\nRead from a database. Last synced: " in by_name.text) == saved
     assert without_times(by_id.text) == without_times(by_name.text)
     assert "'End-to-end' is the name of 2 suites: use the key of one" in two.inside
-    assert (two.is_error, none.is_error) == (True, True)
+    assert part.inside == "no suite is named 'UNIT': did you mean Unit tests?"
+    assert "did you mean" not in part_of_two.inside
+    assert all(each.is_error for each in (two, none, part, part_of_two))
 
 
 async def test_long_error_is_cut(fake: FakeBuddy) -> None:
@@ -253,12 +256,22 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "To see the suites of a project, call list_suites.",
     ),
     "no name": ("get_failures", {"suite": "Unit tests"}, "write workspace/project/suite_id, or paste", ""),
-    "no project": ("list_suites", {"project": ""}, "neither a suite nor a project: ''; write", ""),
-    "unknown status": ("list_suites", {"project": "acme/shop", "status": "blue"}, "", "status"),
+    "no project": (
+        "list_suites",
+        {},
+        "no project was given: ask the user for the workspace, or have BUDDY_WORKSPACE set",
+        "",
+    ),
+    "unknown project": (
+        "list_suites",
+        {"project": "acme/shp"},
+        "Project not found (404)",
+        "list_suites of the workspace shows all suites. Ask the user for the name.",
+    ),
+    "unknown workspace": ("list_suites", {"project": "acm"}, "(404)", "\nAsk the user for the name."),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main, feature", ""),
     "unknown test": ("get_failures", {"test": "x"}, "no test is named 'x'", ""),
-    "wrong type": ("get_failures", {"offset": "x"}, "", "offset"),
     "401": ("get_failures", {}, "(401)", "You cannot fix this: the user must check the token and the region"),
     "403": ("get_failures", {}, "(403)", "You cannot fix this: the user must give the token the scopes"),
     "429": ("get_failures", {}, "(429)", "retry_after: 100 seconds."),
@@ -278,10 +291,36 @@ async def test_error_says_what_to_do(name: str, fake: FakeBuddy) -> None:
             fake.inject(Fault.status(429, headers={"Retry-After": "100"}))
     (answer,) = await ask_new((tool, arguments))
     assert (answer.is_error, inside in answer.inside, outside in answer.outside) == (True, True, True)
-    assert not re.search(r"(^|\s)-[-\w]|sync |BUDDY_", answer.text)
+    assert not re.search(r"(^|\s)-[-\w]|sync |BUDDY_", answer.text.replace(inside, ""))
     assert f"call {tool}" not in answer.text
-    if name not in {"wrong type", "unknown status"}:  # the SDK's own errors
-        assert arguments.get("suite", arguments.get("project", SUITE)) in answer.inside
+    assert arguments.get("suite", arguments.get("project", SUITE if tool != "list_suites" else "")) in answer.inside
+
+
+WRONG_ARGUMENTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "misspelt": ("get_failures", {"sesion": "#5"}, "unknown argument 'sesion': did you mean session?"),
+    "unknown": ("list_suites", {"x": 1}, "unknown argument 'x': list_suites has project, status, offset"),
+    "missing": ("get_test_history", {}, "missing argument test"),
+    "two invalid ones": (
+        "find_flaky_tests",
+        {"last": 1, "offset": "x"},
+        (
+            "invalid argument last: Input should be greater than or equal to 2; "
+            "invalid argument offset: Input should be a valid integer, unable to parse string as an integer"
+        ),
+    ),
+    "no such choice": (
+        "list_suites",
+        {"project": "acme/shop", "status": "blue"},
+        "invalid argument status: Input should be '', 'red', 'green' or 'no verdict'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tool", "arguments", "expected"), WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS)
+async def test_wrong_argument_is_an_error(tool: str, arguments: dict[str, Any], expected: str, fake: FakeBuddy) -> None:
+    (answer,) = await ask_new((tool, arguments))
+    assert (answer.is_error, answer.text) == (True, expected)
+    assert not fake.requests
 
 
 @pytest.mark.usefixtures("suite")
@@ -317,8 +356,14 @@ async def test_texts_of_others_stay_between_the_tags(db: bool, fake: FakeBuddy, 
     path = tmp_path / "sessions.db"
     await asyncio.to_thread(sync_database, fake, path, cases="all")
     options: list[dict[str, Any]] = [{"test": "EVIL"}, {"branch": "x"}, {"baseline": "main"}]
-    questions = [(tool, {"test": "EVIL\\u001b"}) for tool in TOOLS[1:]] + [("get_failures", each) for each in options]
-    answers = await ask_new(("list_suites", {"project": "acme/shop"}), *questions, db=path if db else None)
+    questions: list[Question] = [
+        ("list_suites", {"project": "acme/shop"}),
+        ("find_flaky_tests", {}),
+        ("compare_sessions", {}),
+        *((tool, {"test": "EVIL\\u001b"}) for tool in ("get_failures", "get_test_history")),
+        *(("get_failures", each) for each in options),
+    ]
+    answers = await ask_new(*questions, db=path if db else None)
     for answer in answers:
         assert "EVIL" in answer.inside
         assert "EVIL" not in answer.outside
@@ -404,8 +449,12 @@ async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
 
 
 def test_configurations_in_the_guide_start_the_server() -> None:
+    """With a token and a workspace. `claude mcp add` takes all that follows `--env` as variables, up to `--`."""
     section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
     desktop, code = map(json.loads, re.findall(r"```json\n(.*?)```", section, re.DOTALL))
     (codex,) = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", section, re.DOTALL))
     for servers in (desktop["mcpServers"], code["servers"], codex["mcp_servers"]):
         assert (servers["buddy-tests"]["command"], servers["buddy-tests"]["args"]) == ("buddy-sessions", ["mcp"])
+        assert set(servers["buddy-tests"]["env"]) == {"BUDDY_TOKEN", "BUDDY_WORKSPACE"}
+    claude = "claude mcp add buddy-tests --env BUDDY_TOKEN=… --env BUDDY_WORKSPACE=acme -- buddy-sessions mcp"
+    assert (claude in section, claude in (getdoc(command) or "")) == (True, True)
