@@ -15,6 +15,7 @@ from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
+from buddy_sessions.analysis.remarks import CHECK_UPLOAD
 
 from ..errors import error_text
 from .text import excuse_text, origin, status_mark
@@ -109,6 +110,7 @@ CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 _TITLES = {
     "no failing test": "failed without a failing test",
     "outcome": "the tests failed, but no test did",
+    "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
 }
@@ -118,6 +120,7 @@ ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
     "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing. If tests were removed, pass "
     "--outcome success if they ended well, or a lower --min-tests",

@@ -25,6 +25,8 @@ SUITE = "acme/shop/a"
 URL = "https://ci/17"
 OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url": URL}
 CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
+LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
+UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite and the commit"
 QUICK = ("--interval", "0.05s", "--quiet")
 TODAY = datetime.now(UTC).date()
 
@@ -197,7 +199,8 @@ class TestWaiting:
         ("sessions", "options", "code", "shown"),
         [
             ([], "", 5, "appeared within 1s: check that its tests have started"),
-            ([], "--outcome failure", 1, "the tests failed, but no session of them was found"),
+            ([], "--outcome 0", 5, f"appeared within 1s: {UPLOAD}"),
+            ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}"),
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
             ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
