@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CommandResult, gate_result
+from ..render.result import ADVICE, ADVICE_AFTER_FAILURE, CommandResult, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
@@ -197,7 +197,8 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        result = _judged_result(await name_authors(judgement, git), about=name)
+        advice = ADVICE_AFTER_FAILURE if options["outcome"] == "failure" else ADVICE
+        result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
@@ -230,9 +231,9 @@ def _print_verdict(
         show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str) -> CommandResult:
+def _judged_result(judgement: Judgement, *, about: str, advice: Mapping[str, str]) -> CommandResult:
     """Return the verdict; if nothing was named, it says which commit was taken."""
-    result = gate_result(judgement, about=about)
+    result = gate_result(judgement, about=about, advice=advice)
     if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]
