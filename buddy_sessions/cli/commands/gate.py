@@ -59,9 +59,13 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     text = tokens[0].value.removeprefix("#")
     if text.isdecimal() and len(text) < 8:
         return int(text)
-    time = parse_since(text, datetime.now(UTC))
+    accepted = "pass a relative_id, or a time such as 2026-01-31T09:00Z"
+    try:
+        time = parse_since(text, datetime.now(UTC))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: {accepted}") from None
     if text[-1].isdecimal() and not _OFFSET.search(text):
-        raise ConfigError(f"--after needs an offset, because a local time may be in the future: such as {text}Z")
+        raise ValueError(f"{text!r} needs an offset, because a local time may be in the future: {accepted}")
     return time
 
 
@@ -163,7 +167,8 @@ async def command(
     It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
     sessions of a CI run or a commit, and stops at the first new failure. If you name a SESSION, it does not wait.
 
-    Exit codes: 0 passes, 1 fails, 4 not authorised, 5 no verdict, 6 not finished in time, 7 any other error.
+    Exit codes: 0 passes, 1 fails, 2 wrong usage, 4 not authorised, 5 no verdict, 6 not finished in time, 7 any other
+    error.
 
     For example:
 
