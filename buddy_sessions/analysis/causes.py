@@ -201,6 +201,11 @@ def read_message(failure: Failure) -> tuple[str | None, str]:
     return kind, " ".join([*parts, subject[1]] if subject else parts)
 
 
+def says_nothing(message: str) -> bool:
+    """Return whether a message does not say what is wrong, such as pytest's "collection failure"."""
+    return all(_NOISE.match(line.strip()) for line in _clean(message).splitlines())
+
+
 def find_place(failure: Failure) -> tuple[str, str] | None:
     """Return the innermost line that is not a library's: its whole path, and its number; None if unknown."""
     frame = _own_frame(failure)
@@ -250,7 +255,8 @@ def _without_stack(failure: Failure) -> Iterator[str]:
     """Yield the lines before the stack trace, or those after it: Python and pytest write the error there."""
     lines = _clean(failure.text).splitlines()
     if errors := [line[1:] for line in lines if line.startswith("E  ")]:
-        yield from errors
+        is_place = errors[0].lstrip().startswith('File "')  # of a SyntaxError, whose message is the last line
+        yield from errors[-1:] if is_place else errors
         return
     ends = [index for index, line in enumerate(lines) if line.startswith('  File "')]
     for line in lines[ends[-1] + 1 :] if ends else lines:

@@ -11,7 +11,7 @@ from .._base.figures import format_count
 from ..errors import BuddyError
 from ..models import Session
 
-Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no test ran", "few tests"]
+Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no upload", "no test ran", "few tests"]
 """Why a gate fails."""
 Unknown: TypeAlias = Literal[
     "unfinished",
@@ -42,6 +42,10 @@ Noted: TypeAlias = Literal[
     "incomplete list",
     "retries unknown",
 ]
+
+
+CHECK_UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite and the commit"
+"""What to do if tests have ended, and there is no session of them."""
 
 
 @frozen
@@ -106,6 +110,8 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
             return ", ".join(filter(None, (crash_text(about.sessions[0]), detail)))
         case "outcome":
             return f"the tests failed, {detail}"
+        case "no upload":
+            return "the tests failed, but no session of them was found"
         case "no test ran":
             return f"no test ran in {names}"
         case "few tests":

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from enum import IntEnum
 
-from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from buddy_sessions import (
     AuthenticationError,
@@ -87,6 +87,12 @@ def _usage_text(error: CycloptsError) -> str:
         return f"{error.argument.name} {metavar}".strip() + " is missing"
     if isinstance(error, UnusedCliTokensError):
         return f"too many arguments: leave out {' '.join(map(repr, error.unused_tokens or ()))}"
+    if isinstance(error, CoercionError) and error.target_type is int and error.token is not None and error.msg is None:
+        return f"{error.token.keyword or 'the value'} must be a whole number, not {error.token.value!r}"
+    if isinstance(error, UnknownOptionError):
+        option = (error.token.keyword or error.token.value).partition("=")[0]
+        if option == "--token":
+            return "Unknown option: --token; set BUDDY_TOKEN"  # without its value
     return str(error)
 
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
 from buddy_sessions._base.validate import LATEST, validate_key
 from buddy_sessions.models import parse_session_url
+from buddy_sessions.questions.named_sessions import ACCEPTED_NAMES
 
 Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
@@ -40,8 +41,8 @@ class KeyDefaults:
         if isinstance(names, SuiteKey):
             return names
         name = "/".join(names)
-        advice = f"buddy-sessions status {name} prints them"
-        raise ConfigError(f"{name} is a project: name one of its suites", advice=advice)
+        advice = f"buddy-sessions status {name} prints those of a project"
+        raise ConfigError(f"{name}: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
 
     def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:
         """Return the suite that a key or a URL names, or a project; without a text, the project of the defaults."""
@@ -85,6 +86,8 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
         return suite, key if is_session else LATEST
     if is_session:
         raise ConfigError(f"two sessions: {key!r} is the URL of one, so leave out {session!r}")
+    if "/" in session and "://" not in session:
+        raise ConfigError(f"{session!r} is not a session: {ACCEPTED_NAMES}")
     return suite, session
 
 

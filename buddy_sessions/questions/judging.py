@@ -89,6 +89,7 @@ def _what_to_await(suite: SuiteKey, spec: JudgeSpec, timeout: float) -> WaitSpec
         interval=spec.interval,
         timeout=timeout,
         appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
+        tests_have_ended=spec.outcome is not None,
     )
 
 
@@ -229,7 +230,7 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
 
 def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: ProgramOutcome | None) -> Judgement:
     if outcome == "failure":
-        passes, reason = False, Reason("outcome", detail="but no session of them was found")
+        passes, reason = False, Reason("no upload")
     else:
         passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
     return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])

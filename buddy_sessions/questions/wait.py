@@ -15,7 +15,7 @@ from .._base.figures import format_duration
 from .._base.workers import add_jitter
 from ..analysis.branches import NEWEST
 from ..analysis.commits import SessionList
-from ..analysis.remarks import name_sessions
+from ..analysis.remarks import CHECK_UPLOAD, name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
 from .suite_reader import MAX_SEARCHED, ApiSource, Source, are_enough, end_search, has_gap
@@ -37,6 +37,7 @@ class WaitSpec:
     timeout: float
     appear_timeout: float
     fail_fast: int | None = None
+    tests_have_ended: bool = False
 
     def __str__(self) -> str:
         after = f"#{self.after}" if isinstance(self.after, int) else self.after
@@ -117,6 +118,8 @@ class Waiting:
             counts = f"{len(found):,} of {spec.count:,} sessions"
             some = f"only {counts} ({name_sessions(found)})" if found else "no session"
             text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
+            if spec.tests_have_ended:
+                advice = CHECK_UPLOAD
         elif unfinished := [session for session in found if not session.is_finished]:
             text = f"{name_sessions(unfinished)} of {spec} did not finish"
             advice = "wait longer, or if an earlier run was killed, for what is after it"

@@ -12,6 +12,7 @@ A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
 RUN = "https://github.com/acme/unit-tests/actions/runs/17"
 NEWEST = "in acme/shop/a: the newest is #9"
+ACCEPTED = "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash"
 
 FOUND: dict[str | int, list[int]] = {
     "latest": [2],  # #4 is a re-run of an older commit
@@ -31,11 +32,11 @@ FOUND: dict[str | int, list[int]] = {
 }
 NOT_FOUND = {
     "#99": f"no session #99 {NEWEST}",
-    "another": f"no session another {NEWEST}",
+    "another": f"no session another {NEWEST}; {ACCEPTED}",
     "deadbe": f"no session deadbe {NEWEST}; write at least 7 digits of the hash of a commit",
     "fedcba9": f"no session fedcba9 {NEWEST}; the newest 1,000 were searched",
     "fix": "no session fix in acme/shop/a: it is a branch: pass it as branch",
-    "#deadbeef": f"no session #deadbeef {NEWEST}",
+    "#deadbeef": f"no session #deadbeef {NEWEST}; {ACCEPTED}",
     f"{RUN}7": f"no session {RUN}7 {NEWEST}; the newest 1,000 were searched",
 }
 AMBIGUOUS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CommandResult, gate_result
+from ..render.result import ADVICE, ADVICE_AFTER_FAILURE, CommandResult, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
@@ -59,9 +59,13 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     text = tokens[0].value.removeprefix("#")
     if text.isdecimal() and len(text) < 8:
         return int(text)
-    time = parse_since(text, datetime.now(UTC))
+    accepted = "pass a relative_id, or a time such as 2026-01-31T09:00Z"
+    try:
+        time = parse_since(text, datetime.now(UTC))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: {accepted}") from None
     if text[-1].isdecimal() and not _OFFSET.search(text):
-        raise ConfigError(f"--after needs an offset, because a local time may be in the future: such as {text}Z")
+        raise ValueError(f"{text!r} needs an offset, because a local time may be in the future: {accepted}")
     return time
 
 
@@ -163,7 +167,8 @@ async def command(
     It fails if a failure is new: the test failed in none of the last commits of the main branch. It waits for the
     sessions of a CI run or a commit, and stops at the first new failure. If you name a SESSION, it does not wait.
 
-    Exit codes: 0 passes, 1 fails, 4 not authorised, 5 no verdict, 6 not finished in time, 7 any other error.
+    Exit codes: 0 passes, 1 fails, 2 wrong usage, 4 not authorised, 5 no verdict, 6 not finished in time, 7 any other
+    error.
 
     For example:
 
@@ -197,7 +202,8 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        result = _judged_result(await name_authors(judgement, git), about=name)
+        advice = ADVICE_AFTER_FAILURE if options["outcome"] == "failure" else ADVICE
+        result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
@@ -230,9 +236,9 @@ def _print_verdict(
         show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str) -> CommandResult:
+def _judged_result(judgement: Judgement, *, about: str, advice: Mapping[str, str]) -> CommandResult:
     """Return the verdict; if nothing was named, it says which commit was taken."""
-    result = gate_result(judgement, about=about)
+    result = gate_result(judgement, about=about, advice=advice)
     if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]

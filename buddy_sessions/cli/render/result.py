@@ -15,6 +15,7 @@ from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
+from buddy_sessions.analysis.remarks import CHECK_UPLOAD
 
 from ..errors import error_text
 from .text import excuse_text, origin, status_mark
@@ -109,18 +110,20 @@ CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 _TITLES = {
     "no failing test": "failed without a failing test",
     "outcome": "the tests failed, but no test did",
+    "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
 }
 """What fails if no new failure does, by `Reason.kind`."""
 
+_FEW_TESTS = "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, pass"
 ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
-    "few tests": "see the log of the tests: a file that cannot be loaded uploads nothing. If tests were removed, pass "
-    "--outcome success if they ended well, or a lower --min-tests",
+    "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "few sessions": "wait longer with --timeout, or see why jobs uploaded nothing",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
@@ -133,6 +136,8 @@ ADVICE = {
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by the `kind` of a reason or a remark."""
+ADVICE_AFTER_FAILURE = {**ADVICE, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
+"""The same if the outcome of the tests is a failure."""
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:

@@ -33,7 +33,7 @@ from .console import Output
 from .markdown import render_markdown
 from .result import Column, CommandResult, Item
 from .runners import render_arguments, render_github, render_junit
-from .text import escape, format_age, message_of, name_text, one_line, ref_name, status_text
+from .text import escape, format_age, name_text, one_line, ref_name, status_text, summary_of
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -263,8 +263,7 @@ def _lines_below(item: Item, width: int) -> list[Text]:
     if item.remark:
         lines.append(Text(one_line(item.remark), "yellow"))
     if item.case is not None and (failure := item.case.failure) is not None:
-        message = one_line(message_of(failure)) or one_line((failure.text or "").partition("\n")[0])
-        lines.append(Text(message, "dim"))
+        lines.append(Text(summary_of(failure), "dim"))
     for line in lines:
         if item.key is None or line.style == "dim":
             line.truncate(width, overflow="ellipsis")

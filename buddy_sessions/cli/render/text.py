@@ -18,7 +18,7 @@ from rich.text import Text
 from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey, TestStatus
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
-from buddy_sessions.analysis.causes import read_message, without_library_frames
+from buddy_sessions.analysis.causes import read_message, says_nothing, without_library_frames
 from buddy_sessions.models import FAILING
 
 UNKNOWN = "-"  # the text of an unknown value
@@ -104,6 +104,14 @@ def message_of(failure: Failure) -> str:
     message = failure.message or ""
     is_typed = failure.type is not None and message.startswith(failure.type)
     return ": ".join(filter(None, ("" if is_typed else failure.type, message)))
+
+
+def summary_of(failure: Failure) -> str:
+    """Return the message of a failure on one line; if it says nothing, what its text says."""
+    message = message_of(failure)
+    if says_nothing(failure.message or ""):
+        message = ": ".join(filter(None, read_message(failure))) or message or (failure.text or "").partition("\n")[0]
+    return one_line(message)
 
 
 def trace_of(failure: Failure, *, limit: int) -> str:

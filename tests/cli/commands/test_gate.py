@@ -25,6 +25,8 @@ SUITE = "acme/shop/a"
 URL = "https://ci/17"
 OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url": URL}
 CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
+LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
+UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite and the commit"
 QUICK = ("--interval", "0.05s", "--quiet")
 TODAY = datetime.now(UTC).date()
 
@@ -197,7 +199,8 @@ class TestWaiting:
         ("sessions", "options", "code", "shown"),
         [
             ([], "", 5, "appeared within 1s: check that its tests have started"),
-            ([], "--outcome failure", 1, "the tests failed, but no session of them was found"),
+            ([], "--outcome 0", 5, f"appeared within 1s: {UPLOAD}"),
+            ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}"),
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
             ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
@@ -376,3 +379,26 @@ def test_new_failure_that_others_have_too(suite: FakeSuite, call: Call) -> None:
     add(suite, "new", **OF_RUN)
     code, out, _ = call("gate", SUITE, "f00df00", "--quiet")
     assert (code, "it also failed on 2 other branches lately" in out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("test_b.py:1: in <module>\nE   ImportError: no x", "ImportError: no x"),
+        ('E     File "b.py", line 1\nE       def (\nE           ^\nE   SyntaxError: invalid', "SyntaxError: invalid"),
+        ("", "RuntimeError: collection failure"),
+    ],
+)
+def test_why_a_file_cannot_be_loaded(text: str, shown: str, suite: FakeSuite, call: Call) -> None:
+    """The message of pytest does not say it."""
+    add(suite, cases=[{"name": "b", "status": "ERROR", "message": "collection failure", "text": text}], status="ERROR")
+    lines = call("gate", SUITE, "1", "--baseline", "other").out.splitlines()
+    assert lines[[line.endswith(" > b") for line in lines].index(True) + 1].strip() == shown
+
+
+@pytest.mark.parametrize(("options", "advice"), [([], "--outcome success if"), (["--outcome", "1"], "a lower")])
+def test_advice_is_not_against_the_outcome(options: list[str], advice: str, suite: FakeSuite, call: Call) -> None:
+    add(suite)
+    add(suite, "old", branch="fix", revision="f00d" * 10, tests_count=3)
+    out = call("gate", SUITE, "f00df00", *options).out
+    assert f"may upload nothing. If tests were removed, pass {advice}" in out

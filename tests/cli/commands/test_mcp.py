@@ -230,7 +230,7 @@ async def test_long_error_is_cut(fake: FakeBuddy) -> None:
     project, answer = await ask_new(
         ("get_failures", {"suite": "acme/shop"}), ("get_failures", {"suite": "acme/shop/a", "test": "test"})
     )
-    assert project.inside == "acme/shop is a project: name one of its suites"
+    assert project.inside == "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID"
     assert (
         answer.is_error,
         "'test' fits 30 failing tests: write more of the name; the first 10 are\n" in answer.inside,
