@@ -88,6 +88,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         return Item(test.key, cells, _describe(test), row=row)
 
     commits = format_count(len(set(map(identify_commit, flaky.sessions))), "commit")
+    sessions = session_range(flaky.sessions)
     facts: list[str] = []
     if flaky.wasted:
         durations = [session.duration for session in flaky.wasted if session.duration is not None]
@@ -97,7 +98,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         command="flaky",
         suite=suite,
         about=f"branch {flaky.branch}",
-        title=f"{format_count(len(flaky.tests), 'flaky test')} in {commits}, {session_range(flaky.sessions)}",
+        title=", ".join(filter(None, (f"{format_count(len(flaky.tests), 'flaky test')} in {commits}", sessions))),
         facts=facts,
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, flaky.tests)))],

@@ -69,6 +69,7 @@ class FirstCause(NamedTuple):
 
     text: str
     template: tuple[str, ...]
+    note: str = ""  # how many causes there are, or how many messages were read
 
 
 async def command(
@@ -116,7 +117,10 @@ async def command(
                 show_progress(f"reading {format_count(len(names), 'suite')}")
                 statuses = [evolve(each, name=names[each.suite]) for each in await answers.status(names, branch=branch)]
         is_unknown = await lacks_branch(answers, branch, statuses, messages)
-        causes = {suite: each.text for suite, each in (await read_causes(answers, statuses) if why else {}).items()}
+        causes = {
+            suite: each.note + each.text
+            for suite, each in (await read_causes(answers, statuses) if why else {}).items()
+        }
     statuses = await name_authors(statuses, git)
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, output_format, messages, max_bytes=max_bytes)
@@ -152,13 +156,13 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
             return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
         first = evolve(causes[0], tests=causes[0].tests[:1])
         place = suite[:2] if first.is_place else ()
-        return FirstCause(_one_of(judgement) + cause_text(first), (first.type or "", first.template, *place))
+        return FirstCause(cause_text(first), (first.type or "", first.template, *place), _count_causes(judgement))
 
     red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
     return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
 
 
-def _one_of(judgement: Judgement) -> str:
+def _count_causes(judgement: Judgement) -> str:
     """Return how many causes a suite has; if not all messages were read, how many were."""
     total, read = len(judgement.tests), sum(test.case.has_details for test in judgement.tests)
     if read < total:

@@ -224,9 +224,9 @@ def count_sessions(sessions: Sequence[Session]) -> str:
 
 
 def session_range(sessions: Iterable[Session]) -> str:
-    """Return the range of the `relative_id`s of sessions: `#373 to #382`."""
+    """Return the range of the `relative_id`s of sessions: `#373 to #382`; empty if there are none."""
     numbers = sorted(session.relative_id for session in sessions)
-    return " to ".join(f"#{number}" for number in sorted({numbers[0], numbers[-1]}))
+    return " to ".join(f"#{number}" for number in sorted({*numbers[:1], *numbers[-1:]}))
 
 
 def unread_text(sessions: Sequence[Session], reason: str) -> str:

@@ -52,6 +52,14 @@ class TestFlaky:
         assert (code, [row["name"] for row in rows(out)], err) == (0, expected, "")
 
 
+def test_failing_tests_that_cannot_be_read(suite: FakeSuite, call: Call) -> None:
+    """No session is left to look at."""
+    suite.create(status="ERROR", tests_count=50, failed_count=3, cases=[{"name": "pays", "status": "FAILED"}])
+    code, out, err = call("flaky", SUITE, "--branch", "main", "--format", "table")
+    assert (code, out) == (0, f"{SUITE}, branch main\n\n0 flaky tests in 0 commits\n")
+    assert "left out 1 session, #1" in err
+
+
 class TestRunAgain:
     """`pays` failed in a job of a commit, and passed when that was run again. `adds` was broken by a commit."""
 
