@@ -107,9 +107,8 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
             if each["id"] in values and (names := evidence.invalid_fields.get(each["id"])):
                 values[each["id"]] = keep_values(stored_values(each), values[each["id"]], names)
         effects = find_effects(evidence, values, saved)
-        effects.absent = _find_absent(
-            file, suite, evidence, effects.present
-        )  # before new ones, which are not `present`
+        # Before new ones are saved, which are not `present`.
+        effects.absent = _find_absent(file, suite, evidence, effects.present)
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
         _save_sessions(file, suite, effects.sessions, values, now)
