@@ -133,7 +133,8 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
     def cursors(self) -> dict[SuiteKey, Cursor]:
         """The position in each suite after its last session that was yielded; empty for a sync.
 
-        Another harvest continues from them, with `cursors=`. A suite of which nothing was yielded has none.
+        Another harvest continues from them, with `cursors=`. A suite has none before its first session was yielded, or
+        if its list was out of order from the beginning: it is read again.
         """
         cursors = dict(self._cursors)
         if self._page is not None:

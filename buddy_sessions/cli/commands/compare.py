@@ -101,8 +101,6 @@ def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
         fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[
             f"{name_sessions(running)}: not finished" if running else "",
-            f"{name_sessions(comparison.incomplete)}: not all failing tests are listed"
-            if comparison.incomplete
-            else "",
+            f"{name_sessions(incomplete)}: not all failing tests are listed" if incomplete else "",
         ],
     )

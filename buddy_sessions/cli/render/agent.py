@@ -115,7 +115,7 @@ def list_causes(judgement: Judgement) -> list[Section]:
 
     def describe(test: FailingTest) -> Item:
         item = failing_item(judgement, test)
-        return evolve(item, remark=item.remark or test.novelty or "")
+        return evolve(item, remark="; ".join(filter(None, (test.novelty, item.remark))) if test.counts else item.remark)
 
     sections = [Section(cause_line(cause, _STYLE), list(map(describe, cause.tests))) for cause in judgement.causes]
     if unread := [test for test in judgement.tests if not test.case.has_details]:

@@ -18,7 +18,7 @@ from buddy_sessions.analysis.commits import has_crashed
 from buddy_sessions.analysis.remarks import CHECK_UPLOAD
 
 from ..errors import error_text
-from .text import excuse_text, origin, status_mark
+from .text import origin, remark_text, status_mark
 
 MAX_SESSIONS = 5  # how many sessions a text lists
 
@@ -51,6 +51,8 @@ class Item:
     remark: str = ""
     case: TestCase | None = None
     row: Row | None = None
+    is_excused: bool = False
+    """Whether the remark says why this test does not count."""
     url: str | None = None
     """Its page in Buddy."""
 
@@ -147,8 +149,9 @@ def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "
 
 
 def failing_item(judgement: Judgement, test: FailingTest) -> Item:
-    """Return a failing test. Its remark says why it does not count."""
-    return case_item(judgement.suite, test.session, test.case, excuse_text(test, judgement.baseline))
+    """Return a failing test. Its remark says why it does not count, or that it may be of another change."""
+    item = case_item(judgement.suite, test.session, test.case, remark_text(test, judgement.baseline))
+    return evolve(item, is_excused=not test.counts)
 
 
 def _judged_item(judgement: Judgement, test: FailingTest) -> Item:

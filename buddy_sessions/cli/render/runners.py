@@ -32,9 +32,9 @@ _IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 def render_junit(result: CommandResult) -> str:
     """Return the test cases of a result as a document with one test suite for each group of tests.
 
-    A test with a remark, which says why it does not count, is skipped. A problem without a failing test is an error.
+    A test that is excused is skipped, with its remark. A problem without a failing test is an error.
     """
-    tests = [(item.case, item.remark) for item in result.items if item.case is not None]
+    tests = [(item.case, item.remark if item.is_excused else "") for item in result.items if item.case is not None]
     for problem in result.problems:
         failure = Failure(kind="error", message=problem)
         tests.append((TestCase(id="", name="verdict", status=TestStatus.ERROR, failure=failure), ""))
@@ -98,7 +98,7 @@ def render_github(result: CommandResult) -> str:
     Uploaded text is encoded, so that each line is one command, whatever it contains.
     """
     commands = [_command(result.title, problem) for problem in result.problems]
-    commands += [_command_of(item.case) for item in result.items if item.case is not None and not item.remark]
+    commands += [_command_of(item.case) for item in result.items if item.case is not None and not item.is_excused]
     return "".join(commands[:_MAX_COMMANDS])
 
 

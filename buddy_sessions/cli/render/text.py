@@ -202,7 +202,7 @@ def count_marks(tests: Iterable[FailingTest]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (item[0] != "new", -item[1]))
 
 
-def excuse_text(test: FailingTest, baseline: Baseline | None) -> str:
+def remark_text(test: FailingTest, baseline: Baseline | None) -> str:
     """Return why a failing test does not count, or whether it may be of another change; "" if nothing says so."""
     if test.entry is not None:
         return f"quarantined until {test.entry.until}" + (f": {test.entry.reason}" if test.entry.reason else "")

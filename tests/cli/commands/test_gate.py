@@ -371,14 +371,22 @@ def test_advice_is_about_the_reason(
     assert "CartTest > new" in call("gate", SUITE, "f00df00", *options).out
 
 
-def test_new_failure_that_others_have_too(suite: FakeSuite, call: Call) -> None:
+@pytest.mark.parametrize(
+    ("output_format", "shown"),
+    [
+        ("table", "it also failed on 2 other branches lately"),
+        ("junit", 'tests="1" failures="1" errors="0" skipped="0"'),
+        ("github", "::error title="),
+    ],
+)
+def test_new_failure_that_others_have_too(output_format: str, shown: str, suite: FakeSuite, call: Call) -> None:
     """It is said, and excuses nothing."""
     add(suite)
     for branch in ("a", "b"):
         add(suite, "new", branch=branch)
     add(suite, "new", **OF_RUN)
-    code, out, _ = call("gate", SUITE, "f00df00", "--quiet")
-    assert (code, "it also failed on 2 other branches lately" in out) == (1, True)
+    code, out, _ = call("gate", SUITE, "f00df00", "--quiet", "--format", output_format)
+    assert (code, shown in out) == (1, True), out
 
 
 @pytest.mark.parametrize(
