@@ -74,7 +74,7 @@ _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip(
 _Suite = Annotated[
     str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
 ]
-_Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or the URL of a project")]
+_Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE")]
 _Status = Annotated[
     Literal["", "red", "green", "no verdict"],
     _Text,

@@ -251,7 +251,7 @@ def _is_flaky(cause: Cause, flaky: Collection[TestKey]) -> bool:
 def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[FailingTest] = ()) -> SuiteCause:
     """Return the cause of a suite of which no message of a failing test is known."""
     return SuiteCause(
-        key=("unread", suite.state),
+        key=("unread", *suite.key),  # what is not known is not shared
         message="The messages of the failing tests were not read" if unread else _UNSAVED,
         began=first.turning_session,
         is_exact=suite.status.is_since_exact,

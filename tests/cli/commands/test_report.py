@@ -121,6 +121,12 @@ class TestCauses:
         finish(suite, "lost", hours=1, status="ERROR", **fields)
         assert text in section(render(cases=cases), "Broke since")
 
+    def test_unknown_causes_are_not_shared(self, render: Render, fake: FakeBuddy) -> None:
+        """Otherwise, the commit of one suite would be blamed for all."""
+        for project in ("mail", "shop"):
+            finish(fake.add_suite("acme", project, "a", name="Unit"), "lost", hours=1)
+        assert "2 suites, 2 causes" in section(render(cases=None), "Broke since")
+
     def test_place_is_one_of_its_project(self, render: Render, fake: FakeBuddy) -> None:
         """A message that says nothing is grouped by the line of the failure. Another project has another such line."""
         for project in ("mail", "shop"):
