@@ -134,6 +134,7 @@ def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: S
         return "No session to look at"
     if crashed and not tests:
         return "Failed without a failing test"
+    failed = max(len(tests), *(session.failing_count or 0 for session in sessions))  # not all may be listed
     if len(sessions) == 1 and sessions[0].tests_count is not None:
-        return f"{len(tests):,} of {format_count(sessions[0].tests_count, 'test')} failed"
-    return f"{format_count(len(tests), 'test')} failed"
+        return f"{failed:,} of {format_count(sessions[0].tests_count, 'test')} failed"
+    return f"{format_count(failed, 'test')} failed"

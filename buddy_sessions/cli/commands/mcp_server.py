@@ -142,7 +142,7 @@ class Tools:
             key, name, branch=branch or MAIN, baseline=baseline or MAIN, details=details
         )
         failures = failures_result(judgement)
-        if test:
+        if test and (judgement.tests or not judgement.reasons):  # otherwise, the reasons say why none is listed
             items = [await self._read_test(judgement, test)]
             result = evolve(failures, title="One failing test", is_red=None, warnings=[], sections=[Section("", items)])
             return await self._render(result, offset=offset)

@@ -333,8 +333,10 @@ async def test_database_that_lacks_test_cases(
     """An agent cannot sync it: the user must."""
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases=cases)
-    (answer,) = await ask_new((tool, {}), db=path)
+    (answer, *of_test) = await ask_new((tool, {}), *([] if is_error else [(tool, {"test": "pays"})]), db=path)
+    assert all("were not saved" in each.inside for each in of_test)
     assert (answer.is_error, "were not saved" in answer.inside) == (is_error, True)
+    assert "0 of " not in answer.text
     assert "sync" not in answer.inside.replace("synced", "")
     assert ("the user must sync the database" in answer.outside) == is_error
 
