@@ -82,6 +82,10 @@ CASES = {
     "no attempt": (f"harvest {A} --attempts 0", "--attempts"),
     "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
+    "digest as a page": (
+        "report --db sessions.db --format jsonl -o x.jsonl",
+        "the digest goes to stdout: write > x.jsonl",
+    ),
     "report without a page": ("report --db sessions.db", "nothing to write: add -o FILE.html, or --format jsonl"),
     "unsaved suites": (
         "export --db sessions.db acme/shop/none acme/none",
