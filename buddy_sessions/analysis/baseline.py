@@ -132,10 +132,10 @@ def find_failing_tests(commit: TestedCommit, cases: Cases) -> list[FailingTest]:
 
 def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     """Return the failing cases of a session; none of one that is not red, or whose cases cannot be read."""
-    found = cases.get(session.id, ())
-    if isinstance(found, BuddyError) or not session.is_failing:
+    listing = cases.get(session.id, ())
+    if isinstance(listing, BuddyError) or not session.is_failing:
         return []
-    return [case for case in found if case.is_failing]
+    return [case for case in listing if case.is_failing]
 
 
 def lists_too_few(session: Session, cases: Cases) -> bool:
@@ -147,11 +147,11 @@ def why_incomplete(session: Session, cases: Cases) -> BuddyError | None:
     """Return why failing cases of a red session are missing; None if none is."""
     if not session.is_failing:
         return None
-    found = cases.get(session.id)
-    if isinstance(found, BuddyError):
-        return found
+    listing = cases.get(session.id)
+    if isinstance(listing, BuddyError):
+        return listing
     listed, counted = len(set(map(case_ids, failing_in(session, cases)))), session.failing_count or 0
-    if found is not None and listed >= counted:
+    if listing is not None and listed >= counted:
         return None
     return ResponseError(f"#{session.relative_id} lists {listed:,} of its {format_count(counted, 'failing test')}")
 
@@ -211,9 +211,9 @@ def other_branches(sessions: Iterable[Session], judged: Sequence[Session], basel
         else:
             groups.append((names, [session]))
     own = {baseline, *(session.ref_name or "" for session in judged)}
-    others = [found for names, found in groups if found and names.isdisjoint(own)]
-    newest = sorted((each.relative_id for found in others for each in found), reverse=True)[:_ELSEWHERE]
-    return [kept for found in others if (kept := [each for each in found if each.relative_id in newest])]
+    others = [group for names, group in groups if group and names.isdisjoint(own)]
+    newest = sorted((each.relative_id for group in others for each in group), reverse=True)[:_ELSEWHERE]
+    return [kept for group in others if (kept := [each for each in group if each.relative_id in newest])]
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

@@ -76,7 +76,7 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
     for case in cases:
         if case.is_failing:
             groups.setdefault(_cause(case), []).append(case)
-    found = [
+    merged = [
         FailureGroup(  # sorted without the texts of a case, which may be long
             type=kind,
             template=template,
@@ -85,7 +85,7 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
         )
         for (kind, template, is_place), group in groups.items()
     ]
-    return sorted(found, key=lambda group: (-len(group.cases), group.type or "", group.template))
+    return sorted(merged, key=lambda group: (-len(group.cases), group.type or "", group.template))
 
 
 def _cause(case: TestCase) -> tuple[str | None, str, bool]:
@@ -191,8 +191,8 @@ _LIBRARY = re.compile(
 def read_message(failure: Failure) -> tuple[str | None, str]:
     """Return the type of the exception, without its package, and its message on one line."""
     kind, parts = _short_type(failure.type), []
-    for found, line in _lines(failure):
-        kind = found or kind
+    for name, line in _lines(failure):
+        kind = name or kind
         if line:
             parts.append(line)
             if not line.endswith(":"):  # "Received unexpected error:" announces the next line
@@ -214,9 +214,9 @@ def find_place(failure: Failure) -> tuple[str, str] | None:
 
 def _own_frame(failure: Failure) -> re.Match[str] | None:
     lines = [line for line in _clean(failure.text).splitlines() if not _LIBRARY.search(line)]
-    found = [frame for frame in map(_FRAME.search, lines) if frame]
+    places = [frame for frame in map(_FRAME.search, lines) if frame]
     # Playwright also writes "at a.ts:1".
-    frames = [frame for frame in found if {"/", "\\"}.intersection(_whole_path(frame))] or found
+    frames = [frame for frame in places if {"/", "\\"}.intersection(_whole_path(frame))] or places
     if not frames:
         return None
     return frames[-1] if frames[0][1].endswith(".py") else frames[0]  # Python alone writes the innermost frame last
@@ -243,12 +243,12 @@ def without_library_frames(text: str) -> str:
 
 def _lines(failure: Failure) -> list[tuple[str | None, str]]:
     """Return the types and lines that may say what is wrong: of the message, else of the text or the root cause."""
-    found: list[tuple[str | None, str]] = []
+    pairs: list[tuple[str | None, str]] = []
     for lines in (_clean(failure.message).splitlines(), _without_stack(failure), _innermost_cause(failure)):
-        found = list(filter(any, map(_split_type, lines))) or found
-        if any(line for _, line in found):
+        pairs = list(filter(any, map(_split_type, lines))) or pairs
+        if any(line for _, line in pairs):
             break
-    return found
+    return pairs
 
 
 def _without_stack(failure: Failure) -> Iterator[str]:
@@ -278,10 +278,10 @@ def _split_type(line: str) -> tuple[str | None, str]:
         if prefix := _PREFIX.match(line):
             line = line[prefix.end() :].removesuffix('"' if prefix[0].endswith('"') else "")
             continue
-        found, line = split_type(line)
-        if found is None:
+        name, line = split_type(line)
+        if name is None:
             break
-        kind = _short_type(found) or kind
+        kind = _short_type(name) or kind
     is_noise = _NOISE.match(line) or (kind is None and _COMPARED.match(line))
     return kind, "" if is_noise else line
 

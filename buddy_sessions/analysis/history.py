@@ -107,15 +107,15 @@ def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, 
 
     If there is none, the note says what was searched. `kind` is that of the keys.
     """
-    found = find_tests(keys, text)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    matches = find_tests(keys, text)
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
         error = ConfigError(f"no test is named {str(text)!r}: write a part of the name that is shown")
         error.add_note(f"searched: {searched}")
         raise error
-    more = f"; the first {_NAMED} are" if len(found) > _NAMED else ""
-    error = ConfigError(f"{text!r} fits {len(found):,} {kind}: write more of the name{more}")
-    for key in sorted(found, key=sort_key)[:_NAMED]:
+    more = f"; the first {_NAMED} are" if len(matches) > _NAMED else ""
+    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}: write more of the name{more}")
+    for key in sorted(matches, key=sort_key)[:_NAMED]:
         error.add_note(str(key))
     raise error

@@ -59,10 +59,10 @@ def match_tests(
 
 def distinct_tests(sessions: Mapping[TestKey, int]) -> list[TestKey]:
     """Return the tests that failed in so many sessions; of those that differ only in random ids, the first one."""
-    found: dict[TestKey, TestKey] = {}
+    by_form: dict[TestKey, TestKey] = {}
     for key, count in sessions.items():
-        found.setdefault((form_of(key) if count == 1 else None) or key, key)
-    return list(found.values())
+        by_form.setdefault((form_of(key) if count == 1 else None) or key, key)
+    return list(by_form.values())
 
 
 def is_same_test(key: TestKey, other: TestKey, sessions: Mapping[TestKey, int]) -> bool:
@@ -78,6 +78,6 @@ def is_same_test(key: TestKey, other: TestKey, sessions: Mapping[TestKey, int]) 
 
 def without_same(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[TestCase, ...]:
     """Return the cases of the tests that are not among the others."""
-    found = tuple(cases)
-    (same,) = match_tests([{case.key for case in found}], [[{case.key for case in others}]])
-    return tuple(case for case in found if case.key not in same)
+    own = tuple(cases)
+    (same,) = match_tests([{case.key for case in own}], [[{case.key for case in others}]])
+    return tuple(case for case in own if case.key not in same)

@@ -276,12 +276,12 @@ class SuiteReader:
         If `is_sure` is true, a list that is shorter than the session counts is read once more after ten seconds.
         """
         red = [session for session in sessions if session.is_failing]
-        found = await self._read_once(red)
-        doubtful = [session for session in red if lists_too_few(session, found)]
+        lists = await self._read_once(red)
+        doubtful = [session for session in red if lists_too_few(session, lists)]
         if doubtful and is_sure and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
-            found |= await self._read_once(doubtful)
-        return found
+            lists |= await self._read_once(doubtful)
+        return lists
 
     async def _read_once(self, sessions: Sequence[Session]) -> dict[str, list[TestCase] | BuddyError]:
         async def read(session: Session) -> list[TestCase] | BuddyError:
@@ -303,13 +303,13 @@ class SuiteReader:
         Without `keep_data`, the `data` of each is emptied once its failure was read from it, because it may be long.
         """
 
-        async def read(found: tuple[Session | str, TestCase]) -> TestCase:
-            if found[1].has_details and not keep_data:
-                return found[1]
+        async def read(pair: tuple[Session | str, TestCase]) -> TestCase:
+            if pair[1].has_details and not keep_data:
+                return pair[1]
             try:
-                case = await self.source.with_details(self.suite, *found)
+                case = await self.source.with_details(self.suite, *pair)
             except ResponseError:
-                return found[1]
+                return pair[1]
             return case if keep_data or not case.data else evolve(case, data="")
 
         return await map_concurrently(read, cases, limit=self.source.concurrency)

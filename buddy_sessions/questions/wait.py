@@ -74,15 +74,15 @@ class Waiting:
         self._started = asyncio.get_running_loop().time()
 
     @property
-    def found(self) -> list[Session]:
+    def awaited(self) -> list[Session]:
         """The awaited sessions that exist: those since `after`, newest first."""
-        found = [session for session in self.matching if is_since(session, self.spec.after)]
-        return found if self.spec.belong_together else found[: self.spec.count]
+        awaited = [session for session in self.matching if is_since(session, self.spec.after)]
+        return awaited if self.spec.belong_together else awaited[: self.spec.count]
 
     async def look(self) -> bool:
         """Poll once more, after a pause. Return False if the time is over."""
         spec = self.spec
-        seconds = spec.timeout if len(self.found) >= spec.count else min(spec.appear_timeout, spec.timeout)
+        seconds = spec.timeout if len(self.awaited) >= spec.count else min(spec.appear_timeout, spec.timeout)
         deadline = asyncio.timeout_at(self._started + seconds)
         try:
             async with deadline:
@@ -98,7 +98,7 @@ class Waiting:
 
     def is_complete(self) -> bool:
         """Return whether nothing has to be awaited any more, as far as the last poll says."""
-        return self.failure is None and self.spec.is_enough(self.found) and self._is_sure()
+        return self.failure is None and self.spec.is_enough(self.awaited) and self._is_sure()
 
     def _is_sure(self) -> bool:
         """Return whether nothing is missing. Otherwise, the next poll is at once: a second one has to show the same."""
@@ -110,24 +110,24 @@ class Waiting:
 
     def too_late(self) -> WaitTimeoutError:
         """Return the error of a timeout: what is missing, and what to do."""
-        spec, found = self.spec, self.found
+        spec, awaited = self.spec, self.awaited
         if self.listed is None:
             text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
-        elif len(found) < spec.count:
-            counts = f"{len(found):,} of {spec.count:,} sessions"
-            some = f"only {counts} ({name_sessions(found)})" if found else "no session"
+        elif len(awaited) < spec.count:
+            counts = f"{len(awaited):,} of {spec.count:,} sessions"
+            some = f"only {counts} ({name_sessions(awaited)})" if awaited else "no session"
             text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
             if spec.tests_have_ended:
                 advice = CHECK_UPLOAD
-        elif unfinished := [session for session in found if not session.is_finished]:
+        elif unfinished := [session for session in awaited if not session.is_finished]:
             text = f"{name_sessions(unfinished)} of {spec} did not finish"
             advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
-            text, advice = f"{name_sessions(found)} of {spec} could not be read twice", "try again"
+            text, advice = f"{name_sessions(awaited)} of {spec} could not be read twice", "try again"
         last = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
         seconds = round(asyncio.get_running_loop().time() - self._started)
-        return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", found)
+        return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", awaited)
 
     async def _poll(self) -> None:
         """Read the newest sessions. Raises an error unless another poll may succeed."""
@@ -162,8 +162,8 @@ class Waiting:
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
         sessions += [each for each in self.matching if each.is_finished and each.id not in ids]
-        found = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
-        self.matching = sorted(found, key=lambda session: -session.relative_id)
+        matching = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
+        self.matching = sorted(matching, key=lambda session: -session.relative_id)
         self.listed = end_search(evolve(listed, sessions=sessions))
 
     def _has_passed(self, sessions: Sequence[Session]) -> bool:
@@ -189,6 +189,6 @@ async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:
     waiting = Waiting(spec, ApiSource(api))
     while await waiting.look():
         if waiting.is_complete():
-            return waiting.found
+            return waiting.awaited
     error = waiting.too_late()
     raise error from waiting.failure

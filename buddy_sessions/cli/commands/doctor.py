@@ -73,11 +73,11 @@ async def command(
 def _result(findings: Mapping[str, Finding], requests: int) -> CommandResult:
     items: list[Item] = []
     for name, each in findings.items():
-        mark, found = "-" if each.level == "unchecked" else each.level, Text(one_line(each.found))
+        mark, text = "-" if each.level == "unchecked" else each.level, Text(one_line(each.found))
         if each.level in ("note", "problem"):
-            found.append(f"\n{one_line(each.meaning)}; {one_line(each.advice)}", "dim")
+            text.append(f"\n{one_line(each.meaning)}; {one_line(each.advice)}", "dim")
         row = {"check": name, **{field: getattr(each, field) for field in _FIELDS[1:]}}
-        items.append(Item(None, (Text(mark, _STYLES[each.level]), name, found), row=row))
+        items.append(Item(None, (Text(mark, _STYLES[each.level]), name, text), row=row))
     problems = [name for name, each in findings.items() if each.level == "problem"]
     verdict = f"{format_count(len(problems), 'problem')}: {', '.join(problems)}" if problems else "no problem"
     return CommandResult(
