@@ -84,7 +84,7 @@ class SavedSource(Source):
         return None if cases is None else {case.key for case in passed if case.test_group_id == group_id}
 
     async def tested_again(self, suite: SuiteKey) -> SessionList:
-        """Return these sessions of the newest 1,000, and the lowest of all, whose commit may have older ones."""
+        """Return the sessions of commits that may have been tested again, and the lowest of the newest 1,000."""
         _, last = await self._thread.run(_load_list, suite)
         sessions, goes_on = await self._thread.run(load_tested_again, suite)
         return evolve(last, sessions=sessions, below="out of reach" if goes_on else last.below)
@@ -144,10 +144,12 @@ def load_sessions(
 
 
 def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
-    """Return the sessions of commits of which one began after another had ended that did not pass, and the lowest one.
+    """Return all sessions of the commits that may have been tested again, and the lowest session.
 
-    They are among the newest 1,000; also return whether there are so many. Sessions without a revision are taken for
-    those of one commit, and times are compared in whole seconds: some sessions too many may be returned.
+    A commit may have been if one of its sessions began after another one, which is not green, had ended:
+    `find_possible_rerun` decides. Only the newest 1,000 are looked at; also return whether there are so many. Sessions
+    without a revision are taken for those of one commit, and times are compared in whole seconds, so too many sessions
+    may be returned.
     """
     sql = f"""
         WITH newest AS (
