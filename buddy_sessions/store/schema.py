@@ -15,7 +15,7 @@ import attrs
 from .._decoding.converter import session_from_dict, to_dict
 from .._decoding.hooks import fields_of, unstructure_time
 from ..errors import DecodeError
-from ..models import Member, Session
+from ..models import CIProvider, Member, RefType, Session, SessionStatus
 
 _T = TypeVar("_T")
 
@@ -249,18 +249,28 @@ SessionValues = tuple[Any, ...]
 """The values of a session as they are stored, in the order of `FIELDS`."""
 
 _get_fields = attrgetter(*FIELDS)
+_CREATED_BY = FIELDS.index("created_by")
+# The fields that are not stored as they are, by their indices. All others stay: there are many values.
+_TO_SQL: dict[int, Callable[[Any], str]] = {
+    **{FIELDS.index(name): unstructure_time for name in fields_of(Session, datetime | None)},
+    **{FIELDS.index(name): str for name in fields_of(Session, SessionStatus, CIProvider | None, RefType | None)},
+}
 
 
 def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
     """Return sessions as they are stored, in the order of `FIELDS`. Few members create many: each is converted once."""
-    member_to_sql = cache(lambda member: json.dumps(to_dict(member)))
-    return [
-        tuple(
-            member_to_sql(value) if isinstance(value, Member) else _value_to_sql(value)
-            for value in _get_fields(session)
-        )
-        for session in sessions
-    ]
+    to_sql: dict[int, Callable[[Any], str]] = {
+        **_TO_SQL,
+        _CREATED_BY: cache(lambda member: json.dumps(to_dict(member))),
+    }
+    rows: list[SessionValues] = []
+    for session in sessions:
+        values = [*_get_fields(session)]
+        for index, convert_value in to_sql.items():
+            if values[index] is not None:
+                values[index] = convert_value(values[index])
+        rows.append(tuple(values))
+    return rows
 
 
 def keep_values(saved: SessionValues, values: SessionValues, names: Iterable[str]) -> SessionValues:
@@ -307,10 +317,3 @@ def convert(function: Callable[[Any], _T], value: Any) -> _T:
         return function(value)
     except (TypeError, ValueError) as error:
         raise DecodeError(f"{value!r}: {error}") from error
-
-
-def _value_to_sql(value: Any) -> Any:
-    """Return the value of a field as it is stored."""
-    if isinstance(value, str):
-        return str(value)
-    return unstructure_time(value) if isinstance(value, datetime) else value
