@@ -8,14 +8,14 @@ from functools import partial
 
 import attrs
 
-from .._api import failing_statuses
+from .._api import Api, failing_statuses
 from .._base.figures import Stats
 from .._base.validate import validate_session
-from .._base.workers import map_concurrently
+from .._base.workers import LongBodies, map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
 from .cases import save_cases, save_details, verify_cases
-from .sync_run import SyncRun
+from .file import DatabaseThread
 
 MAX_FAILURES = 10
 """The suite fails when the responses for this number of sessions in a row are wrong."""
@@ -27,7 +27,9 @@ _log = logging.getLogger("buddy_sessions")
 class CaseSync:
     """Reads the cases of finished sessions."""
 
-    run: SyncRun
+    api: Api
+    thread: DatabaseThread
+    long_bodies: LongBodies  # of all suites
     key: SuiteKey
     scope: CaseScope
     details: int
@@ -37,7 +39,7 @@ class CaseSync:
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
-        await map_concurrently(self._read_session, sessions, limit=self.run.api.max_concurrency)
+        await map_concurrently(self._read_session, sessions, limit=self.api.max_concurrency)
         await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
@@ -74,7 +76,7 @@ class CaseSync:
     ) -> tuple[list[TestCase], bool, BuddyError | None]:
         """Return the cases of a session with one status (None: all) up to an error, if they are verified, the error."""
         validate_session(session)
-        paginator = self.run.api.cases(self.key, session, status=status)
+        paginator = self.api.cases(self.key, session, status=status)
         cases: list[TestCase] = []
         failure: BuddyError | None = None
         try:
@@ -103,7 +105,7 @@ class CaseSync:
         # The API has no path for a case without a group.
         failing = [ordinal for ordinal, case in enumerate(cases) if case.is_failing and case.test_group_id]
         failing = failing[: self.details]
-        await self.run.thread.run(
+        await self.thread.run(
             save_cases,
             *(self.key, session, self.scope, cases),
             is_complete=is_complete,
@@ -111,24 +113,24 @@ class CaseSync:
         )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
-        lost = (await map_concurrently(read, failing, limit=self.run.api.max_concurrency)).count(False)
+        lost = (await map_concurrently(read, failing, limit=self.api.max_concurrency)).count(False)
         if lost:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
             _log.warning(message, self.key, session.id, lost)
         elif failing and is_verified:
-            await self.run.thread.run(verify_cases, self.key, session, self.scope)
+            await self.thread.run(verify_cases, self.key, session, self.scope)
 
     async def _read_details(self, session: Session, cases: Sequence[TestCase], ordinal: int) -> bool:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
         listed = detailed = cases[ordinal]
         self.stats += Stats(requests=1)
-        with self.run.long_bodies.hold() as on_size:
+        with self.long_bodies.hold() as on_size:
             try:
-                detailed = await self.run.api.with_details(self.key, session.id, listed, on_size=on_size)
+                detailed = await self.api.with_details(self.key, session.id, listed, on_size=on_size)
             except ResponseError as error:
                 _log.debug("%s: session %r: case %r: %s", self.key, session.id, listed.id, error)
             if detailed is listed:
                 return False
             detailed = attrs.evolve(listed, data=detailed.data)
-            await self.run.thread.run(save_details, self.key, session, ordinal, detailed)
+            await self.thread.run(save_details, self.key, session, ordinal, detailed)
             return True

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from .._decoding.hooks import unstructure_time
 from ..models import Session, SuiteKey
-from .cases import delete_cases
+from .cases import delete_cases, load_pending
 from .file import DatabaseFile
 from .schema import (
     FIELDS,
@@ -26,7 +26,17 @@ from .schema import (
     to_time,
     to_values,
 )
-from .suites import ALL_TIME, MARK_COLUMNS, LastCleanSync, Marks, add_suite, clear_suite_marks, load_state, save_state
+from .suites import (
+    ALL_TIME,
+    MARK_COLUMNS,
+    LastCleanSync,
+    Marks,
+    SyncScope,
+    add_suite,
+    clear_suite_marks,
+    load_state,
+    save_state,
+)
 from .sync_rules import (
     ListEvidence,
     PageEffects,
@@ -122,39 +132,52 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
     return effects
 
 
-def judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, now: datetime, *, verified: bool) -> None:
-    """Mark the sessions that a read should have listed, if it is verified: see `marks_of_absent`."""
-    time, state = unstructure_time(now), progress.state
-    of_chunk = "sessions.number IN (SELECT value FROM json_each(?)) AND sessions.deleted_at IS NULL"
-    with file.transaction():
-        for start in range(0, len(progress.absent) if verified else 0, _CHUNK):
-            for session in _load_saved(file, of_chunk, json.dumps([*progress.absent[start : start + _CHUNK]])):
-                marks = marks_of_absent(session, progress, time)
-                if marks != (session["missing_since"], session["deleted_at"]):
-                    file.execute(f"{_SET_MARKS} number = ?", (*marks, session["number"]))
-        if state.below == "nothing":
-            # Buddy has deleted what is older: below the end of the list, nothing is missing.
-            older = f"suite = {SUITE_NUMBER} AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
-            file.execute(f"{_SET_MARKS} {older}", (*Marks(), *key, state.lowest))
-        save_state(file, key, state)
+def finish_sync(
+    file: DatabaseFile, key: SuiteKey, progress: SyncProgress, now: datetime, scope: SyncScope, *, full: bool = False
+) -> list[Session]:
+    """Judge what a list lacks that was read to its end, and record the sync, in one transaction.
 
-
-def finish_sync(file: DatabaseFile, key: SuiteKey, now: datetime, clean: LastCleanSync | None, *, top: int) -> None:
-    """Record that a sync has read to the end, and if it was clean, that the same first page needs no comparison.
-
-    `top` is the highest `relative_id` on that page: nothing above it is saved, and nothing is missing.
+    Return the sessions whose test cases are to be read. Once that is done, this is called again. If nothing is left,
+    and the sync was clean, the same first page needs no comparison.
     """
+    time, state, pending = unstructure_time(now), progress.state, list[Session]()
     with file.transaction():
-        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (unstructure_time(now), *key))
-        state = load_state(file, key)
-        is_read = not top or state.below in {"nothing", "limit"}
-        is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
-        if clean is None or not is_read or is_missing or file.number(_HIGHEST, key) != top:
-            return
-        state = evolve(state, clean=clean)
-        if state.lowest == 1 and state.below == "nothing":
-            state = evolve(state, limit=ALL_TIME)  # nothing was left out, or the suite was created again
-        save_state(file, key, state)
+        file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time, *key))
+        if progress.stop is None:
+            _judge_absent(file, key, progress, time)
+        if scope.cases is not None and progress.stop != "unchanged":
+            pending = load_pending(file, key, scope, full=full)
+        if progress.stop is None:
+            still_doubtful = progress.start.is_doubtful and progress.read != state.covered
+            state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
+            if progress.digest and progress.verified and not pending and _is_clean(file, key, progress):
+                # Maybe nothing was left out, or the suite was created again.
+                limit = ALL_TIME if state.lowest == 1 and state.below == "nothing" else state.limit
+                state = evolve(state, clean=LastCleanSync(progress.digest, scope), limit=limit)
+            save_state(file, key, state)
+    return pending
+
+
+def _judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, time: str) -> None:
+    """Mark the sessions that a verified read should have listed: see `marks_of_absent`."""
+    of_chunk = "sessions.number IN (SELECT value FROM json_each(?)) AND sessions.deleted_at IS NULL"
+    for start in range(0, len(progress.absent) if progress.verified else 0, _CHUNK):
+        for session in _load_saved(file, of_chunk, json.dumps([*progress.absent[start : start + _CHUNK]])):
+            marks = marks_of_absent(session, progress, time)
+            if marks != (session["missing_since"], session["deleted_at"]):
+                file.execute(f"{_SET_MARKS} number = ?", (*marks, session["number"]))
+    if progress.state.below == "nothing":
+        # Buddy has deleted what is older: below the end of the list, nothing is missing.
+        older = f"suite = {SUITE_NUMBER} AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
+        file.execute(f"{_SET_MARKS} {older}", (*Marks(), *key, progress.state.lowest))
+
+
+def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool:
+    """Return whether all that exists is saved, nothing above the top of the list is, and nothing is missing."""
+    if progress.top and progress.state.below not in {"nothing", "limit"}:
+        return False
+    is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
+    return not is_missing and file.number(_HIGHEST, key) == progress.top
 
 
 def _find_absent(file: DatabaseFile, suite: int, evidence: ListEvidence, present: Sequence[int]) -> array[int]:

@@ -51,8 +51,7 @@ from .saved_source import (
     with_saved,
 )
 from .suites import MAX_DETAILS, SyncScope, WatchState
-from .sync import SuiteSync
-from .sync_run import SyncRun
+from .sync import SuiteSync, SyncRun
 
 
 class SessionStore(AsyncContext, Questions):

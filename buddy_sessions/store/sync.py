@@ -1,7 +1,7 @@
 """The sync of one suite: reads what the database lacks, and saves it.
 
 All state of the sync is in the event loop, in `SyncProgress`. From that, `next_part` decides what is read next. The
-thread of the database gets a page, saves it, and returns what it has shown. Once all is read, `judge_absent` marks what
+thread of the database gets a page, saves it, and returns what it has shown. Once all is read, `finish_sync` marks what
 was not listed.
 """
 
@@ -10,23 +10,26 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import attrs
 
+from .._api import Api
 from .._base.figures import Stats
 from .._base.validate import validate_session
+from .._base.workers import LongBodies
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import PageReader, SessionPage
 from .._paging.selection import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError
-from ..models import Cursor, Session, SuiteKey, is_before
+from ..models import Cursor, Session, Suite, SuiteKey, is_before
 from .case_sync import CaseSync
-from .cases import load_pending
+from .file import DatabaseThread
 from .lock import hold_suite
-from .pages import count_above, finish_sync, judge_absent, load_start, save_page
-from .prune import SAME_COMMIT, prune_suite, return_space
-from .suites import LastCleanSync, SyncScope, mark_suite_missing, save_state
+from .pages import count_above, finish_sync, load_start, save_page
+from .prune import SAME_COMMIT, load_newest_date, prune_suite, return_space, time_before
+from .suites import SyncScope, clear_suite_marks, is_project_listed, mark_suite_missing, save_names, save_state
 from .sync_rules import (
     ListEvidence,
     PageEffects,
@@ -38,9 +41,65 @@ from .sync_rules import (
     read_after,
     state_after,
 )
-from .sync_run import SyncRun
 
 _log = logging.getLogger("buddy_sessions")
+
+
+@attrs.define(eq=False, repr=False)
+class SyncRun:
+    """The state of one `SessionStore.sync`. `now` is the time of all marks that it sets; `wait` is its argument."""
+
+    api: Api
+    thread: DatabaseThread
+    wait: float = 0.0
+    now: datetime = attrs.Factory(partial(datetime.now, UTC))
+    long_bodies: LongBodies = attrs.Factory(LongBodies)
+    _listed_projects: set[tuple[str, str]] = attrs.Factory(set)
+    _newest: datetime | None = None  # the latest `create_date` in the file, once it was needed
+
+    async def time_before(self, age: timedelta, sessions: Sequence[Session] = ()) -> datetime:
+        """Return the time that was an age ago. See `prune.time_before`; the dates of `sessions` count, too."""
+        if self._newest is None:
+            self._newest = await self.thread.run(load_newest_date)
+        dates = (self._newest, *(session.create_date for session in sessions))
+        self._newest = max(filter(None, dates), default=None)
+        return time_before(age, self.now, self._newest, self.api.transport.server_time)
+
+    async def update_names(self, key: SuiteKey) -> Stats:
+        """Save the names of the suites of a project, at most once per project and day. Return the cost.
+
+        A suite that was synced, and is not listed, is requested by itself: a narrower token may list fewer suites.
+        """
+        project = key[:2]
+        if project in self._listed_projects:
+            return Stats()
+        self._listed_projects.add(project)
+        if await self.thread.run(is_project_listed, *project, self.now):
+            return Stats()
+        suites: list[Suite] = []
+        try:
+            suites = await self.api.suites(*project)
+        except BuddyError as error:
+            _log.warning("cannot read the names of the suites of %s/%s: %s", *project, error)
+            if error.retryable:  # the next sync tries again
+                return Stats(requests=1)
+            if not isinstance(error, NotFoundError):
+                await self.thread.run(save_names, *project, suites, self.now)
+                return Stats(requests=1)
+        not_listed = await self.thread.run(save_names, *project, suites, self.now)
+        for each in not_listed:
+            await self._check_suite(each)
+        return Stats(requests=1 + len(not_listed))
+
+    async def _check_suite(self, key: SuiteKey) -> None:
+        try:
+            await self.api.suite(key)
+        except NotFoundError:
+            await self.thread.run(mark_suite_missing, key, self.now)
+        except BuddyError as error:
+            _log.warning("cannot check whether the suite %s still exists: %s", key, error)
+        else:
+            await self.thread.run(clear_suite_marks, key)
 
 
 @attrs.define(eq=False, repr=False)
@@ -55,7 +114,6 @@ class SuiteSync:
     slots: RequestSlots | None = None
     _case_sync: CaseSync | None = None
     _reader: PageReader | None = None  # of the current part
-    _digest: bytes | None = None  # of the first page
     _counts: Stats = attrs.Factory(Stats)  # the cost of the parts that have ended, and what was saved
 
     @property
@@ -86,21 +144,22 @@ class SuiteSync:
                     async for page in pages:
                         if page.sessions:
                             yield attrs.evolve(page, is_last=False, cursor=None)
-            verified = self._counts.verified
-            if progress.stop is None:
-                still_doubtful = progress.start.is_doubtful and progress.read != progress.state.covered
-                progress.state = attrs.evolve(progress.state, is_doubtful=still_doubtful or not verified)
-                await run.thread.run(judge_absent, key, progress, run.now, verified=verified)
             self._counts += await run.update_names(key)
-            scope = await self._limit_scope()
-            has_cases = progress.stop == "unchanged" or await self._read_cases(scope)
-            clean = LastCleanSync(self._digest, scope) if self._digest and verified and has_cases else None
-            await run.thread.run(finish_sync, key, run.now, clean, top=progress.top or 0)
+            await self._finish(progress)
             if self.full and self._counts.repaired:
                 _log.warning("%s: the full check has corrected %d sessions", key, self._counts.repaired)
             if self.keep is not None and await prune_suite(run.thread, key, await run.time_before(self.keep)):
                 await run.thread.run(return_space)
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
+
+    async def _finish(self, progress: SyncProgress) -> None:
+        """Judge what the list lacks, and read the test cases that the database lacks."""
+        run, key, scope = self.run, self.key, await self._limit_scope()
+        pending = await run.thread.run(finish_sync, key, progress, run.now, scope, full=self.full)
+        if pending and scope.cases is not None:
+            self._case_sync = CaseSync(run.api, run.thread, run.long_bodies, key, scope.cases, scope.details)
+            await self._case_sync.read(pending)
+            await run.thread.run(finish_sync, key, progress, run.now, scope)
 
     async def _limit_scope(self) -> SyncScope:
         """Return the scope without what `keep` deletes: no test cases of that are read."""
@@ -135,6 +194,7 @@ class SuiteSync:
         finally:
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
+            progress.verified &= reader.stats.verified
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
             if isinstance(failure, NotFoundError):
                 await self.run.thread.run(mark_suite_missing, self.key, self.run.now)
@@ -142,7 +202,7 @@ class SuiteSync:
                 await self._lose_order(progress)
             raise failure
         if part.high is None:
-            self._digest = reader.first_digest
+            progress.digest = reader.first_digest
             progress.top = progress.top or 0
             if reader.is_not_modified:
                 progress.stop = "unchanged"
@@ -165,24 +225,22 @@ class SuiteSync:
     async def _save(self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader) -> PageEffects:
         """Save a page of the list, and note what it has shown."""
         limit, state = await self._limit(progress, page.sessions), progress.state
-        is_first = part.high is None and progress.top is None
-        if is_first:
-            progress.top = page.sessions[0].relative_id if page.sessions else 0
-            if not page.sessions and state.covered is not None:
-                _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
         evidence = ListEvidence(
             claimed=state, claimed_next=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
         )
         if progress.stop is None:
             proven = part.take(page, limit)
             after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)
-            read = read_after(progress, part)
+            progress.read = read = read_after(progress, part)
             evidence = attrs.evolve(evidence, claimed_next=after, listed=reader.listed, proven=proven, read=read)
-            progress.read = read
         else:
             is_below = part.low > 1 and any(each.relative_id <= part.low for each in page.sessions)
             part.is_done = is_below or all(is_before(each, limit) for each in page.sessions)
         saved = await self._save_page(progress, evidence)
+        if progress.top is None:
+            progress.top = page.sessions[0].relative_id if page.sessions else 0
+            if not page.sessions and state.covered is not None:
+                _log.warning("%s: the list is empty, but sessions are saved: they stay as they are", self.key)
         # After a contradiction, the sync goes on below what it has read from the top: maybe not in this part.
         part.is_done |= part.high is not None and saved.state.covered != evidence.claimed_next.covered
         return saved
@@ -217,7 +275,10 @@ class SuiteSync:
 
     async def _save_page(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page, in one transaction, and note what it has shown."""
-        saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
+        if evidence.has_sessions or progress.top is None:
+            saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
+        else:  # the empty page at the end: what it proves is saved by the next page, or `finish_sync`
+            saved = PageEffects(state=evidence.claimed_next)
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
@@ -237,14 +298,3 @@ class SuiteSync:
             if progress.is_contradiction:
                 progress.state = attrs.evolve(progress.state, covered=None, below="more")
             await self.run.thread.run(save_state, self.key, progress.state)
-
-    async def _read_cases(self, scope: SyncScope) -> bool:
-        """Read the cases that the database lacks. Return whether none remain."""
-        if scope.cases is None:
-            return True
-        self._case_sync = CaseSync(self.run, self.key, scope.cases, scope.details)
-        pending = await self.run.thread.run(load_pending, self.key, scope, full=self.full)
-        if pending:
-            await self._case_sync.read(pending)
-            pending = await self.run.thread.run(load_pending, self.key, scope)
-        return not pending

@@ -85,6 +85,8 @@ class SyncProgress:
     missing: array[int]  # the `relative_id`s of sessions that were missing before, still to be looked for; ascending
     newest_missing: SessionToCheck | None = None  # the newest one of these, until it was requested
     is_full: bool = False  # whether the sync reads the whole list
+    digest: bytes | None = None  # of the first page
+    verified: bool = True
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
     read: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
@@ -151,6 +153,11 @@ class ListEvidence:
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether this says something about a session in the database."""
+        return bool(self.sessions or self.listed or self.proven or self.checked is not None)
 
 
 SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]

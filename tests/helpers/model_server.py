@@ -24,8 +24,7 @@ from buddy_sessions._paging.requests import PageRequests
 from buddy_sessions._paging.selection import ReadSpec
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.suites import SyncScope
-from buddy_sessions.store.sync import SuiteSync
-from buddy_sessions.store.sync_run import SyncRun
+from buddy_sessions.store.sync import SuiteSync, SyncRun
 from helpers.stores import KEY
 
 WRONG_RESPONSES = ("empty", "short", "stale", "narrow", "swapped", "smaller", "lacking", "not found")
