@@ -234,13 +234,10 @@ class Reconciler:
         is_full = page_size.is_full(held.window, len(sessions))
         again = held.merge(sessions) if is_accepted and held.sessions and not is_full else None
         if held.rows_follow and following and len(sessions) == held.rows >= len(following.sessions) and is_accepted:
-            is_full = page_size.learn_cap(held.rows)
+            page_size.learn_cap(held.rows)
         if again is None:
             self._held_page = None
-            result = self._take_page(held.window, sessions, in_advance=False)
-            if is_accepted and is_full and following and following.sessions and not self.is_done:
-                result = result.joined(self._take_page(following.window, following.sessions, in_advance=True))
-            return result
+            return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
         if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
             self._hold(evolve(again, following=None, is_reread=False))
