@@ -18,8 +18,7 @@ from attrs import evolve
 
 from ..errors import UnstableListingError
 from ..models import Session
-from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
-from .held_page import FollowingPage, HeldPage
+from .frontier import Accepted, FollowingPage, Frontier, Gap, HeldPage, Outdated, Skipped, Unordered
 from .pacing import DOCUMENTED_SIZE, Pacing, ServerTraits, Window
 from .selection import NewSessions, ReadSpec, Selection
 
