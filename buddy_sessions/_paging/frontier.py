@@ -146,15 +146,6 @@ class Frontier:
         return dict(self._recent).keys().isdisjoint(relative_ids)
 
 
-@frozen
-class FollowingPage:
-    """The page that was requested after a held page. `in_advance`: it was requested before that one was received."""
-
-    window: Window
-    sessions: Sequence[Session]
-    in_advance: bool
-
-
 @frozen(kw_only=True)
 class HeldPage:
     """An accepted page that is not full, with what was requested to explain it."""
@@ -163,7 +154,7 @@ class HeldPage:
     sessions: Sequence[Session]  # of both responses, if it was requested again
     rows: int  # of the last response
     has_hole: bool  # a `relative_id` above its last row is missing
-    following: FollowingPage | None = None
+    following: Sequence[Session] | None = None  # the sessions of the next page
     is_reread: bool = False  # it was requested again
 
     @property
@@ -174,13 +165,14 @@ class HeldPage:
     @property
     def rows_follow(self) -> bool:
         """Whether the next page shows that this is not the last one."""
-        return self.following is not None and self.is_above(self.following.sessions)
+        return self.following is not None and self.is_above(self.following)
 
     @property
     def is_followed_closely(self) -> bool:
         """Whether no `relative_id` is missing between this page and the next one."""
-        sessions = self.following.sessions if self.following else ()
-        return bool(sessions) and sessions[0].relative_id >= self.sessions[-1].relative_id - 1
+        if not self.following:
+            return False
+        return self.following[0].relative_id >= self.sessions[-1].relative_id - 1
 
     def is_above(self, sessions: Sequence[Session]) -> bool:
         """Return whether a page has rows below the last row of this one."""
