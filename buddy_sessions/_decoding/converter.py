@@ -97,7 +97,8 @@ def decode_list(
     body: bytes, name: str, model: type[_M], *, page: int | None = None, invalid: Invalid = None
 ) -> list[_M]:
     """Return the models of the list with this name, in the body of a page, whose number is for errors."""
-    return _structure_items(_items(_load_object(body, page), name, page), model, invalid, page)
+    items = enumerate(_items(_load_object(body, page), name, page))
+    return [_structure(item, model, invalid, page=page, item=index) for index, item in items]
 
 
 def decode_suites(body: bytes, *, workspace: str, project: str, invalid: Invalid = None) -> list[Suite]:
@@ -106,7 +107,7 @@ def decode_suites(body: bytes, *, workspace: str, project: str, invalid: Invalid
     for item in items:
         if type(item) is dict:
             item["key"] = SuiteKey(workspace, project, str(item.get("id")))
-    return _structure_items(items, Suite, invalid)
+    return [_structure(item, Suite, invalid, item=index) for index, item in enumerate(items)]
 
 
 def error_messages(body: bytes, redact: Callable[[str], str] = str) -> tuple[str, ...]:
@@ -192,15 +193,6 @@ def _items(document: dict[str, Any], name: str, page: int | None = None) -> list
         return items
     problem = str(wrong_type("a list", items)) if name in document else "is missing"
     raise DecodeError(problem, page=page, field=name)
-
-
-def _structure_items(items: list[Any], model: type[_M], invalid: Invalid, page: int | None = None) -> list[_M]:
-    structure = _converter().get_structure_hook(model)
-    try:
-        return [structure(item, model) for item in items]
-    except (KeyError, TypeError, ValueError):
-        pass
-    return [_structure(item, model, invalid, page=page, item=index) for index, item in enumerate(items)]
 
 
 def _structure(

@@ -153,15 +153,14 @@ def _structure_optional_identifier(value: Any, _: object) -> str | None:
 
 
 def _structure_relative_id(value: Any, _: object) -> int:
-    if type(value) is int and 1 <= value < MAX_INTEGER:
-        return value
-    if type(value) is float and value.is_integer():
-        return _structure_relative_id(int(value), _)
-    if type(value) is int and value < 1:
+    number = _structure_optional_integer(value, _)
+    if number is None:
+        raise wrong_type("a whole number", value)
+    if number < 1:
         raise ValueError("must be at least 1")
-    if value == MAX_INTEGER:
+    if number == MAX_INTEGER:
         raise ValueError(f"must be below {MAX_INTEGER}")  # the next number must fit in 64 bits, too
-    raise _wrong_number("a whole number", value)
+    return number
 
 
 def _structure_optional_integer(value: Any, _: object) -> int | None:

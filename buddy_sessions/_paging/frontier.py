@@ -10,6 +10,9 @@ between two requests, and in whatever order the pages were requested, so also fo
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the recent rows, or the
 rows above it do (`Skipped`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
 have no gaps either, and no row can appear between them later: a `relative_id` follows the order of creation.
+
+An accepted page that is not full is held (`HeldPage`) until what follows explains it: it is the last page, the server
+caps pages, or the response lacks rows (README.md, The end of a list).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Sequence
 from operator import le, neg
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..models import Cursor, Session
 from .pacing import Window
@@ -141,3 +144,45 @@ class Frontier:
         if not relative_ids or not self._recent or relative_ids[0] <= self._recent[0][0]:
             return False
         return dict(self._recent).keys().isdisjoint(relative_ids)
+
+
+@frozen(kw_only=True)
+class HeldPage:
+    """An accepted page that is not full, with what was requested to explain it."""
+
+    window: Window
+    sessions: Sequence[Session]  # of both responses, if it was requested again
+    rows: int  # of the last response
+    has_hole: bool  # a `relative_id` above its last row is missing
+    following: Sequence[Session] | None = None  # the sessions of the next page
+    is_reread: bool = False  # it was requested again
+
+    @property
+    def next_window(self) -> Window:
+        """The page to request next. An empty page 1 is requested again."""
+        return Window(self.window.page + bool(self.sessions), self.window.per_page)
+
+    @property
+    def rows_follow(self) -> bool:
+        """Whether the next page shows that this is not the last one."""
+        return self.following is not None and self.is_above(self.following)
+
+    @property
+    def is_followed_closely(self) -> bool:
+        """Whether no `relative_id` is missing between this page and the next one."""
+        if not self.following:
+            return False
+        return self.following[0].relative_id >= self.sessions[-1].relative_id - 1
+
+    def is_above(self, sessions: Sequence[Session]) -> bool:
+        """Return whether a page has rows below the last row of this one."""
+        return bool(sessions) and (not self.sessions or sessions[-1].relative_id < self.sessions[-1].relative_id)
+
+    def merge(self, sessions: Sequence[Session]) -> HeldPage | None:
+        """Return this page with the rows of another response; None if it ends farther up, or contradicts this one."""
+        rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
+        ids = {session.id for session in (*self.sessions, *sessions)}
+        if not sessions or sessions[-1].relative_id > self.sessions[-1].relative_id or len(ids) != len(rows):
+            return None
+        merged = [rows[number] for number in sorted(rows, reverse=True)]
+        return evolve(self, sessions=merged, rows=len(sessions), is_reread=True)

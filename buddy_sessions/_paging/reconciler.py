@@ -18,8 +18,7 @@ from attrs import evolve
 
 from ..errors import UnstableListingError
 from ..models import Session
-from .frontier import Accepted, Frontier, Gap, Outdated, Skipped, Unordered
-from .held_page import FollowingPage, HeldPage
+from .frontier import Accepted, Frontier, Gap, HeldPage, Outdated, Skipped, Unordered
 from .pacing import DOCUMENTED_SIZE, Pacing, ServerTraits, Window
 from .selection import NewSessions, ReadSpec, Selection
 
@@ -106,7 +105,7 @@ class Reconciler:
         elif window == self._held_page.window:
             result = self._take_again(self._held_page, sessions)
         else:
-            result = self._take_following(self._held_page, FollowingPage(window, sessions, in_advance))
+            result = self._take_following(self._held_page, sessions, in_advance=in_advance)
         has_new = before != (self._frontier.lowest_id, len(self._seen_ids))
         self._stalled_pages = 0 if has_new else self._stalled_pages + 1
         check_stability("sessions", stalled_pages=self._stalled_pages, rows_by_id=len(self._seen_ids))
@@ -157,16 +156,14 @@ class Reconciler:
         return NewSessions()
 
     def _take_gap(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
-        """Request rows farther up. The first such page is kept: it may be accepted after another has closed the gap."""
+        """Request rows farther up. The last such page is kept: it may be accepted after another has closed the gap."""
         if not sessions and self._frontier.lowest_id == 1:  # nothing follows number 1
             self.is_complete = True
             return NewSessions()
         if self._stalled_pages > _MAX_GAP_SEARCH:
             self._doubt_pages("no page closes a gap in the list")
             return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
-        if self._page_below_gap:
-            self._drop_plan()
-        elif sessions:
+        if sessions:
             self._page_below_gap = window, sessions
         self._planned.insert(0, self._pacing.step_back(window))
         return NewSessions()
@@ -199,11 +196,11 @@ class Reconciler:
         if self._planned[:1] not in ([page.next_window], [page.window]):
             self._planned = [page.next_window]
 
-    def _take_following(self, held: HeldPage, following: FollowingPage) -> NewSessions:
+    def _take_following(self, held: HeldPage, following: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Take the page after the held one. Request the held one again if its response may lack rows."""
-        if following.in_advance and not held.is_above(following.sessions):  # rows may have moved there since
+        if in_advance and not held.is_above(following):  # rows may have moved there since
             self._planned = [held.next_window]
-            return NewSessions(duplicates=len(following.sessions))
+            return NewSessions(duplicates=len(following))
         held = evolve(held, following=following)
         if not held.is_reread and self._needs_second_response(held, following):
             self._held_page = held
@@ -211,13 +208,13 @@ class Reconciler:
             return NewSessions()
         return self._settle(held)
 
-    def _needs_second_response(self, held: HeldPage, following: FollowingPage) -> bool:
+    def _needs_second_response(self, held: HeldPage, following: Sequence[Session]) -> bool:
         """Return whether the response for the held page may lack rows."""
         if held.rows_follow:
             # Before the first page was taken, its first row may be missing, and leaves no hole.
-            may_lack_first_row = self._frontier.lowest_id is None and len(following.sessions) != held.rows
+            may_lack_first_row = self._frontier.lowest_id is None and len(following) != held.rows
             return held.has_hole or not held.is_followed_closely or may_lack_first_row
-        if following.sessions:  # the list has grown
+        if following:  # the list has grown
             return held.has_hole
         # It is the last page, unless the response lacks a row or the server caps pages, and rows have moved up into it.
         page_size = self._pacing.page_size
@@ -229,18 +226,15 @@ class Reconciler:
         """Take a second response for the held page. A row that both lack does not exist."""
         page_size, following = self._pacing.page_size, held.following
         if not held.sessions and not sessions:  # page 1 is empty again
-            return self._settle(evolve(held, following=FollowingPage(held.window, sessions, in_advance=False)))
+            return self._settle(evolve(held, following=sessions))
         is_accepted = isinstance(self._frontier.check(held.window, sessions, in_advance=False), Accepted)
         is_full = page_size.is_full(held.window, len(sessions))
         again = held.merge(sessions) if is_accepted and held.sessions and not is_full else None
-        if held.rows_follow and following and len(sessions) == held.rows >= len(following.sessions) and is_accepted:
-            is_full = page_size.learn_cap(held.rows)
+        if held.rows_follow and following and len(sessions) == held.rows >= len(following) and is_accepted:
+            page_size.learn_cap(held.rows)
         if again is None:
             self._held_page = None
-            result = self._take_page(held.window, sessions, in_advance=False)
-            if is_accepted and is_full and following and following.sessions and not self.is_done:
-                result = result.joined(self._take_page(following.window, following.sessions, in_advance=True))
-            return result
+            return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
         if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
             self._hold(evolve(again, following=None, is_reread=False))
@@ -255,14 +249,13 @@ class Reconciler:
             if held.has_hole or not held.is_followed_closely:
                 self._doubt_pages("rows follow a page that is not full")
             else:
-                page_size.learn_cap(held.rows, is_proved=len(following.sessions) == held.rows)
+                page_size.learn_cap(held.rows, is_proved=len(following) == held.rows)
         already_read = self._frontier.count_read(held.sessions)
         result = self._take_accepted(held.window, held.sessions, already_read, is_full=held.rows_follow)
         if self.is_done or following is None:
             return result
-        if following.sessions:
-            in_advance = following.in_advance or held.is_reread
-            return result.joined(self._take_page(following.window, following.sessions, in_advance=in_advance))
+        if following:
+            return result.joined(self._take_page(held.next_window, following, in_advance=True))
         self.is_complete = True
         below = (1, (self._frontier.lowest_id or 1) - 1)
         return result.joined(self._selection.select((), result.offset, 0, below))

@@ -95,8 +95,8 @@ REQUIRED: dict[str, list[Any]] = {
     "id: must be a string or a whole number, not ": [None, True, 1.5],
     "id: must fit in 64 bits": TOO_LARGE,
     "relative_id: must be a whole number, not ": [None, "7", 1.5, True],
-    "relative_id: must be at least 1": [0, -1, -1.0, -(2**63) - 1],
-    "relative_id: must fit in 64 bits": [2**63, 1e300],
+    "relative_id: must be at least 1": [0, -1, -1.0],
+    "relative_id: must fit in 64 bits": [2**63, 1e300, -(2**63) - 1],
     "status: must be a string, not ": [None, 1],
 }
 OPTIONAL: dict[str, list[Any]] = {

@@ -141,15 +141,19 @@ def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
     for seed in range(repeats(quick=600, thorough=2000, long=20_000)):
         random = Random(f"{fault} {seed}")
         listing = RandomServer(random, fault)
+        limit = random.choice([None, None, random.randrange(1, 300)])
         found, _, reconciler = read_list(
             listing,
             ServerTraits(longest_page=random.choice([20, 100]) if listing.cap is None else 20),
             per_page=random.choice([20, 30, 50, 100]),
             read_ahead=random.choice([1, 4, 16]),
             branch="main" if listing.is_filtered else None,
+            max_sessions=limit,
         )
+        assert limit is None or len(found) <= limit
         if reconciler.verified:
-            assert_exact(found, listing.stable)
+            lowest = min(found) if len(found) == limit else 0
+            assert_exact(found, {number for number in listing.stable if number >= lowest})
         else:
             assert fault not in {"none", "lacks a row"}, f"list {seed} is in doubt: {reconciler.doubt}"
 
