@@ -21,11 +21,11 @@ _GROUPS = {
     "A new account": ("doctor",),
     "Questions": ("status", "list", "failures", "cases", "history", "compare", "flaky", "slowest"),
     "A CI job": ("gate", "wait"),
-    "A database": ("sync", "export", "prune", "info", "report"),
+    "A database": ("database.sync", "database.export", "database.prune", "database.info", "report"),
     "Files, bots, agents": ("harvest", "watch", "mcp"),
-    "Without an account": ("serve", "demo"),
+    "Without an account": ("fake_buddy.serve", "fake_buddy.demo"),
 }
-"""The commands in the order of --help. Each is the function `command` of the module with its name."""
+"""The commands in the order of --help: a function of a module, or `command` of the module with its name."""
 
 _USAGE = {
     "doctor": "[OPTIONS] [TARGET]",
@@ -59,9 +59,10 @@ not finished in time, 7 any other error, 130 interrupted. Without --exit-code, o
 )
 for _order, (_title, _names) in enumerate(_GROUPS.items()):
     _group = Group(_title, sort_key=_order)
-    for _position, _name in enumerate(_names):
+    for _position, _place in enumerate(_names):
+        _module, _, _name = _place.rpartition(".")
         app.command(
-            import_module(f".commands.{_name}", __package__).command,
+            getattr(import_module(f".commands.{_module or _name}", __package__), _name if _module else "command"),
             name=_name,
             group=_group,
             sort_key=_position,

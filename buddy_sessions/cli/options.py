@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt, PositiveInt
 from cyclopts.validators import Number
 
@@ -20,7 +20,7 @@ from buddy_sessions.analysis.branches import suggest_branches
 from .render.console import Output
 from .render.markdown import MIN_BYTES
 from .suite_selection import CONNECTION, KeyDefaults, SuiteFile, select_keys
-from .values import FILE, Duration, Timeout, find_database, read_text
+from .values import FILE, Duration, Timeout, find_database, parsed, read_text
 
 Answers: TypeAlias = BuddyClient | SessionStore
 """What answers a question."""
@@ -54,18 +54,12 @@ Quiet: TypeAlias = Annotated[
     Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors."),
 ]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
-
-
-def _read_keys(_: Any, tokens: Sequence[Token]) -> SuiteFile:
-    """Read all lines. It is done while arguments are parsed, because a read of stdin would block the event loop."""
-    return SuiteFile(tokens[0].value, read_text(tokens[0].value))
-
-
 FromFile: TypeAlias = Annotated[
     SuiteFile | None,
-    Parameter(
+    parsed(
+        # It is read while arguments are parsed, because a read of stdin would block the event loop.
+        lambda name: SuiteFile(name, read_text(name)),
         name="--from",
-        converter=_read_keys,
         accepts_keys=False,
         n_tokens=1,
         allow_leading_hyphen=True,  # the value - is stdin
@@ -75,14 +69,13 @@ FromFile: TypeAlias = Annotated[
 ]
 
 
-def _parse_branch(_: Any, tokens: Sequence[Token]) -> str:
-    branch = tokens[0].value
+def _parse_branch(branch: str) -> str:
     if branch in {"*", ""}:
         raise ConfigError(f"{branch!r} is no branch: leave out --branch")
     return branch
 
 
-_BRANCH = Parameter(converter=_parse_branch, metavar="BRANCH")
+_BRANCH = parsed(_parse_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
 JudgedBranch: TypeAlias = Annotated[
     str | Main,
@@ -91,8 +84,7 @@ JudgedBranch: TypeAlias = Annotated[
 ]
 
 
-def _parse_revision(_: Any, tokens: Sequence[Token]) -> str:
-    revision = tokens[0].value
+def _parse_revision(revision: str) -> str:
     if not revision:
         raise ConfigError("the hash is empty: is a variable not set?")
     if not REVISION.fullmatch(revision):
@@ -100,8 +92,7 @@ def _parse_revision(_: Any, tokens: Sequence[Token]) -> str:
     return revision
 
 
-def _parse_run_url(_: Any, tokens: Sequence[Token]) -> str:
-    url = tokens[0].value
+def _parse_run_url(url: str) -> str:
     if "://" not in url:
         raise ConfigError(f"{url!r} is not the URL of a CI run: pass the ci_run_url of its sessions")
     return url
@@ -109,12 +100,12 @@ def _parse_run_url(_: Any, tokens: Sequence[Token]) -> str:
 
 Revision: TypeAlias = Annotated[
     str | None,
-    Parameter(converter=_parse_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
+    parsed(_parse_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
 ]
 RunUrl: TypeAlias = Annotated[
     str | None,
-    Parameter(
-        converter=_parse_run_url,
+    parsed(
+        _parse_run_url,
         metavar="URL",
         help="The CI run: the ci_run_url of its sessions. A re-run has the same one.",
     ),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from buddy_sessions import BuddyError, ConfigError
@@ -22,10 +22,15 @@ _T = TypeVar("_T")
 
 FILE = Parameter(metavar="FILE")  # what help calls the value of an option
 
+
+def parsed(parse: Callable[[str], object], **options: Any) -> Parameter:
+    """Return an option whose value `parse` reads from a text. It raises ValueError for any other text."""
+    return Parameter(converter=lambda _, tokens: parse(tokens[0].value), **options)
+
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
 _PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
 _NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,9})?")
-_METAVAR = "DURATION"
 _LONGEST = 99_999 * _UNITS["w"]  # before the year 1, there is no datetime
 
 
@@ -54,8 +59,7 @@ def parse_since(text: str, now: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
-    text = tokens[0].value
+def _parse_age(text: str) -> timedelta:
     seconds = parse_duration(text)
     if text[-1].isdecimal():
         raise ValueError(f"{text!r} has no unit: write 24h, 90d or 12w")
@@ -66,24 +70,21 @@ def _convert_age(_: Any, tokens: Sequence[Token]) -> timedelta:
 
 Since: TypeAlias = Annotated[
     datetime | None,
-    Parameter(
-        converter=lambda _, tokens: parse_since(tokens[0].value, datetime.now(UTC)),
+    parsed(
+        lambda text: parse_since(text, datetime.now(UTC)),
         metavar="TIME",
         help="Only sessions created since then: a duration such as 7d, or a time such as 2026-01-31 (UTC).",
     ),
 ]
 """The type of the option --since."""
 
-Duration: TypeAlias = Annotated[
-    float,
-    Parameter(converter=lambda _, tokens: parse_duration(tokens[0].value), metavar=_METAVAR, show_default=False),
-]
+Duration: TypeAlias = Annotated[float, parsed(parse_duration, metavar="DURATION", show_default=False)]
 """The type of an option such as --max-wait 30m, in seconds."""
 
 Timeout: TypeAlias = Annotated[Duration, Parameter(validator=Number(gt=0))]
 """The type of an option such as --timeout 30m, in seconds: above zero."""
 
-Age: TypeAlias = Annotated[timedelta, Parameter(converter=_convert_age, metavar=_METAVAR)]
+Age: TypeAlias = Annotated[timedelta, parsed(_parse_age, metavar="DURATION")]
 """The type of an option such as --keep 90d: at least an hour."""
 
 

@@ -68,6 +68,7 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "403 with the scopes of the token and of the endpoint",
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
+        ("page 2 begins five rows too late", "page 3 of 40 begins 10 sessions too late"),
         ("duration is a text", "session.duration must be a number, not a string ("),
         ("the token can also write", "accepted, the token has further rights: UNIT_TEST_MANAGE"),
         ("a suite without sessions", "let its tests upload their results, and try again"),

@@ -1,15 +1,19 @@
-"""The command `serve`."""
+"""The commands `serve` and `demo`."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import sqlite3
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPException
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
@@ -85,3 +89,25 @@ def test_uploads_are_judged(call: Call, monkeypatch: pytest.MonkeyPatch) -> None
 def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
     error = "error: address already in use; choose another --port, or 0 for a free one\n"
     assert call("serve", "--port", str(fake.base_url.port)) == (7, "", error)
+
+
+def test_demo_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code, out, err = call("demo")
+    (path,) = tmp_path.rglob("demo.db")
+    assert (code, err) == (0, "")
+    assert "of the 1,190 sessions that existed\nbefore, 0 were missed, and 0 were read twice." in out
+    assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
+    assert max(len(line) for line in out.splitlines() if str(path) not in line and " > " not in line) <= 80
+    assert "\x1b" not in out
+    _, found, failing = out.partition("\nThe failing tests of the latest failed session:\n\n")
+    assert found
+    session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\n\nSTATUS +TIME +TEST *\n✘ ", failing)
+    assert session
+    with closing(sqlite3.connect(path)) as connection:
+        (stored,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+        (newest,) = connection.execute(
+            "SELECT max(relative_id) FROM sessions WHERE status = 'ERROR' AND suite_id = 'MNbyVedg'"
+        ).fetchone()
+    assert int(session[1]) == newest
+    assert stored > 1190

@@ -1,4 +1,4 @@
-"""The commands `sync` and `prune`: what is read, what it prints, and what a failure leaves in the database."""
+"""The commands of a database: `sync`, `export`, `prune`, `info`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
 
+import duckdb
 import pytest
 
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.command_line import Call
-from helpers.stores import query
+from helpers.command_line import Call, down_from, numbers_by_suite, rows, sync_database
+from helpers.stores import ABSENCES, query
 
-A, B, C = "acme/shop/a", "acme/shop/b", "acme/shop/c"
+GUIDE = Path(__file__).parents[3] / "buddy_sessions" / "cli" / "README.md"
+A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
 
 COUNTS = "SELECT suite_id, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 1"
 NOTHING_WRONG = "the full check found nothing wrong: no session was missing or wrongly marked"
@@ -137,3 +139,102 @@ def test_old_sessions_are_deleted(
     assert re.match(message, err)
     saved = "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM cases)"
     assert query(path, saved) == [counts]
+
+
+@pytest.fixture
+def saved(fake: FakeBuddy, suites: dict[str, FakeSuite], path: Path) -> Path:
+    """A database of all suites; no request is recorded."""
+    suites[A].create(branch="only/here", created_by=None, duration=None)
+    sync_database(fake, path)
+    fake.requests.clear()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", {X: down_from(20), A: down_from(251), B: down_from(3)}),
+        (B, {B: down_from(3)}),
+        (f"acme/other {B} {B}", {B: down_from(3), X: down_from(20)}),
+        ("acme/shop --branch only/here", {A: [251]}),
+        (f"{B} --since 0h", {}),
+    ],
+)
+def test_arguments_of_export_select_sessions(
+    arguments: str, expected: dict[str, list[int]], fake: FakeBuddy, call: Call, saved: Path
+) -> None:
+    code, out, err = call("export", "--db", str(saved), *arguments.split())
+    assert (code, numbers_by_suite(out), err, fake.requests) == (0, expected, "", [])
+
+
+def test_guide_lists_the_columns(call: Call, saved: Path) -> None:
+    """Of both kinds of rows, by their name; `created_by_…` are several."""
+    section = GUIDE.read_text(encoding="utf-8").partition("## Export")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`(\w+)`", section))
+    for options in ((), ("--cases",)):
+        out = call("export", "--db", str(saved), "--format", "csv", *options).out
+        columns = {re.sub("^created_by_.*", "created_by_name", name) for name in out.splitlines()[0].split(",")}
+        assert columns <= listed
+
+
+@pytest.mark.parametrize("command", [("harvest", A), ("export", A, "--db")], ids=["harvest", "export"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_email_is_written_only_if_asked_for(
+    suffix: str, command: tuple[str, ...], suites: dict[str, FakeSuite], fake: FakeBuddy, call: Call, saved: Path
+) -> None:
+    email = b"grazyna@example.com"
+    suites[A].create(created_by={"id": 7, "name": "Grażyna", "email": email.decode()})
+    sync_database(fake, saved)
+    words = [*command, str(saved)] if "--db" in command else [*command]
+    path = saved.with_name(f"new.{suffix}")
+    for options in ((), ("--emails",)):
+        assert call(*words, *options, "--out", str(path)).code == 0
+        written = path.read_bytes()
+        if suffix == "parquet":
+            with duckdb.connect() as connection:
+                table = connection.read_parquet(str(path)).project("COLUMNS('created_by.*')")
+                written = str(table.fetchall()).encode()  # without times, for which an old duckdb needs pytz
+        assert (email in written) == bool(options)
+
+
+def test_exported_cases_are_those_that_were_saved(call: Call, fake: FakeBuddy, saved: Path) -> None:
+    code, out, err = call("export", B, "--db", str(saved), "--cases")
+    assert (code, out) == (0, "")
+    assert f"no test cases are saved in {saved}: sync with --cases failed" in err
+    sync_database(fake, saved, cases="failed")
+    code, out, err = call("export", B, "--db", str(saved), "--cases")
+    cases = [row for number in (3, 2, 1) for row in rows(call("cases", B, f"#{number}").out)]
+    failures = [row for row in cases if row["status"] in {"FAILED", "ERROR"}]
+    assert (code, err) == (0, "")
+    assert len(rows(out)) == len(failures) > 0
+
+
+@pytest.fixture
+def damaged(fake: FakeBuddy, suites: dict[str, FakeSuite], call: Call, path: Path) -> Path:
+    """A database of three suites. One is missing; a session of another one is deleted, and one is missing."""
+    sync_database(fake, path)
+    fake.delete_suite(suites[X])
+    call("sync", X, "--db", str(path))
+    for session, syncs in zip(suites[A].sessions[100:102], (ABSENCES - 1, 1), strict=True):
+        suites[A].delete(session)
+        for _ in range(syncs):
+            call("sync", A, "--db", str(path), "--full")
+    return path
+
+
+def test_info_says_what_is_saved_of_each_suite(call: Call, damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = call("info", "--db", str(damaged))
+    x, a, b = rows(out)
+    assert (code, err) == (0, "")
+    assert [row["key"] for row in (x, a, b)] == [X, A, B]
+    assert (x["missing_since"] is None, x["deleted_at"], x["sessions"]) == (False, None, 20)
+    assert (a["sessions"], a["missing"], a["deleted"], a["covered"]) == (249, 1, 1, [1, 250])
+    assert (b["sessions"], b["missing"], b["deleted"], b["covered"]) == (3, 0, 0, [1, 3])
+    assert a["synced_at"].endswith("Z")
+    monkeypatch.setenv("COLUMNS", "120")
+    table = call("info", "--db", str(damaged), "--format", "table").out
+    assert table.startswith("SUITE         NAME        SESSIONS"), "names begin below their head"
+    first, second, _ = (" ".join(line.split()) for line in table.splitlines()[1:4])
+    assert re.fullmatch(f"{X} .* missing since .*", first)
+    assert re.fullmatch(f"{A} .* 249 #1 to #250 .* 1 missing, 1 deleted", second)
+    assert table.endswith(f"\n3 suites, 272 sessions, {damaged.stat().st_size / 1e6:.1f} MB\n")
