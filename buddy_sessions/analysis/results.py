@@ -1,18 +1,78 @@
-"""Test cases of several sessions: which tests flip often, which are slow, and how two sides differ."""
+"""The tests of several sessions: what one did, which flip often, which are slow, and how two sides differ."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from attrs import field, frozen
 
 from .._base.validate import validate_int, validate_seconds
 from ..models import FAILING, Session, TestCase, TestKey, TestStatus, sort_key
+from .commits import TestedCommit
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
+
+
+@frozen(kw_only=True)
+class TestOutcome:
+    """The outcome of a test in a commit.
+
+    Attributes:
+        commit: The commit.
+        session: The newest session in which it failed; or else that of the commit.
+        case: What it did there; None if only failing tests were read, and it is none of them: it did not fail.
+    """
+
+    __test__ = False  # pytest must not collect it
+
+    commit: TestedCommit
+    session: Session
+    case: TestCase | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the test failed or ended with an error."""
+        return self.case is not None and self.case.is_failing
+
+
+@frozen(kw_only=True)
+class TestHistory:
+    """The outcomes of a test in the commits of a branch.
+
+    Attributes:
+        key: The test.
+        branch: The branch.
+        outcomes: What it did in each commit, newest first. They end where it began to fail, if that is longer ago.
+        may_have_older: Whether there may be older commits that were not read.
+        unread: Red sessions whose failing tests cannot be read completely: their commits are left out.
+    """
+
+    __test__ = False
+
+    key: TestKey
+    branch: str
+    outcomes: Sequence[TestOutcome]
+    may_have_older: bool
+    unread: Sequence[Session] = ()
+
+    @property
+    def is_failing(self) -> bool | None:
+        """Whether the test fails now; None if that is not known."""
+        return self.outcomes[0].is_failing if self.outcomes else None
+
+    @property
+    def streak(self) -> list[TestOutcome]:
+        """The newest commits in which it did the same, newest first."""
+        return list(takewhile(lambda outcome: outcome.is_failing == self.is_failing, self.outcomes))
+
+    @property
+    def before(self) -> TestOutcome | None:
+        """What it did in the commit before the streak; None if that is not known."""
+        older = self.outcomes[len(self.streak) :]
+        return older[0] if older else None
 
 
 @frozen(kw_only=True)
