@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,16 +12,15 @@ from attrs import frozen
 
 from .._api import Api
 from .._decoding.converter import structure, unstructure
-from ..analysis.baseline import lists_too_few
+from ..analysis.baseline import find_failing_tests, why_incomplete
 from ..analysis.branches import Main, main_branch, validate_judged_branch
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.same_tests import without_same
 from ..analysis.suite_status import SuiteStatus
-from ..errors import BuddyError, NotFoundError, ResponseError, UnstableListingError
-from ..models import Session, SuiteKey, SuiteRef, TestCase, TestKey
+from ..errors import BuddyError
+from ..models import Session, SuiteKey, SuiteRef, TestCase
 from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
-from .poller import OnFirstFailure, Pending, Poller
-from .targets import LOOK_UP, SavedStates, WatchedSuite
+from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _HOLD = timedelta(minutes=5)
@@ -203,7 +202,6 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         last = suite.state
         if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
             last = suite.state = None
-            self._judged.pop(suite, None)
         if self._is_unchanged(suite, newest):
             return []
         reader = await self._reader(suite.key, newest, last)
@@ -221,7 +219,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         if commit is None or suite.is_held or is_older:
             return []
         is_same = last is not None and _red_sessions(last.commit) == _red_sessions(commit)
-        failing = last.failing if last is not None and is_same else await self._read_tests(suite, commit)
+        failing = last.failing if last is not None and is_same else await _read_tests(reader, suite, commit)
         suite.state, event = next_status(last, status, commit, failing, may_grow=grows)
         if not newest.doubt and not grows:
             self._judged[suite] = _Judged.of(status.branch, newest)
@@ -249,25 +247,18 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
             newest = merge_lists(newest, await SuiteReader(self._source, suite).newest())
         return SuiteReader(self._source, suite, newest)
 
-    async def _read_tests(self, suite: WatchedSuite[LastStatus], commit: TestedCommit) -> tuple[TestCase, ...] | None:
-        """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
-        failing: dict[TestKey, TestCase] = {}
-        for session in _red_sessions(commit):
-            cases: Sequence[TestCase] = ()
-            reason = ""
-            try:
-                cases = await self._source.failing_cases(suite.key, session)
-                if lists_too_few(session, {session.id: cases}):
-                    reason = "fewer are listed than it counts"
-            except (NotFoundError, ResponseError, UnstableListingError) as error:  # perhaps it was deleted meanwhile
-                reason = error.without_advice
-            if reason:
-                if suite.failed_polls + 1 >= _MAX_UNREAD:
-                    return None
-                message = f"the tests of session #{session.relative_id} cannot be read, trying again: {reason}"
-                raise BuddyError(message, retryable=True)
-            failing = {case.key: case for case in cases} | failing
-        return tuple(failing.values())
+
+async def _read_tests(
+    reader: SuiteReader, suite: WatchedSuite[LastStatus], commit: TestedCommit
+) -> tuple[TestCase, ...] | None:
+    """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
+    cases = await reader.read_failing(commit.counted, is_sure=False)
+    why = next(filter(None, (why_incomplete(session, cases) for session in commit.counted)), None)
+    if why is None:
+        return tuple(test.case for test in find_failing_tests(commit, cases))
+    if suite.failed_polls + 1 < _MAX_UNREAD:
+        raise BuddyError(why.without_advice, retryable=True)
+    return None
 
 
 def _red_sessions(commit: TestedCommit) -> list[Session]:

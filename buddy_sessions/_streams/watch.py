@@ -21,8 +21,7 @@ from .._decoding.converter import session_from_dict, to_dict
 from ..analysis.commits import SessionList
 from ..errors import BuddyError, ConfigError
 from ..models import Session, SuiteKey, SuiteRef, is_before
-from .poller import Pending, Poller
-from .targets import REMEMBERED_SESSIONS, WatchedSuite, relative_id_of
+from .poller import REMEMBERED_SESSIONS, Pending, Poller, WatchedSuite, relative_id_of
 
 _POLL = 0.01
 """Seconds between two checks of `settled`."""

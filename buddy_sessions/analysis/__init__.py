@@ -34,11 +34,20 @@ from .baseline import Baseline, Cause, FailingTest
 from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
 from .commits import TestedCommit
-from .history import TestHistory, TestOutcome
 from .judgement import Judgement
 from .quarantine import QuarantinedTest, parse_quarantine
 from .remarks import Reason, Remark
-from .results import Comparison, FlakyTest, FlakyTests, SlowTest, compare_cases, flaky_tests, slowest_tests
+from .results import (
+    Comparison,
+    FlakyTest,
+    FlakyTests,
+    SlowTest,
+    TestHistory,
+    TestOutcome,
+    compare_cases,
+    flaky_tests,
+    slowest_tests,
+)
 from .suite_status import SuiteStatus
 
 __all__ = [

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from fnmatch import fnmatchcase, translate
+from fnmatch import translate
 
 from attrs import frozen
 
@@ -37,12 +37,12 @@ class QuarantinedTest:
 
     def matches(self, key: TestKey) -> bool:
         """Return whether this is the test with that key."""
-        return str(key) == self.pattern if self.exact else fnmatchcase(str(key), self.wildcards)
+        return _compile(self).match(str(key)) is not None
 
-    @property
-    def wildcards(self) -> str:
-        """The pattern as `fnmatch` takes it: "[" stands for itself, because names of parametrised tests have it."""
-        return self.pattern.replace("[", "[[]")
+
+def _compile(entry: QuarantinedTest) -> re.Pattern[str]:
+    """Return the pattern of an entry: "[" stands for itself, because names of parametrised tests have it."""
+    return re.compile(rf"{re.escape(entry.pattern)}\Z" if entry.exact else translate(entry.pattern.replace("[", "[[]")))
 
 
 def validate_quarantine(entries: Sequence[QuarantinedTest]) -> Sequence[QuarantinedTest]:
@@ -59,24 +59,11 @@ def find_entries(
 
     Names are compared without random ids if no whole name matches.
     """
-    exact: dict[str, list[int]] = {}
-    patterns: list[tuple[int, re.Pattern[str]]] = []
-    for number, entry in enumerate(quarantine):
-        if entry.exact:
-            exact.setdefault(entry.pattern, []).append(number)
-        else:
-            patterns.append((number, re.compile(translate(entry.wildcards))))
-    is_any = re.compile("|".join(pattern.pattern for _, pattern in patterns))  # most tests match none
-    matches: dict[TestKey, list[QuarantinedTest]] = {}
-    keys = list(keys)
-    for key in keys:
-        text = str(key)
-        numbers = exact.get(text, [])
-        if patterns and is_any.match(text):
-            numbers = sorted([*numbers, *(number for number, pattern in patterns if pattern.match(text))])
-        if numbers:
-            matches[key] = [quarantine[number] for number in numbers]
-    return matches | _find_without_ids(quarantine, [key for key in keys if key not in matches], matches)
+    patterns = [(entry, _compile(entry)) for entry in quarantine]
+    texts = {key: str(key) for key in keys}
+    matches = {key: [entry for entry, pattern in patterns if pattern.match(text)] for key, text in texts.items()}
+    matches = {key: entries for key, entries in matches.items() if entries}
+    return matches | _find_without_ids(quarantine, [key for key in texts if key not in matches], matches)
 
 
 def _find_without_ids(

@@ -1,18 +1,78 @@
-"""Test cases of several sessions: which tests flip often, which are slow, and how two sides differ."""
+"""The tests of several sessions: what one did, which flip often, which are slow, and how two sides differ."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from attrs import field, frozen
 
 from .._base.validate import validate_int, validate_seconds
 from ..models import FAILING, Session, TestCase, TestKey, TestStatus, sort_key
+from .commits import TestedCommit
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
+
+
+@frozen(kw_only=True)
+class TestOutcome:
+    """The outcome of a test in a commit.
+
+    Attributes:
+        commit: The commit.
+        session: The newest session in which it failed; or else that of the commit.
+        case: What it did there; None if only failing tests were read, and it is none of them: it did not fail.
+    """
+
+    __test__ = False  # pytest must not collect it
+
+    commit: TestedCommit
+    session: Session
+    case: TestCase | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the test failed or ended with an error."""
+        return self.case is not None and self.case.is_failing
+
+
+@frozen(kw_only=True)
+class TestHistory:
+    """The outcomes of a test in the commits of a branch.
+
+    Attributes:
+        key: The test.
+        branch: The branch.
+        outcomes: What it did in each commit, newest first. They end where it began to fail, if that is longer ago.
+        may_have_older: Whether there may be older commits that were not read.
+        unread: Red sessions whose failing tests cannot be read completely: their commits are left out.
+    """
+
+    __test__ = False
+
+    key: TestKey
+    branch: str
+    outcomes: Sequence[TestOutcome]
+    may_have_older: bool
+    unread: Sequence[Session] = ()
+
+    @property
+    def is_failing(self) -> bool | None:
+        """Whether the test fails now; None if that is not known."""
+        return self.outcomes[0].is_failing if self.outcomes else None
+
+    @property
+    def streak(self) -> list[TestOutcome]:
+        """The newest commits in which it did the same, newest first."""
+        return list(takewhile(lambda outcome: outcome.is_failing == self.is_failing, self.outcomes))
+
+    @property
+    def before(self) -> TestOutcome | None:
+        """What it did in the commit before the streak; None if that is not known."""
+        older = self.outcomes[len(self.streak) :]
+        return older[0] if older else None
 
 
 @frozen(kw_only=True)
@@ -21,7 +81,7 @@ class FlakyTest:
 
     Attributes:
         key: The group, class and name of the test.
-        flips: How often its status differed from the one before, within the window.
+        flips: How often it began or ceased to fail, within the window.
         failed: The number of commits of the window in which it failed or ended with an error.
         commits: The number of commits of the window in which it ran.
         revisions: The commits on which it failed in a session, and passed when that was run again, oldest first. Only
@@ -59,11 +119,10 @@ class FlakyTests:
 
 
 def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flips: int = 3) -> list[FlakyTest]:
-    """Return the tests whose status flips often, most flips first.
+    """Return the tests that often begin or cease to fail, most flips first.
 
-    The defaults are after Buddy's definition of a flaky test, which counts sessions. Any two different statuses are a
-    flip, so one from FAILED to ERROR counts as well. Commits in which a test did not run are ignored: PASSED, skipped,
-    FAILED is one flip.
+    The defaults are after Buddy's definition of a flaky test, which counts sessions. Commits in which a test did not
+    run are ignored: PASSED, skipped, FAILED is one flip.
 
     Args:
         commits: The test cases of each commit, or of each session, oldest first.
@@ -79,18 +138,20 @@ def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flip
     for cases in list(commits)[-window:]:
         for key, same_test in _group_by_test(cases).items():
             statuses.setdefault(key, []).append(_worst(same_test).status)
-    tests = [
-        FlakyTest(
-            key=key,
-            flips=sum(before != after for before, after in pairwise(history)),
-            failed=sum(status in FAILING for status in history),
-            commits=len(history),
-            statuses=tuple(history),
-        )
-        for key, history in statuses.items()
-    ]
-    flaky = [test for test in tests if test.flips >= flips]
+    flaky = [test for key, history in statuses.items() if (test := count_flips(key, history)).flips >= flips]
     return sorted(flaky, key=lambda test: (-test.flips, sort_key(test.key)))
+
+
+def count_flips(key: TestKey, statuses: Sequence[TestStatus]) -> FlakyTest:
+    """Return how often a test with these statuses, oldest first, began or ceased to fail."""
+    is_failing = [status in FAILING for status in statuses]
+    return FlakyTest(
+        key=key,
+        flips=sum(before != after for before, after in pairwise(is_failing)),
+        failed=sum(is_failing),
+        commits=len(statuses),
+        statuses=tuple(statuses),
+    )
 
 
 @frozen(kw_only=True)

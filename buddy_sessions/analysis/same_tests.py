@@ -1,4 +1,4 @@
-"""Which failing tests are the same in other sessions, if their names contain random ids."""
+"""Which tests are the same: in other sessions, if their names contain random ids, and those that a text names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from ..errors import ConfigError
 from ..models import TestCase, TestKey, sort_key
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _HEX = r"(?:0x)?(?=[0-9]*[a-fA-F])[0-9a-fA-F]{8,}"
 _ID = re.compile(rf"(?<![0-9A-Za-z])(?:{_DATE}|{_UUID}|{_HEX})(?![0-9A-Za-z])")
+_NAMED = 10
+"""The maximum number of tests that an error names."""
 
 
 def strip_ids(text: str) -> str:
@@ -81,3 +84,48 @@ def without_same(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple
     own = tuple(cases)
     (same,) = match_tests([{case.key for case in own}], [[{case.key for case in others}]])
     return tuple(case for case in own if case.key not in same)
+
+
+def is_whole_name(key: TestKey, text: TestKey | str) -> bool:
+    """Return whether a text is the name of a test, or its whole key, and not a part of it."""
+    if isinstance(text, TestKey):
+        return key == text or form_of(key) == (form_of(text) or text)
+    return " ".join(text.split()) in {" ".join(name.split()) for name in (str(key), key.name)}
+
+
+def find_tests(keys: Collection[TestKey], text: TestKey | str) -> list[TestKey]:
+    """Return the tests that a text names: those with this key or name, or else those whose keys contain it.
+
+    White space of any length is one space, as where names are shown. In a part, upper and lower case are the same, and
+    … stands for any text, because the middle of a long name is not shown. If no name fits, random ids are left out.
+    """
+    keys = list(keys)
+    if isinstance(text, TestKey):
+        return [key for key in keys if key == text] or [key for key in keys if form_of(key) == (form_of(text) or text)]
+    if exact := [key for key in keys if is_whole_name(key, text)]:
+        return exact
+    names = {key: " ".join(str(key).split()) for key in keys}
+    wanted = " ".join(text.split())
+    part = re.compile(".*".join(map(re.escape, wanted.split("…", 1))), re.IGNORECASE)
+    return [key for key, name in names.items() if part.search(name)] or [
+        key for key, name in names.items() if strip_ids(wanted) != wanted and strip_ids(wanted) in strip_ids(name)
+    ]
+
+
+def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:
+    """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
+
+    If there is none, the note says what was searched. `kind` is that of the keys.
+    """
+    matches = find_tests(keys, text)
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        error = ConfigError(f"no test is named {str(text)!r}: write a part of the name that is shown")
+        error.add_note(f"searched: {searched}")
+        raise error
+    more = f"; the first {_NAMED} are" if len(matches) > _NAMED else ""
+    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}: write more of the name{more}")
+    for key in sorted(matches, key=sort_key)[:_NAMED]:
+        error.add_note(str(key))
+    raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from attrs import evolve, frozen
 
@@ -18,7 +18,6 @@ from ..analysis.baseline import (
     compare_with,
     failing_in,
     find_causes,
-    find_failing_tests,
     other_branches,
     select_baseline,
 )
@@ -94,23 +93,37 @@ def _what_to_await(suite: SuiteKey, spec: JudgeSpec, timeout: float) -> WaitSpec
 
 
 async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
-    """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
+    """Return the verdict on what there is now."""
     try:
         named = await find_sessions(reader, spec.session, branch=spec.branch)
     except NoVerdictError:
         if spec.outcome != "failure" or spec.session == LATEST:
             raise
         named = NamedSessions(sessions=(), what="commit")
-    sessions = [each for each in named.sessions if _is_judged(each, spec.after)]
-    if not sessions:
-        return _without_sessions(reader.suite, named, spec.outcome)
+    if sessions := [each for each in named.sessions if _is_judged(each, spec.after)]:
+        return await _judge_sessions(reader, named, sessions, spec)
+    passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
+    if spec.outcome == "failure":
+        passes, reason = False, Reason("no upload")
+    return Judgement(suite=reader.suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
+
+
+async def _judge_sessions(
+    reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec
+) -> Judgement:
+    """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
+    cases = await reader.read_failing(commit.counted)
+    failed = {case.key for session in commit.counted for case in failing_in(session, cases)}
+    if failed:
+        cases |= await reader.read_failing(baseline.red_sessions)
     today = datetime.now(UTC).date()
-    tests, cases, has_passed_cases = await _compare(reader, commit, baseline, spec, today)
-    entries = find_entries(spec.quarantine, [test.case.key for test in tests])
+    entries = find_entries(spec.quarantine, failed)
     expired, unused = unneeded_entries(spec.quarantine, entries, today)
+    tests = compare_with(commit, baseline, cases, entries, today)
+    tests, has_passed_cases = await _explain_new(reader, commit, baseline, tests, cases, outcome=spec.outcome)
     evidence = Evidence(
         named=named.what,
         commit=commit,
@@ -185,25 +198,27 @@ def _judged_commit(
     return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
 
 
-async def _compare(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, spec: JudgeSpec, today: date
-) -> tuple[list[FailingTest], Cases, bool]:
-    """Return the compared failing tests, the cases that were read for that, and whether passed ones are saved, too."""
-    cases = await reader.read_failing(commit.counted)
-    failing = find_failing_tests(commit, cases)
-    if failing:
-        cases |= await reader.read_failing(baseline.red_sessions)
-    entries = find_entries(spec.quarantine, [test.case.key for test in failing])
-    tests = compare_with(commit, baseline, cases, entries, today)
+async def _explain_new(
+    reader: SuiteReader,
+    commit: TestedCommit,
+    baseline: Baseline,
+    tests: list[FailingTest],
+    cases: Cases,
+    *,
+    outcome: ProgramOutcome | None,
+) -> tuple[list[FailingTest], bool]:
+    """Return the failing tests, those that count first, and whether passed cases are saved, too.
+
+    A new one is "retried" if it also passed, or else failed on other branches, too.
+    """
     retried: set[TestKey] | None = set()
-    if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
+    if outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
         retried = await _find_retried(reader, commit, cases, counting)
         tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
     if new := [test.case.key for test in tests if test.novelty == "new"]:
         counts = await _count_elsewhere(reader, commit, baseline, new)
         tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
-    tests.sort(key=lambda test: NOVELTIES.index(test.novelty or "new"))
-    return tests, cases, retried is not None
+    return sorted(tests, key=lambda test: NOVELTIES.index(test.novelty or "new")), retried is not None
 
 
 async def _count_elsewhere(
@@ -228,14 +243,6 @@ def _is_judged(session: Session, after: int | datetime | None) -> bool:
     return (session.is_finished and not session.is_failing) or is_since(session, after)
 
 
-def _without_sessions(suite: SuiteKey, named: NamedSessions, outcome: ProgramOutcome | None) -> Judgement:
-    if outcome == "failure":
-        passes, reason = False, Reason("no upload")
-    else:
-        passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
-    return Judgement(suite=suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
-
-
 async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec) -> tuple[Baseline, str]:
     """Return what sessions are compared with, and why others may be missing in the list that it was chosen from."""
     if spec.baseline is None:
@@ -247,11 +254,7 @@ async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: J
     def choose(listed: SessionList) -> Baseline:
         return select_baseline(branch.name, listed, judged, spec.last)
 
-    def is_enough(listed: SessionList) -> bool:
-        candidate = choose(listed)
-        return len(candidate.commits) == spec.last or len(candidate.older) >= 2 * spec.last
-
-    listed = await reader.of_branch(branch, is_enough)
+    listed = await reader.of_branch(branch, lambda listed: len(choose(listed).commits) == spec.last)
     return choose(listed), listed.doubt
 
 

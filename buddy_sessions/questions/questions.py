@@ -24,16 +24,14 @@ from .._base.validate import (
 from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
 from ..analysis.commits import LAST, MIN_TESTS, TestedCommit
-from ..analysis.history import TestHistory
 from ..analysis.judgement import Judgement, ProgramOutcome
 from ..analysis.quarantine import QuarantinedTest, validate_quarantine
-from ..analysis.results import Comparison, FlakyTests, SlowTest, slowest_tests
+from ..analysis.results import Comparison, FlakyTests, SlowTest, TestHistory, slowest_tests
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError, ClientClosedError, ConfigError
 from ..models import CaseScope, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestedSession, TestKey, TestStatus
-from .flakiness import find_flaky
 from .judging import JudgeSpec, judge
-from .last_commits import compare_sessions, find_cases, find_history, read_last_commits
+from .last_commits import compare_sessions, find_cases, find_flaky, find_history, read_last_commits
 from .named_sessions import explain_missing, find_sessions, validate_session_name
 from .suite_reader import Source, SuiteReader
 

@@ -50,16 +50,17 @@ def model_flaky_tests(lists: list[Cases], window: int, flips: int) -> list[Flaky
     """Look at one test at a time, and at one list at a time."""
     found = []
     for key in {one.key for cases in lists for one in cases}:
-        seen, count, failed, last = 0, 0, 0, None
+        seen, count, failed, failed_last = 0, 0, 0, None
         for number in range(max(0, len(lists) - window), len(lists)):
             statuses = {str(case.status) for case in lists[number] if case.key == key} - {"SKIPPED"}
             if not statuses:
                 continue
             status = next(s for s in ("ERROR", "FAILED", "TIMED_OUT", "ABORTED", "PASSED") if s in statuses)
+            fails = status in {"ERROR", "FAILED"}
             seen += 1
-            failed += status in {"ERROR", "FAILED"}
-            count += last not in {None, status}
-            last = status
+            failed += fails
+            count += failed_last not in {None, fails}
+            failed_last = fails
         if count >= flips:
             found.append(FlakyTest(key=key, flips=count, failed=failed, commits=seen))
     return found

@@ -34,8 +34,8 @@ from buddy_sessions import (
 )
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import Judgement, SuiteStatus
-from buddy_sessions.analysis.history import find_test
 from buddy_sessions.analysis.remarks import name_sessions
+from buddy_sessions.analysis.same_tests import find_test
 
 from ..options import Answers
 from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
