@@ -62,6 +62,8 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
             break
         lines += new
         heading, count = title, count + 1
+    if offset and not count:
+        hint = f"Nothing follows: the result has only {len(result.items):,}, and offset was {offset:,}."
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 
