@@ -21,7 +21,7 @@ class FlakyTest:
 
     Attributes:
         key: The group, class and name of the test.
-        flips: How often its status differed from the one before, within the window.
+        flips: How often it failed in one commit of the window and not in the next one, or vice versa.
         failed: The number of commits of the window in which it failed or ended with an error.
         commits: The number of commits of the window in which it ran.
         revisions: The commits on which it failed in a session, and passed when that was run again, oldest first. Only
@@ -59,11 +59,10 @@ class FlakyTests:
 
 
 def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flips: int = 3) -> list[FlakyTest]:
-    """Return the tests whose status flips often, most flips first.
+    """Return the tests that flip often, most flips first.
 
-    The defaults are after Buddy's definition of a flaky test, which counts sessions. Any two different statuses are a
-    flip, so one from FAILED to ERROR counts as well. Commits in which a test did not run are ignored: PASSED, skipped,
-    FAILED is one flip.
+    The defaults are after Buddy's definition of a flaky test, which counts sessions. FAILED and ERROR both fail, so one
+    after the other is no flip. Commits in which a test did not run are ignored: PASSED, skipped, FAILED is one flip.
 
     Args:
         commits: The test cases of each commit, or of each session, oldest first.
@@ -79,18 +78,21 @@ def flaky_tests(commits: Iterable[Iterable[TestCase]], *, window: int = 10, flip
     for cases in list(commits)[-window:]:
         for key, same_test in _group_by_test(cases).items():
             statuses.setdefault(key, []).append(_worst(same_test).status)
-    tests = [
-        FlakyTest(
-            key=key,
-            flips=sum(before != after for before, after in pairwise(history)),
-            failed=sum(status in FAILING for status in history),
-            commits=len(history),
-            statuses=tuple(history),
-        )
-        for key, history in statuses.items()
-    ]
+    tests = [count_flips(key, history) for key, history in statuses.items()]
     flaky = [test for test in tests if test.flips >= flips]
     return sorted(flaky, key=lambda test: (-test.flips, sort_key(test.key)))
+
+
+def count_flips(key: TestKey, statuses: Sequence[TestStatus]) -> FlakyTest:
+    """Return how often a test flipped and failed, whose statuses in some commits these are, oldest first."""
+    is_failing = [status in FAILING for status in statuses]
+    return FlakyTest(
+        key=key,
+        flips=sum(before != after for before, after in pairwise(is_failing)),
+        failed=sum(is_failing),
+        commits=len(statuses),
+        statuses=tuple(statuses),
+    )
 
 
 @frozen(kw_only=True)

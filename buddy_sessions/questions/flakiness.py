@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TypeAlias
 
 from attrs import evolve
@@ -13,7 +12,7 @@ from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, was
 from ..analysis.branches import Main
 from ..analysis.commits import LAST, TestedCommit, identify_commit, make_commit, usual_size
 from ..analysis.reruns import find_possible_rerun
-from ..analysis.results import FlakyTest, FlakyTests
+from ..analysis.results import FlakyTest, FlakyTests, count_flips
 from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Session, TestKey, TestStatus, sort_key
 from .suite_reader import SuiteReader
@@ -114,12 +113,9 @@ def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[
         is_whole = is_whole and not any(lists_too_few(session, cases) for session in red)
         results.append((is_whole, {case.key: case.status for each in red for case in failing_in(each, cases)}))
     keys = dict.fromkeys([key for _, failed in results for key in failed]) | dict.fromkeys(others)
-    tests: list[FlakyTest] = []
-    for key in keys:
-        statuses = [failed.get(key, TestStatus.PASSED) for is_whole, failed in results if is_whole or key in failed]
-        is_failing = [status != TestStatus.PASSED for status in statuses]
-        flips = sum(before != after for before, after in pairwise(is_failing))
-        tests.append(
-            FlakyTest(key=key, flips=flips, failed=sum(is_failing), commits=len(statuses), statuses=tuple(statuses))
+    return [
+        count_flips(
+            key, [failed.get(key, TestStatus.PASSED) for is_whole, failed in results if is_whole or key in failed]
         )
-    return tests
+        for key in keys
+    ]

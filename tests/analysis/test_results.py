@@ -57,9 +57,10 @@ def model_flaky_tests(lists: list[Cases], window: int, flips: int) -> list[Flaky
                 continue
             status = next(s for s in ("ERROR", "FAILED", "TIMED_OUT", "ABORTED", "PASSED") if s in statuses)
             seen += 1
-            failed += status in {"ERROR", "FAILED"}
-            count += last not in {None, status}
-            last = status
+            is_failing = status in {"ERROR", "FAILED"}
+            failed += is_failing
+            count += last not in {None, is_failing}
+            last = is_failing
         if count >= flips:
             found.append(FlakyTest(key=key, flips=count, failed=failed, commits=seen))
     return found
