@@ -115,7 +115,8 @@ class Tools:
         causes = await read_causes(self._answers, red)
         texts = {key: cut(cause.text, width) for key, cause in causes.items()}
         result = status_result(shown, now, causes=texts)
-        sections = group_by_cause(result.items, {str(key): cause.template for key, cause in causes.items()})
+        of_keys = {str(key): (cause.template, cause.note) for key, cause in causes.items()}
+        sections = group_by_cause(result.items, of_keys)
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if red else ""
         if status and not shown:
