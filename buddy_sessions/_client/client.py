@@ -258,7 +258,7 @@ class BuddyClient(AsyncContext, Questions):
         Raises:
             ConfigError: Also if no argument says which sessions to wait for.
             WaitTimeoutError: `error.sessions` are those that exist: fewer than `count`, or some have not finished.
-            BuddyError: The first request failed with a non-retryable error.
+            BuddyError: The first request failed with a non-retryable error, or could not reach the server.
         """
         spec = WaitSpec(
             suite=validate_key(suite),

@@ -20,7 +20,9 @@ from .suite_reader import MAX_SEARCHED, SuiteReader, has_gap, merge_lists
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _SHORT_HASH = re.compile("(?=.*[a-f])[0-9a-f]{4,6}", re.IGNORECASE)
 _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
-ACCEPTED_NAMES = "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash"
+ACCEPTED_NAMES = (
+    "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash, such as $(git rev-parse HEAD)"
+)
 _NAMED = 5  # of what a name fits, in an error
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
 

@@ -134,8 +134,11 @@ class Waiting:
         try:
             await self._read()
         except BuddyError as error:
-            # Once a poll has succeeded, the token and the suite are known to be right.
-            if not error.retryable and (self.listed is None or not isinstance(error, StatusError | ResponseError)):
+            # Once a poll has succeeded, the URL, the token and the suite are known to be right.
+            is_reached = not isinstance(error, TransportError) or error.is_connected
+            if self.listed is None and not (error.retryable and is_reached):
+                raise
+            if not error.retryable and not isinstance(error, StatusError | ResponseError):
                 raise
             if self.failure is None:
                 _log.warning("cannot read %s, trying again: %s", self.spec.suite, error)

@@ -12,7 +12,9 @@ A = "acme/shop/a"
 URL = "https://app.buddy.works/acme/shop/unit-tests/a/7"
 RUN = "https://github.com/acme/unit-tests/actions/runs/17"
 NEWEST = "in acme/shop/a: the newest is #9"
-ACCEPTED = "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash"
+ACCEPTED = (
+    "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash, such as $(git rev-parse HEAD)"
+)
 
 FOUND: dict[str | int, list[int]] = {
     "latest": [2],  # #4 is a re-run of an older commit

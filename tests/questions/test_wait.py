@@ -16,6 +16,7 @@ from buddy_sessions import (
     ClientClosedError,
     ForbiddenError,
     NotFoundError,
+    TransportError,
     WaitTimeoutError,
 )
 from buddy_sessions._base.figures import format_duration
@@ -246,6 +247,15 @@ async def test_failure_before_any_success_is_raised(
     outcome, _ = await wait(fake, buddy, suite, [(0, respond(*statuses))], revision=SHA)
     assert type(outcome) is kind
     assert len(fake.requests) == len(statuses)
+
+
+async def test_server_that_cannot_be_reached_is_not_waited_for(suite: FakeSuite) -> None:
+    """Its URL may be wrong."""
+    async with BuddyClient("token", base_url="http://127.0.0.1:1") as buddy:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(TransportError, match="cannot connect"):
+            await buddy.wait(suite.key, revision=SHA, timeout=1800)
+    assert asyncio.get_running_loop().time() - started < 60
 
 
 async def test_client_that_is_closed_meanwhile(fake: FakeBuddy, suite: FakeSuite) -> None:

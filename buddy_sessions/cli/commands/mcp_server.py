@@ -66,6 +66,7 @@ MAX_DETAILS = 50
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
 _MAX_NAME = 40  # characters of the name of a suite
+_MAX_SIMILAR = 5  # suites that an error names
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
@@ -114,9 +115,12 @@ class Tools:
         causes = await read_causes(self._answers, red)
         texts = {key: cut(cause.text, width) for key, cause in causes.items()}
         result = status_result(shown, now, causes=texts)
-        sections = group_by_cause(result.items, {str(key): cause.template for key, cause in causes.items()})
+        of_keys = {str(key): (cause.template, cause.note) for key, cause in causes.items()}
+        sections = group_by_cause(result.items, of_keys)
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if red else ""
+        if status and not shown:
+            hint = f'No suite has the status "{status}".'
         if not status and len(shown) < len(statuses):
             hint += ' Green suites are left out: status="green" lists them.'
         return await self._render(result, *statuses, offset=offset, hint=hint)
@@ -217,10 +221,8 @@ class Tools:
         if len(suites) > 1:
             names = ", ".join(str(each.key) for each in suites)
             raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: use the key of one: {names}")
-        if not suites:
-            similar = [each for each in self._suites.values() if suite.casefold() in (each.name or "").casefold()]
-            if len(similar) == 1:
-                raise ConfigError(f"no suite is named {suite!r}: did you mean {cut(similar[0].name or '', _MAX_NAME)}?")
+        if not suites and self._suites and "/" not in suite:
+            raise ConfigError(f"no suite is named {suite!r}{self._suggest(suite)}")
         key = str(suites[0].key) if suites else suite
         named, name = parse_session(self._defaults, key, session or None)
         if self._is_saved and named not in self._suites:
@@ -235,6 +237,17 @@ class Tools:
             return any(each.endswith(f"/{text.casefold()}") for each in ends)
 
         return [suite for suite in self._suites.values() if is_named(suite)]
+
+    def _suggest(self, text: str) -> str:
+        """Return which of the listed suites have a similar name; an empty text for none."""
+        wanted = text.casefold()
+        names = {suite.key: (suite.name or "").casefold() for suite in self._suites.values()}
+        close = [name for name in names.values() if wanted in name] or get_close_matches(wanted, names.values())
+        similar = [
+            f"{cut(self._suites[key].name or '', _MAX_NAME)} ({key})" for key in sorted(names) if names[key] in close
+        ]
+        more = f" or {len(similar) - _MAX_SIMILAR:,} others" if similar[_MAX_SIMILAR:] else ""
+        return f": did you mean {' or '.join(similar[:_MAX_SIMILAR])}{more}?" if similar else ""
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
         """Return the failing test that a text names, with its message and trace."""
@@ -287,7 +300,8 @@ def _advise(error: BuddyError, tool: str) -> str:
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
     if "cases" in error.arguments:
-        return "You cannot fix this: the user must sync the database, with all test cases."
+        wanted = "all" if '"all"' in error.advice else "the failing"
+        return f"You cannot fix this: the user must sync the database, with {wanted} test cases."
     return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 
 

@@ -82,6 +82,8 @@ async def command(
         with messages.progress() as progress:
             report = await _read_report(store, chosen, period, branch, progress, git=git)
         await lacks_branch(store, branch, chosen, messages)
+    if report.flaky_note:
+        messages.print_warning(f"flaky tests and causes: {report.flaky_note}")
     if out is not None:
         page = render_page(template, report, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:

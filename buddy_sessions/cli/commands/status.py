@@ -69,7 +69,7 @@ class FirstCause(NamedTuple):
 
     text: str
     template: tuple[str, ...]
-    note: str = ""  # how many causes there are, or how many messages were read
+    note: str = ""  # a later session than the first red one, and of how many causes or messages it is
 
 
 async def command(
@@ -139,8 +139,9 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
     From a database, it is the cause that a report of the suite names first. A client reads the message of one test.
     """
 
-    async def read(status: tuple[SuiteKey, TestedCommit]) -> FirstCause:
-        suite, commit = status
+    async def read(red_suite: tuple[SuiteStatus, TestedCommit]) -> FirstCause:
+        status, commit = red_suite
+        suite = status.suite
         flaky: set[TestKey] = set()
         try:
             judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
@@ -156,18 +157,21 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
             return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
         first = evolve(causes[0], tests=causes[0].tests[:1])
         place = suite[:2] if first.is_place else ()
-        return FirstCause(cause_text(first), (first.type or "", first.template, *place), _count_causes(judgement))
+        later = "" if commit is status.since else f"#{first.tests[0].session.relative_id}"
+        note = ", ".join(filter(None, (later, _count_causes(judgement))))
+        return FirstCause(cause_text(first), (first.type or "", first.template, *place), f"({note}) " if note else "")
 
-    red = [(status.suite, status.commit) for status in statuses if status.is_failing and status.commit is not None]
-    return {suite: text for (suite, _), text in zip(red, await map_concurrently(read, red, limit=8), strict=True)}
+    red = [(status, status.commit) for status in statuses if status.is_failing and status.commit is not None]
+    causes = await map_concurrently(read, red, limit=8)
+    return {status.suite: cause for (status, _), cause in zip(red, causes, strict=True)}
 
 
 def _count_causes(judgement: Judgement) -> str:
     """Return how many causes a suite has; if not all messages were read, how many were."""
     total, read = len(judgement.tests), sum(test.case.has_details for test in judgement.tests)
     if read < total:
-        return f"({read:,} of {total:,} messages read) "
-    return f"(1 of {len(judgement.causes):,} causes) " if len(judgement.causes) > 1 else ""
+        return f"{read:,} of {total:,} messages read"
+    return f"1 of {len(judgement.causes):,} causes" if len(judgement.causes) > 1 else ""
 
 
 def _other_cause(text: str) -> FirstCause:

@@ -62,6 +62,8 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
             break
         lines += new
         heading, count = title, count + 1
+    if offset and not count:
+        hint = f"Nothing follows: the result has only {len(result.items):,}, and offset was {offset:,}."
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 
@@ -87,26 +89,29 @@ def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
-def group_by_cause(items: Sequence[Item], templates: Mapping[str, object]) -> list[Section]:
+def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str]]) -> list[Section]:
     """Return the red suites by their cause, that of most suites first; then those with another one, then the others.
 
-    `templates` are what the causes of suites are compared by, by the key of the suite; they are shown as in one suite.
+    `causes` are what the causes of suites are compared by, and notes about them, by the key of the suite.
     """
     others: list[Item] = []
-    by_cause: dict[object, list[Item]] = {}
+    by_cause: dict[object, list[tuple[Item, str]]] = {}
     for item in items:
         row = item.row or {}
         if row["status"] == "red":
-            by_cause.setdefault(templates.get(row["key"], row["key"]), []).append(item)
+            template, note = causes.get(row["key"], (row["key"], ""))
+            by_cause.setdefault(template, []).append((item, note))
         else:
             others.append(item)
     groups = sorted(by_cause.values(), key=len, reverse=True)
     shared = [
-        Section(f"{len(same):,} red suites: {same[0].remark}", [evolve(item, remark="") for item in same])
+        Section(
+            f"{len(same):,} red suites: {same[0][0].remark}", [evolve(item, remark=note.strip()) for item, note in same]
+        )
         for same in groups
         if len(same) > 1
     ]
-    single = [item for same in groups if len(same) == 1 for item in same]
+    single = [evolve(item, remark=note + item.remark) for same in groups if len(same) == 1 for item, note in same]
     return [*shared, Section("Red suites", single), Section("Other suites", others)]
 
 

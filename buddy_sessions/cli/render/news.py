@@ -105,9 +105,9 @@ class SuiteNews:
         return [cause for cause in self.causes if cause.is_steady] or self.causes
 
     @property
-    def unsteady_tests(self) -> int:
-        """The number of failing tests that have none of `main_causes`."""
-        return _count_tests(self.causes) - _count_tests(self.main_causes)
+    def other_causes(self) -> Sequence[SuiteCause]:
+        """Those of tests that are flaky or failed earlier, if it has a steady cause."""
+        return [cause for cause in self.causes if not cause.is_steady and self.main_causes[0].is_steady]
 
     @property
     def since(self) -> datetime | None:
@@ -142,10 +142,10 @@ class SharedCause:
 
     @property
     def tests_text(self) -> str:
-        """How many tests fail, and how many others of these suites: `2 tests, 1 other fails on and off`."""
-        others = sum(suite.unsteady_tests for suite in self.suites)
-        more = "1 other fails on and off" if others == 1 else f"{others:,} others fail on and off" if others else ""
-        return ", ".join(filter(None, (format_count(self.tests, "test") if self.tests else "no test", more)))
+        """How many tests fail, and how many others of these suites: `2 tests, 1 other earlier or flaky`."""
+        others = sum(_count_tests(suite.other_causes) for suite in self.suites)
+        more = f", {format_count(others, 'other')} earlier or flaky" if others else ""
+        return f"{format_count(self.tests, 'test') if self.tests else 'no test'}{more}"
 
     @property
     def first(self) -> SuiteCause:
@@ -240,7 +240,7 @@ def _describe_cause(
 
 
 def is_steady(cause: Cause, flaky: Collection[TestKey]) -> bool:
-    """Return whether a cause is more than flaky tests, or tests that fail on and off."""
+    """Return whether a cause is more than flaky tests, or tests that failed earlier."""
     return not _is_flaky(cause, flaky) and any(test.novelty != "earlier" for test in cause.tests)
 
 
