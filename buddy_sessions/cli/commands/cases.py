@@ -61,6 +61,6 @@ async def command(
         columns=CASE_COLUMNS,
         sections=[Section("Tests", [case_item(suite, session, case) for session, case in tests])],
         problems=list(map(crash_text, crashed)),
-        fields=SESSION_CASE_COLUMNS,
+        csv_columns=SESSION_CASE_COLUMNS,
     )
     show(result, output_format, messages, limit=limit or default_limit(output_format))
