@@ -68,6 +68,7 @@ sys.meta_path.insert(0, Interrupting())
     ("line", "code", "message"),
     [
         (f"list {A} --branch mian", 0, BRANCHES),
+        (f"harvest {A} --branch mian", 0, BRANCHES),
         (f"export {A} --branch mian --db saved.db", 0, BRANCHES),
         (f"cases {A} --branch mian", 5, BRANCHES),
         (f"cases {A} 9999", 5, f"no session 9999 in {A}: the newest is #250"),

@@ -24,46 +24,41 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
-class TestNewFile:
-    @pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.parquet"])
-    def test_full_disk_leaves_no_file(self, call: Call, tmp_path: Path, name: str) -> None:
-        resource = pytest.importorskip("resource")
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))  # fails like a full disk
-        try:
-            code, out, err = call("harvest", A, "--out", str(tmp_path / name))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        assert (code, out) == (7, "")
-        assert re.search(f"cannot write .*{name}.*too large|disk I/O error", err)
-        assert not [*tmp_path.iterdir()]
+@pytest.mark.parametrize("name", ["new.csv", "new.jsonl", "new.parquet"])
+def test_full_disk_leaves_no_file(call: Call, tmp_path: Path, name: str) -> None:
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))  # fails like a full disk
+    try:
+        code, out, err = call("harvest", A, "--out", str(tmp_path / name))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (code, out) == (7, "")
+    assert re.search(f"cannot write .*{name}.*too large|disk I/O error", err)
+    assert not [*tmp_path.iterdir()]
 
 
-class TestDatabase:
-    """A database is not replaced: SQLite would apply the changes in the `-wal` next to it to the new file."""
-
-    @pytest.mark.parametrize("name", ["kept.db", "KEPT.DB", "kept.jsonl", "link.jsonl"])
-    @pytest.mark.parametrize("command", [["harvest", A], ["export", "--db"], ["report", "--db"]], ids=" ".join)
-    def test_database_is_not_replaced(
-        self, command: list[str], name: str, call: Call, fake: FakeBuddy, tmp_path: Path
-    ) -> None:
-        other, kept = tmp_path / "other", tmp_path / ("kept.db" if name.startswith("link") else name)
-        for path in (other, kept):
-            sync_database(fake, path)
-        if name.startswith("link"):
-            (tmp_path / name).symlink_to(kept)
-        fake.requests.clear()
-        arguments = [*command, str(other)] if "--db" in command else command
-        with closing(sqlite3.connect(kept)) as connection, connection:
-            connection.execute("CREATE TABLE notes (text)")
-            connection.commit()
-            before = contents(tmp_path)
-            assert before[f"{kept.name}-wal"]
-            code, out, err = call(*arguments, "--out", str(tmp_path / name))
-            assert contents(tmp_path) == before
-        assert (code, out, fake.requests) == (2, "", [])
-        assert err.startswith("error: cannot write ")
-        assert err.endswith("use buddy-sessions sync SUITE… --db FILE\n")
+@pytest.mark.parametrize("name", ["kept.db", "KEPT.DB", "kept.jsonl", "link.jsonl"])
+@pytest.mark.parametrize("command", [["harvest", A], ["export", "--db"], ["report", "--db"]], ids=" ".join)
+def test_database_is_not_replaced(command: list[str], name: str, call: Call, fake: FakeBuddy, tmp_path: Path) -> None:
+    """SQLite would apply the changes in the `-wal` next to it to the new file."""
+    other, kept = tmp_path / "other", tmp_path / ("kept.db" if name.startswith("link") else name)
+    for path in (other, kept):
+        sync_database(fake, path)
+    if name.startswith("link"):
+        (tmp_path / name).symlink_to(kept)
+    fake.requests.clear()
+    arguments = [*command, str(other)] if "--db" in command else command
+    with closing(sqlite3.connect(kept)) as connection, connection:
+        connection.execute("CREATE TABLE notes (text)")
+        connection.commit()
+        before = contents(tmp_path)
+        assert before[f"{kept.name}-wal"]
+        code, out, err = call(*arguments, "--out", str(tmp_path / name))
+        assert contents(tmp_path) == before
+    assert (code, out, fake.requests) == (2, "", [])
+    assert err.startswith("error: cannot write ")
+    assert err.endswith("use buddy-sessions sync SUITE… --db FILE\n")
 
 
 def test_parquet_has_typed_columns(call: Call, suites: dict[str, FakeSuite], tmp_path: Path) -> None:

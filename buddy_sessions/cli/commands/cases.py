@@ -23,7 +23,7 @@ async def command(
     session: SessionName = None,
     /,
     *,
-    status: Annotated[Literal["passed", "failed", "error", "skipped"] | None, Parameter(metavar="STATUS")] = None,
+    status: Annotated[TestStatus | None, Parameter(metavar="STATUS")] = None,
     limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "junit"] | None, ROWS] = None,
@@ -42,14 +42,13 @@ async def command(
         status: Only tests with this status.
     """
     _, name = parse_session(question.access.defaults, key, session)
-    wanted = None if status is None else TestStatus(status.upper())
     details = choose_format(output_format) != "table" and (True if limit is None else limit)
     async with ask(key, question) as (answers, suite, messages):
-        read = await answers.tests(suite, name, branch=question.branch, status=wanted, details=details)
+        read = await answers.tests(suite, name, branch=question.branch, status=status, details=details)
     sessions = [each.session for each in read]
     tests = [(each.session, case) for each in read for case in each.cases]
     counts = Counter(case.status.lower() for _, case in tests)
-    title = format_count(len(tests), "test" if status is None else f"{status} test")
+    title = format_count(len(tests), "test" if status is None else f"{status.lower()} test")
     if status is None and tests:
         title += f": {', '.join(f'{count:,} {each}' for each, count in sorted(counts.items()))}"
     failed = {session.id for session, case in tests if case.is_failing}
@@ -61,6 +60,6 @@ async def command(
         columns=CASE_COLUMNS,
         sections=[Section("Tests", [case_item(suite, session, case) for session, case in tests])],
         problems=list(map(crash_text, crashed)),
-        fields=SESSION_CASE_COLUMNS,
+        csv_columns=SESSION_CASE_COLUMNS,
     )
     show(result, output_format, messages, limit=limit or default_limit(output_format))

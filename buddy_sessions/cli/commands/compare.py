@@ -98,7 +98,7 @@ def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
             for kind, pairs in changes.items()
         ],
         problems=list(map(crash_text, comparison.crashed)),
-        fields=("change", *SESSION_CASE_COLUMNS, "old_time"),
+        csv_columns=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[
             f"{name_sessions(running)}: not finished" if running else "",
             f"{name_sessions(incomplete)}: not all failing tests are listed" if incomplete else "",

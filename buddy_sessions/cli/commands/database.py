@@ -211,7 +211,7 @@ async def info(*, db: SavedFile, output_format: TableFormat = None, quiet: Quiet
         title=f"{format_count(len(suites), 'suite')}, {sessions}, {size / 1e6:,.1f} MB",
         columns=_INFO_COLUMNS,
         sections=[Section("", [_info_item(each, now) for each in suites])],
-        fields=(*SuiteKey._fields, *_INFO_FIELDS),
+        csv_columns=(*SuiteKey._fields, *_INFO_FIELDS),
     )
     show(result, output_format, Output(stderr=True, quiet=quiet))
 

@@ -83,7 +83,7 @@ def _result(findings: Mapping[str, Finding], requests: int) -> CommandResult:
     return CommandResult(
         columns=_COLUMNS,
         sections=[Section("", items)],
-        fields=_FIELDS,
+        csv_columns=_FIELDS,
         title=f"{verdict}, {format_count(requests, 'request')}",
     )
 

@@ -104,7 +104,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandR
         columns=() if by_cause else CASE_COLUMNS,
         sections=sections,
         problems=list(map(crash_text, crashed)),
-        fields=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
+        csv_columns=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
         warnings=[
             each.describe(error_text)
             for each in (*judgement.reasons, *judgement.remarks)

@@ -102,7 +102,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         facts=facts,
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, flaky.tests)))],
-        fields=(*KEYED_TEST_COLUMNS, *_FIGURES),
+        csv_columns=(*KEYED_TEST_COLUMNS, *_FIGURES),
         warnings=[unread_text(flaky.unread, "not all of their failing tests can be read")],
     )
 

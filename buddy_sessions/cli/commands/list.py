@@ -122,7 +122,7 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
         about=f"branch {branch}" if branch else "",
         columns=_COLUMNS,
         sections=[Section("", list(map(describe, sessions, keyed_rows(suite, sessions))))],
-        fields=KEYED_SESSION_COLUMNS,
+        csv_columns=KEYED_SESSION_COLUMNS,
     )
 
 

@@ -46,6 +46,6 @@ async def command(
         title=f"{format_count(len(tests), 'test')} in {count_sessions(sessions)}",
         columns=(Column("MEDIAN"), Column("SLOWEST"), Column("SESSIONS")),
         sections=[Section("Slowest tests", list(map(describe, tests)))],
-        fields=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
+        csv_columns=(*KEYED_TEST_COLUMNS, "median", "slowest", "sessions"),
     )
     show(result, output_format, messages, limit=limit or default_limit(output_format))

@@ -224,7 +224,7 @@ def status_result(
         facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
         sections=[Section("", items)],
-        fields=_FIELDS,
+        csv_columns=_FIELDS,
     )
 
 

@@ -86,8 +86,8 @@ class CommandResult:
     sections: Sequence[Section] = ()
     problems: Sequence[str] = ()
     """Why it is not green, other than by a failing test: each precedes the facts."""
-    fields: Sequence[str] = ()
-    """The columns of rows."""
+    csv_columns: Sequence[str] = ()
+    """The fields of rows that are columns of CSV, also if there are no rows."""
     warnings: Sequence[str] = ()
 
     @property
@@ -201,7 +201,7 @@ def gate_result(
         causes=judgement.causes,
         columns=CASE_COLUMNS,
         sections=sections,
-        fields=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
+        csv_columns=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,
         warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"

@@ -104,7 +104,7 @@ def show(
         if output_format == "table":
             print_result(Output(), limited)
         elif output_format in {"jsonl", "csv"}:
-            make_writer(output_format, sys.stdout, result.fields).write(limited.rows)
+            make_writer(output_format, sys.stdout, result.csv_columns).write(limited.rows)
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
     if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
@@ -149,7 +149,7 @@ def _render(result: CommandResult, output_format: str, messages: Output, *, max_
     if output_format in {"pytest", "files"}:
         return render_arguments(result, messages, for_pytest=output_format == "pytest")
     stream = io.StringIO()
-    make_writer("jsonl", stream, result.fields).write(result.rows)
+    make_writer("jsonl", stream, result.csv_columns).write(result.rows)
     return stream.getvalue()
 
 
