@@ -275,9 +275,12 @@ class SuiteSync:
 
     async def _save_page(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page, in one transaction, and note what it has shown."""
-        if evidence.has_sessions or progress.top is None:
+        shown = (*evidence.listed, *evidence.sessions)
+        last_ids, progress.last_ids = progress.last_ids, {each.id for each in shown}
+        says_more = evidence.sessions or evidence.proven or evidence.checked or not progress.last_ids <= last_ids
+        if says_more or progress.top is None:
             saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
-        else:  # the empty page at the end: what it proves is saved by the next page, or `finish_sync`
+        else:  # the end of a list, after the last session: `finish_sync` or the next page saves what is claimed now
             saved = PageEffects(state=evidence.claimed_next)
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
@@ -285,9 +288,7 @@ class SuiteSync:
         progress.state = saved.state
         progress.absent = progress.absent + saved.absent if progress.absent else saved.absent
         progress.is_contradiction |= saved.is_contradiction
-        progress.settle(
-            evidence.proven, {evidence.checked, *(each.relative_id for each in (*evidence.listed, *evidence.sessions))}
-        )
+        progress.settle(evidence.proven, {evidence.checked, *(each.relative_id for each in shown)})
         return saved
 
     async def _lose_order(self, progress: SyncProgress) -> None:

@@ -91,6 +91,7 @@ class SyncProgress:
     read: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
     checks: int = 0
+    last_ids: set[str] = Factory(set)  # of the sessions that the page before has listed
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
     # Why nothing else is read: the first page is that of the last clean sync, or the list is out of order.
     stop: Literal["unchanged", "unordered"] | None = None
@@ -154,11 +155,6 @@ class ListEvidence:
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
 
-    @property
-    def has_sessions(self) -> bool:
-        """Whether this says something about a session in the database."""
-        return bool(self.sessions or self.listed or self.proven or self.checked is not None)
-
 
 SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]
 """A session in the database: its `FIELDS` as they are stored, `missing_since`, `deleted_at`, and its row's `number`."""
@@ -192,7 +188,8 @@ def find_effects(
     claims if a session should be saved, but is not, if it has another `id`, or if it was deleted: then an earlier
     response was wrong, or the suite was created again.
     """
-    effects, saved_ids = PageEffects(state=evolve(evidence.claimed_next, clean=None)), {each["id"] for each in saved}
+    after, saved_ids = evolve(evidence.claimed_next, clean=None), {each["id"] for each in saved}
+    effects = PageEffects(state=after)
     listed, relative_ids = {each.id for each in evidence.listed}, {each.relative_id for each in evidence.listed}
     for session in saved:
         id_ = session["id"]
@@ -212,11 +209,10 @@ def find_effects(
     effects.is_contradiction |= any(
         each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
     )
-    if (
-        effects.is_contradiction and evidence.claimed_next.covered != evidence.read
-    ):  # only what this sync has read is covered
+    is_read = after.covered == evidence.read and after.below != evidence.claimed.below
+    if effects.is_contradiction and not is_read:  # only what this sync has read is covered
         below: Below = "nothing" if evidence.read and evidence.read[0] == 1 else "more"
-        effects.state = evolve(effects.state, covered=evidence.read, below=below)
+        effects.state = evolve(after, covered=evidence.read, below=below)
     return effects
 
 

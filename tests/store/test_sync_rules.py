@@ -66,7 +66,16 @@ AGAIN: dict[str, Any] = {"is_contradiction": True, "state": evolve(CLAIMED, cove
 CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
-    "nothing-else-is-claimed": (page(1, sessions=(), read=(2, 4)), [DELETED], {**FOUND, "is_contradiction": True}),
+    "below-it-was-read": (
+        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState()),
+        [DELETED],
+        {**FOUND, "is_contradiction": True},
+    ),
+    "below-it-was-claimed-before": (
+        page(1, sessions=(), read=(2, 4)),
+        [DELETED],
+        {**FOUND, **AGAIN, "covered": (2, 4)},
+    ),
     "what-was-read": (page(1, sessions=(), read=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
     "all-was-read": (page(1, sessions=(), read=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
