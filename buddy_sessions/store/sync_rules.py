@@ -84,14 +84,11 @@ class SyncProgress:
     due: dict[int, str]  # the ids of unfinished sessions that are still to be checked, by `relative_id`
     missing: array[int]  # the `relative_id`s of sessions that were missing before, still to be looked for; ascending
     newest_missing: SessionToCheck | None = None  # the newest one of these, until it was requested
-    is_full: bool = False  # whether the sync reads the whole list
-    digest: bytes | None = None  # of the first page
-    verified: bool = True
+    verified: bool = True  # whether all reads were
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
     read: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
     checks: int = 0
-    last_ids: set[str] = Factory(set)  # of the sessions that the page before has listed
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
     # Why nothing else is read: the first page is that of the last clean sync, or the list is out of order.
     stop: Literal["unchanged", "unordered"] | None = None
@@ -106,8 +103,8 @@ class SyncProgress:
             del self.due[due]
 
 
-def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
-    """Return what a sync reads next; None if nothing is left.
+def next_part(progress: SyncProgress, *, full: bool = False) -> Part | SessionToCheck | None:
+    """Return what a sync reads next; None if nothing is left. With `full`, the whole list.
 
     The list from its top; the newest missing session, if it is above that; the list below the covered range, and around
     missing sessions; unfinished sessions.
@@ -116,7 +113,7 @@ def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
     if progress.stop is not None:
         return None
     if progress.top is None:
-        return Part(low=1 if progress.is_full or state.covered is None else state.covered[1])
+        return Part(low=1 if full or state.covered is None else state.covered[1])
     if newest is not None and newest.relative_id > progress.top > 0:
         return newest
     if state.covered and (state.below == "more" or (state.below == "end" and not progress.is_end_read)):
@@ -144,8 +141,9 @@ class ListEvidence:
     """A page to be saved, and what it proves."""
 
     claimed: SuiteState  # what the database claims before this page
-    claimed_next: SuiteState  # what it claims afterwards, if the page does not contradict it
     sessions: Sequence[Session]
+    # What it claims afterwards, if the page does not contradict it.
+    claimed_next: SuiteState = Factory(lambda self: self.claimed, takes_self=True)
     # All sessions that responses have listed since the page before, also those that were read before: they are compared
     # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
     listed: Sequence[Session] = ()

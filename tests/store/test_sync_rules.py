@@ -141,7 +141,6 @@ NEWEST = SessionToCheck(9, "id9")
     [
         (progress(SuiteState()), Part()),
         (progress(ALL), Part(low=5)),
-        (progress(ALL, is_full=True), Part()),
         (progress(ALL, top=5), None),
         (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
         (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
@@ -159,6 +158,10 @@ NEWEST = SessionToCheck(9, "id9")
 )
 def test_next_part(given: SyncProgress, expected: Part | SessionToCheck | None) -> None:
     assert next_part(given) == expected
+
+
+def test_full_sync_begins_with_the_whole_list() -> None:
+    assert next_part(progress(ALL), full=True) == Part()
 
 
 Read = tuple[Interval | None, Below]
