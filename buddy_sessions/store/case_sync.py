@@ -13,7 +13,7 @@ from .._base.figures import Stats
 from .._base.validate import validate_session
 from .._base.workers import LongBodies, map_concurrently
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
-from ..models import FAILING, CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
 from .cases import save_cases, save_details, verify_cases
 from .file import DatabaseThread
 
@@ -44,16 +44,25 @@ class CaseSync:
 
     async def _read_session(self, session: Session) -> None:
         try:
-            lists = await map_concurrently(
-                partial(self._read_list, session), self._statuses(session), limit=len(FAILING)
-            )
+            validate_session(session)
         except ConfigError as error:
             _log.warning("%s: session %r: its cases are skipped: %s", self.key, session.id, error)
             await self._save(session, [], is_complete=False, is_verified=True)
             return
-        cases = [case for listed, _, _ in lists for case in listed]
+        cases: list[TestCase] = []
+        failure: BuddyError | None = None
+        is_verified = True
+        for status in self._statuses(session):
+            paginator = self.api.cases(self.key, session, status=status)
+            try:
+                async for case in paginator:
+                    cases.append(case)  # noqa: PERF401 - after an error, those before it are kept
+            except (NotFoundError, ResponseError, UnstableListingError) as error:
+                failure = failure or error
+            finally:
+                self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
+            is_verified &= paginator.stats.verified
         unique = list({case_ids(case): case for case in cases}.values())
-        failure = next((error for _, _, error in lists if error is not None), None)
         if failure is not None:
             # A 404 means that the session was deleted, which is no fault.
             level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
@@ -68,25 +77,8 @@ class CaseSync:
             return
         await self._save_failed()
         # A case may have moved to another list meanwhile: then the lists are out of date.
-        is_verified = all(is_verified for _, is_verified, _ in lists) and len(unique) == len(cases)
+        is_verified &= len(unique) == len(cases)
         await self._save(session, unique, is_complete=failure is None, is_verified=is_verified)
-
-    async def _read_list(
-        self, session: Session, status: TestStatus | None
-    ) -> tuple[list[TestCase], bool, BuddyError | None]:
-        """Return the cases of a session with one status (None: all) up to an error, if they are verified, the error."""
-        validate_session(session)
-        paginator = self.api.cases(self.key, session, status=status)
-        cases: list[TestCase] = []
-        failure: BuddyError | None = None
-        try:
-            async for case in paginator:
-                cases.append(case)  # noqa: PERF401 - after an error, those before it are kept
-        except (NotFoundError, ResponseError, UnstableListingError) as error:
-            failure = error
-        finally:
-            self.stats += attrs.evolve(paginator.stats, cases=0)  # they are counted once they are saved
-        return cases, paginator.stats.verified, failure
 
     def _statuses(self, session: Session) -> Sequence[TestStatus | None]:
         """Return the statuses whose cases are requested; None for all cases."""

@@ -79,7 +79,12 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
             )
         sessions = _load_sessions(file, after)
         last = sessions[-1].position if sessions else newest
-        return sorted([*sessions, *_load_deletions(file, after, last)], key=lambda change: change.position)
+        rows = file.execute("SELECT * FROM suite_changes WHERE position BETWEEN ? AND ?", (after + 1, last))
+        deletions = [
+            StoreChange(position=position, suite=SuiteKey(*key), pruned_before=to_time(pruned_before))
+            for position, *key, _, pruned_before in rows
+        ]
+        return sorted([*sessions, *deletions], key=lambda change: change.position)
 
 
 def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
@@ -109,19 +114,6 @@ def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
         if length > _PAGE_LENGTH:
             break
     return changes
-
-
-def _load_deletions(file: DatabaseFile, after: int, last: int) -> list[StoreChange]:
-    """Return the deletions with a position above `after`, up to `last`."""
-    sql = "SELECT * FROM suite_changes WHERE position BETWEEN ? AND ?"
-    return [
-        StoreChange(
-            position=row["position"],
-            suite=SuiteKey(row["workspace"], row["project"], row["suite_id"]),
-            pruned_before=to_time(row["pruned_before"]),
-        )
-        for row in file.execute(sql, (after + 1, last))
-    ]
 
 
 def record_prune(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime) -> None:

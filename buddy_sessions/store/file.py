@@ -100,6 +100,10 @@ class DatabaseFile:
         """Connect to the file, and note which one it is."""
         if os.path.isfile(self.path) and 0 < os.path.getsize(self.path) < _SMALLEST_DATABASE:  # to SQLite, it is empty
             raise OtherFileError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
+        if self.path.lower().endswith((".jsonl", ".csv", ".parquet")) and not os.path.exists(self.path):
+            raise OtherFileError(
+                f"{self.path} is the name of an export, not of a database: sync into a .db file, then export"
+            )
         self._connection = sqlite3.connect(self.path, timeout=SQLITE_TIMEOUT, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._connection.create_function("next_position", 0, self._next_position)

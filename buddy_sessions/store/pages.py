@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import evolve
@@ -107,6 +107,7 @@ def count_above(file: DatabaseFile, key: SuiteKey, relative_id: int) -> int:
 
 def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: datetime) -> PageEffects:
     """Save a page, and what the database claims now. It marks nothing."""
+    time = unstructure_time(now)
     with file.transaction():
         suite = add_suite(file, key)
         listed = json.dumps([*{session.relative_id for session in (*evidence.listed, *evidence.sessions)}])
@@ -121,24 +122,36 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
         effects.absent = _find_absent(file, suite, evidence, effects.present)
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
-        _save_sessions(file, suite, effects.sessions, values, now)
+        # The page has just shown the state of an unfinished one: it counts as checked.
+        rows = [(suite, None if each.is_finished else time, *values[each.id]) for each in effects.sessions]
+        members = {row[2 + _CREATED_BY] for row in rows} - {None}
+        sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
+        file.execute_many(sql, [(member,) for member in members])
+        file.execute_many(_SAVE_SESSION, rows)
         file.execute_many(f"{_SET_MARKS} number = ?", [(*Marks(), each) for each in effects.restored])
         if effects.changed:
             of_changed = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
             delete_cases(file, of_changed, {"suite": suite, "ids": json.dumps([*effects.changed])})
         if evidence.checked is not None:
             sql = "UPDATE session_rows SET checked_at = ? WHERE suite = ? AND relative_id = ?"
-            file.execute(sql, (unstructure_time(now), suite, evidence.checked))
+            file.execute(sql, (time, suite, evidence.checked))
     return effects
 
 
 def finish_sync(
-    file: DatabaseFile, key: SuiteKey, progress: SyncProgress, now: datetime, scope: SyncScope, *, full: bool = False
+    file: DatabaseFile,
+    key: SuiteKey,
+    progress: SyncProgress,
+    now: datetime,
+    scope: SyncScope,
+    *,
+    digest: bytes | None,
+    full: bool,
 ) -> list[Session]:
     """Judge what a list lacks that was read to its end, and record the sync, in one transaction.
 
     Return the sessions whose test cases are to be read. Once that is done, this is called again. If nothing is left,
-    and the sync was clean, the same first page needs no comparison.
+    and the sync was clean, a first page with this digest needs no comparison.
     """
     time, state, pending = unstructure_time(now), progress.state, list[Session]()
     with file.transaction():
@@ -150,10 +163,10 @@ def finish_sync(
         if progress.stop is None:
             still_doubtful = progress.start.is_doubtful and progress.read != state.covered
             state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
-            if progress.digest and progress.verified and not pending and _is_clean(file, key, progress):
+            if digest and progress.verified and not pending and _is_clean(file, key, progress):
                 # Maybe nothing was left out, or the suite was created again.
                 limit = ALL_TIME if state.lowest == 1 and state.below == "nothing" else state.limit
-                state = evolve(state, clean=LastCleanSync(progress.digest, scope), limit=limit)
+                state = evolve(state, clean=LastCleanSync(digest, scope), limit=limit)
             save_state(file, key, state)
     return pending
 
@@ -194,15 +207,3 @@ def _load_saved(file: DatabaseFile, where: str, *parameters: object) -> list[Sav
     """Return the sessions in the database that a condition selects."""
     marks = "sessions.number, sessions.missing_since, sessions.deleted_at"
     return file.execute(f"SELECT {SESSION_COLUMNS}, {marks} FROM {SESSIONS} WHERE {where}", parameters).fetchall()
-
-
-def _save_sessions(
-    file: DatabaseFile, suite: int, sessions: Sequence[Session], values: Mapping[str, SessionValues], now: datetime
-) -> None:
-    """Save some sessions. An unfinished one counts as checked now: the page has just shown its state."""
-    members = {values[session.id][_CREATED_BY] for session in sessions} - {None}
-    sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
-    file.execute_many(sql, [(member,) for member in members])
-    checked = unstructure_time(now)
-    rows = [(suite, None if each.is_finished else checked, *values[each.id]) for each in sessions]
-    file.execute_many(_SAVE_SESSION, rows)

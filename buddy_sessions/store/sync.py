@@ -114,6 +114,8 @@ class SuiteSync:
     slots: RequestSlots | None = None
     _case_sync: CaseSync | None = None
     _reader: PageReader | None = None  # of the current part
+    _digest: bytes | None = None  # of the first page
+    _last_ids: set[str] = attrs.Factory(set)  # of the sessions that the page before has listed
     _counts: Stats = attrs.Factory(Stats)  # the cost of the parts that have ended, and what was saved
 
     @property
@@ -134,11 +136,10 @@ class SuiteSync:
         run, key = self.run, self.key
         async with hold_suite(run.thread.path, key, wait=run.wait):
             progress = await run.thread.run(load_start, key, run.now, self.scope.since)
-            progress.is_full = self.full
             if self.scope.since and progress.start.limit and self.scope.since < progress.start.limit:
                 message = "%s: older sessions than %s were pruned: pass an earlier since than ever, or forget the suite"
                 _log.info(message, key, progress.start.limit)
-            while (part := next_part(progress)) is not None:
+            while (part := next_part(progress, full=self.full)) is not None:
                 read = self._read_part(progress, part) if isinstance(part, Part) else self._check(progress, part)
                 async with aclosing(read) as pages:
                     async for page in pages:
@@ -154,12 +155,13 @@ class SuiteSync:
 
     async def _finish(self, progress: SyncProgress) -> None:
         """Judge what the list lacks, and read the test cases that the database lacks."""
-        run, key, scope = self.run, self.key, await self._limit_scope()
-        pending = await run.thread.run(finish_sync, key, progress, run.now, scope, full=self.full)
+        run, scope = self.run, await self._limit_scope()
+        at_end = self.key, progress, run.now, scope
+        pending = await run.thread.run(finish_sync, *at_end, digest=self._digest, full=self.full)
         if pending and scope.cases is not None:
-            self._case_sync = CaseSync(run.api, run.thread, run.long_bodies, key, scope.cases, scope.details)
+            self._case_sync = CaseSync(run.api, run.thread, run.long_bodies, self.key, scope.cases, scope.details)
             await self._case_sync.read(pending)
-            await run.thread.run(finish_sync, key, progress, run.now, scope)
+            await run.thread.run(finish_sync, *at_end, digest=self._digest, full=False)
 
     async def _limit_scope(self) -> SyncScope:
         """Return the scope without what `keep` deletes: no test cases of that are read."""
@@ -202,7 +204,7 @@ class SuiteSync:
                 await self._lose_order(progress)
             raise failure
         if part.high is None:
-            progress.digest = reader.first_digest
+            self._digest = reader.first_digest
             progress.top = progress.top or 0
             if reader.is_not_modified:
                 progress.stop = "unchanged"
@@ -226,7 +228,7 @@ class SuiteSync:
         """Save a page of the list, and note what it has shown."""
         limit, state = await self._limit(progress, page.sessions), progress.state
         evidence = ListEvidence(
-            claimed=state, claimed_next=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
+            claimed=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
         )
         if progress.stop is None:
             proven = part.take(page, limit)
@@ -251,7 +253,7 @@ class SuiteSync:
         If the newest missing one exists, the first page was outdated. If an unfinished one does not exist, the list is
         read around it.
         """
-        relative_id, state = session.relative_id, progress.state
+        relative_id = session.relative_id
         is_newest, progress.newest_missing = session == progress.newest_missing, None
         listed: tuple[Session, ...] = ()
         self._counts += Stats(requests=1)
@@ -269,15 +271,18 @@ class SuiteSync:
         if is_newest:
             progress.is_outdated = True
             return
-        evidence = ListEvidence(claimed=state, claimed_next=state, sessions=listed, checked=relative_id)
+        evidence = ListEvidence(claimed=progress.state, sessions=listed, checked=relative_id)
         saved = await self._save_page(progress, evidence)
         yield SessionPage(suite=self.key, number=0, sessions=saved.sessions)
 
     async def _save_page(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page, in one transaction, and note what it has shown."""
-        if evidence.has_sessions or progress.top is None:
+        shown = (*evidence.listed, *evidence.sessions)
+        last_ids, self._last_ids = self._last_ids, {each.id for each in shown}
+        says_more = evidence.sessions or evidence.proven or evidence.checked or not self._last_ids <= last_ids
+        if says_more or progress.top is None:
             saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
-        else:  # the empty page at the end: what it proves is saved by the next page, or `finish_sync`
+        else:  # the end of a list, after the last session: `finish_sync` or the next page saves what is claimed now
             saved = PageEffects(state=evidence.claimed_next)
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
@@ -285,9 +290,7 @@ class SuiteSync:
         progress.state = saved.state
         progress.absent = progress.absent + saved.absent if progress.absent else saved.absent
         progress.is_contradiction |= saved.is_contradiction
-        progress.settle(
-            evidence.proven, {evidence.checked, *(each.relative_id for each in (*evidence.listed, *evidence.sessions))}
-        )
+        progress.settle(evidence.proven, {evidence.checked, *(each.relative_id for each in shown)})
         return saved
 
     async def _lose_order(self, progress: SyncProgress) -> None:

@@ -84,9 +84,7 @@ class SyncProgress:
     due: dict[int, str]  # the ids of unfinished sessions that are still to be checked, by `relative_id`
     missing: array[int]  # the `relative_id`s of sessions that were missing before, still to be looked for; ascending
     newest_missing: SessionToCheck | None = None  # the newest one of these, until it was requested
-    is_full: bool = False  # whether the sync reads the whole list
-    digest: bytes | None = None  # of the first page
-    verified: bool = True
+    verified: bool = True  # whether all reads were
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
     read: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
@@ -105,8 +103,8 @@ class SyncProgress:
             del self.due[due]
 
 
-def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
-    """Return what a sync reads next; None if nothing is left.
+def next_part(progress: SyncProgress, *, full: bool = False) -> Part | SessionToCheck | None:
+    """Return what a sync reads next; None if nothing is left. With `full`, the whole list.
 
     The list from its top; the newest missing session, if it is above that; the list below the covered range, and around
     missing sessions; unfinished sessions.
@@ -115,7 +113,7 @@ def next_part(progress: SyncProgress) -> Part | SessionToCheck | None:
     if progress.stop is not None:
         return None
     if progress.top is None:
-        return Part(low=1 if progress.is_full or state.covered is None else state.covered[1])
+        return Part(low=1 if full or state.covered is None else state.covered[1])
     if newest is not None and newest.relative_id > progress.top > 0:
         return newest
     if state.covered and (state.below == "more" or (state.below == "end" and not progress.is_end_read)):
@@ -143,8 +141,9 @@ class ListEvidence:
     """A page to be saved, and what it proves."""
 
     claimed: SuiteState  # what the database claims before this page
-    claimed_next: SuiteState  # what it claims afterwards, if the page does not contradict it
     sessions: Sequence[Session]
+    # What it claims afterwards, if the page does not contradict it.
+    claimed_next: SuiteState = Factory(lambda self: self.claimed, takes_self=True)
     # All sessions that responses have listed since the page before, also those that were read before: they are compared
     # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
     listed: Sequence[Session] = ()
@@ -153,11 +152,6 @@ class ListEvidence:
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
-
-    @property
-    def has_sessions(self) -> bool:
-        """Whether this says something about a session in the database."""
-        return bool(self.sessions or self.listed or self.proven or self.checked is not None)
 
 
 SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]
@@ -192,7 +186,8 @@ def find_effects(
     claims if a session should be saved, but is not, if it has another `id`, or if it was deleted: then an earlier
     response was wrong, or the suite was created again.
     """
-    effects, saved_ids = PageEffects(state=evolve(evidence.claimed_next, clean=None)), {each["id"] for each in saved}
+    after, saved_ids = evolve(evidence.claimed_next, clean=None), {each["id"] for each in saved}
+    effects = PageEffects(state=after)
     listed, relative_ids = {each.id for each in evidence.listed}, {each.relative_id for each in evidence.listed}
     for session in saved:
         id_ = session["id"]
@@ -212,11 +207,10 @@ def find_effects(
     effects.is_contradiction |= any(
         each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
     )
-    if (
-        effects.is_contradiction and evidence.claimed_next.covered != evidence.read
-    ):  # only what this sync has read is covered
+    is_read = after.covered == evidence.read and after.below != evidence.claimed.below
+    if effects.is_contradiction and not is_read:  # only what this sync has read is covered
         below: Below = "nothing" if evidence.read and evidence.read[0] == 1 else "more"
-        effects.state = evolve(effects.state, covered=evidence.read, below=below)
+        effects.state = evolve(after, covered=evidence.read, below=below)
     return effects
 
 

@@ -33,8 +33,9 @@ from buddy_sessions._decoding.converter import case_from_dict
 from buddy_sessions.analysis import TestedSession
 from buddy_sessions.models import CaseScope
 from buddy_sessions.store.cases import load_cases, save_cases, save_details
-from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.saved_source import SavedSource
 from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
@@ -209,6 +210,18 @@ async def test_view_has_the_cases_that_the_server_lists(db: SyncedSuite) -> None
     for case in saved:
         values = {**KEY._asdict(), "session_id": session_id, **to_dict(case)}
         assert rows[case.id] == {name: value for name, value in values.items() if name != "failure"}
+
+
+async def test_tests_that_passed_are_those_of_one_group(db: SyncedSuite) -> None:
+    groups = [{"name": group, "status": "PASSED", "test_group_name": group} for group in ("unit", "browser")]
+    db.suite.create(cases=groups)
+    await db.sync(cases="all")
+    (session,) = await db.store.sessions(KEY)
+    unit, _ = await db.store.cases(KEY, session)
+    thread = DatabaseThread(str(db.path))
+    await thread.open()
+    assert await SavedSource(thread).passed_in_group(KEY, session, str(unit.test_group_id)) == {unit.key}
+    await thread.close()
 
 
 @pytest.mark.parametrize(("options", "count"), [({}, 100), ({"details": 3}, 3)])

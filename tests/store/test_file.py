@@ -117,6 +117,10 @@ class TestRejectedFiles:
         for path, message in (
             (tmp_path / "missing" / "sessions.db", "its folder does not exist: create it, or choose another path"),
             (tmp_path, "it is a folder: name a file in it"),
+            (
+                tmp_path / "sessions.CSV",
+                "is the name of an export, not of a database: sync into a .db file, then export",
+            ),
         ):
             with closing(DatabaseFile(str(path))) as file, pytest.raises(StoreError, match=message):
                 open_file(file)

@@ -66,7 +66,16 @@ AGAIN: dict[str, Any] = {"is_contradiction": True, "state": evolve(CLAIMED, cove
 CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
-    "nothing-else-is-claimed": (page(1, sessions=(), read=(2, 4)), [DELETED], {**FOUND, "is_contradiction": True}),
+    "below-it-was-read": (
+        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState()),
+        [DELETED],
+        {**FOUND, "is_contradiction": True},
+    ),
+    "below-it-was-claimed-before": (
+        page(1, sessions=(), read=(2, 4)),
+        [DELETED],
+        {**FOUND, **AGAIN, "covered": (2, 4)},
+    ),
     "what-was-read": (page(1, sessions=(), read=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
     "all-was-read": (page(1, sessions=(), read=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
@@ -132,7 +141,6 @@ NEWEST = SessionToCheck(9, "id9")
     [
         (progress(SuiteState()), Part()),
         (progress(ALL), Part(low=5)),
-        (progress(ALL, is_full=True), Part()),
         (progress(ALL, top=5), None),
         (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
         (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
@@ -150,6 +158,10 @@ NEWEST = SessionToCheck(9, "id9")
 )
 def test_next_part(given: SyncProgress, expected: Part | SessionToCheck | None) -> None:
     assert next_part(given) == expected
+
+
+def test_full_sync_begins_with_the_whole_list() -> None:
+    assert next_part(progress(ALL), full=True) == Part()
 
 
 Read = tuple[Interval | None, Below]
