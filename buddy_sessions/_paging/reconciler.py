@@ -185,8 +185,7 @@ class Reconciler:
         elif self._selection.ends_at(lowest_id, sessions):
             self.is_complete = True
         elif not has_new and is_full and sessions and lowest_id is not None:
-            self._drop_plan()  # the list has grown
-            pacing.skip_ahead(relative_ids[-1] - lowest_id)
+            pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
         return self._selection.select(sessions[already_read:], start + already_read, already_read, proven_range)
 
     def _hold(self, held: HeldPage, next_window: Window) -> None:
