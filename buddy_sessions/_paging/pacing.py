@@ -129,7 +129,7 @@ class Pacing:
     """Where a read goes on: at `offset`, with pages that overlap the frontier by `overlap` rows, `read_ahead` at once.
 
     For example, after 40 rows, with an overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first
-    two are known. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
+    two were already read. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
     """
 
     def __init__(self, per_page: int, traits: ServerTraits, *, offset: int | None, max_read_ahead: int) -> None:

@@ -59,7 +59,7 @@ class Reconciler:
         self._page_below_gap: tuple[Window, Sequence[Session]] | None = None  # until another page closes it
         self._held_page: HeldPage | None = None  # the last page, if it is not full
         self._stalled_pages = self._same_ends = 0
-        self._seen_ids: set[str] = set()  # used once the list is known to be out of order
+        self._seen_ids: set[str] = set()  # used once the list is out of order
 
     @property
     def verified(self) -> bool:
@@ -182,7 +182,7 @@ class Reconciler:
         self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
-        elif self._selection.ends_at(lowest_id, sessions):
+        elif self._selection.reaches_limit(lowest_id, sessions):
             self.is_complete = True
         elif not has_new and is_full and sessions and lowest_id is not None:
             pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
@@ -273,7 +273,7 @@ class Reconciler:
     def _take_unordered(self, window: Window, sessions: Sequence[Session]) -> NewSessions:
         """Take a page of a list that is out of order: all sessions not seen before. An empty page ends the list.
 
-        A session that was read before the recent rows is repeated if it is listed again: its id is not known any more.
+        A session that was read before the recent rows is repeated if it is listed again: its id is not remembered.
         """
         if self.is_ordered:
             self.is_ordered = False
