@@ -49,8 +49,6 @@ class Window(NamedTuple):
 
         A window starts at a multiple of its size, so a smaller one may end farther down.
         """
-        if offset % max_size == 0:
-            return cls(offset // max_size + 1, max_size)
         best, size = cls(offset + 1, 1), max_size
         while offset + size > best.end:  # this size, or a smaller one, may still end farther down
             best = max(best, cls(offset // size + 1, size), key=lambda window: window.end)
@@ -131,7 +129,7 @@ class Pacing:
     """Where a read goes on: at `offset`, with pages that overlap the frontier by `overlap` rows, `read_ahead` at once.
 
     For example, after 40 rows, with an overlap of 1 and pages of up to 20 rows: page 3 with 19 rows, of which the first
-    two are known. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
+    two were already read. To overlap, pages of up to 20 rows are requested even if `page_size` is smaller.
     """
 
     def __init__(self, per_page: int, traits: ServerTraits, *, offset: int | None, max_read_ahead: int) -> None:
@@ -171,11 +169,8 @@ class Pacing:
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._full_pages = self._full_pages + 1 if is_full else 0
-        if already_read == count:
-            return
-        self.overlap = 0
-        if self._density <= _DENSE:  # by two listed rows, as far as half a page has them
-            self.overlap = max(min(-(-2 * window.per_page // count) - 1, window.per_page // 2), 1)
+        if already_read < count:
+            self.overlap = int(self._density <= _DENSE)
 
     def go_on_after(self, window: Window) -> None:
         self.offset = self.page_size.end_of(window)
@@ -196,8 +191,6 @@ class Pacing:
         """
         self.restart()
         start = self.page_size.start_of(window)
-        if start < window.start:  # the page has shown a cap, by which the server counts offsets
-            self.offset = self._frontier_offset = start
         if self.offset > self._frontier_offset:
             self.offset = max(self._frontier_offset, (self._frontier_offset + start) // 2)
             self.overlap = 1

@@ -59,7 +59,7 @@ class Reconciler:
         self._page_below_gap: tuple[Window, Sequence[Session]] | None = None  # until another page closes it
         self._held_page: HeldPage | None = None  # the last page, if it is not full
         self._stalled_pages = self._same_ends = 0
-        self._seen_ids: set[str] = set()  # used once the list is known to be out of order
+        self._seen_ids: set[str] = set()  # used once the list is out of order
 
     @property
     def verified(self) -> bool:
@@ -124,12 +124,12 @@ class Reconciler:
             return self._take_unordered(window, sessions)
         check = self._frontier.check(window, sessions, in_advance=in_advance)
         if self.doubt and isinstance(check, Accepted | Gap):
-            return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
+            return self._take_with_hidden_rows(window, sessions)
         match check:
             case Accepted(already_read):
                 return self._take_or_hold(window, sessions, already_read, is_full=is_full)
             case Gap():
-                return self._take_gap(window, sessions, in_advance=in_advance)
+                return self._take_gap(window, sessions)
             case Unordered():
                 return self._take_unordered(window, sessions)
             case Skipped():
@@ -150,19 +150,19 @@ class Reconciler:
         is_enough = self._selection.is_enough(sessions, already_read)
         if is_enough and (self._selection.is_filtered or not has_hole):
             return self._take_accepted(window, sessions, already_read, is_full=False)
-        if is_enough:
-            self._planned = [window]  # once more: the response may lack a row
-        self._hold(HeldPage(window=window, sessions=sessions, rows=len(sessions), has_hole=has_hole))
+        held = HeldPage(window=window, sessions=sessions, rows=len(sessions), has_hole=has_hole)
+        # If it is enough, only this response may lack a row: what follows does not matter.
+        self._hold(held, next_window=window if is_enough else held.next_window)
         return NewSessions()
 
-    def _take_gap(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
+    def _take_gap(self, window: Window, sessions: Sequence[Session]) -> NewSessions:
         """Request rows farther up. The last such page is kept: it may be accepted after another has closed the gap."""
         if not sessions and self._frontier.lowest_id == 1:  # nothing follows number 1
             self.is_complete = True
             return NewSessions()
         if self._stalled_pages > _MAX_GAP_SEARCH:
             self._doubt_pages("no page closes a gap in the list")
-            return self._take_with_hidden_rows(window, sessions, in_advance=in_advance)
+            return self._take_with_hidden_rows(window, sessions)
         if sessions:
             self._page_below_gap = window, sessions
         self._planned.insert(0, self._pacing.step_back(window))
@@ -182,19 +182,17 @@ class Reconciler:
         self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
-        elif self._selection.ends_at(lowest_id, sessions):
+        elif self._selection.reaches_limit(lowest_id, sessions):
             self.is_complete = True
         elif not has_new and is_full and sessions and lowest_id is not None:
-            self._drop_plan()  # the list has grown
-            pacing.skip_ahead(relative_ids[-1] - lowest_id)
+            pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
         return self._selection.select(sessions[already_read:], start + already_read, already_read, proven_range)
 
-    def _hold(self, page: HeldPage) -> None:
-        """Hold a page until the next one explains it: that is planned first, or the held page once more."""
-        self._held_page = page
+    def _hold(self, held: HeldPage, next_window: Window) -> None:
+        """Hold a page until what is requested next explains it."""
+        self._held_page = held
         self._in_advance = set(self._planned)
-        if self._planned[:1] not in ([page.next_window], [page.window]):
-            self._planned = [page.next_window]
+        self._planned = [next_window]
 
     def _take_following(self, held: HeldPage, following: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Take the page after the held one. Request the held one again if its response may lack rows."""
@@ -214,8 +212,6 @@ class Reconciler:
             # Before the first page was taken, its first row may be missing, and leaves no hole.
             may_lack_first_row = self._frontier.lowest_id is None and len(following) != held.rows
             return held.has_hole or not held.is_followed_closely or may_lack_first_row
-        if following:  # the list has grown
-            return held.has_hole
         # It is the last page, unless the response lacks a row or the server caps pages, and rows have moved up into it.
         page_size = self._pacing.page_size
         is_doubtful = held.has_hole and not self._selection.is_filtered
@@ -237,7 +233,7 @@ class Reconciler:
             return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
         if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
-            self._hold(evolve(again, following=None, is_reread=False))
+            self._hold(evolve(again, following=None, is_reread=False), again.next_window)
             return NewSessions()
         return self._settle(again)
 
@@ -265,22 +261,19 @@ class Reconciler:
         self.doubt = reason
         self._pacing.page_size.cap = None
 
-    def _take_with_hidden_rows(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
+    def _take_with_hidden_rows(self, window: Window, sessions: Sequence[Session]) -> NewSessions:
         """Take any page of a list whose server hides rows: only an empty page is its end."""
-        if sessions:
-            result = self._take_accepted(window, sessions, self._frontier.count_read(sessions), is_full=True)
-            self._pacing.overlap = 0
-            return result
-        if in_advance:
-            self._drop_plan()  # rows may have moved there since
-        else:
+        if not sessions:
             self.is_complete = True
-        return NewSessions()
+            return NewSessions()
+        result = self._take_accepted(window, sessions, self._frontier.count_read(sessions), is_full=True)
+        self._pacing.overlap = 0
+        return result
 
     def _take_unordered(self, window: Window, sessions: Sequence[Session]) -> NewSessions:
         """Take a page of a list that is out of order: all sessions not seen before. An empty page ends the list.
 
-        A session that was read before the recent rows is repeated if it is listed again: its id is not known any more.
+        A session that was read before the recent rows is repeated if it is listed again: its id is not remembered.
         """
         if self.is_ordered:
             self.is_ordered = False

@@ -43,7 +43,7 @@ class ReadSpec:
 class NewSessions(NamedTuple):
     """The sessions that one page has added to a read.
 
-    `proven_range` is `(low, high)`: every existing session with a `relative_id` from `low` to `high` is known now. None
+    `proven_range` is `(low, high)`: every existing session with a `relative_id` from `low` to `high` was read. None
     without a proof. `low` is below the last row only if the end of the list was checked.
     """
 
@@ -78,11 +78,11 @@ class Selection:
 
     def is_enough(self, sessions: Sequence[Session], already_read: int) -> bool:
         """Return whether nothing below an accepted page is selected."""
-        if self.ends_at(sessions[-1].relative_id if sessions else None, sessions):
+        if self.reaches_limit(sessions[-1].relative_id if sessions else None, sessions):
             return True
         return len(self._selected(sessions[already_read:])) >= self.remaining
 
-    def ends_at(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
+    def reaches_limit(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
         """Return whether nothing below is selected: `lowest_id` is the lowest, or a page is entirely before `since`."""
         if lowest_id is not None and lowest_id <= self.after + 1:
             return True

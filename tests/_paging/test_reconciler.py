@@ -46,7 +46,7 @@ def test_only_stalled_pages_in_a_row_raise() -> None:
     [
         pytest.param(["2 2b"], "2 2b", id="same-relative-id-twice"),
         pytest.param(["9 7 5", "6 4"], "9 7 5 6 4", id="row-below-a-page-border"),
-        pytest.param(["9 8 7", "8 7 5 6"], "9 8 7 5 6", id="known-rows"),
+        pytest.param(["9 8 7", "8 7 5 6"], "9 8 7 5 6", id="rows-that-were-read"),
     ],
 )
 def test_unordered_rows_are_yielded_once(pages: list[str], found: str) -> None:

@@ -61,12 +61,6 @@ def fake(fake: FakeBuddy) -> FakeBuddy:
 
 
 @pytest.fixture
-async def buddy(fake: FakeBuddy) -> AsyncIterator[BuddyClient]:
-    async with BuddyClient(TOKEN, base_url=fake.base_url, max_attempts=1) as client:
-        yield client
-
-
-@pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SessionStore]:
     async with SessionStore(tmp_path / "sessions.db") as store:
         yield store

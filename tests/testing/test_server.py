@@ -223,11 +223,6 @@ def test_suites_are_added_outside_an_event_loop() -> None:
     assert asyncio.run(read()) == [3, 2, 1]
 
 
-async def test_two_servers_run_at_once() -> None:
-    async with FakeBuddy() as first, FakeBuddy() as second:
-        assert first.base_url != second.base_url
-
-
 def test_fault_has_a_status_of_http() -> None:
     with pytest.raises(ValueError, match="99 is no status of a response"):
         Fault.status(99)
