@@ -157,8 +157,8 @@ def may_grow(status: SuiteStatus, now: datetime) -> bool:
 
 
 @frozen(kw_only=True)
-class _Judged:
-    """The evidence of the last status of a suite, of its newest 100 sessions."""
+class _JudgedSessions:
+    """The sessions that the last status of a suite rests on: those among its newest 100."""
 
     as_of: datetime
     main: str | None  # the main branch of these sessions
@@ -166,7 +166,7 @@ class _Judged:
     own: dict[int, int]  # the hashes of its sessions by `relative_id`
 
     @classmethod
-    def of(cls, branch: str | None, newest: SessionList) -> _Judged:
+    def of(cls, branch: str | None, newest: SessionList) -> _JudgedSessions:
         """Return it for a branch."""
         own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
         return cls(as_of=newest.as_of, main=main_branch(newest.sessions), branch=branch, own=own)
@@ -187,7 +187,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _Judged] = WeakKeyDictionary()
+        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _JudgedSessions] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[LastStatus], saved: Any) -> Pending[StatusChange] | None:
@@ -215,14 +215,14 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
         self._judged.pop(suite, None)
         if commit is None and status.reason != "incomplete":
-            self._judged[suite] = _Judged.of(status.branch, newest)
+            self._judged[suite] = _JudgedSessions.of(status.branch, newest)
         if commit is None or suite.is_held or is_older:
             return []
         is_same = last is not None and _red_sessions(last.commit) == _red_sessions(commit)
         failing = last.failing if last is not None and is_same else await _read_tests(reader, suite, commit)
         suite.state, event = next_status(last, status, commit, failing, may_grow=grows)
         if not newest.doubt and not grows:
-            self._judged[suite] = _Judged.of(status.branch, newest)
+            self._judged[suite] = _JudgedSessions.of(status.branch, newest)
         return [_pending(suite.state, event)]
 
     def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
@@ -233,7 +233,10 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         last = self._judged.get(suite)
         if last is None or newest.doubt or newest.as_of - last.as_of >= LOOK_UP:
             return False
-        now, lowest_id = _Judged.of(last.branch, newest), newest.sessions[-1].relative_id if newest.sessions else 0
+        now, lowest_id = (
+            _JudgedSessions.of(last.branch, newest),
+            newest.sessions[-1].relative_id if newest.sessions else 0,
+        )
         return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 
     async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:

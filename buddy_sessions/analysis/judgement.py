@@ -19,8 +19,8 @@ from .reruns import find_possible_rerun
 
 ProgramOutcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
-Named = Literal["session", "commit", "CI run"]
-"""What the judged sessions are: one session that was named, those of a commit, or those of a CI run."""
+NameKind = Literal["session", "commit", "CI run"]
+"""The kind of a name: of one session, of those of a commit, or of those of a CI run."""
 
 
 @frozen(kw_only=True)
@@ -58,7 +58,7 @@ class Judgement:
 class Evidence:
     """The evidence that a verdict rests on."""
 
-    named: Named  # what the sessions of the commit are
+    named: NameKind  # what the sessions of the commit are
     commit: TestedCommit
     tests: Sequence[FailingTest]
     baseline: Baseline  # without a branch to compare with nothing
@@ -195,7 +195,7 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
         )
 
 
-def _fewest_tests(baseline: Baseline, named: Named) -> int | None:
+def _fewest_tests(baseline: Baseline, named: NameKind) -> int | None:
     """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
     parts: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(each for each in baseline.commits if each.says_how_many):

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from .._base.validate import LATEST, REVISION, validate_session_ref
 from ..analysis.branches import MAIN, Main
 from ..analysis.commits import SessionList, TestedCommit
-from ..analysis.judgement import Named
+from ..analysis.judgement import NameKind
 from ..analysis.remarks import remarks_text
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
@@ -32,7 +32,7 @@ class NamedSessions:
     """The sessions that a name stands for, newest first."""
 
     sessions: Sequence[Session]
-    what: Named
+    what: NameKind
     commit: TestedCommit | None = None  # as in the status of its branch, for `latest` and a hash; None if not known
     doubt: str = ""  # why others may be missing, or there is none; empty if that is certain
 

@@ -344,28 +344,6 @@ class TestStart:
             red(suite, "b")
             assert await events.settled() == [(STILL_FAILING, 3, "b", names)]
 
-    async def test_event_is_repeated_until_it_is_acknowledged(
-        self, buddy: BuddyClient, suite: FakeSuite, store: SessionStore
-    ) -> None:
-        """Also if the status has changed meanwhile: a bot that has posted it must hear of that."""
-        green(suite)
-        before: list[Short] = []
-        for act, expected in (
-            (lambda _: None, (CURRENT, 1, "", "")),
-            (lambda suite: red(suite, "a b"), (FAILING, 2, "a b", "")),
-            (lambda suite: red(suite, "b"), (STILL_FAILING, 3, "", "a")),
-            (green, (RECOVERED, 4, "", "b")),
-        ):
-            act(suite)
-            async with store.watch_status(buddy, [suite.key], interval=INTERVAL) as watch:
-                found = short([await anext(watch) for _ in (*before, expected)])
-            assert found == [*before, expected]
-            before = [expected]
-        async with watching(buddy, suite, store=store) as events:
-            assert await events.settled() == before
-        async with watching(buddy, suite, store=store) as events:
-            assert await events.settled() == []
-
 
 class TestOutage:
     @pytest.mark.parametrize("path", ["/sessions", "/cases"])

@@ -307,6 +307,20 @@ class TestFailures:
                 await anext(watch)
 
 
+async def test_changes_of_a_suite_that_was_removed_are_dropped(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    """Also those that wait in the queue."""
+    removed, kept = add_suites(fake, 2)
+    async with buddy.watch([removed.key, kept.key], interval=INTERVAL) as watch:
+        first = asyncio.create_task(anext(watch))
+        await asyncio.sleep(1)
+        create(removed, 3)
+        await asyncio.sleep(ONE_POLL)
+        assert (await first).suite == removed.key
+        watch.remove(removed.key)
+        kept.create()
+        assert (await anext(watch)).suite == kept.key
+
+
 @pytest.mark.parametrize("suites", [[], "", "acme/", "acme/shop/unit", "https://app.buddy.works/acme/shop"])
 @pytest.mark.parametrize("kind", ["watch", "watch_status"])
 async def test_nothing_to_watch_is_an_error(buddy: BuddyClient, kind: str, suites: Any) -> None:

@@ -102,117 +102,105 @@ OUTAGE = " ".join(f"t{number}" for number in range(16))
 ELEVEN = " ".join(f"t{number}" for number in range(11))
 CRASH: dict[str, Any] = {"status": RED}
 SUCCESS, FAILURE = {"outcome": "success"}, {"outcome": "failure"}
-NEW = "1 new failure"
+NEW = "fails: 1 new failure"
+TITLES = {True: "passes", False: "fails", None: "no verdict"}
 AT_LAST, AFTER_ALL = START + timedelta(minutes=15), START + timedelta(minutes=16)
 
 VERDICTS = {
-    "green": (verdict(main("", "")), True, ""),
-    "red after #2": (two_jobs().judge(after=2), False, NEW),
-    "red, but not after #3": (two_jobs().judge(after=3), True, ""),
-    "red after a time": (two_jobs().judge(after=AT_LAST), False, NEW),
+    "green": (verdict(main("", "")), "passes"),
+    "red after #2": (two_jobs().judge(after=2), NEW),
+    "red, but not after #3": (two_jobs().judge(after=3), "passes"),
+    "red after a time": (two_jobs().judge(after=AT_LAST), NEW),
     "red before the attempt, of which no session is left": (
         two_jobs().judge(after=AFTER_ALL),
-        None,
-        "no session was created since this attempt began: run all jobs again",
+        "no verdict: no session was created since this attempt began: run all jobs again",
     ),
-    "only the gate was run again": (two_jobs().judge(after=AFTER_ALL, outcome="success"), True, ""),
+    "only the gate was run again": (two_jobs().judge(after=AFTER_ALL, outcome="success"), "passes"),
     "no session since this attempt began, and the tests failed": (
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),
-        False,
-        "the tests failed, but no test did: a file or the configuration is broken",
+        "fails: the tests failed, but no test did: a file or the configuration is broken",
     ),
-    "new failure": (verdict(main("", ""), "pays"), False, NEW),
-    "known failure": (verdict(main("", "pays"), "pays"), True, ""),
-    "main failed only later": (fix_before_main_broke().judge(), False, NEW),
-    "failed earlier": (verdict(main("pays", ""), "pays"), True, ""),
-    "compared with nothing": (verdict(main("", "pays"), "pays", options={"baseline": None}), False, "1 failing test"),
-    "an outage excuses nothing": (verdict(main("", OUTAGE), "t1"), False, NEW),
-    "half of the tests is no outage": (verdict(main("", " ".join(OUTAGE.split()[:15])), "t1"), True, ""),
-    "11 of 20 tests are an outage": (verdict(main("", ELEVEN, tests_count=20), "t1", tests_count=20), False, NEW),
-    "11 of 19 tests are none": (verdict(main("", ELEVEN, tests_count=19), "t1", tests_count=19), True, ""),
-    "nothing but outages": (verdict(main(OUTAGE), "t1"), None, "main has only outages to compare with"),
-    "first session of a suite": (verdict(main()), True, ""),
-    "first session fails": (verdict(main(), "pays"), False, "1 failing test"),
+    "new failure": (verdict(main("", ""), "pays"), NEW),
+    "known failure": (verdict(main("", "pays"), "pays"), "passes"),
+    "main failed only later": (fix_before_main_broke().judge(), NEW),
+    "failed earlier": (verdict(main("pays", ""), "pays"), "passes"),
+    "compared with nothing": (verdict(main("", "pays"), "pays", options={"baseline": None}), "fails: 1 failing test"),
+    "an outage excuses nothing": (verdict(main("", OUTAGE), "t1"), NEW),
+    "half of the tests is no outage": (verdict(main("", " ".join(OUTAGE.split()[:15])), "t1"), "passes"),
+    "11 of 20 tests are an outage": (verdict(main("", ELEVEN, tests_count=20), "t1", tests_count=20), NEW),
+    "11 of 19 tests are none": (verdict(main("", ELEVEN, tests_count=19), "t1", tests_count=19), "passes"),
+    "nothing but outages": (verdict(main(OUTAGE), "t1"), "no verdict: main has only outages to compare with"),
+    "first session of a suite": (verdict(main()), "passes"),
+    "first session fails": (verdict(main(), "pays"), "fails: 1 failing test"),
     "crash": (
         verdict(main("", ""), **CRASH, error_message="disk full"),
-        False,
-        "#3 failed without a failing test: disk full",
+        "fails: #3 failed without a failing test: disk full",
     ),
-    "the same crash on main": (verdict(main("", "", **CRASH), **CRASH), True, ""),
+    "the same crash on main": (verdict(main("", "", **CRASH), **CRASH), "passes"),
     "another crash on main": (
         verdict(main("", **CRASH), **CRASH, error_message="disk full"),
-        False,
-        "#2 failed without a failing test: disk full",
+        "fails: #2 failed without a failing test: disk full",
     ),
-    "crash, but the tests succeeded": (verdict(main("", ""), **CRASH, options=SUCCESS), True, ""),
+    "crash, but the tests succeeded": (verdict(main("", ""), **CRASH, options=SUCCESS), "passes"),
     "the tests failed, but no test did": (
         verdict(main("", ""), options=FAILURE),
-        False,
-        "the tests failed, but no test did: a file or the configuration is broken",
+        "fails: the tests failed, but no test did: a file or the configuration is broken",
     ),
-    "the tests failed, a known one": (verdict(main("", "pays"), "pays", options=FAILURE), True, ""),
+    "the tests failed, a known one": (verdict(main("", "pays"), "pays", options=FAILURE), "passes"),
     "too few tests": (
         verdict(main("", ""), tests_count=20),
-        False,
-        "20 tests ran, at least 30 in each commit of main before",
+        "fails: 20 tests ran, at least 30 in each commit of main before",
     ),
     "fewer jobs than a commit of main": (
         verdict(matrix()),
-        False,
-        "30 tests ran, at least 60 in each commit of main before",
+        "fails: 30 tests ran, at least 60 in each commit of main before",
     ),
-    "enough of fewer": (verdict(main("", ""), tests_count=20, options={"min_tests": 0.5}), True, ""),
-    "too few, but the tests succeeded": (verdict(main("", ""), tests_count=20, options=SUCCESS), True, ""),
-    "as few as once on main": (verdict(main("", "", "", tests_count=20)), True, ""),
-    "no test ran": (verdict(main("", ""), tests_count=0, options=SUCCESS), False, "no test ran in #3"),
+    "enough of fewer": (verdict(main("", ""), tests_count=20, options={"min_tests": 0.5}), "passes"),
+    "too few, but the tests succeeded": (verdict(main("", ""), tests_count=20, options=SUCCESS), "passes"),
+    "as few as once on main": (verdict(main("", "", "", tests_count=20)), "passes"),
+    "no test ran": (verdict(main("", ""), tests_count=0, options=SUCCESS), "fails: no test ran in #3"),
     "a null count while others have one": (
         verdict(main("", ""), tests_count=None),
-        None,
-        "the number of tests is not known: whether all ran cannot be said",
+        "no verdict: the number of tests is not known: whether all ran cannot be said",
     ),
-    "a null count, but the tests succeeded": (verdict(main("", ""), tests_count=None, options=SUCCESS), True, ""),
-    "all counts are null": (verdict(main("", "", tests_count=None), tests_count=None), True, ""),
+    "a null count, but the tests succeeded": (verdict(main("", ""), tests_count=None, options=SUCCESS), "passes"),
+    "all counts are null": (verdict(main("", "", tests_count=None), tests_count=None), "passes"),
     "one session with few tests": (
         verdict(main("", ""), tests_count=3, options={"name": "s3"}),
-        False,
-        "3 tests ran, at least 30 in each session of main before",
+        "fails: 3 tests ran, at least 30 in each session of main before",
     ),
-    "one job of two": (verdict(matrix(), options={"name": "s5"}), True, ""),
-    "lists too few": (verdict(main("", ""), failed_count=2, **CRASH), None, "#3 lists 0 of its 2 failing tests"),
-    "lists too few, but a new one": (verdict(main("", ""), "pays", failed_count=2), False, NEW),
+    "one job of two": (verdict(matrix(), options={"name": "s5"}), "passes"),
+    "lists too few": (verdict(main("", ""), failed_count=2, **CRASH), "no verdict: #3 lists 0 of its 2 failing tests"),
+    "lists too few, but a new one": (verdict(main("", ""), "pays", failed_count=2), NEW),
     "main lists too few": (
-        verdict(main("", "", failed_count=2, **CRASH), "pays"),
-        None,
-        "to compare with: #2 lists 0 of its 2 failing tests; to compare with: #1 lists 0 of its 2 failing tests",
+        verdict(main("", failed_count=2, **CRASH), "pays"),
+        "no verdict: to compare with: #1 lists 0 of its 2 failing tests",
     ),
-    "running": (verdict(main("", ""), status=RUNNING, finish_date=None), None, "#3 did not finish"),
+    "running": (verdict(main("", ""), status=RUNNING, finish_date=None), "no verdict: #3 did not finish"),
     "running, but the tests have failed": (
         verdict(main("", ""), status=RUNNING, finish_date=None, options=FAILURE),
-        False,
-        "the tests failed, and #3 did not finish",
+        "fails: the tests failed, and #3 did not finish",
     ),
-    "skipped": (verdict(main("", ""), status=SessionStatus.SKIPPED), None, "#3 neither passed nor failed"),
+    "skipped": (verdict(main("", ""), status=SessionStatus.SKIPPED), "no verdict: #3 neither passed nor failed"),
     "an unknown status with failing tests": (
         verdict(main("", ""), "pays", status=SessionStatus("TIMED_OUT"), finish_date=None),
-        False,
         NEW,
     ),
     "an unknown status, finished": (
         verdict(main("", ""), status=SessionStatus("PARTIAL")),
-        None,
-        "#3 has the status PARTIAL, which is not known",
+        "no verdict: #3 has the status PARTIAL, which is not known",
     ),
     "an unknown status for a day": (
         verdict(main("", ""), status=SessionStatus("QUEUED"), finish_date=None, create_date=START - timedelta(days=2)),
-        None,
-        "#3 did not finish",
+        "no verdict: #3 did not finish",
     ),
 }
 
 
-@pytest.mark.parametrize(("judgement", "passes", "reasons"), VERDICTS.values(), ids=VERDICTS)
-def test_verdict(judgement: Judgement, passes: bool | None, reasons: str) -> None:
-    assert (judgement.passes, "; ".join(map(str, judgement.reasons))) == (passes, reasons)
+@pytest.mark.parametrize(("judgement", "expected"), VERDICTS.values(), ids=VERDICTS)
+def test_verdict(judgement: Judgement, expected: str) -> None:
+    reasons = "; ".join(map(str, judgement.reasons))
+    assert TITLES[judgement.passes] + (f": {reasons}" if reasons else "") == expected
 
 
 def test_novelties() -> None:
