@@ -123,7 +123,7 @@ class Destination:
         """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format."""
         name, _, file = text.partition("=")
         if name not in _WRITTEN_FORMATS or not file:
-            raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
+            raise ConfigError(f"pass FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
         return cls(name, None if file == "-" else Path(file))
 
     def write(self, result: CommandResult, messages: Output, *, max_bytes: int) -> None:

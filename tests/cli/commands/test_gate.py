@@ -261,10 +261,16 @@ class TestWaiting:
         assert (result.code, "only 2 of 3 sessions exist (#3, #2)" in result.out) == (code, True), result
         assert call(*words, "--count", "2", *QUICK).code == 0
 
-    @pytest.mark.parametrize("after", ["2026-01-31T08:30", "2026-01-31T08:30:01", "2026-01-31"])
-    def test_start_of_an_attempt_needs_an_offset(self, after: str, suite: FakeSuite, call: Call) -> None:
+    @pytest.mark.parametrize(
+        ("after", "message"),
+        [
+            *((text, "needs an offset") for text in ("2026-01-31T08:30", "2026-01-31T08:30:01", "2026-01-31")),
+            ("", "the time is empty: is a variable not set?"),
+        ],
+    )
+    def test_wrong_start_of_an_attempt(self, after: str, message: str, suite: FakeSuite, call: Call) -> None:
         result = call("gate", SUITE, "--run-url", URL, "--after", after)
-        assert (result.code, "an offset" in result.err) == (2, True), result
+        assert (result.code, message in result.err) == (2, True), result
 
     def test_new_failure_ends_the_wait(self, suite: FakeSuite, call: Call) -> None:
         add(suite)
