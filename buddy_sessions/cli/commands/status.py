@@ -242,7 +242,7 @@ def status_item(
         error = error_text(status.error)
         return Item(None, (*names, "not read"), remark=error, row={**row, "error": error})
     if status.commit is None or status.since is None:
-        age = _age(status.missing_since, now)
+        age = "" if status.missing_since is None else age_of(status.missing_since, now)
         cells = (*names, status.reason or UNKNOWN, "", "", age)
         return Item(None, cells, row={**row, "status": status.reason, "remark": remarks_text(status.remarks) or None})
     session, first = status.commit.session, status.since.turning_session
@@ -268,15 +268,11 @@ def status_item(
         Text.assemble(where, (state, style), ", stale" if is_stale else ""),
         failing,
         Text.assemble(number_text(first), or_earlier),
-        _age(first.create_date, now),
+        age_of(first.create_date, now),
         revision_text(first),
         author_text(first),
     )
     return Item(None, texts, cause or "", row=row, url=session.html_url)
-
-
-def _age(moment: datetime | None, now: datetime) -> str:
-    return "" if moment is None else age_of(moment, now)
 
 
 def _failing_tests(commit: TestedCommit) -> tuple[int | None, str]:

@@ -128,7 +128,8 @@ ADVICE = {
     "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "few sessions": "wait longer with --timeout, or see why jobs uploaded nothing",
-    "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another commit",
+    "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another "
+    "commit, or before --after",
     "incomplete list": "run the gate again, with --db after the next sync",
     "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
     "help, run the tests again",

@@ -123,7 +123,7 @@ class Destination:
         """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format."""
         name, _, file = text.partition("=")
         if name not in _WRITTEN_FORMATS or not file:
-            raise ConfigError(f"--write must be FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
+            raise ConfigError(f"pass FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
         return cls(name, None if file == "-" else Path(file))
 
     def write(self, result: CommandResult, messages: Output, *, max_bytes: int) -> None:
@@ -236,9 +236,9 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
     more: list[Text] = []
     for column, width, cell in zip(columns, widths, cells, strict=False):
         text = cell.copy() if isinstance(cell, Text) else Text(cell)
-        if column.wraps:
-            text, *more = _wrap(output, text, width) or [text]
-        else:
+        if column.wraps and output.is_terminal:  # all lines but the first one are indented
+            text, *more = text.wrap(output, width if text.cell_len <= width else width - _GAP) or [text]
+        elif not column.wraps:
             text.truncate(width, overflow="ellipsis")
             text.align("right" if column.is_number else "left", width)
         texts.append(text)
@@ -248,13 +248,6 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
     indent = " " * (sum(widths[:-1]) + _GAP * len(widths))
     for text in more:
         output.print_line(indent, text)
-
-
-def _wrap(output: Output, text: Text, width: int) -> list[Text]:
-    """Return the lines of a text, on a terminal in this width; all but the first one are indented."""
-    if not output.is_terminal:
-        return list(text.split("\n"))
-    return list(text.wrap(output, width if text.cell_len <= width else width - _GAP))
 
 
 def _lines_below(item: Item, width: int) -> list[Text]:

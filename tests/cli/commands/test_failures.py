@@ -82,39 +82,23 @@ def test_session_and_failures_without_optional_fields(fake: FakeBuddy, call: Cal
     ]
 
 
-def test_what_was_not_saved_is_named(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path) -> None:
-    """Otherwise, no test seems to have failed."""
-    path = tmp_path / "sessions.db"
-    suite.create(id="third", status="ERROR", failed_count=1)
-    sync_database(fake, path)
-    code, out, err = call("failures", SUITE, "third", "--db", str(path))
-    assert (code, out) == (5, "")
-    assert err == f"warning: the failing test cases of #3 of {SUITE} were not saved: sync with --cases failed\n"
-
-
 def test_causes(fake: FakeBuddy, call: Call) -> None:
-    names = ["order 17", "order 18", "cart"]
+    """Tests whose message was not read come last."""
+    names = ["order 17", "order 18", "zip"]
     cases = [{"name": name, "status": "FAILED", "message": f"{name} is lost"} for name in names]
     fake.add_suite("acme", "shop", "b").create(cases=cases)
     key = "tests/cart/test_total.py > CartTest > "
-    found = [(row["template"], row["count"], row["tests"]) for row in rows(call("failures", B, "--group").out)]
-    assert found == [
-        ("order <number> is lost", 2, [f"{key}order 17", f"{key}order 18"]),
-        ("cart is lost", 1, [f"{key}cart"]),
-    ]
-    lines = call("failures", B, "--group", "--format", "table").out.splitlines()
-    title = "2 tests: AssertionError: order <number> is lost"
-    assert lines[3:7] == [title, f"{key}order 17", f"{key}order 18", ""]
-
-
-def test_causes_name_tests_whose_message_was_not_read(fake: FakeBuddy, call: Call) -> None:
-    """Of which the details cannot be read, or which were left out."""
-    cases = [{"name": f"t{number}", "status": "FAILED", "message": "lost"} for number in range(3)]
-    fake.add_suite("acme", "shop", "b").create(cases=cases)
-    out = call("failures", B, "--group", "--limit", "2").out
-    assert [(row["template"], row["count"]) for row in rows(out)] == [("lost", 2), (None, 1)]
-    out = call("failures", B, "--group", "--limit", "2", "--format", "table").out
-    assert "\n1 test: messages that were not read\ntests/cart/test_total.py > CartTest > t2\n" in out
+    orders = ("order <number> is lost", 2, [f"{key}order 17", f"{key}order 18"])
+    for options, template, title in (
+        ([], "zip is lost", "AssertionError: zip is lost"),
+        (["--limit", "2"], None, "messages that were not read"),
+    ):
+        words = ["failures", B, "--group", *options]
+        found = [(row["template"], row["count"], row["tests"]) for row in rows(call(*words).out)]
+        assert found == [orders, (template, 1, [f"{key}zip"])]
+        lines = call(*words, "--format", "table").out.splitlines()
+        shown = ["2 tests: AssertionError: order <number> is lost", f"{key}order 17", f"{key}order 18"]
+        assert lines[3:9] == [*shown, "", f"1 test: {title}", f"{key}zip"]
 
 
 def test_message_of_a_session_is_shown_beside_its_failing_tests(fake: FakeBuddy, call: Call) -> None:
@@ -152,12 +136,21 @@ def test_files_to_run_again(fake: FakeBuddy, call: Call, tmp_path: Path, monkeyp
     assert err.count("warning: no file in this folder for ") == 4
 
 
-def test_list_that_is_too_short_is_no_answer(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
-    """It lists one of two failing tests: what it has is printed. From a database, because a client reads it again."""
-    cases = [{"name": "pays", "status": "FAILED", "message": "lost"}]
-    fake.add_suite("acme", "shop", "b").create(status="ERROR", failed_count=2, tests_count=2, cases=cases)
-    sync_database(fake, tmp_path / "x.db", cases="failed")
-    result = call("failures", B, "--db", str(tmp_path / "x.db"))
-    assert result.code == 5
-    assert "#1 lists 1 of its 2 failing tests" in result.err
-    assert len(rows(result.out)) == 1
+@pytest.mark.parametrize(
+    ("cases", "message", "listed"),
+    [
+        (None, f"the failing test cases of #1 of {B} were not saved: sync with --cases failed", 0),
+        ("failed", "#1 lists 1 of its 2 failing tests", 1),
+    ],
+    ids=["not saved", "too few listed"],
+)
+def test_what_a_database_lacks_is_named(
+    cases: Any, message: str, listed: int, fake: FakeBuddy, call: Call, tmp_path: Path
+) -> None:
+    """What it has is printed. A client reads a list that is too short again."""
+    failing = [{"name": "pays", "status": "FAILED", "message": "lost"}]
+    fake.add_suite("acme", "shop", "b").create(status="ERROR", failed_count=2, tests_count=2, cases=failing)
+    sync_database(fake, tmp_path / "x.db", cases=cases)
+    result = call("failures", B, "1", "--db", str(tmp_path / "x.db"))
+    assert (result.code, len(rows(result.out))) == (5, listed)
+    assert result.err.startswith(f"warning: {message}")
