@@ -195,25 +195,24 @@ def other_branches(sessions: Iterable[Session], judged: Sequence[Session], basel
 
     Branches that share a commit are one: a pull request and its branch.
     """
-    groups: list[tuple[set[str], list[Session]]] = [({baseline}, [])]
-    groups.append(({name for session in judged for name in (session.ref_name, session.revision) if name}, []))
-    red = [each for each in sessions if each.is_failing and not is_outage(each) and each.ref_name]
-    for session in red:
-        names = {name for name in (session.ref_name, session.revision) if name}
-        same = [group for group in groups if not names.isdisjoint(group[0])]
-        for group in same[1:]:
-            same[0][0].update(group[0])
-            same[0][1].extend(group[1])
-            groups.remove(group)
-        if same:
-            same[0][0].update(names)
-            same[0][1].append(session)
-        else:
-            groups.append((names, [session]))
+    own_names = {name for session in judged for name in _names_of(session)}
+    groups: list[tuple[set[str], list[Session]]] = [({baseline}, []), (own_names, [])]
+    for session in sessions:
+        if session.is_failing and session.ref_name and not is_outage(session):
+            names, members = _names_of(session), [session]
+            same = [group for group in groups if not names.isdisjoint(group[0])]
+            for group in same:
+                groups.remove(group)
+                names, members = names | group[0], [*group[1], *members]
+            groups.append((names, members))
     own = {baseline, *(session.ref_name or "" for session in judged)}
     others = [group for names, group in groups if group and names.isdisjoint(own)]
     newest = sorted((each.relative_id for group in others for each in group), reverse=True)[:_ELSEWHERE]
     return [kept for group in others if (kept := [each for each in group if each.relative_id in newest])]
+
+
+def _names_of(session: Session) -> set[str]:
+    return {name for name in (session.ref_name, session.revision) if name}
 
 
 def find_causes(tests: Iterable[FailingTest]) -> list[Cause]:

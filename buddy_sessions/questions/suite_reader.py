@@ -16,15 +16,7 @@ from .._base.validate import validate_session
 from .._base.workers import LongBodies, map_concurrently
 from .._paging.selection import ReadSpec
 from ..analysis.baseline import lists_too_few
-from ..analysis.branches import (
-    MAIN_NAMES,
-    NEWEST,
-    JudgedBranch,
-    Main,
-    list_branches,
-    main_branch,
-    suggest_branches,
-)
+from ..analysis.branches import MAIN_NAMES, NEWEST, JudgedBranch, Main, list_branches, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError, ResponseError, UnstableListingError

@@ -13,14 +13,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    MAIN,
-    BuddyClient,
-    ConfigError,
-    SessionStore,
-    StatusChange,
-    StatusKind,
-)
+from buddy_sessions import MAIN, BuddyClient, ConfigError, SessionStore, StatusChange, StatusKind
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.collector import Collector, collecting
 

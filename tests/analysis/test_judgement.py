@@ -76,6 +76,13 @@ def two_jobs() -> History:
     return history
 
 
+def green_job() -> History:
+    """Return a history with a green session of the fix."""
+    history = main("", "")
+    history.add(branch="fix", revision=FIX)
+    return history
+
+
 def fix_before_main_broke() -> History:
     """Return a history of a red fix, and of a commit of main in which the same test fails later."""
     history = main("", "")
@@ -177,6 +184,10 @@ VERDICTS = {
         "no verdict: to compare with: #1 lists 0 of its 2 failing tests",
     ),
     "running": (verdict(main("", ""), status=RUNNING, finish_date=None), "no verdict: #3 did not finish"),
+    "one of two is running": (
+        verdict(green_job(), status=RUNNING, finish_date=None),
+        "no verdict: #4 did not finish",
+    ),
     "running, but the tests have failed": (
         verdict(main("", ""), status=RUNNING, finish_date=None, options=FAILURE),
         "fails: the tests failed, and #3 did not finish",

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    MAIN,
-    BuddyClient,
-    NoVerdictError,
-    Session,
-    SessionStatus,
-    TestCase,
-    TestStatus,
-)
-from buddy_sessions.questions.questions import Questions
+from buddy_sessions import MAIN, BuddyClient, NoVerdictError, Session, SessionStatus, TestCase, TestStatus
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
-from helpers.list_source import SUITE, ask_about
+from helpers.list_source import SUITE, Ask, ask_about
 
-Ask = Callable[[], Awaitable[Questions]]
 all_cases = pytest.mark.parametrize("ask", ["api", "all"], indirect=True)
 
 

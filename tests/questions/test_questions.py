@@ -9,15 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from buddy_sessions import (
-    BuddyClient,
-    ConfigError,
-    NoVerdictError,
-    Session,
-    SessionStatus,
-    SessionStore,
-    TestStatus,
-)
+from buddy_sessions import BuddyClient, ConfigError, NoVerdictError, Session, SessionStatus, SessionStore, TestStatus
 from buddy_sessions.questions.questions import Questions
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 

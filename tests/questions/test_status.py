@@ -9,14 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from buddy_sessions import (
-    MAIN,
-    AuthenticationError,
-    BuddyClient,
-    NoVerdictError,
-    ServerError,
-    SessionStore,
-)
+from buddy_sessions import MAIN, AuthenticationError, BuddyClient, NoVerdictError, ServerError, SessionStore
 from buddy_sessions.analysis import SuiteStatus
 from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
