@@ -24,7 +24,7 @@ from .._paging.paginator import PageReader, SessionPage
 from .._paging.selection import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, Suite, SuiteKey, is_before
-from .case_sync import CaseSync
+from .cases import CaseSync
 from .file import DatabaseThread
 from .lock import hold_suite
 from .pages import count_above, finish_sync, load_start, save_page

@@ -49,7 +49,7 @@ def page(*numbers: int, id_: str | None = None, date: datetime | None = NOW, **f
     """Return a page with these sessions. By default, their ids are those in the database."""
     listed = [session(number, id_=id_, date=date) for number in numbers]
     given: dict[str, Any] = {"sessions": listed, "listed": listed, "limit": NEW, **fields}
-    return ListEvidence(claimed=CLAIMED, claimed_next=CLAIMED, **given)
+    return ListEvidence(claimed=CLAIMED, **given)
 
 
 def page_of_another(number: int, **fields: Any) -> ListEvidence:
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
     "below-it-was-read": (
-        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState()),
+        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
         [DELETED],
         {**FOUND, "is_contradiction": True},
     ),
