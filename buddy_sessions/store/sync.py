@@ -279,12 +279,11 @@ class SuiteSync:
 
     async def _save_evidence(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page or one session, in one transaction, and note what it has shown."""
-        last_ids, self._last_ids = self._last_ids, {each.id for each in (*evidence.listed, *evidence.sessions)}
-        says_more = evidence.sessions or evidence.proven or evidence.checked or not self._last_ids <= last_ids
-        if says_more or progress.top is None:
+        if progress.top is not None and evidence.repeats(self._last_ids):
+            saved = PageEffects(state=evidence.claimed_next)  # the next page or `finish_sync` saves this
+        else:
             saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
-        else:  # the end of a list, after the last session: `finish_sync` or the next page saves what is claimed now
-            saved = PageEffects(state=evidence.claimed_next)
+        self._last_ids = {each.id for each in (*evidence.listed, *evidence.sessions)}
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)

@@ -107,6 +107,22 @@ def test_effects_of_a_page(page: ListEvidence, saved: list[SavedSession], expect
 
 
 @pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (page(), True),
+        (page(4, sessions=()), True),
+        (page(4), False),
+        (page(4, 3, sessions=()), False),
+        (page(4, sessions=(), proven=(4, 4)), False),
+        (page(checked=4), False),
+    ],
+    ids=["empty", "listed-again", "to-save", "another", "proven", "requested"],
+)
+def test_page_that_repeats_the_one_before(page: ListEvidence, expected: bool) -> None:
+    assert page.repeats({"id4", "id5"}) is expected
+
+
+@pytest.mark.parametrize(
     ("age", "pause"),
     [
         (timedelta(minutes=10), timedelta(minutes=1)),
