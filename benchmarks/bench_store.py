@@ -267,7 +267,7 @@ def main() -> None:
             f"first sync of suites of {SMALL[-1]} sessions, CPU over the hand-written loop",
             suites[f"{SMALL[-1]} sessions"]["sync_ratio"],
             "at most",
-            3,
+            2.2,
             noise=report.TIME_NOISE,
         ),
         report.check_limit(

@@ -146,9 +146,7 @@ class DatabaseFile:
                 "was not changed: upgrade buddy_sessions, or choose another path"
             )
         if owner not in {APPLICATION_ID, APPLICATION_ID_1} and (owner or version or tables):
-            is_ours = owner >> 16 == APPLICATION_ID >> 16
-            writer = "a development version of buddy_sessions" if is_ours else "another program"
-            raise OtherFileError(f"{self.path} was written by {writer}, and was not changed: choose another path")
+            raise OtherFileError(f"{self.path} is of another program, and was not changed: choose another path")
         return not version
 
     def _create(self) -> None:

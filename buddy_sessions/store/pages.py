@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import evolve
@@ -67,6 +66,10 @@ _SAVE_SESSION = f"""
     ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL)
 """
+_ABSENT = """
+    SELECT number FROM session_rows WHERE suite = ? AND relative_id BETWEEN ? AND ? AND deleted_at IS NULL
+    AND number NOT IN (SELECT value FROM json_each(?))
+"""
 _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMNS}) = (?, ?) WHERE"
 
 
@@ -118,16 +121,17 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
             if each["id"] in values and (names := evidence.invalid_fields.get(each["id"])):
                 values[each["id"]] = keep_values(stored_values(each), values[each["id"]], names)
         effects = find_effects(evidence, values, saved)
-        # Before new ones are saved, which are not `present`.
-        effects.absent = _find_absent(file, suite, evidence, effects.present)
+        if evidence.proven is not None:  # before new ones are saved, which are not `present`
+            rows = file.execute(_ABSENT, (suite, *evidence.proven, json.dumps(effects.present)))
+            effects.absent.extend(row[0] for row in rows)
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
         # The page has just shown the state of an unfinished one: it counts as checked.
-        rows = [(suite, None if each.is_finished else time, *values[each.id]) for each in effects.sessions]
-        members = {row[2 + _CREATED_BY] for row in rows} - {None}
+        to_save = [(suite, None if each.is_finished else time, *values[each.id]) for each in effects.sessions]
+        members = {row[2 + _CREATED_BY] for row in to_save} - {None}
         sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
         file.execute_many(sql, [(member,) for member in members])
-        file.execute_many(_SAVE_SESSION, rows)
+        file.execute_many(_SAVE_SESSION, to_save)
         file.execute_many(f"{_SET_MARKS} number = ?", [(*Marks(), each) for each in effects.restored])
         if effects.changed:
             of_changed = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
@@ -191,16 +195,6 @@ def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool
         return False
     is_missing = file.number(f"{_HIGHEST} AND missing_since IS NOT NULL", key)
     return not is_missing and file.number(_HIGHEST, key) == progress.top
-
-
-def _find_absent(file: DatabaseFile, suite: int, evidence: ListEvidence, present: Sequence[int]) -> array[int]:
-    """Return the rows of the sessions that a page should have listed. There may be many: 8 bytes for each."""
-    sql = """
-        SELECT number FROM session_rows WHERE suite = ? AND relative_id BETWEEN ? AND ? AND deleted_at IS NULL
-        AND number NOT IN (SELECT value FROM json_each(?))
-    """
-    rows = file.execute(sql, (suite, *evidence.proven, json.dumps(present))) if evidence.proven else ()
-    return array("q", (row[0] for row in rows))
 
 
 def _load_saved(file: DatabaseFile, where: str, *parameters: object) -> list[SavedSession]:

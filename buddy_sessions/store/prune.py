@@ -18,7 +18,7 @@ from .copies import record_forget, record_prune
 from .file import DatabaseFile, DatabaseThread
 from .saved_source import find_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
-from .suites import ALL_TIME, Below, SuiteState, load_state, save_state
+from .suites import ALL_TIME, Below, load_state, save_state
 
 SAME_COMMIT = timedelta(days=1)
 """Sessions of one commit that were created within this time of each other are kept or deleted together."""
@@ -74,29 +74,23 @@ async def prune_suite(thread: DatabaseThread, key: SuiteKey, before: datetime) -
 
 
 def _delete(file: DatabaseFile, key: SuiteKey, suite: int, before: datetime, old: Mapping[str, object]) -> int:
-    """Delete sessions, in one transaction, and note up to when the suite was pruned. Return their number."""
+    """Delete sessions, in one transaction, and move the limit of the suite up. Return their number."""
     with file.transaction():
         delete_cases(file, _OLD, old)
         count = file.execute(f"DELETE {_OLD}", old).rowcount
         if count:
             state = load_state(file, key)
-            limit = max(before, state.limit or before)
-            save_state(file, key, _raise_limit(file, suite, state, limit))
+            limit, covered = max(before, state.limit or before), None
+            if state.covered is not None:  # it ends at the lowest session that is not older
+                where = "suite = ? AND relative_id BETWEEN ? AND ? AND create_date >= ?"
+                sql = f"SELECT min(relative_id) FROM session_rows WHERE {where}"
+                lowest = file.number(sql, (suite, *state.covered, time_to_prefix(limit)))
+                covered = (lowest, state.covered[1]) if lowest else None
+            below: Below = "more" if state.below == "more" else "limit"
+            save_state(file, key, evolve(state, covered=covered, below=below, limit=limit))
             forget_unused_tests(file, suite)
             record_prune(file, key, suite, limit)
     return count
-
-
-def _raise_limit(file: DatabaseFile, suite: int, state: SuiteState, limit: datetime) -> SuiteState:
-    """Return the state with a later limit: the covered range ends at the lowest session that is not older."""
-    covered = None
-    if state.covered is not None:
-        where = "suite = ? AND relative_id BETWEEN ? AND ? AND create_date >= ?"
-        sql = f"SELECT min(relative_id) FROM session_rows WHERE {where}"
-        lowest = file.number(sql, (suite, *state.covered, time_to_prefix(limit)))
-        covered = (lowest, state.covered[1]) if lowest else None
-    below: Below = "more" if state.below == "more" else "limit"
-    return evolve(state, covered=covered, below=below, limit=limit)
 
 
 def return_space(file: DatabaseFile) -> None:

@@ -24,7 +24,7 @@ from .._paging.paginator import PageReader, SessionPage
 from .._paging.selection import ReadSpec
 from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, Suite, SuiteKey, is_before
-from .case_sync import CaseSync
+from .cases import CaseSync
 from .file import DatabaseThread
 from .lock import hold_suite
 from .pages import count_above, finish_sync, load_start, save_page
@@ -187,7 +187,7 @@ class SuiteSync:
                     # If only the length of pages is in doubt, they still prove something.
                     if not reader.stats.verified and page.proven_range is None:
                         await self._lose_order(progress)
-                    saved = await self._save(progress, part, page, reader)
+                    saved = await self._save_page(progress, part, page, reader)
                     yield attrs.evolve(page, sessions=saved.sessions)
                     if part.is_done:
                         break
@@ -224,8 +224,10 @@ class SuiteSync:
         spec = ReadSpec(after=part.low - 1, cursor=cursor, min_id=1, slots=self.slots, last_digest=digest)
         return self.run.api.read(self.key, spec)
 
-    async def _save(self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader) -> PageEffects:
-        """Save a page of the list, and note what it has shown."""
+    async def _save_page(
+        self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader
+    ) -> PageEffects:
+        """Save a page of the list, with what it proves."""
         limit, state = await self._limit(progress, page.sessions), progress.state
         evidence = ListEvidence(
             claimed=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
@@ -238,7 +240,7 @@ class SuiteSync:
         else:
             is_below = part.low > 1 and any(each.relative_id <= part.low for each in page.sessions)
             part.is_done = is_below or all(is_before(each, limit) for each in page.sessions)
-        saved = await self._save_page(progress, evidence)
+        saved = await self._save_evidence(progress, evidence)
         if progress.top is None:
             progress.top = page.sessions[0].relative_id if page.sessions else 0
             if not page.sessions and state.covered is not None:
@@ -272,25 +274,20 @@ class SuiteSync:
             progress.is_outdated = True
             return
         evidence = ListEvidence(claimed=progress.state, sessions=listed, checked=relative_id)
-        saved = await self._save_page(progress, evidence)
+        saved = await self._save_evidence(progress, evidence)
         yield SessionPage(suite=self.key, number=0, sessions=saved.sessions)
 
-    async def _save_page(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
-        """Save a page, in one transaction, and note what it has shown."""
-        shown = (*evidence.listed, *evidence.sessions)
-        last_ids, self._last_ids = self._last_ids, {each.id for each in shown}
-        says_more = evidence.sessions or evidence.proven or evidence.checked or not self._last_ids <= last_ids
-        if says_more or progress.top is None:
+    async def _save_evidence(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
+        """Save a page or one session, in one transaction, and note what it has shown."""
+        if progress.top is not None and evidence.repeats(self._last_ids):
+            saved = PageEffects(state=evidence.claimed_next)  # the next page or `finish_sync` saves this
+        else:
             saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
-        else:  # the end of a list, after the last session: `finish_sync` or the next page saves what is claimed now
-            saved = PageEffects(state=evidence.claimed_next)
+        self._last_ids = {each.id for each in (*evidence.listed, *evidence.sessions)}
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)
-        progress.state = saved.state
-        progress.absent = progress.absent + saved.absent if progress.absent else saved.absent
-        progress.is_contradiction |= saved.is_contradiction
-        progress.settle(evidence.proven, {evidence.checked, *(each.relative_id for each in shown)})
+        progress.note(evidence, saved)
         return saved
 
     async def _lose_order(self, progress: SyncProgress) -> None:

@@ -95,10 +95,14 @@ class SyncProgress:
     is_contradiction: bool = False  # whether a page has contradicted what the database claimed
     is_outdated: bool = False  # whether a session above the top of the list exists
 
-    def settle(self, proven: Interval | None, shown: set[int | None]) -> None:
-        """Note that unfinished sessions need no check, because a page has shown them, or should have."""
-        low, high = proven or (1, 0)
+    def note(self, evidence: ListEvidence, effects: PageEffects) -> None:
+        """Note what a page has shown. Unfinished sessions that it lists, or should list, need no check."""
+        self.state = effects.state
+        self.absent = self.absent + effects.absent if self.absent else effects.absent
+        self.is_contradiction |= effects.is_contradiction
+        low, high = evidence.proven or (1, 0)
         lowest = self.state.lowest
+        shown = {evidence.checked, *(each.relative_id for each in (*evidence.listed, *evidence.sessions))}
         for due in [each for each in self.due if each in shown or low <= each <= high or each < lowest]:
             del self.due[due]
 
@@ -152,6 +156,11 @@ class ListEvidence:
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
+
+    def repeats(self, last_ids: AbstractSet[str]) -> bool:
+        """Return whether only sessions of the page before are listed, with these ids: so ends a list of full pages."""
+        says_more = self.sessions or self.proven is not None or self.checked is not None
+        return not says_more and {each.id for each in self.listed} <= last_ids
 
 
 SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]

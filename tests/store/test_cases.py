@@ -396,7 +396,7 @@ numbers = itertools.count(1)
 def test_any_case_is_read_back(database: DatabaseFile, sample: tuple[Session, list[TestCase]]) -> None:
     session, cases = sample
     key = SuiteKey("acme", "shop", f"{next(numbers)}")
-    page = ListEvidence(claimed=SuiteState(), claimed_next=SuiteState(), sessions=[session])
+    page = ListEvidence(claimed=SuiteState(), sessions=[session])
     save_page(database, key, page, datetime.now(UTC))
     for _ in range(2):
         save_cases(database, key, session, "all", cases, is_complete=True, is_verified=True)
@@ -413,12 +413,7 @@ def test_details_of_a_session_with_many_cases_are_saved_by_a_key(database: Datab
     cases = [
         TestCase(id=f"{each}", name=f"{each}", status=TestStatus.FAILED, test_group_id="1") for each in range(30_000)
     ]
-    save_page(
-        database,
-        key,
-        ListEvidence(claimed=SuiteState(), claimed_next=SuiteState(), sessions=[session]),
-        datetime.now(UTC),
-    )
+    save_page(database, key, ListEvidence(claimed=SuiteState(), sessions=[session]), datetime.now(UTC))
     save_cases(database, key, session, "failed", cases, is_complete=True, is_verified=False)
     begin = time.process_time()
     for ordinal in range(0, 30_000, 15):

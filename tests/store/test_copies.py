@@ -147,7 +147,7 @@ async def test_position_of_another_file_is_an_error(db: SyncedSuite) -> None:
 def test_few_sessions_with_long_tests_are_in_memory_at_once(database: DatabaseFile) -> None:
     case = TestCase(id="1", name="a", status=TestStatus.FAILED, test_group_id="1", data="x" * 5_000_000)
     sessions = [Session(id=f"{each}", relative_id=each, status=SessionStatus.ERROR) for each in range(1, 6)]
-    page = ListEvidence(claimed=SuiteState(), claimed_next=SuiteState(), sessions=sessions)
+    page = ListEvidence(claimed=SuiteState(), sessions=sessions)
     save_page(database, KEY, page, datetime.now(UTC))
     for session in sessions:
         save_cases(database, KEY, session, "failed", [case], is_complete=True, is_verified=True)

@@ -89,7 +89,7 @@ class TestRejectedFiles:
             (False, "CREATE TABLE sessions (x)", FOREIGN),
             (False, "PRAGMA application_id = 7", FOREIGN),
             (False, "PRAGMA user_version = 1", FOREIGN),
-            (True, f"PRAGMA application_id = {APPLICATION_ID ^ 1}", "a development version of buddy_sessions, and"),
+            (True, f"PRAGMA application_id = {APPLICATION_ID ^ 1}", FOREIGN),
             (True, f"PRAGMA user_version = {VERSION + 1}", NEWER),
         ],
         ids=str,

@@ -129,13 +129,6 @@ async def test_only_an_earlier_since_brings_back_what_was_pruned(
     assert [(each.covered, each.below) for each in await db.store.info()] == [((6, 90), "limit")]
 
 
-async def test_clock_that_is_ahead_deletes_nothing_more(db: SyncedSuite) -> None:
-    for age in range(160, 100, -1):
-        db.suite.create(create_date=(datetime.now(UTC) - timedelta(days=age)).isoformat())
-    await db.sync()
-    assert await db.store.prune(older_than=MONTH) == 29, "now is when the newest session was created"
-
-
 @pytest.mark.fault
 async def test_date_of_the_year_1_is_the_zero_of_a_program(db: SyncedSuite) -> None:
     """Also if it is the newest date of the file: nothing is older."""

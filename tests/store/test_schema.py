@@ -30,7 +30,7 @@ numbers = itertools.count(1)
 def test_session_is_loaded_as_it_was_saved(database: DatabaseFile, session: Session) -> None:
     """And it is due for a check if it is not finished."""
     key = SuiteKey("acmé", "shop", f"{next(numbers)}")
-    page = ListEvidence(claimed=SuiteState(), claimed_next=SuiteState(), sessions=[session], listed=[session])
+    page = ListEvidence(claimed=SuiteState(), sessions=[session], listed=[session])
     assert save_page(database, key, page, NOW).sessions == (session,)
     (loaded,) = load_sessions(database, key)
     assert loaded == session
@@ -47,7 +47,7 @@ def test_only_sessions_of_a_branch_are_selected(database: DatabaseFile) -> None:
         Session(id=f"{number}", relative_id=number, status=SessionStatus.ERROR, ref_type=kind, ref_name=name)
         for number, (kind, name) in enumerate(refs, 1)
     ]
-    save_page(database, KEY, ListEvidence(claimed=SuiteState(), claimed_next=SuiteState(), sessions=sessions), NOW)
+    save_page(database, KEY, ListEvidence(claimed=SuiteState(), sessions=sessions), NOW)
     for branch, expected in (("main", 1), ("a\0b", 4)):
         assert [session.relative_id for session in load_sessions(database, KEY, branch=branch)] == [expected]
 

@@ -259,22 +259,6 @@ async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
     assert [each.below for each in await db.store.info()] == ["nothing"]
 
 
-async def test_contradiction_below_a_gap_reads_the_gap_again(db: SyncedSuite) -> None:
-    """What an earlier sync has covered is not trusted any more: it lacks 85."""
-    create_finished(db.suite, 100)
-    await db.sync()
-    for sql in (
-        "UPDATE session_rows SET (missing_since, deleted_at) = (create_date, create_date) WHERE relative_id = 50",
-        "DELETE FROM session_rows WHERE relative_id = 85",
-        "UPDATE suite_rows SET state = json_set(state, '$.covered', json('[81, 100]'), '$.below', 'more')",
-    ):
-        query(db.path, sql)
-    create_finished(db.suite, 30)
-    assert await db.sync() == [*range(130, 100, -1), 85]
-    assert await db.is_complete()
-    assert await db.covered_range() == (1, 130)
-
-
 async def test_full_sync_ends_the_doubt_about_a_list(db: SyncedSuite) -> None:
     """Until then, there is no verdict."""
     create_finished(db.suite, 30)

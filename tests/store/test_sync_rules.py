@@ -49,7 +49,7 @@ def page(*numbers: int, id_: str | None = None, date: datetime | None = NOW, **f
     """Return a page with these sessions. By default, their ids are those in the database."""
     listed = [session(number, id_=id_, date=date) for number in numbers]
     given: dict[str, Any] = {"sessions": listed, "listed": listed, "limit": NEW, **fields}
-    return ListEvidence(claimed=CLAIMED, claimed_next=CLAIMED, **given)
+    return ListEvidence(claimed=CLAIMED, **given)
 
 
 def page_of_another(number: int, **fields: Any) -> ListEvidence:
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
     "below-it-was-read": (
-        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState()),
+        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
         [DELETED],
         {**FOUND, "is_contradiction": True},
     ),
@@ -104,6 +104,22 @@ def test_effects_of_a_page(page: ListEvidence, saved: list[SavedSession], expect
     if covered := expected.pop("covered", None):
         expected["state"] = evolve(CLAIMED, covered=covered, below="nothing" if covered[0] == 1 else "more")
     assert {**asdict(found, recurse=False), "sessions": ids, "absent": absent} == {**defaults, **expected}
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (page(), True),
+        (page(4, sessions=()), True),
+        (page(4), False),
+        (page(4, 3, sessions=()), False),
+        (page(4, sessions=(), proven=(4, 4)), False),
+        (page(checked=4), False),
+    ],
+    ids=["empty", "listed-again", "to-save", "another", "proven", "requested"],
+)
+def test_page_that_repeats_the_one_before(page: ListEvidence, expected: bool) -> None:
+    assert page.repeats({"id4", "id5"}) is expected
 
 
 @pytest.mark.parametrize(
