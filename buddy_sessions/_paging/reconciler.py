@@ -133,7 +133,7 @@ class Reconciler:
             case Unordered():
                 return self._take_unordered(window, sessions)
             case Skipped():
-                self._frontier.mark_reread_above()
+                self._frontier.has_reread_above = True
                 self._drop_plan()
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
             case Outdated():
