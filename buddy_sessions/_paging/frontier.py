@@ -137,7 +137,7 @@ class Frontier:
 
     def _skips_recent_rows(self, relative_ids: Sequence[int]) -> bool:
         """Return whether a page begins above the recent rows, and lists none of them."""
-        if not relative_ids or not self._recent or relative_ids[0] <= self._recent[0][0]:
+        if not self._recent or relative_ids[0] <= self._recent[0][0]:
             return False
         return dict(self._recent).keys().isdisjoint(relative_ids)
 
@@ -175,10 +175,9 @@ class HeldPage:
         return bool(sessions) and (not self.sessions or sessions[-1].relative_id < self.sessions[-1].relative_id)
 
     def merge(self, sessions: Sequence[Session]) -> HeldPage | None:
-        """Return this page with the rows of another response; None if it ends farther up, or contradicts this one."""
-        rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
-        ids = {session.id for session in (*self.sessions, *sessions)}
-        if not sessions or sessions[-1].relative_id > self.sessions[-1].relative_id or len(ids) != len(rows):
+        """Return this page with the rows of another response; None if it ends farther up."""
+        if not sessions or sessions[-1].relative_id > self.sessions[-1].relative_id:
             return None
+        rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
         merged = [rows[number] for number in sorted(rows, reverse=True)]
         return evolve(self, sessions=merged, rows=len(sessions), is_reread=True)
