@@ -72,17 +72,13 @@ class Frontier:
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None  # None before the first row
         self.has_holes = False  # a `relative_id` was missing between two rows
-        self._has_reread_above = False
+        self.has_reread_above = False  # the rows above a page are requested: it cannot be `Skipped` before a new row
         # The `relative_id` and `id` of the recent rows, newest first; a whole session may be large.
         self._recent: tuple[tuple[int, str], ...] = ()
 
     @property
     def recent_ids(self) -> set[str]:
         return {session_id for _, session_id in self._recent}
-
-    def mark_reread_above(self) -> None:
-        """Do not return `Skipped` before the next new row: the rows above the page are requested now."""
-        self._has_reread_above = True
 
     def check(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageCheck:
         """Return whether a page proves that no session is missed down to its last row, or why it does not."""
@@ -95,7 +91,7 @@ class Frontier:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:
                 return Gap()
-            if not self._has_reread_above and self._skips_recent_rows(relative_ids):
+            if not self.has_reread_above and self._skips_recent_rows(relative_ids):
                 return Skipped()
         return Accepted(self.count_read(sessions))
 
@@ -123,7 +119,7 @@ class Frontier:
             above = first_id + 1 if self.lowest_id is None else self.lowest_id
             self.lowest_id = sessions[-1].relative_id
             self.has_holes |= above - self.lowest_id > len(sessions) - already_read
-            self._has_reread_above = False
+            self.has_reread_above = False
             rows = [(session.relative_id, session.id) for session in sessions[already_read:]]
             self._recent = (*self._recent, *rows)[-_MAX_RECENT_ROWS:]
         return None if self.lowest_id is None else (self.lowest_id, highest)
@@ -141,7 +137,7 @@ class Frontier:
 
     def _skips_recent_rows(self, relative_ids: Sequence[int]) -> bool:
         """Return whether a page begins above the recent rows, and lists none of them."""
-        if not relative_ids or not self._recent or relative_ids[0] <= self._recent[0][0]:
+        if not self._recent or relative_ids[0] <= self._recent[0][0]:
             return False
         return dict(self._recent).keys().isdisjoint(relative_ids)
 
@@ -179,10 +175,9 @@ class HeldPage:
         return bool(sessions) and (not self.sessions or sessions[-1].relative_id < self.sessions[-1].relative_id)
 
     def merge(self, sessions: Sequence[Session]) -> HeldPage | None:
-        """Return this page with the rows of another response; None if it ends farther up, or contradicts this one."""
-        rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
-        ids = {session.id for session in (*self.sessions, *sessions)}
-        if not sessions or sessions[-1].relative_id > self.sessions[-1].relative_id or len(ids) != len(rows):
+        """Return this page with the rows of another response; None if it ends farther up."""
+        if not sessions or sessions[-1].relative_id > self.sessions[-1].relative_id:
             return None
+        rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
         merged = [rows[number] for number in sorted(rows, reverse=True)]
         return evolve(self, sessions=merged, rows=len(sessions), is_reread=True)

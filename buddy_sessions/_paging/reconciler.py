@@ -133,7 +133,7 @@ class Reconciler:
             case Unordered():
                 return self._take_unordered(window, sessions)
             case Skipped():
-                self._frontier.mark_reread_above()
+                self._frontier.has_reread_above = True
                 self._drop_plan()
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
             case Outdated():
@@ -298,7 +298,6 @@ class Reconciler:
         """Drop the planned windows, and the pages that were kept or held."""
         self._planned.clear()
         self._page_below_gap = self._held_page = None
-        self._pacing.restart()
 
 
 def check_stability(rows: str, *, stalled_pages: int, rows_by_id: int) -> None:

@@ -31,7 +31,9 @@ _SHUTDOWN_TIMEOUT = 0.05  # seconds
 class FakeBuddy:
     """A fake Buddy server: `async with FakeBuddy() as fake`.
 
-    You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next start.
+    The attributes up to `fault_rate` are its options, which the constructor takes; the others are its content, and what
+    has happened. You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next
+    start.
 
     It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`.
 
@@ -61,9 +63,9 @@ class FakeBuddy:
         ssl_context: Serve HTTPS with this context; None for HTTP.
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
             that it makes are visible in that response, and a fault that it injects applies to that request.
-        suites: The suites by workspace, project and suite ID.
         fault_rate: The share of requests, from 0.0 to 1.0, that get a random one of `RANDOM_FAULTS` if no fault is
             injected.
+        suites: The suites by workspace, project and suite ID.
         requests: All requests so far, in the order of arrival.
         faults: The queue of injected faults. Each request takes the first one.
         max_in_flight: The maximum of `in_flight` so far.
