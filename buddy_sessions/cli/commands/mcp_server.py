@@ -238,16 +238,13 @@ class Tools:
 
     def _suggest(self, text: str) -> str:
         """Return which of the listed suites have a similar name, or where all names are."""
-        wanted = text.casefold()
-        names = {suite.key: (suite.name or "").casefold() for suite in self._suites.values()}
-        close = [name for name in names.values() if wanted in name] or get_close_matches(wanted, names.values())
-        similar = [
-            f"{cut(self._suites[key].name or '', _MAX_NAME)} ({key})" for key in sorted(names) if names[key] in close
-        ]
+        names = {key: self._suites[key].name or "" for key in sorted(self._suites)}
+        close = [name for name in names.values() if text.casefold() in name.casefold()]
+        close = close or get_close_matches(text, names.values())
+        similar = [f"{cut(name, _MAX_NAME)} ({key})" for key, name in names.items() if name in close]
         more = f" or {len(similar) - _MAX_SIMILAR:,} others" if similar[_MAX_SIMILAR:] else ""
-        return (
-            f"did you mean {' or '.join(similar[:_MAX_SIMILAR])}{more}?" if similar else "list_suites shows all names"
-        )
+        shown = " or ".join(similar[:_MAX_SIMILAR])
+        return f"did you mean {shown}{more}?" if similar else "list_suites shows all names"
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
         """Return the failing test that a text names, with its message and trace."""
