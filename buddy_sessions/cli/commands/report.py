@@ -82,8 +82,6 @@ async def command(
         with messages.progress() as progress:
             report = await _read_report(store, chosen, period, branch, progress, git=git)
         await lacks_branch(store, branch, chosen, messages)
-    if report.flaky_note:
-        messages.print_warning(f"causes and flaky tests are {report.flaky_note}")
     if out is not None:
         page = render_page(template, report, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
@@ -91,6 +89,8 @@ async def command(
         messages.print_written(out, format_count(len(chosen), "suite"))
     if output_format is not None:
         make_writer(output_format, sys.stdout, ()).write([*digest_rows(report)])
+    if report.flaky_note:
+        messages.print_warning(f"causes and flaky tests are {report.flaky_note}")
 
 
 async def _read_report(

@@ -35,7 +35,7 @@ def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
         sync_database(fake, db, cases=cases)
         code, out, err = call("report", "--db", str(db), *options, "-o", str(path))
         assert (code, out) == (0, "")
-        assert err.startswith(message)
+        assert message in err
         page = HtmlPage(path.read_text("utf-8"))
         assert page.mistakes == []
         return page
