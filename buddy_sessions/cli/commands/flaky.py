@@ -103,7 +103,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         columns=_COLUMNS,
         sections=[Section("Flaky tests", list(map(describe, flaky.tests)))],
         csv_columns=(*KEYED_TEST_COLUMNS, *_FIGURES),
-        warnings=[unread_text(flaky.unread, "not all of their failing tests can be read")],
+        warnings=[unread_text(flaky.unread)],
     )
 
 

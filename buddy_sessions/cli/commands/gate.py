@@ -12,12 +12,7 @@ from typing import Annotated, Any, Literal
 from attrs import evolve
 from cyclopts import Group, Parameter, Token
 
-from buddy_sessions import (
-    MAIN,
-    BuddyError,
-    ConfigError,
-    parse_quarantine,
-)
+from buddy_sessions import MAIN, BuddyError, ConfigError, parse_quarantine
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement

@@ -75,7 +75,7 @@ def history_result(suite: SuiteKey, history: TestHistory) -> CommandResult:
         columns=_COLUMNS,
         sections=[Section("Commits", [_item(suite, branch, history.key, each, now) for each in history.outcomes])],
         csv_columns=_FIELDS,
-        warnings=[unread_text(history.unread, "not all of their failing tests can be read")],
+        warnings=[unread_text(history.unread)],
     )
 
 

@@ -113,10 +113,8 @@ class Tools:
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._answers, red)
-        texts = {key: cut(cause.text, width) for key, cause in causes.items()}
-        result = status_result(shown, now, causes=texts)
-        of_keys = {str(key): (cause.template, cause.note) for key, cause in causes.items()}
-        sections = group_by_cause(result.items, of_keys)
+        result = status_result(shown, now, causes={key: cut(cause.text, width) for key, cause in causes.items()})
+        sections = group_by_cause(result.items, {str(key): (each.template, each.note) for key, each in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
         hint = "For messages and traces, call get_failures." if red else ""
         if status and not shown:
@@ -222,7 +220,7 @@ class Tools:
             names = ", ".join(str(each.key) for each in suites)
             raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: use the key of one: {names}")
         if not suites and self._suites and "/" not in suite:
-            raise ConfigError(f"no suite is named {suite!r}{self._suggest(suite)}")
+            raise ConfigError(f"no suite is named {suite!r}: {self._suggest(suite)}")
         key = str(suites[0].key) if suites else suite
         named, name = parse_session(self._defaults, key, session or None)
         if self._is_saved and named not in self._suites:
@@ -239,15 +237,14 @@ class Tools:
         return [suite for suite in self._suites.values() if is_named(suite)]
 
     def _suggest(self, text: str) -> str:
-        """Return which of the listed suites have a similar name; an empty text for none."""
-        wanted = text.casefold()
-        names = {suite.key: (suite.name or "").casefold() for suite in self._suites.values()}
-        close = [name for name in names.values() if wanted in name] or get_close_matches(wanted, names.values())
-        similar = [
-            f"{cut(self._suites[key].name or '', _MAX_NAME)} ({key})" for key in sorted(names) if names[key] in close
-        ]
+        """Return which of the listed suites have a similar name, or where all names are."""
+        names = {key: self._suites[key].name or "" for key in sorted(self._suites)}
+        close = [name for name in names.values() if text.casefold() in name.casefold()]
+        close = close or get_close_matches(text, names.values())
+        similar = [f"{cut(name, _MAX_NAME)} ({key})" for key, name in names.items() if name in close]
         more = f" or {len(similar) - _MAX_SIMILAR:,} others" if similar[_MAX_SIMILAR:] else ""
-        return f": did you mean {' or '.join(similar[:_MAX_SIMILAR])}{more}?" if similar else ""
+        shown = " or ".join(similar[:_MAX_SIMILAR])
+        return f"did you mean {shown}{more}?" if similar else "list_suites shows all names"
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
         """Return the failing test that a text names, with its message and trace."""
@@ -256,8 +253,7 @@ class Tools:
         test = next(test for test in judgement.tests if test.case.key == key)
         if isinstance(self._answers, BuddyClient):
             with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
-                case = await self._answers.case(judgement.suite, test.session, test.case)
-                test = evolve(test, case=case)
+                test = evolve(test, case=await self._answers.case(judgement.suite, test.session, test.case))
         return failing_item(judgement, test)
 
     async def _render(self, result: CommandResult, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:

@@ -82,8 +82,6 @@ async def command(
         with messages.progress() as progress:
             report = await _read_report(store, chosen, period, branch, progress, git=git)
         await lacks_branch(store, branch, chosen, messages)
-    if report.flaky_note:
-        messages.print_warning(f"flaky tests and causes: {report.flaky_note}")
     if out is not None:
         page = render_page(template, report, max_bytes=max_bytes)
         with explain_errors(out, replace_file(out, source=str(db))) as new:
@@ -91,6 +89,8 @@ async def command(
         messages.print_written(out, format_count(len(chosen), "suite"))
     if output_format is not None:
         make_writer(output_format, sys.stdout, ()).write([*digest_rows(report)])
+    if report.flaky_note:
+        messages.print_warning(f"causes and flaky tests are {report.flaky_note}")
 
 
 async def _read_report(
@@ -122,14 +122,14 @@ async def _read_report(
             suite = describe_suite(suite, period, judgement, flaky)
         suites.append(suite)
         progress(f"{len(suites):,}/{format_count(len(statuses), 'suite')}")
-    missing = "sync --cases failed saves the failing tests"
+    missing = "save the failing tests with sync --cases failed"
     return Report(
         suites=sorted(suites, key=lambda each: (each.key[:2], each.name, each.key)),
         causes=share_causes(suites),
         period=period,
         branch=branch if isinstance(branch, str) else None,
         synced_at=synced_at,
-        flaky_note=f"Not known of {format_count(unknown, 'suite')}: {missing}." if unknown else "",
+        flaky_note=f"not known of {format_count(unknown, 'suite')}: {missing}" if unknown else "",
     )
 
 

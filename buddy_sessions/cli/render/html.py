@@ -291,7 +291,7 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
     began, named = time_of(cause.first.began), cause.named_commits
     facts = [
         messages[0] if len(messages) == 1 else f"{len(messages):,} causes, such as {messages[0]}",
-        f"{format_count(len(cause.hits), 'suite')}, {cause.tests_text}",
+        ", ".join(filter(None, (format_count(len(cause.hits), "suite"), cause.tests_text))),
         _places(report, cause.suites),
     ]
     age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"

@@ -144,8 +144,8 @@ class SharedCause:
     def tests_text(self) -> str:
         """How many tests fail, and how many others of these suites: `2 tests, 1 other earlier or flaky`."""
         others = sum(_count_tests(suite.other_causes) for suite in self.suites)
-        more = f", {format_count(others, 'other')} earlier or flaky" if others else ""
-        return f"{format_count(self.tests, 'test') if self.tests else 'no test'}{more}"
+        more = f"{format_count(others, 'other')} earlier or flaky" if others else ""
+        return ", ".join(filter(None, (format_count(self.tests, "test") if self.tests else "", more)))
 
     @property
     def first(self) -> SuiteCause:

@@ -229,9 +229,9 @@ def session_range(sessions: Iterable[Session]) -> str:
     return " to ".join(f"#{number}" for number in sorted({*numbers[:1], *numbers[-1:]}))
 
 
-def unread_text(sessions: Sequence[Session], reason: str) -> str:
-    """Return that sessions are left out; empty if there are none."""
-    return f"left out {count_sessions(sessions)}: {reason}" if sessions else ""
+def unread_text(sessions: Sequence[Session]) -> str:
+    """Return that sessions are left out whose failing tests cannot be read; empty if there are none."""
+    return f"left out {count_sessions(sessions)}: not all of their failing tests can be read" if sessions else ""
 
 
 def status_text(session: Session) -> Text:

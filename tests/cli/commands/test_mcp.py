@@ -235,7 +235,7 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
     both = "End-to-end (acme/pay/bpay) or End-to-end (acme/shop/bshop)"
     assert part_of_two.inside == f"no suite is named 'end': did you mean {both}?"
     assert typo.inside == f"no suite is named 'End 2 end': did you mean {both}?"
-    assert none.inside == "no suite is named 'None'"
+    assert none.inside == "no suite is named 'None': list_suites shows all names"
     assert all(each.is_error for each in (two, none, part, part_of_two, typo))
 
 

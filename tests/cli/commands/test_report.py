@@ -35,7 +35,7 @@ def render(call: Call, fake: FakeBuddy, tmp_path: Path) -> Render:
         sync_database(fake, db, cases=cases)
         code, out, err = call("report", "--db", str(db), *options, "-o", str(path))
         assert (code, out) == (0, "")
-        assert err.startswith(message)
+        assert message in err
         page = HtmlPage(path.read_text("utf-8"))
         assert page.mistakes == []
         return page
@@ -200,9 +200,9 @@ class TestSections:
     def test_flaky_tests_need_the_failing_cases(self, render: Render, suite: FakeSuite) -> None:
         for hours in range(9, 0, -1):
             finish(suite, "slow" if hours % 2 == 0 else None, hours=hours)
-        unknown = "Not known of 1 suite: sync --cases failed saves the failing tests."
-        page = render(cases=None, message=f"warning: flaky tests and causes: {unknown}\n")
-        assert section(page, "Flaky") == f"Flaky {unknown}"
+        unknown = "ot known of 1 suite: save the failing tests with sync --cases failed"
+        page = render(cases=None, message=f"warning: causes and flaky tests are n{unknown}\n")
+        assert section(page, "Flaky") == f"Flaky N{unknown}."
         assert section(render(), "Flaky") == (
             "Flaky 1 suite, by worst test: in how many commits it failed shop Backend test_0 4 of 9"
         )
