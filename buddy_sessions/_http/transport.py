@@ -23,7 +23,8 @@ from .._version import __version__
 from ..errors import BuddyError, ClientClosedError, ConfigError, RateLimitError, ResponseError
 from .credentials import Credentials, Secret
 from .rate_limit import RateLimiter, WaitBudget, is_throttled, parse_http_date, parse_rate_limit
-from .responses import Attempts, Response, RetryQuota, decode_response, strip_traceback, translate
+from .responses import Response, decode_response, strip_traceback, translate
+from .retries import Attempts, RetryQuota
 
 MAX_BODY = 4 * 2**20
 """The maximum size of a page in bytes, after decompression. Of an error, no more is read."""

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import pytest
 
 from buddy_sessions import BuddyClient, RateLimitError, ServerError, Session, StatusError
-from buddy_sessions._http.responses import RetryQuota
+from buddy_sessions._http.retries import RetryQuota
 from helpers.faults import KEY, PAGE, CheckedReader
 from helpers.raw_server import http_response, raw_server
 
