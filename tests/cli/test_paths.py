@@ -49,6 +49,7 @@ class TestDatabase:
     ) -> None:
         other, kept = tmp_path / "other", tmp_path / ("kept.db" if name.startswith("link") else name)
         for path in (other, kept):
+            path.touch()  # no database is created with the name of an export
             sync_database(fake, path)
         if name.startswith("link"):
             (tmp_path / name).symlink_to(kept)
