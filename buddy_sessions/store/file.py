@@ -146,7 +146,8 @@ class DatabaseFile:
                 "was not changed: upgrade buddy_sessions, or choose another path"
             )
         if owner not in {APPLICATION_ID, APPLICATION_ID_1} and (owner or version or tables):
-            raise OtherFileError(f"{self.path} is of another program, and was not changed: choose another path")
+            message = "was written by another program, and was not changed: choose another path"
+            raise OtherFileError(f"{self.path} {message}")
         return not version
 
     def _create(self) -> None:

@@ -44,6 +44,7 @@ def test_database_is_not_replaced(command: list[str], name: str, call: Call, fak
     """SQLite would apply the changes in the `-wal` next to it to the new file."""
     other, kept = tmp_path / "other", tmp_path / ("kept.db" if name.startswith("link") else name)
     for path in (other, kept):
+        path.touch()  # no database is created with the name of an export
         sync_database(fake, path)
     if name.startswith("link"):
         (tmp_path / name).symlink_to(kept)
