@@ -175,6 +175,10 @@ class Pacing:
     def go_on_after(self, window: Window) -> None:
         self.offset = self.page_size.end_of(window)
 
+    def restart(self) -> None:
+        """Request one page at once, and then more again."""
+        self._full_pages = 0
+
     def skip_ahead(self, distance: int) -> None:
         """Skip the rows of `distance` ids: a page had only rows above the frontier, so the list has grown."""
         self.offset += int(distance * self._density)
@@ -183,9 +187,9 @@ class Pacing:
     def step_back(self, window: Window) -> Window:
         """Return the window to request after a page with a gap above it: farther up each time.
 
-        After rows were skipped, it is half as far. One page is requested at once, and then more again.
+        After rows were skipped, it is half as far.
         """
-        self._full_pages = 0
+        self.restart()
         start = self.page_size.start_of(window)
         if self.offset > self._frontier_offset:
             self.offset = max(self._frontier_offset, (self._frontier_offset + start) // 2)

@@ -298,6 +298,7 @@ class Reconciler:
         """Drop the planned windows, and the pages that were kept or held."""
         self._planned.clear()
         self._page_below_gap = self._held_page = None
+        self._pacing.restart()
 
 
 def check_stability(rows: str, *, stalled_pages: int, rows_by_id: int) -> None:
