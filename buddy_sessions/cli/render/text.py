@@ -40,8 +40,8 @@ _AGE_UNITS = (
     (_MINUTE, "s", 1),
     (_HOUR, "min", _MINUTE),
     (48 * _HOUR, "h", _HOUR),
-    (60 * _DAY, "d", _DAY),
-    (730 * _DAY, "mo", _MONTH),
+    (2 * _MONTH, "d", _DAY),
+    (2 * _YEAR, "mo", _MONTH),
 )
 """Each unit of an age: the seconds up to which it is used, its name, and its length in seconds."""
 
