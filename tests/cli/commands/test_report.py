@@ -188,7 +188,7 @@ class TestCauses:
         _, cause = rows(call("report", "--db", str(db), "--format", "jsonl").out)
         assert cause["text"].startswith("ValueError: lost · 1 suite, 1 test, 1 other earlier or flaky · shop Backend")
         (status,) = rows(call("status", "--db", str(db), "--why").out)
-        assert status["cause"] == "(#5, 1 of 2 causes) ValueError: lost"
+        assert status["cause"] == "(newest #5, 1 of 2 causes) ValueError: lost"
 
 
 HISTORIES: dict[str, tuple[list[Any], str, str]] = {
