@@ -121,11 +121,11 @@ def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, 
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        error = ConfigError(f"no test is named {str(text)!r}: write a part of the name that is shown")
+        error = ConfigError(f"no test is named {str(text)!r}", advice="write a part of the name that is shown")
         error.add_note(f"searched: {searched}")
         raise error
-    more = f"; the first {_NAMED} are" if len(matches) > _NAMED else ""
-    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}: write more of the name{more}")
+    more = f", the first {_NAMED} of which are below" if len(matches) > _NAMED else ""
+    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}{more}", advice="write more of the name")
     for key in sorted(matches, key=sort_key)[:_NAMED]:
         error.add_note(str(key))
     raise error

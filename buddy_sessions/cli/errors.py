@@ -103,7 +103,7 @@ def describe_error(error: Exception) -> list[str]:
         suite = SuiteKey.parse(error.url)
         text = f"{suite}: {text}"
         if isinstance(error, NotFoundError):
-            notes.append(f"to see all suites of the workspace, run buddy-sessions status {suite.workspace}")
+            notes.append(f"a suite is named by its ID: buddy-sessions status {suite.workspace} prints those of all")
     return [text, *notes]
 
 

@@ -58,9 +58,11 @@ class KeyDefaults:
         except ValueError:
             if "\\" in text:
                 raise ConfigError(f"{what}: {text!r}; write / between the names") from None
-            message = f"{what}: {text!r}; write {form}, or paste the URL of a suite in Buddy"
-            advice = "-w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT) complete a name"
-            raise ConfigError(message, advice=advice) from None
+            advice = (
+                f"write {form}, or paste the URL of a suite in Buddy; buddy-sessions status WORKSPACE prints the IDs, "
+                "and -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT) complete them"
+            )
+            raise ConfigError(f"{what}: {text!r}", advice=advice) from None
 
     def parse_group(self, text: str) -> Group:
         """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.

@@ -12,6 +12,7 @@ from .._base.workers import map_concurrently
 from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, older_commits, was_outage
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, usual_size
+from ..analysis.remarks import name_sessions
 from ..analysis.reruns import find_possible_rerun
 from ..analysis.results import Comparison, FlakyTest, FlakyTests, TestHistory, TestOutcome, compare_cases, count_flips
 from ..analysis.same_tests import distinct_tests, find_test, find_tests, is_same_test, is_whole_name
@@ -218,7 +219,9 @@ async def compare_sessions(
     newer = await _counted(reader, after)
     older = await _counted(reader, before) if before is not None else await _before(reader, after)
     if not older:
-        raise NoVerdictError(f"nothing to compare {newer[0].revision or newer[0].id} with: no older commit")
+        raise NoVerdictError(f"nothing to compare {name_sessions(newer)} with: no older commit")
+    if {session.id for session in older} == {session.id for session in newer}:
+        raise ConfigError(f"nothing to compare: both names are of {name_sessions(newer)}", advice="name two commits")
     sides = [await read_cases(reader, sessions) for sessions in (older, newer)]
     cases = [[case for each in side for case in each.cases] for side in sides]
     sessions = [[each.session for each in side] for side in sides]

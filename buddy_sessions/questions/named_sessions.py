@@ -68,29 +68,27 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
     if len(matches) > 1:
         more = f" and {len(matches) - _NAMED:,} more" if len(matches) > _NAMED else ""
         raise ConfigError(
-            f"{name!r} fits {' and '.join([*matches][:_NAMED])}{more}: write # before a relative_id, more digits of "
-            "the hash of a commit, or the URL of the session"
+            f"{name!r} fits {' and '.join([*matches][:_NAMED])}{more}",
+            advice="write # before a relative_id, more digits of the hash of a commit, or the URL of the session",
         )
     if not matches:
         newest = await reader.newest()
         text = f"no session {name} in {reader.suite}"
         if any(session.ref_name == name for session in newest.sessions):
             raise NoVerdictError(f"{text}: it is a branch", advice="pass it as {branch}")
-        raise NoVerdictError(f"{text}: {_why_none(name, newest)}")
+        raise _no_session(text, name, newest)
     return next(iter(matches.values()))
 
 
-def _why_none(name: str, newest: SessionList) -> str:
+def _no_session(text: str, name: str, newest: SessionList) -> NoVerdictError:
     if newest.doubt or not newest.sessions:
-        return newest.doubt or "it has none yet"
-    advice = ""
+        return NoVerdictError(f"{text}: {newest.doubt or 'it has none yet'}")
+    text = f"{text}: the newest is #{newest.sessions[0].relative_id}"
     if _SHORT_HASH.fullmatch(name):
-        advice = "; write at least 7 digits of the hash of a commit"
-    elif REVISION.fullmatch(name) or is_run_url(name):
-        advice = f"; the newest {MAX_SEARCHED:,} were searched"
-    elif not _RELATIVE_ID.fullmatch(name):
-        advice = f"; {ACCEPTED_NAMES}"
-    return f"the newest is #{newest.sessions[0].relative_id}{advice}"
+        return NoVerdictError(text, advice="write at least 7 digits of the hash of a commit")
+    if REVISION.fullmatch(name) or is_run_url(name):
+        return NoVerdictError(f"{text}; the newest {MAX_SEARCHED:,} were searched")
+    return NoVerdictError(text, advice="" if _RELATIVE_ID.fullmatch(name) else ACCEPTED_NAMES)
 
 
 async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:

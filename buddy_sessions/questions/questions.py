@@ -266,6 +266,9 @@ class Questions:
             old: The old session or commit (default: the last commit before `new` on its branch of which enough tests
                 ran).
             new: The new session or commit.
+
+        Raises:
+            ConfigError: Both are the same sessions.
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
         before = None if old is None else validate_session_name(old, reader.suite)

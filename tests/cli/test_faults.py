@@ -173,6 +173,6 @@ def test_failure_has_its_exit_code_and_one_line(
     expected, message = FAILURES[failure]
     assert (code, out, message in err, "GET " in err) == (expected, "", True, False)
     if failure == "unknown suite" and command != "harvest":
-        assert err.endswith("\nto see all suites of the workspace, run buddy-sessions status acme\n")
+        assert err.endswith("\na suite is named by its ID: buddy-sessions status acme prints those of all\n")
     elif failure != "interrupt":
         assert err.count("\n") == 1

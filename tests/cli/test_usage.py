@@ -30,7 +30,7 @@ CASES = {
     "no database": (f"sync {A}", "error: --db FILE is missing (see --help)"),
     "URL without a scheme": (f"list {URL[8:]}/a", f"a URL begins with https://, as in {URL}/a"),
     "empty database": ("status --db empty.db", "'empty.db' is empty: fill it with buddy-sessions sync"),
-    "incomplete key": ("list a", "not a suite: 'a'; write workspace/project/suite_id, or paste"),
+    "incomplete key": ("list a", "not a suite: 'a': write workspace/project/suite_id, or paste"),
     "backslashes": (r"list acme\shop\a", "; write / between the names"),
     "unknown region": (f"list {A} --region mars", "unknown region 'mars': use US, EU, AS"),
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),

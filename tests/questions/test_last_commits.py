@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import MAIN, BuddyClient, NoVerdictError, Session, SessionStatus, TestCase, TestStatus
+from buddy_sessions import MAIN, BuddyClient, ConfigError, NoVerdictError, Session, SessionStatus, TestCase, TestStatus
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.list_source import SUITE, Ask, ask_about
 
@@ -222,8 +222,14 @@ class TestCompare:
 
     async def test_session_without_an_earlier_one(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         suite.create(cases=[{"name": "pays"}])
-        with pytest.raises(NoVerdictError, match=r"^nothing to compare [0-9a-f]{40} with: no older commit$"):
+        with pytest.raises(NoVerdictError, match=r"^nothing to compare #1 with: no older commit$"):
             await buddy.compare(suite.key)
+
+    @pytest.mark.parametrize("name", ["#1", "latest", "a" * 40])
+    async def test_session_with_itself_is_an_error(self, name: str, buddy: BuddyClient, suite: FakeSuite) -> None:
+        suite.create(cases=[{"name": "pays"}], revision="a" * 40)
+        with pytest.raises(ConfigError, match=r"^nothing to compare: both names are of #1: name two commits$"):
+            await buddy.compare(suite.key, 1, name)
 
 
 class TestTests:

@@ -34,11 +34,11 @@ FOUND: dict[str | int, list[int]] = {
 }
 NOT_FOUND = {
     "#99": f"no session #99 {NEWEST}",
-    "another": f"no session another {NEWEST}; {ACCEPTED}",
-    "deadbe": f"no session deadbe {NEWEST}; write at least 7 digits of the hash of a commit",
+    "another": f"no session another {NEWEST}: {ACCEPTED}",
+    "deadbe": f"no session deadbe {NEWEST}: write at least 7 digits of the hash of a commit",
     "fedcba9": f"no session fedcba9 {NEWEST}; the newest 1,000 were searched",
     "fix": "no session fix in acme/shop/a: it is a branch: pass it as branch",
-    "#deadbeef": f"no session #deadbeef {NEWEST}; {ACCEPTED}",
+    "#deadbeef": f"no session #deadbeef {NEWEST}: {ACCEPTED}",
     f"{RUN}7": f"no session {RUN}7 {NEWEST}; the newest 1,000 were searched",
 }
 AMBIGUOUS = {

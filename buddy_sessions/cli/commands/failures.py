@@ -18,7 +18,7 @@ from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, a
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_COLUMNS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
-from ..render.text import cause_text
+from ..render.text import cause_text, read_text
 from ..suite_selection import parse_session
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
@@ -79,6 +79,8 @@ async def command(
     result = failures_result(judgement, by_cause=group and chosen != "markdown")
     for problem in result.problems if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(problem)
+    if group and (read := read_text(judgement.tests)):
+        messages.print_note(f"{read}: the causes of the other tests are not known")
     most = None if group or chosen == "markdown" else count
     show(result, chosen, messages, limit=most, max_bytes=max_bytes)
     return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE

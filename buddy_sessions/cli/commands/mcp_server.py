@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import wraps
@@ -20,13 +19,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from buddy_sessions import (
     MAIN,
-    AuthenticationError,
     BuddyClient,
     BuddyError,
     ConfigError,
     ForbiddenError,
     NotFoundError,
-    RateLimitError,
     SessionStore,
     Suite,
     SuiteKey,
@@ -38,9 +35,17 @@ from buddy_sessions.analysis.remarks import name_sessions
 from buddy_sessions.analysis.same_tests import find_test
 
 from ..options import Answers
-from ..render.agent import enclose, group_by_cause, list_causes, render_for_agent
-from ..render.result import CommandResult, Item, Section, failing_item, gate_result
-from ..render.text import count_marks, cut, format_age, format_moment, share
+from ..render.agent import (
+    MAX_SUITE_NAME,
+    describe_failing,
+    group_by_cause,
+    list_causes,
+    render_error,
+    render_for_agent,
+    similar_names,
+)
+from ..render.result import CommandResult, Item, Section, gate_result
+from ..render.text import count_marks, cut, format_age, format_moment, read_text, share
 from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
 from .failures import failures_result
@@ -65,17 +70,21 @@ MAX_DETAILS = 50
 """How many failing tests are read with their messages, new ones first; from a database, all that were saved."""
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
-_MAX_NAME = 40  # characters of the name of a suite
-_MAX_SIMILAR = 5  # suites that an error names
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
+_ALSO_GREEN = ', also with status="green"'  # which it leaves out otherwise
+_CHOOSE = "pass the key of the one that is meant, and ask the user if you do not know"
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
 
 _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip())  # agents also send numbers and null
 _Suite = Annotated[
-    str, _Text, Field(description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or a suite's name")
+    str,
+    _Text,
+    Field(
+        description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or the suite's NAME or PROJECT/NAME"
+    ),
 ]
-_Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE")]
+_Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or one suite")]
 _Status = Annotated[
     Literal["", "red", "green", "no verdict"],
     _Text,
@@ -105,7 +114,7 @@ class Tools:
 
         One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
         """
-        names = {suite.key: cut(suite.name or "", _MAX_NAME) for suite in await self._list(project)}
+        names = {suite.key: cut(suite.name or "", MAX_SUITE_NAME) for suite in await self._list(project)}
         statuses = [evolve(each, name=names[each.suite]) for each in await self._answers.status(list(names))]
         now = datetime.now(UTC)
         total = status_result(statuses, now)
@@ -152,10 +161,13 @@ class Tools:
         if not baseline:
             marks = ", ".join(f"{count:,} {mark}" for mark, count in count_marks(judgement.tests))
             title = ": ".join(filter(None, [failures.title, marks]))
-            problems = dict.fromkeys([*result.problems, *failures.problems])
-            result = evolve(result, title=title, is_red=failures.is_red, problems=list(problems))
+            said = "\n".join([*result.problems, *result.facts])
+            problems = [*result.problems, *(each for each in failures.problems if each not in said)]
+            result = evolve(result, title=title, is_red=failures.is_red, problems=problems)
+        title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
         hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
-        return await self._render(evolve(result, sections=list_causes(judgement)), offset=offset, hint=hint)
+        result = evolve(result, title=title, sections=list_causes(judgement))
+        return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
         self, suite: _Suite, *, test: _Test, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0
@@ -191,22 +203,24 @@ class Tools:
         return await self._render(result, offset=offset, hint="For messages and causes, call get_failures.")
 
     async def _list(self, project: str) -> list[Suite]:
-        """Return the suites of a project or a workspace; without one, those of a database, or of the defaults."""
+        """Return the suites of a project or a workspace, or one; by default, those of a database, or of the options."""
         if not (project or self._is_saved or self._defaults.workspace):
-            raise ConfigError("no project was given: ask the user for the workspace, or have BUDDY_WORKSPACE set")
+            raise ConfigError(
+                "no project was given", advice="ask the user for the workspace, or to set BUDDY_WORKSPACE"
+            )
         group: tuple[str, ...] = ()
         if project == self._defaults.workspace:
             group = (project,)
         elif project or not self._is_saved:
-            group = self._defaults.parse_group(project)[:2]
-        if isinstance(self._answers, SessionStore):
-            saved = await self._answers.suites()
-            suites = [each for each in saved if each.key[: len(group)] == group or each.key[1:2] == group]
-            if not suites:
-                raise ConfigError("no such suite was saved in the database")
-        else:
-            suites = await self._answers.suites(*group)
-        self._suites |= {suite.key: suite for suite in suites}
+            with _advice_for_agents():
+                group = self._defaults.parse_group(project)
+        answers = self._answers
+        listed = await (answers.suites() if isinstance(answers, SessionStore) else answers.suites(*group[:2]))
+        self._suites |= {suite.key: suite for suite in listed}
+        suites = [each for each in listed if group in (each.key[: len(group)], each.key[1:2])]
+        if not suites and (self._is_saved or isinstance(group, SuiteKey)):
+            place = "was saved in the database" if self._is_saved else f"is in {'/'.join(group[:2])}"
+            raise ConfigError(f"no such suite {place}", advice=f"call list_suites of the workspace{_ALSO_GREEN}")
         return suites
 
     async def _open(self, suite: str, session: str = "") -> tuple[SuiteKey, str]:
@@ -217,34 +231,30 @@ class Tools:
                 await self._list("")
             suites = self._find(suite)
         if len(suites) > 1:
-            names = ", ".join(str(each.key) for each in suites)
-            raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: use the key of one: {names}")
+            names = ", ".join(sorted(str(each.key) for each in suites))
+            raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: {names}", advice=_CHOOSE)
         if not suites and self._suites and "/" not in suite:
-            raise ConfigError(f"no suite is named {suite!r}: {self._suggest(suite)}")
+            similar = similar_names(self._suites.values(), suite)
+            message = f"no suite is named {suite!r}" + (f"; similar names: {similar}" if similar else "")
+            raise ConfigError(message, advice=_CHOOSE if similar else f"call list_suites to see all names{_ALSO_GREEN}")
         key = str(suites[0].key) if suites else suite
-        named, name = parse_session(self._defaults, key, session or None)
+        with _advice_for_agents():
+            named, name = parse_session(self._defaults, key, session or None)
         if self._is_saved and named not in self._suites:
-            raise ConfigError(f"{named} was not saved in the database: list_suites shows what was")
+            message = f"{named} was not saved in the database"
+            raise ConfigError(message, advice=f"call list_suites to see what was saved{_ALSO_GREEN}")
         return named, name
 
     def _find(self, text: str) -> list[Suite]:
-        """Return the listed suites with this key, ID or name, also behind their project."""
+        """Return the listed suites with this key, ID or name, also behind their project and a slash or a space."""
 
         def is_named(suite: Suite) -> bool:
-            ends = {f"/{'/'.join(suite.key[:2])}/{end}".casefold() for end in (suite.key.suite_id, suite.name) if end}
+            workspace, project, suite_id = suite.key
+            ends = {f"/{workspace}/{project}/{end}".casefold() for end in (suite_id, suite.name) if end}
+            ends.add(f"/{project} {suite.name}".casefold())  # as the digest of a report writes it
             return any(each.endswith(f"/{text.casefold()}") for each in ends)
 
         return [suite for suite in self._suites.values() if is_named(suite)]
-
-    def _suggest(self, text: str) -> str:
-        """Return which of the listed suites have a similar name, or where all names are."""
-        names = {key: self._suites[key].name or "" for key in sorted(self._suites)}
-        close = [name for name in names.values() if text.casefold() in name.casefold()]
-        close = close or get_close_matches(text, names.values())
-        similar = [f"{cut(name, _MAX_NAME)} ({key})" for key, name in names.items() if name in close]
-        more = f" or {len(similar) - _MAX_SIMILAR:,} others" if similar[_MAX_SIMILAR:] else ""
-        shown = " or ".join(similar[:_MAX_SIMILAR])
-        return f"did you mean {shown}{more}?" if similar else "list_suites shows all names"
 
     async def _read_test(self, judgement: Judgement, text: str) -> Item:
         """Return the failing test that a text names, with its message and trace."""
@@ -254,7 +264,7 @@ class Tools:
         if isinstance(self._answers, BuddyClient):
             with suppress(ConfigError, NotFoundError):  # no URL can name it, or it was deleted
                 test = evolve(test, case=await self._answers.case(judgement.suite, test.session, test.case))
-        return failing_item(judgement, test)
+        return describe_failing(judgement, test)
 
     async def _render(self, result: CommandResult, *statuses: SuiteStatus, offset: int, hint: str = "") -> str:
         """Return the text of a result; with a database, it says how old that is: as old as these statuses."""
@@ -266,6 +276,16 @@ class Tools:
         return render_for_agent(result, offset=offset, hint=hint)
 
 
+@contextmanager
+def _advice_for_agents() -> Iterator[None]:
+    """Replace the advice of the command line, which names its options."""
+    try:
+        yield
+    except ConfigError as error:
+        advice = f"pass WORKSPACE/PROJECT/SUITE_ID or its URL: list_suites shows both IDs and names{_ALSO_GREEN}"
+        raise ConfigError(error.without_advice, advice=advice if error.advice else "") from None
+
+
 def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
     """Let a tool raise ToolError, which says what the agent or the user can do, for the errors of this package."""
 
@@ -274,31 +294,9 @@ def _reports_errors(tool: Callable[..., Awaitable[str]]) -> Callable[..., Awaita
         try:
             return await tool(**arguments)
         except BuddyError as error:
-            about = arguments.get("suite") or arguments.get("project", "")
-            message = error.without_advice
-            message = message if about in message else f"{cut(about)}: {message}"
-            texts = enclose("\n".join([message, *getattr(error, "__notes__", ())])), _advise(error, tool.__name__)
-            raise ToolError("\n".join(filter(None, texts))) from None
+            raise ToolError(render_error(error, tool.__name__, arguments)) from None
 
     return call
-
-
-def _advise(error: BuddyError, tool: str) -> str:
-    """Return what to do about an error of a tool: never to call the same one again."""
-    if isinstance(error, AuthenticationError | ForbiddenError):
-        return f"You cannot fix this: the user must {error.advice}, then restart this server."
-    if isinstance(error, NotFoundError):
-        if tool != "list_suites":
-            return "To see the suites of a project, call list_suites."
-        # The URL without a project is that of a workspace.
-        advice = "list_suites of the workspace shows all suites. " if "/projects/" in error.url else ""
-        return f"{advice}Ask the user for the name."
-    if isinstance(error, RateLimitError) and error.retry_after is not None:
-        return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
-    if "cases" in error.arguments:
-        wanted = "all" if '"all"' in error.advice else "the failing"
-        return f"You cannot fix this: the user must sync the database, with {wanted} test cases."
-    return "Tell the user: Buddy does not respond as it should." if error.retryable else ""
 
 
 class _StrictTool(Tool):

@@ -39,6 +39,7 @@ from ..render.text import (
     number_text,
     one_line,
     plain,
+    read_text,
     revision_text,
 )
 from ..suite_selection import SuiteSelection, select_keys
@@ -157,7 +158,7 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
             return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
         first = evolve(causes[0], tests=causes[0].tests[:1])
         place = suite[:2] if first.is_place else ()
-        later = "" if commit is status.since else f"#{first.tests[0].session.relative_id}"
+        later = "" if commit is status.since else f"newest #{first.tests[0].session.relative_id}"
         note = ", ".join(filter(None, (later, _count_causes(judgement))))
         return FirstCause(cause_text(first), (first.type or "", first.template, *place), f"({note}) " if note else "")
 
@@ -168,9 +169,8 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
 
 def _count_causes(judgement: Judgement) -> str:
     """Return how many causes a suite has; if not all messages were read, how many were."""
-    total, read = len(judgement.tests), sum(test.case.has_details for test in judgement.tests)
-    if read < total:
-        return f"{read:,} of {total:,} messages read"
+    if text := read_text(judgement.tests):
+        return text
     return f"1 of {len(judgement.causes):,} causes" if len(judgement.causes) > 1 else ""
 
 
@@ -205,22 +205,23 @@ def status_result(
         status_item(status, now, branch=branch, is_stale=status.suite in stale, cause=causes.get(status.suite))
         for status in shown
     ]
-    failing = [status for status in statuses if status.is_failing]
-    counts = {
-        "red": len(failing),
-        "green": sum(status.is_failing is False for status in statuses),
-        "stale": len(stale),
-        "without a verdict": sum(status.reason is not None for status in statuses),
-        "not read": sum(status.error is not None for status in statuses),
+    groups = {
+        "red": [status for status in statuses if status.is_failing],
+        "green": [status for status in statuses if status.is_failing is False],
+        "without a verdict": [status for status in statuses if status.reason is not None],
+        "not read": [status for status in statuses if status.error is not None],
     }
     remarks = [f"{status.suite}: {remarks_text(status.remarks)}" for status in shown if status.remarks]
     rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
     suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
-    figures = [f"{count:,} {what}" for what, count in counts.items() if count]
+    figures: list[str] = []
+    for what, members in groups.items():
+        n_stale = sum(status.suite in stale for status in members)
+        figures += [f"{len(members):,} {what}" + (f" ({n_stale:,} stale)" if n_stale else "")] if members else []
     return CommandResult(
         command="status",
         title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
-        is_red=bool(failing) if failing or counts["green"] else None,
+        is_red=bool(groups["red"]) if groups["red"] or groups["green"] else None,
         facts=remarks[:_MAX_REMARKS] + rest,
         columns=_COLUMNS,
         sections=[Section("", items)],

@@ -7,13 +7,16 @@ is a control character, is replaced.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import chain, islice
 
 from attrs import evolve
 
+from buddy_sessions import AuthenticationError, BuddyError, ForbiddenError, NotFoundError, RateLimitError, Suite
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis import FailingTest, Judgement
 
@@ -23,6 +26,9 @@ from .text import cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000  # the maximum number of characters of a result
 
+MAX_SUITE_NAME = 40  # characters
+
+_MAX_SIMILAR = 5  # suites that an error names
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
 _MAX_FACT = 700
@@ -84,14 +90,15 @@ def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
         heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
         if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
-            heading += f"\n{trace}"
+            heading = "\n".join(filter(None, (heading, trace)))
         for item in section.items:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
 def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str]]) -> list[Section]:
-    """Return the red suites by their cause, that of most suites first; then those with another one, then the others.
+    """Return the red suites by the cause that they share; then those with another one, then the others.
 
+    The order is that of the items: the cause of the suite that turned red last comes first.
     `causes` are what the causes of suites are compared by, and notes about them, by the key of the suite.
     """
     others: list[Item] = []
@@ -103,7 +110,7 @@ def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str
             by_cause.setdefault(template, []).append((item, note))
         else:
             others.append(item)
-    groups = sorted(by_cause.values(), key=len, reverse=True)
+    groups = list(by_cause.values())
     shared = [
         Section(
             f"{len(same):,} red suites: {same[0][0].remark}", [evolve(item, remark=note.strip()) for item, note in same]
@@ -117,13 +124,54 @@ def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str
 
 def list_causes(judgement: Judgement) -> list[Section]:
     """Return the failing tests by cause. Those whose messages were not read come last."""
-
-    def describe(test: FailingTest) -> Item:
-        item = failing_item(judgement, test)
-        return evolve(item, remark="; ".join(filter(None, (test.novelty, item.remark))) if test.counts else item.remark)
-
-    sections = [Section(cause_line(cause, _STYLE), list(map(describe, cause.tests))) for cause in judgement.causes]
+    groups = [(cause_line(cause, _STYLE), cause.tests) for cause in judgement.causes]
     if unread := [test for test in judgement.tests if not test.case.has_details]:
-        title = f"{format_count(len(unread), 'test')}: messages that were not read"
-        sections.append(Section(title, list(map(describe, unread))))
-    return sections
+        groups.append((f"{format_count(len(unread), 'test')}: messages that were not read", unread))
+    return [Section(title, [describe_failing(judgement, test) for test in tests]) for title, tests in groups]
+
+
+def describe_failing(judgement: Judgement, test: FailingTest) -> Item:
+    """Return a failing test, whose remark also says whether it is new, or failed before."""
+    item = failing_item(judgement, test)
+    return evolve(item, remark="; ".join(filter(None, (test.novelty, item.remark))) if test.counts else item.remark)
+
+
+def similar_names(suites: Iterable[Suite], text: str) -> str:
+    """Return the names and keys of suites with a similar name, also behind their project; an empty text for none."""
+    ordered = sorted(suites, key=lambda suite: suite.key)
+    names = {suite.key: {suite.name or "", f"{suite.key.project} {suite.name}"} for suite in ordered}
+    distinct = sorted({*chain.from_iterable(names.values())})
+    close = [name for name in distinct if text.casefold() in name.casefold()]
+    close = close or get_close_matches(text, distinct, n=_MAX_SIMILAR)  # the closest one first
+    keys = dict.fromkeys(key for name in close for key in names if name in names[key])
+    similar = [f"{cut(min(names[key], key=len), MAX_SUITE_NAME)} ({key})" for key in keys]
+    more = f" or {len(similar) - _MAX_SIMILAR:,} others" if similar[_MAX_SIMILAR:] else ""
+    return " or ".join(similar[:_MAX_SIMILAR]) + more
+
+
+def render_error(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
+    """Return an error of a tool between tags, and below them what to do, which contains no uploaded text."""
+    about, message = arguments.get("suite") or arguments.get("project", ""), error.without_advice
+    message = message if about in message else f"{cut(about)}: {message}"
+    text = enclose("\n".join([message, *getattr(error, "__notes__", ())]))
+    return "\n".join(filter(None, (text, _advise(error, tool, arguments))))
+
+
+def _advise(error: BuddyError, tool: str, arguments: Collection[str]) -> str:
+    """Return what to do about an error of a tool with these arguments: never to call the same one again."""
+    if isinstance(error, AuthenticationError | ForbiddenError):
+        return f"You cannot fix this: the user must {error.advice}, then restart this server."
+    if isinstance(error, NotFoundError):
+        if tool != "list_suites":
+            return 'To see the suites of a project, call list_suites, also with status="green".'
+        # The URL without a project is that of a workspace.
+        advice = 'list_suites of the workspace shows its suites, green ones with status="green". '
+        return f"{advice if '/projects/' in error.url else ''}Ask the user for the name."
+    if isinstance(error, RateLimitError) and error.retry_after is not None:
+        return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
+    if "cases" in error.arguments:
+        wanted = "all" if '"all"' in error.advice else "the failing"
+        return f"You cannot fix this: the user must sync the database, with {wanted} test cases."
+    advice = "tell the user: Buddy does not respond as it should" if error.retryable else error.advice
+    is_possible = error.retryable or set(error.arguments) <= set(arguments)
+    return f"{advice[0].upper()}{advice[1:]}." if advice and is_possible else ""

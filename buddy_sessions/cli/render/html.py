@@ -306,6 +306,8 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
         "suites": [str(suite.key) for suite in cause.suites],
         "also_in": [str(suite.key) for suite in cause.also],
         "tests": cause.tests,
+        "failing_tests": cause.failing,
+        "messages_read": cause.failing - cause.unread,
         "is_flaky": cause.is_flaky,
         "since": began,
         "is_since_exact": cause.first.is_exact,

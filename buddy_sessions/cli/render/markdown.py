@@ -12,6 +12,8 @@ from itertools import islice, zip_longest
 from typing import NamedTuple
 from urllib.parse import quote
 
+from attrs import evolve
+
 from buddy_sessions import Session
 from buddy_sessions._base.figures import format_count
 from buddy_sessions.analysis.baseline import Cause
@@ -95,16 +97,19 @@ GITHUB = Style(code, escape_markup, html_link)
 
 def fact_lines(result: CommandResult, style: Style) -> list[str]:
     """Return which sessions a result is about, and what it rests on."""
-    sessions = [_session_line(session, style) for session in result.sessions[:MAX_SESSIONS]]
+    said = "\n".join([*result.problems, *result.facts])
+    sessions = [_session_line(session, style, said) for session in result.sessions[:MAX_SESSIONS]]
     if more := len(result.sessions) - len(sessions):
         sessions.append(f"and {format_count(more, 'more session')}")
-    sessions += [f"Compared with {_session_line(session, style)}" for session in result.old[:MAX_SESSIONS]]
+    sessions += [f"Compared with {_session_line(session, style, said)}" for session in result.old[:MAX_SESSIONS]]
     lines = [] if result.sessions else [result.about]
     lines += [*result.warnings[:MAX_SESSIONS], *result.problems, *result.facts]
     return sessions + [style.text(line) for line in filter(None, lines)]
 
 
-def _session_line(session: Session, style: Style) -> str:
+def _session_line(session: Session, style: Style, said: str) -> str:
+    """Return what is known of a session. Its error is left out if it was said."""
+    session = evolve(session, error_message=None) if (session.error_message or "") in said else session
     first, *others = map(style.text, session_facts(session))
     return ", ".join([style.link(first, session.html_url), *others])
 

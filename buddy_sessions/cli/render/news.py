@@ -81,7 +81,8 @@ class SuiteNews:
     note: str = ""  # why it is not judged, or what is unusual about a suite that is
     detail: str = ""  # of the note
     causes: Sequence[SuiteCause] = ()
-    unread: int = 0  # failing tests of which the messages were not read
+    failing: int = 0  # failing tests
+    unread: int = 0  # those of them whose messages were not read
     flaky: FlakyTest | None = None  # the one that failed most often
 
     @property
@@ -137,15 +138,32 @@ class SharedCause:
 
     @property
     def tests(self) -> int:
-        """The number of failing tests in `suites`."""
+        """The number of failing tests in `suites` that are known to have it."""
         return _count_tests(self._causes)
 
     @property
+    def failing(self) -> int:
+        """The number of all failing tests in `suites`."""
+        return sum(suite.failing for suite in self.suites)
+
+    @property
+    def unread(self) -> int:
+        """The number of those whose messages were not read: they may have it, too."""
+        return sum(suite.unread for suite in self.suites)
+
+    @property
     def tests_text(self) -> str:
-        """How many tests fail, and how many others of these suites: `2 tests, 1 other earlier or flaky`."""
+        """How many tests fail, and how many others of these suites: `2 tests, 1 other earlier or flaky`.
+
+        If not all messages were read: `100 of 900 tests, 100 messages read`.
+        """
         others = sum(_count_tests(suite.other_causes) for suite in self.suites)
         more = f"{format_count(others, 'other')} earlier or flaky" if others else ""
-        return ", ".join(filter(None, (format_count(self.tests, "test") if self.tests else "", more)))
+        count, read = self.tests or self.failing, self.failing - self.unread
+        text = format_count(count, "test") if count else ""
+        if self.unread and read:
+            text = f"{count:,} of {format_count(self.failing, 'test')}, {format_count(read, 'message')} read"
+        return ", ".join(filter(None, (text, more)))
 
     @property
     def first(self) -> SuiteCause:
@@ -206,7 +224,10 @@ def describe_suite(
         causes.append(_describe_cause(suite, cause, began, period, flaky={test.key for test in tests}))
     causes += _crashes(suite, first, judgement)
     unread = [test for test in judgement.tests if not test.case.has_details]
-    return evolve(suite, causes=causes or [_unknown_cause(suite, first, unread)], unread=len(unread))
+    counted = max((session.failing_count or 0 for session in judgement.sessions), default=0)
+    failing = len(judgement.tests) or counted  # what is counted may not be saved
+    suite = evolve(suite, failing=failing, unread=len(unread) if judgement.tests else failing)
+    return evolve(suite, causes=causes or [_unknown_cause(suite, first, unread)])
 
 
 def _began_with(test: FailingTest, first: TestedCommit, judgement: Judgement) -> TestedCommit | None:

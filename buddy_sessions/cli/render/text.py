@@ -40,8 +40,8 @@ _AGE_UNITS = (
     (_MINUTE, "s", 1),
     (_HOUR, "min", _MINUTE),
     (48 * _HOUR, "h", _HOUR),
-    (60 * _DAY, "d", _DAY),
-    (730 * _DAY, "mo", _MONTH),
+    (2 * _MONTH, "d", _DAY),
+    (2 * _YEAR, "mo", _MONTH),
 )
 """Each unit of an age: the seconds up to which it is used, its name, and its length in seconds."""
 
@@ -127,6 +127,12 @@ def trace_of(failure: Failure, *, limit: int) -> str:
         return trace
     half = limit // 2
     return f"{trace[:half]}\n… {len(trace) - 2 * half:,} characters left out …\n{trace[-half:]}"
+
+
+def read_text(tests: Sequence[FailingTest]) -> str:
+    """Return of how many failing tests the messages were read, if not of all: `50 of 900 messages read`."""
+    read = sum(test.case.has_details for test in tests)
+    return f"{read:,} of {format_count(len(tests), 'message')} read" if read < len(tests) else ""
 
 
 def cause_text(cause: Cause) -> str:

@@ -96,7 +96,9 @@ def test_causes(fake: FakeBuddy, call: Call) -> None:
         words = ["failures", B, "--group", *options]
         found = [(row["template"], row["count"], row["tests"]) for row in rows(call(*words).out)]
         assert found == [orders, (template, 1, [f"{key}zip"])]
-        lines = call(*words, "--format", "table").out.splitlines()
+        _, out, err = call(*words, "--format", "table")
+        assert ("2 of 3 messages read: the causes of the other tests are not known" in err) == bool(options)
+        lines = out.splitlines()
         shown = ["2 tests: AssertionError: order <number> is lost", f"{key}order 17", f"{key}order 18"]
         assert lines[3:9] == [*shown, "", f"1 test: {title}", f"{key}zip"]
 

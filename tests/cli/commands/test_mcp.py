@@ -174,8 +174,8 @@ async def test_red_suites_of_a_workspace_are_grouped_by_cause(fake: FakeBuddy) -
     assert shown.outside.startswith("❌ 60 suites on main: 50 red, 10 green")
     assert len(shown.text) < 10_000
     of_cause = r"(?m)^(\d+) red suites: AssertionError: no response from the service (q\w) "
-    largest, *others = re.findall(of_cause, shown.inside)
-    assert (largest, sorted(others)) == (("12", "qt"), [("2", word) for word in words[:19]])
+    *others, largest = sorted(re.findall(of_cause, shown.inside), key=lambda cause: cause[1])
+    assert (largest, others) == (("12", "qt"), [("2", word) for word in words[:19]])
     of_suite = r"(?m)^- acme/\w+/MNbyVe(\d+), End-to-end, red, 1 failing, since #2, "
     assert sorted(map(int, re.findall(of_suite, shown.inside))) == list(range(50))
     assert len(re.findall("green, since #1", green.inside)) == 10
@@ -190,6 +190,45 @@ async def test_empty_result_says_why() -> None:
     )
     assert green.text == '❌ 1 suite on main: 1 red\nNo suite has the status "green".'
     assert beyond.text == "❌ 1 suite on main: 1 red\nNothing follows: the result has only 1, and offset was 9."
+
+
+async def test_causes_of_suites_that_turned_red_last_come_first(fake: FakeBuddy) -> None:
+    """Also before a cause of more suites."""
+    for number, day in enumerate((1, 1, 1, 3, 3)):
+        suite = fake.add_suite("acme", "shop", f"s{number}")
+        suite.create(
+            "main", cases=failing("pays", message=f"lost on day {'abcd'[day]}"), create_date=f"2026-11-0{day}T09:00:00Z"
+        )
+    (answer,) = await ask_new(("list_suites", {"project": "acme/shop"}))
+    assert re.findall(r"(?m)^(\d) red suites: .* day (\w)", answer.inside) == [("2", "d"), ("3", "b")]
+
+
+@pytest.mark.usefixtures("suite")
+async def test_one_suite_is_listed_alone(fake: FakeBuddy) -> None:
+    fake.add_suite("acme", "shop", "b").create("main", cases=failing("pays"))
+    (answer,) = await ask_new(("list_suites", {"project": SUITE}))
+    assert answer.outside.startswith("❌ 1 suite on main: 1 red")
+    assert re.findall("- (acme/shop/.)", answer.inside) == [SUITE]
+
+
+async def test_message_of_a_crash_is_said_once(fake: FakeBuddy) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    for _ in range(2):
+        suite.create("main", status="ERROR", cases=[{"name": "pays"}], error_message="out of memory")
+    for answer in await ask_new(*(("get_failures", each) for each in ({}, {"session": "#1"}, {"baseline": "main"}))):
+        assert answer.inside.count("out of memory") == 1
+
+
+async def test_verdict_on_one_test_is_that_of_the_list(fake: FakeBuddy) -> None:
+    suite = fake.add_suite("acme", "shop", "a")
+    suite.create("main", cases=[{"name": "pays"}])
+    suite.create("other", cases=failing("pays"))
+    suite.create("feature", cases=failing("pays", text="Traceback"))
+    arguments = {"branch": "feature", "baseline": "main"}
+    answers = await ask_new(*(("get_failures", {**arguments, **each}) for each in ({}, {"test": "pays"})))
+    for answer in answers:
+        assert "> pays: new; it also failed on another branch lately" in answer.inside
+        assert "\n\n\n" not in answer.inside
 
 
 async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
@@ -223,19 +262,31 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
         fake.add_suite("acme", project, f"b{project}", name="End-to-end").create("main", "SUCCESSFUL")
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases="failed")
-    names = ("unit tests", "A", "End-to-end", "None", "UNIT", "end", "End 2 end")
+    names = (
+        "unit tests",
+        "A",
+        "shop/Unit tests",
+        "Shop unit tests",
+        "End-to-end",
+        "None",
+        "UNIT",
+        "end",
+        "Shop End to end",
+    )
     questions = [("get_failures", {"suite": name}) for name in names]
     options: dict[str, Any] = {"db": path} if saved else {"workspace": "acme"}
-    by_name, by_id, two, none, part, part_of_two, typo = await ask_new(*questions, **options)
+    by_name, *same, two, none, part, part_of_two, typo = await ask_new(*questions, **options)
     assert "acme/shop/a #7" in by_name.outside
     assert ("\nRead from a database. Last synced: " in by_name.text) == saved
-    assert without_times(by_id.text) == without_times(by_name.text)
-    assert "'End-to-end' is the name of 2 suites: use the key of one" in two.inside
-    assert part.inside == "no suite is named 'UNIT': did you mean Unit tests (acme/shop/a)?"
-    both = "End-to-end (acme/pay/bpay) or End-to-end (acme/shop/bshop)"
-    assert part_of_two.inside == f"no suite is named 'end': did you mean {both}?"
-    assert typo.inside == f"no suite is named 'End 2 end': did you mean {both}?"
-    assert none.inside == "no suite is named 'None': list_suites shows all names"
+    assert {without_times(answer.text) for answer in same} == {without_times(by_name.text)}
+    assert "'End-to-end' is the name of 2 suites: acme/pay/bpay, acme/shop/bshop" in two.inside
+    assert part.inside == "no suite is named 'UNIT'; similar names: Unit tests (acme/shop/a)"
+    pay, shop = "End-to-end (acme/pay/bpay)", "End-to-end (acme/shop/bshop)"
+    assert part_of_two.inside == f"no suite is named 'end'; similar names: {pay} or {shop}"
+    assert typo.inside == f"no suite is named 'Shop End to end'; similar names: {shop} or {pay}"
+    assert all("\nPass the key of the one that is meant" in each.outside for each in (two, part, part_of_two, typo))
+    assert none.inside == "no suite is named 'None'"
+    assert none.outside.endswith('\nCall list_suites to see all names, also with status="green".')
     assert all(each.is_error for each in (two, none, part, part_of_two, typo))
 
 
@@ -248,8 +299,9 @@ async def test_long_error_is_cut(fake: FakeBuddy) -> None:
     assert project.inside == "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID"
     assert (
         answer.is_error,
-        "'test' fits 30 failing tests: write more of the name; the first 10 are\n" in answer.inside,
-    ) == (True, True)
+        "'test' fits 30 failing tests, the first 10 of which are below\n" in answer.inside,
+        answer.outside.endswith("\nWrite more of the name."),
+    ) == (True, True, True)
     assert re.search(r"… and [\d,]+ more characters$", answer.inside)
 
 
@@ -268,25 +320,53 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "get_failures",
         {"suite": "acme/shop/unit-test"},
         "Suite not found (404)",
-        "To see the suites of a project, call list_suites.",
+        'To see the suites of a project, call list_suites, also with status="green".',
     ),
-    "no name": ("get_failures", {"suite": "Unit tests"}, "write workspace/project/suite_id, or paste", ""),
+    "no name": (
+        "get_failures",
+        {"suite": "Unit tests"},
+        "not a suite: 'Unit tests'",
+        "\nPass WORKSPACE/PROJECT/SUITE_ID or its URL: ",
+    ),
     "no project": (
         "list_suites",
         {},
-        "no project was given: ask the user for the workspace, or have BUDDY_WORKSPACE set",
-        "",
+        "no project was given",
+        "\nAsk the user for the workspace, or to set BUDDY_WORKSPACE.",
     ),
     "unknown project": (
         "list_suites",
         {"project": "acme/shp"},
         "Project not found (404)",
-        "list_suites of the workspace shows all suites. Ask the user for the name.",
+        'list_suites of the workspace shows its suites, green ones with status="green". Ask the user for the name.',
     ),
     "unknown workspace": ("list_suites", {"project": "acm"}, "(404)", "\nAsk the user for the name."),
+    "suite of another project": (
+        "list_suites",
+        {"project": "acme/shop/b"},
+        "no such suite is in acme/shop",
+        "\nCall list_suites of the workspace",
+    ),
+    "name of a branch": (
+        "get_failures",
+        {"session": "feature"},
+        "no session feature in acme/shop/a: it is a branch",
+        "\nPass it as branch.",
+    ),
+    "session and branch": (
+        "get_failures",
+        {"session": "#5", "branch": "feature"},
+        "a branch selects the latest session",
+        "\nLeave out branch, or do not name a session.",
+    ),
     "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
     "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main, feature", ""),
-    "unknown test": ("get_failures", {"test": "x"}, "no test is named 'x'", ""),
+    "unknown test": (
+        "get_failures",
+        {"test": "x"},
+        "no test is named 'x'",
+        "\nWrite a part of the name that is shown.",
+    ),
     "401": ("get_failures", {}, "(401)", "You cannot fix this: the user must check the token and the region"),
     "403": ("get_failures", {}, "(403)", "You cannot fix this: the user must give the token the scopes"),
     "429": ("get_failures", {}, "(429)", "retry_after: 100 seconds."),
@@ -306,7 +386,7 @@ async def test_error_says_what_to_do(name: str, fake: FakeBuddy) -> None:
             fake.inject(Fault.status(429, headers={"Retry-After": "100"}))
     (answer,) = await ask_new((tool, arguments))
     assert (answer.is_error, inside in answer.inside, outside in answer.outside) == (True, True, True)
-    assert not re.search(r"(^|\s)-[-\w]|sync |BUDDY_", answer.text.replace(inside, ""))
+    assert not re.search(r"(^|\s)-[-\w]|sync |BUDDY_", answer.text.replace(inside, "").replace(outside, ""))
     assert f"call {tool}" not in answer.text
     assert arguments.get("suite", arguments.get("project", SUITE if tool != "list_suites" else "")) in answer.inside
 
@@ -416,6 +496,8 @@ async def test_large_results_are_cut_and_all_can_be_read(
     names = re.findall(r"> (fails_\d+)_x", shown)
     assert sorted(names) == sorted(f"fails_{number}" for number in range(failures))
     assert f"{failures - (100 if saved else 50)} tests: messages that were not read" in pages[-1].inside
+    first_line = pages[0].outside.partition("\n")[0]
+    assert f"; {100 if saved else 50} of {failures} messages read: acme/shop/a #2" in first_line
     lines = re.findall(r"line (\d+)", "".join(page.inside for page in one))
     numbers = [str(number) for number in range(1000)]
     assert (lines[:100], lines[-100:], len(one)) == (numbers[:100], numbers[-100:], 1)

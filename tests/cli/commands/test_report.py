@@ -152,6 +152,30 @@ class TestCauses:
         (status,) = rows(call("status", "--db", db, "--why").out)
         assert (status["failing_tests"], status["cause"]) == (4, "(1 of 3 causes) ValueError: lost")
 
+    @pytest.mark.parametrize(
+        ("cases", "text", "figures"),
+        [
+            ("failed", "100 of 130 tests, 100 messages read", (100, 130, 100)),
+            (None, "130 tests", (0, 130, 0)),
+        ],
+    )
+    def test_all_failing_tests_are_counted(
+        self,
+        render: Render,
+        suite: FakeSuite,
+        call: Call,
+        tmp_path: Path,
+        cases: Any,
+        text: str,
+        figures: tuple[int, int, int],
+    ) -> None:
+        """Also those whose messages were not saved, or which were not saved at all."""
+        finish(suite, *["lost"] * 130, hours=1)
+        assert text in section(render(cases=cases), "Broke since")
+        _, cause = rows(call("report", "--db", str(tmp_path / "sessions.db"), "--format", "jsonl").out)
+        assert f" · 1 suite, {text} · " in cause["text"]
+        assert (cause["tests"], cause["failing_tests"], cause["messages_read"]) == figures
+
     def test_flaky_test_is_not_the_first_cause(
         self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
@@ -164,7 +188,7 @@ class TestCauses:
         _, cause = rows(call("report", "--db", str(db), "--format", "jsonl").out)
         assert cause["text"].startswith("ValueError: lost · 1 suite, 1 test, 1 other earlier or flaky · shop Backend")
         (status,) = rows(call("status", "--db", str(db), "--why").out)
-        assert status["cause"] == "(#5, 1 of 2 causes) ValueError: lost"
+        assert status["cause"] == "(newest #5, 1 of 2 causes) ValueError: lost"
 
 
 HISTORIES: dict[str, tuple[list[Any], str, str]] = {

@@ -86,6 +86,12 @@ def test_exit_code_and_filter(arguments: str, code: int, shown: int, call: Call)
     assert (result.code, len(rows(result.out)), result.err) == (code, shown, "")
 
 
+def test_stale_suites_are_counted_once(call: Call) -> None:
+    """As red or green, and of these how many are stale: the numbers add up to that of all suites."""
+    out = call("status", "acme/shop/red", "acme/shop/green", "--max-age", "24h", "--format", "table").out
+    assert "2 suites on main: 1 red, 1 green (1 stale)" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "codes", "code"),
     [
