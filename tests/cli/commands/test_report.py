@@ -379,12 +379,13 @@ def test_digest_for_a_chat(fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_pa
     fixed = fake.add_suite("acme", "shop", "fixed", name="Fixed")
     finish(fixed, "lost", hours=3)
     finish(fixed, None, hours=2)
+    finish(fake.add_suite("acme", "shop", "begun"), None, hours=1)  # it has not recovered: it was never red
     sync_database(fake, tmp_path / "x.db", cases="failed")
     code, out, err = call("report", "--db", str(tmp_path / "x.db"), "--format", "jsonl")
     assert (code, err) == (0, "")
     summary, cause, recovered, unknown = rows(out)
-    counts = {"suites": 3, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
-    assert summary.items() >= {**counts, "kind": "summary", "text": "1 newly red (shop), 1 of 3 red"}.items()
+    counts = {"suites": 4, "newly_red": 1, "red": 1, "recovered": 1, "not_judged": 1}
+    assert summary.items() >= {**counts, "kind": "summary", "text": "1 newly red (shop), 1 of 4 red"}.items()
     assert cause["kind"] == "newly red"
     assert cause["text"] == "ValueError: order 7 is lost · 1 suite, 1 test · shop Backend · for 8 h, 0000001 by Ann"
     assert cause["messages"] == ["ValueError: order 7 is lost"]
