@@ -127,9 +127,12 @@ class WaitOptions:
 
 
 _Format = Annotated[
-    Literal["table", "markdown", "jsonl", "junit", "github"],
+    Literal["table", "markdown", "json", "jsonl", "junit", "github"],
     FORMAT,
-    Parameter(help="Output format. github annotates the files of a checkout. In jsonl, each line is a failing test."),
+    Parameter(
+        help="Output format. json is one object, with the verdict. In jsonl, each line is a failing test. github "
+        "annotates the files of a checkout."
+    ),
 ]
 _Write = Annotated[
     tuple[Destination, ...],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -11,7 +12,7 @@ from rich.text import Text
 from buddy_sessions import BuddyError, Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
+from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row, session_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
@@ -85,7 +86,9 @@ class CommandResult:
     columns: Sequence[Column] = ()
     sections: Sequence[Section] = ()
     problems: Sequence[str] = ()
-    """Why it is not green, other than by a failing test: each precedes the facts."""
+    """Why it is not green, other than by a failing test."""
+    advice: Sequence[str] = ()
+    """What to do. It follows the problems, and precedes the facts."""
     csv_columns: Sequence[str] = ()
     """The fields of rows that are columns of CSV, also if there are no rows."""
     warnings: Sequence[str] = ()
@@ -99,6 +102,21 @@ class CommandResult:
     def rows(self) -> list[Row]:
         """What programs get."""
         return [item.row for item in self.items if item.row is not None]
+
+    @property
+    def verdict(self) -> Row:
+        """What programs get of a gate: the verdict, what it rests on, and the failing tests."""
+        counts = Counter(row["novelty"] or "new" for row in self.rows)
+        return {
+            "verdict": {True: "fails", False: "passes", None: "none"}[self.is_red],
+            "title": self.title,
+            "reasons": self.problems,
+            "advice": self.advice,
+            "facts": [*self.warnings, *self.facts],
+            "counts": {kind: counts[kind] for kind in NOVELTIES},
+            "sessions": [session_row(session, emails=False) for session in self.sessions],
+            "tests": self.rows,
+        }
 
     def limited(self, count: int | None) -> CommandResult:
         """Return the result with at most `count` items; with all for None."""
@@ -194,7 +212,6 @@ def gate_result(
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
         facts=[
-            *filter(None, dict.fromkeys(map(advice.get, kinds))),
             *_one_session(judgement, about),
             *(remark.describe(describe_error) for remark in judgement.remarks),
             *_facts(judgement),
@@ -204,6 +221,7 @@ def gate_result(
         sections=sections,
         csv_columns=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,
+        advice=[text for text in dict.fromkeys(map(advice.get, kinds)) if text],
         warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
             for entry in judgement.expired
