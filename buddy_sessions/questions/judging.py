@@ -233,9 +233,9 @@ async def _count_elsewhere(
 
 
 def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
-    """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
+    """Return whether a suite has few sessions, down to its first one, and no other main branch than the named one."""
     is_small = newest.below == "nothing" and len(newest.sessions) < NEWEST
-    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
+    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) in {None, baseline})
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
