@@ -130,6 +130,7 @@ CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 _TITLES = {
     "no failing test": "failed without a failing test",
     "outcome": "the tests failed, but no test did",
+    "ended early": "the test program ended before its session did",
     "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
@@ -141,6 +142,7 @@ ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "ended early": "see the log of the tests: perhaps they were killed, or lacked memory; then run them again",
     "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
     "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
@@ -154,10 +156,13 @@ ADVICE = {
     "unknown status": "update this package; until then, look at the session in Buddy",
     "no count": "pass --outcome: it says that all tests ran",
     "maybe rerun": "if a job was run again, pass --after with the start of this attempt; or pass --outcome",
+    "ignored": "check --after, and the clock that it comes from",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by the `kind` of a reason or a remark."""
-ADVICE_AFTER_FAILURE = {**ADVICE, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
+ADVICE_AFTER_TESTS = {**ADVICE, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
+"""The same if the tests have ended: waiting does not help."""
+ADVICE_AFTER_FAILURE = {**ADVICE_AFTER_TESTS, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
 """The same if the outcome of the tests is a failure."""
 
 
@@ -258,5 +263,5 @@ def _facts(judgement: Judgement) -> Iterator[str]:
         yield f"Failing since #{session.relative_id}: {origin(session)}"
     if (baseline := judgement.baseline) is not None and baseline.commits:
         commits = baseline.commits
-        ends = dict.fromkeys(f"#{commit.first.relative_id}" for commit in (commits[-1], commits[0]))
+        ends = dict.fromkeys(f"#{each.relative_id}" for each in (commits[-1].first, commits[0].sessions[0]))
         yield f"Compared with {baseline.branch}: {format_count(len(commits), 'commit')}, {' to '.join(ends)}"
