@@ -116,7 +116,7 @@ def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, 
     result = call(*words)
     assert (result.code, shown in result.out + result.err) == (code, True), result
     result = call(*words, "--format", "junit")
-    assert (result.code, "<error " in result.out) == (code, code > 0)
+    assert (result.code, "<error " in result.out, ' tests="0"' in result.out) == (code, code > 0, False)
 
 
 @pytest.mark.parametrize(
