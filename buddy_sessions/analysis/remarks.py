@@ -104,6 +104,15 @@ def crash_text(session: Session) -> str:
     return f"#{session.relative_id} failed without a failing test{message}"
 
 
+def _rerun_text(about: Remark) -> str:
+    later, red = (f"#{session.relative_id}" for session in about.sessions)
+    if about.kind == "maybe rerun":
+        return f"{later} began after {red} had failed: perhaps it was run again"
+    if about.detail:
+        return f"the red {red} does not count: {about.detail}"
+    return f"{later} replaced {red}: it was run again"
+
+
 def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
     names, numbers, detail = name_sessions(about.sessions), about.numbers, about.detail
     match about.kind:
@@ -140,14 +149,8 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
             return f"{names} is running"
         case "killed":
             return f"{names} never finished: that run was killed" + ("" if numbers[0] else "; run it again")
-        case "rerun":
-            later, red = (f"#{session.relative_id}" for session in about.sessions)
-            if detail:
-                return f"the red {red} does not count: {detail}"
-            return f"{later} replaced {red}: it was run again"
-        case "maybe rerun":
-            later, red = (f"#{session.relative_id}" for session in about.sessions)
-            return f"{later} began after {red} had failed: perhaps it was run again"
+        case "rerun" | "maybe rerun":
+            return _rerun_text(about)
         case "ignored":
             return f"{names} was ignored, because it began before this attempt"
         case "only the gate":

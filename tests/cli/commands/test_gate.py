@@ -346,13 +346,14 @@ def test_json_has_the_verdict(
 
 
 def test_json_has_sessions_counts_and_tests(suite: FakeSuite, call: Call) -> None:
-    add(suite, "known")
+    for _ in range(2):
+        add(suite, "known", revision="ab" * 20)
     add(suite, "known", "new", **OF_RUN)
     value = json.loads(call("gate", SUITE, "f00df00", "--format", "json", *QUICK).out)
     assert value["counts"] == {"new": 1, "known": 1, "earlier": 0, "quarantined": 0, "retried": 0}
-    assert [session["relative_id"] for session in value["sessions"]] == [2]
+    assert [session["relative_id"] for session in value["sessions"]] == [3]
     assert [(test["name"], test["novelty"]) for test in value["tests"]] == [("new", "new"), ("known", "known")]
-    assert "Compared with main: 1 commit, #1" in value["facts"]
+    assert "Compared with main: 1 commit, #1 to #2" in value["facts"]
 
 
 def test_latest_commit_has_no_verdict_yet(suite: FakeSuite, call: Call) -> None:
