@@ -71,6 +71,7 @@ class Evidence:
     has_passed_cases: bool  # whether passed cases are saved, too: a retry may be among them
     after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
     has_session_since: bool  # whether a session was created since `after`
+    ignored: Sequence[Session]  # red ones that were created before
     missing: tuple[int, int] | None  # how many of how many sessions there are; None if all
 
 
@@ -91,7 +92,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
     """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
     commit = evidence.commit
     for old, new in commit.reruns:
-        yield Remark("rerun", [new, old])
+        yield Remark("rerun", [new, old], detail="the outcome is success" if evidence.outcome == "success" else "")
     if evidence.after_is_missing and (pair := find_possible_rerun(commit.counted)):
         yield Remark("maybe rerun", pair)
     yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
@@ -115,7 +116,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
         yield _unfinished(commit)
     yield from _on_unknown_statuses(commit)
     if evidence.outcome == "failure" and not evidence.tests and not crashed:
-        yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
+        yield from _on_unexplained_failure(evidence)
     yield from _on_number_of_tests(evidence)
 
 
@@ -129,6 +130,12 @@ def _on_after(evidence: Evidence) -> Iterator[Remark]:
         yield Reason("no session", detail="no session was created since this attempt began: run all jobs again")
 
 
+def _on_unexplained_failure(evidence: Evidence) -> Iterator[Remark]:
+    yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
+    if evidence.ignored:
+        yield Remark("ignored", evidence.ignored)
+
+
 def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
     for session in commit.counted:
         if session.is_finished and not session.has_known_status and not session.is_failing:
@@ -137,17 +144,21 @@ def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
 
 def _without_verdict(commit: TestedCommit, outcome: ProgramOutcome | None) -> Reason:
     """Return the reason for sessions of which none passed or failed."""
-    if outcome == "failure":
-        return Reason("outcome", detail=f"and {_unfinished(commit) if commit.is_running else 'no session did'}")
     if commit.is_running:
-        return _unfinished(commit)
+        return Reason("ended early", _running(commit)) if outcome == "failure" else _unfinished(commit)
+    if outcome == "failure":
+        return Reason("outcome", detail="and no session did")
     if unknown := next(_on_unknown_statuses(commit), None):
         return unknown
     return Reason("no session", commit.sessions, detail=f"{name_sessions(commit.sessions)} neither passed nor failed")
 
 
 def _unfinished(commit: TestedCommit) -> Reason:
-    return Reason("unfinished", [session for session in commit.counted if not session.is_finished])
+    return Reason("unfinished", _running(commit))
+
+
+def _running(commit: TestedCommit) -> list[Session]:
+    return [session for session in commit.counted if not session.is_finished]
 
 
 def _on_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> Iterator[Remark]:

@@ -11,7 +11,9 @@ from .._base.figures import format_count
 from ..errors import BuddyError
 from ..models import Session
 
-Failing: TypeAlias = Literal["new failure", "no failing test", "outcome", "no upload", "no test ran", "few tests"]
+Failing: TypeAlias = Literal[
+    "new failure", "no failing test", "outcome", "ended early", "no upload", "no test ran", "few tests"
+]
 """Why a gate fails."""
 Unknown: TypeAlias = Literal[
     "unfinished",
@@ -29,6 +31,7 @@ Noted: TypeAlias = Literal[
     "killed",
     "rerun",
     "maybe rerun",
+    "ignored",
     "only the gate",
     "few tests",
     "unknown count",
@@ -101,6 +104,15 @@ def crash_text(session: Session) -> str:
     return f"#{session.relative_id} failed without a failing test{message}"
 
 
+def _rerun_text(about: Remark) -> str:
+    later, red = (f"#{session.relative_id}" for session in about.sessions)
+    if about.kind == "maybe rerun":
+        return f"{later} began after {red} had failed: perhaps it was run again"
+    if about.detail:
+        return f"the red {red} does not count: {about.detail}"
+    return f"{later} replaced {red}: it was run again"
+
+
 def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
     names, numbers, detail = name_sessions(about.sessions), about.numbers, about.detail
     match about.kind:
@@ -110,6 +122,8 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
             return ", ".join(filter(None, (crash_text(about.sessions[0]), detail)))
         case "outcome":
             return f"the tests failed, {detail}"
+        case "ended early":
+            return f"the tests failed, and {names} did not finish"
         case "no upload":
             return "the tests failed, but no session of them was found"
         case "no test ran":
@@ -135,11 +149,10 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
             return f"{names} is running"
         case "killed":
             return f"{names} never finished: that run was killed" + ("" if numbers[0] else "; run it again")
-        case "rerun":
-            return f"#{about.sessions[0].relative_id} replaced #{about.sessions[1].relative_id}: it was run again"
-        case "maybe rerun":
-            later, red = (f"#{session.relative_id}" for session in about.sessions)
-            return f"{later} began after {red} had failed: perhaps it was run again"
+        case "rerun" | "maybe rerun":
+            return _rerun_text(about)
+        case "ignored":
+            return f"{names} was ignored, because it began before this attempt"
         case "only the gate":
             return "no session was created since this attempt began: only the gate was run again"
         case "outage":

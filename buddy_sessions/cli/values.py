@@ -59,6 +59,13 @@ def parse_since(text: str, now: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
+def _parse_past(text: str) -> datetime:
+    now = datetime.now(UTC)
+    if (time := parse_since(text, now)) > now:
+        raise ValueError(f"{text!r} is in the future: it is {now:%Y-%m-%d %H:%M} in UTC")
+    return time
+
+
 def _parse_age(text: str) -> timedelta:
     seconds = parse_duration(text)
     if text[-1].isdecimal():
@@ -71,7 +78,7 @@ def _parse_age(text: str) -> timedelta:
 Since: TypeAlias = Annotated[
     datetime | None,
     parsed(
-        lambda text: parse_since(text, datetime.now(UTC)),
+        _parse_past,
         metavar="TIME",
         help="Only sessions created since then: a duration such as 7d, or a time such as 2026-01-31 (UTC).",
     ),

@@ -25,7 +25,7 @@ from ..analysis.branches import MAIN_NAMES, NEWEST, Main, main_branch, suggest_b
 from ..analysis.commits import SessionList, TestedCommit, make_named_commit
 from ..analysis.judgement import Evidence, Judgement, ProgramOutcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
-from ..analysis.remarks import Reason
+from ..analysis.remarks import Reason, Remark
 from ..analysis.same_tests import match_tests
 from ..errors import NoVerdictError, StatusError
 from ..models import Session, SessionRef, SuiteKey, TestKey
@@ -105,7 +105,8 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
     if spec.outcome == "failure":
         passes, reason = False, Reason("no upload")
-    return Judgement(suite=reader.suite, sessions=(), is_failing=None, passes=passes, reasons=[reason])
+    remarks = [Remark("ignored", named.sessions)] if named.sessions else []
+    return Judgement(suite=reader.suite, sessions=(), is_failing=None, passes=passes, reasons=[reason], remarks=remarks)
 
 
 async def _judge_sessions(
@@ -138,6 +139,7 @@ async def _judge_sessions(
         has_passed_cases=has_passed_cases,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
         has_session_since=any(is_since(session, spec.after) for session in sessions),
+        ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
     passes, reasons, remarks = give_verdict(evidence)
@@ -233,9 +235,9 @@ async def _count_elsewhere(
 
 
 def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
-    """Return whether a suite has few sessions, down to its first one, and no other branch that was not named."""
+    """Return whether a suite has few sessions, down to its first one, and no other main branch than the named one."""
     is_small = newest.below == "nothing" and len(newest.sessions) < NEWEST
-    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) is None)
+    return is_small and (not isinstance(baseline, str) or main_branch(newest.sessions) in {None, baseline})
 
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:

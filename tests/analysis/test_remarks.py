@@ -26,6 +26,7 @@ def test_text_is_made_from_the_values() -> None:
     )
     assert str(Reason("no failing test", [RED])) == "#7 failed without a failing test: disk full"
     assert str(Remark("rerun", [LATER, RED])) == "#8 replaced #7: it was run again"
+    assert str(Remark("rerun", [LATER, RED], detail="x")) == "the red #7 does not count: x"
 
 
 def test_error_is_described_for_each_program() -> None:

@@ -45,6 +45,7 @@ CASES = {
     "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),
     "age without a unit": ("prune --db sessions.db --keep 90", "'90' has no unit: write 24h, 90d or 12w"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
+    "future": (f"harvest {A} --since 2999-01-01", "--since: '2999-01-01' is in the future: it is 20"),
     "start of a run": (
         f"gate {A} --after yesterday",
         "'yesterday' is not a time: pass a relative_id, or a time such as 2026-01-31T09:00Z",

@@ -404,7 +404,7 @@ def gate(
     base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
-    is_new_suite = len(rows) < WHOLE_SUITE and (baseline == MAIN or main_branch(rows) is None)
+    is_new_suite = len(rows) < WHOLE_SUITE and (baseline == MAIN or main_branch(rows) in {None, baseline})
 
     table: list[tuple[bool, bool | None, str]] = [  # the first row that applies
         (not has_any and is_failure, False, "the tests failed, and no session did"),

@@ -50,6 +50,16 @@ async def test_nothing_to_compare_with(buddy: BuddyClient, suite: FakeSuite) -> 
     assert "other" in str(judgement.reasons[0])
 
 
+@pytest.mark.parametrize(("others", "passes"), [([], True), (["fix"], True), (["main"], None)], ids=str)
+async def test_first_push_to_a_named_baseline(
+    others: list[str], passes: bool | None, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """A suite is new, too, if its main branch is named; beside main, another branch may be misspelt."""
+    for branch in [*others, "develop"]:
+        suite.create(branch, "SUCCESSFUL", tests_count=2, revision=FIX if branch == "develop" else None)
+    assert (await buddy.judge(suite.key, FIX, baseline="develop")).passes is passes
+
+
 @pytest.mark.parametrize("faulty", [1, 2], ids=["once", "twice"])
 @pytest.mark.parametrize("branch", ["fix", "main"])
 @pytest.mark.virtual_time

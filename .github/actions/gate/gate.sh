@@ -32,7 +32,7 @@ write_comment() { # a first one only if there is something to say
   found=$(find_comment) || return
   read -r id run <<< "$found"
   if [ -z "$id" ]; then
-    if [ "$code" = 0 ] && [ ! -s "$files/gate.jsonl" ]; then return 0; fi
+    if [ "$code" = 0 ] && [ "$(jq '.tests | length' "$files/gate.json")" = 0 ]; then return 0; fi
     set -- "issues/$PULL_REQUEST/comments"
   elif [ "$run" -gt "$GITHUB_RUN_ID" ]; then
     echo "The comment is that of the newer run $run."
@@ -85,11 +85,11 @@ code=0
 # shellcheck disable=SC2086 # options are several words
 "$RUNNER_TEMP/buddy-sessions/bin/python" -I -X utf8 -m buddy_sessions gate "$SUITE" \
   --run-url "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID" --outcome "$OUTCOME" "$@" $OPTIONS \
-  --write "markdown=$files/gate.md" --write "jsonl=$files/gate.jsonl" --write github=- || code=$?
+  --write "markdown=$files/gate.md" --write "json=$files/gate.json" --write github=- || code=$?
 if [ -s "$files/gate.md" ]; then # otherwise, an input is wrong
   cat "$files/gate.md" >> "$GITHUB_STEP_SUMMARY"
-  new=$(grep -cE '"novelty":("new"|null)' "$files/gate.jsonl")
-  known=$(($(grep -c . "$files/gate.jsonl") - new))
+  new=$(jq .counts.new "$files/gate.json")
+  known=$(jq '(.tests | length) - .counts.new' "$files/gate.json")
   if [ "$COMMENT" = true ] && [ -n "$PULL_REQUEST" ] && ! write_comment; then
     echo "::notice title=No comment::It could not be written: give the workflow pull-requests: write, or set comment: false."
   fi

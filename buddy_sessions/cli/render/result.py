@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -11,7 +12,7 @@ from rich.text import Text
 from buddy_sessions import BuddyError, Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row
+from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row, session_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
 from buddy_sessions.analysis.commits import has_crashed
@@ -85,7 +86,9 @@ class CommandResult:
     columns: Sequence[Column] = ()
     sections: Sequence[Section] = ()
     problems: Sequence[str] = ()
-    """Why it is not green, other than by a failing test: each precedes the facts."""
+    """Why it is not green, other than by a failing test."""
+    advice: Sequence[str] = ()
+    """What to do. It follows the problems, and precedes the facts."""
     csv_columns: Sequence[str] = ()
     """The fields of rows that are columns of CSV, also if there are no rows."""
     warnings: Sequence[str] = ()
@@ -100,6 +103,21 @@ class CommandResult:
         """What programs get."""
         return [item.row for item in self.items if item.row is not None]
 
+    @property
+    def verdict(self) -> Row:
+        """What programs get of a gate: the verdict, what it rests on, and the failing tests."""
+        counts = Counter(row["novelty"] or "new" for row in self.rows)
+        return {
+            "verdict": {True: "fails", False: "passes", None: "none"}[self.is_red],
+            "title": self.title,
+            "reasons": self.problems,
+            "advice": self.advice,
+            "facts": [*self.warnings, *self.facts],
+            "counts": {kind: counts[kind] for kind in NOVELTIES},
+            "sessions": [session_row(session, emails=False) for session in self.sessions],
+            "tests": self.rows,
+        }
+
     def limited(self, count: int | None) -> CommandResult:
         """Return the result with at most `count` items; with all for None."""
         items = islice(self.items, count)
@@ -112,6 +130,7 @@ CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 _TITLES = {
     "no failing test": "failed without a failing test",
     "outcome": "the tests failed, but no test did",
+    "ended early": "the test program ended before its session did",
     "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
@@ -123,6 +142,7 @@ ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "ended early": "see the log of the tests: perhaps they were killed, or lacked memory; then run them again",
     "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
     "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
@@ -136,10 +156,13 @@ ADVICE = {
     "unknown status": "update this package; until then, look at the session in Buddy",
     "no count": "pass --outcome: it says that all tests ran",
     "maybe rerun": "if a job was run again, pass --after with the start of this attempt; or pass --outcome",
+    "ignored": "check --after, and the clock that it comes from",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by the `kind` of a reason or a remark."""
-ADVICE_AFTER_FAILURE = {**ADVICE, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
+ADVICE_AFTER_TESTS = {**ADVICE, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
+"""The same if the tests have ended: waiting does not help."""
+ADVICE_AFTER_FAILURE = {**ADVICE_AFTER_TESTS, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
 """The same if the outcome of the tests is a failure."""
 
 
@@ -194,7 +217,6 @@ def gate_result(
         title=_title(judgement),
         is_red=None if judgement.passes is None else not judgement.passes,
         facts=[
-            *filter(None, dict.fromkeys(map(advice.get, kinds))),
             *_one_session(judgement, about),
             *(remark.describe(describe_error) for remark in judgement.remarks),
             *_facts(judgement),
@@ -204,6 +226,7 @@ def gate_result(
         sections=sections,
         csv_columns=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,
+        advice=[text for text in dict.fromkeys(map(advice.get, kinds)) if text],
         warnings=[
             f"the quarantine of {entry.pattern!r} ended on {entry.until}: fix the test, or set another day"
             for entry in judgement.expired
@@ -240,5 +263,5 @@ def _facts(judgement: Judgement) -> Iterator[str]:
         yield f"Failing since #{session.relative_id}: {origin(session)}"
     if (baseline := judgement.baseline) is not None and baseline.commits:
         commits = baseline.commits
-        ends = dict.fromkeys(f"#{commit.first.relative_id}" for commit in (commits[-1], commits[0]))
+        ends = dict.fromkeys(f"#{each.relative_id}" for each in (commits[-1].first, commits[0].sessions[0]))
         yield f"Compared with {baseline.branch}: {format_count(len(commits), 'commit')}, {' to '.join(ends)}"

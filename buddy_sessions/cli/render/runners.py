@@ -32,12 +32,15 @@ _IN_TEXT, _IN_PROPERTY = "%\r\n", "%\r\n:,"  # the characters that are encoded
 def render_junit(result: CommandResult) -> str:
     """Return the test cases of a result as a document with one test suite for each group of tests.
 
-    A test that is excused is skipped, with its remark. A problem without a failing test is an error.
+    A test that is excused is skipped, with its remark. A problem without a failing test is an error. If there is no
+    test, a verdict that passes is one: some CIs reject a file without tests.
     """
     tests = [(item.case, item.remark if item.is_excused else "") for item in result.items if item.case is not None]
     for problem in result.problems:
         failure = Failure(kind="error", message=problem)
         tests.append((TestCase(id="", name="verdict", status=TestStatus.ERROR, failure=failure), ""))
+    if not tests and result.is_red is False:
+        tests.append((TestCase(id="", name="verdict", status=TestStatus.PASSED), ""))
     name = f"{result.suite} {', '.join(f'#{session.relative_id}' for session in result.sessions) or result.about}"
     groups: dict[str, list[ET.Element]] = {}
     for case, excuse in tests:

@@ -39,7 +39,7 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name",
 """What names a test across sessions, and the sessions that were looked at."""
 
 _FOR_PEOPLE = ("table", "markdown")
-_WRITTEN_FORMATS = ("markdown", "jsonl", "junit", "github")
+_WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
 _MIN_CUT, _MIN_WRAPPED = 12, 30  # to which a column is cut, or wrapped
 _CLOSED_PIPE = suppress(BrokenPipeError)
@@ -80,7 +80,7 @@ def open_output(
             yield writer
 
 
-def make_writer(text_format: str, stream: TextIO, columns: Sequence[str]) -> RowWriter:
+def make_writer(text_format: str, stream: TextIO, columns: Sequence[str] = ()) -> RowWriter:
     """Return a writer of csv, or else of jsonl. `columns` are those of CSV; JSON lines have every field of a row."""
     escape_text = escape if stream.isatty() else None
     return Csv(stream, columns, escape_text) if text_format == "csv" else JsonLines(stream, escape_text)
@@ -103,8 +103,9 @@ def show(
     with _CLOSED_PIPE:
         if output_format == "table":
             print_result(Output(), limited)
-        elif output_format in {"jsonl", "csv"}:
-            make_writer(output_format, sys.stdout, result.csv_columns).write(limited.rows)
+        elif output_format in {"json", "jsonl", "csv"}:
+            rows = [limited.verdict] if output_format == "json" else limited.rows
+            make_writer(output_format, sys.stdout, result.csv_columns).write(rows)
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
     if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
@@ -149,7 +150,7 @@ def _render(result: CommandResult, output_format: str, messages: Output, *, max_
     if output_format in {"pytest", "files"}:
         return render_arguments(result, messages, for_pytest=output_format == "pytest")
     stream = io.StringIO()
-    make_writer("jsonl", stream, result.csv_columns).write(result.rows)
+    make_writer("jsonl", stream).write([result.verdict] if output_format == "json" else result.rows)
     return stream.getvalue()
 
 
@@ -166,7 +167,7 @@ def print_result(output: Output, result: CommandResult) -> None:
         _print_items(output, result.columns, section.items)
     if result.title:
         output.print_line((f"\n{result.title}", "bold"))
-    for fact in (*result.problems, *result.facts):
+    for fact in (*result.problems, *result.advice, *result.facts):
         output.print_line(one_line(fact))
 
 

@@ -116,7 +116,7 @@ def test_exit_code(judged: dict[str, Any], options: str, code: int, shown: str, 
     result = call(*words)
     assert (result.code, shown in result.out + result.err) == (code, True), result
     result = call(*words, "--format", "junit")
-    assert (result.code, "<error " in result.out) == (code, code > 0)
+    assert (result.code, "<error " in result.out, ' tests="0"' in result.out) == (code, code > 0, False)
 
 
 @pytest.mark.parametrize(
@@ -198,13 +198,19 @@ class TestWaiting:
             ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}"),
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
             ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
+            ([{}], "--count 3 --outcome success", 6, f"\nsee why jobs uploaded nothing, and {UPLOAD}\n"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
             ([{}], "--after 2 --outcome success", 0, "only the gate was run again"),
             ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
+            ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, "#3 was ignored, because it began before this"),
+            ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, ADVICE["ignored"]),
+            ([{"failing": "new"}], "--after 2 --outcome 1", 1, "#2 was ignored, because it began before this"),
             ([{"failing": "new"}], "--count 2", 1, "Fails: 1 new failure"),
             ([{"status": "IN_PROGRESS"}], "", 6, "#2 did not finish"),
             ([{"status": "IN_PROGRESS"}], "", 6, "leave out its sessions with --after"),
             ([{"status": "IN_PROGRESS"}], "--outcome failure", 1, "the tests failed, and #2 did not finish"),
+            ([{"status": "IN_PROGRESS"}], "--outcome 137", 1, "Fails: the test program ended before its session did\n"),
+            ([{"status": "IN_PROGRESS"}], "--outcome 137", 1, ADVICE["ended early"]),
             ([{"failing": "new"}, {"status": "IN_PROGRESS"}], "--no-fail-fast", 1, "Fails: 1 new failure"),
             ([{"status": "IN_PROGRESS"}, {}], "--after 2", 0, "Passes"),
             ([{"failing": "new", "create_date": "2026-01-01T10:00:00Z"}, {}], "--after 2026-01-01T11:00Z", 0, "Passes"),
@@ -309,6 +315,45 @@ def test_several_formats_of_one_verdict(suite: FakeSuite, call: Call, tmp_path: 
     assert [json.loads(line)["novelty"] for line in paths["jsonl"].read_text().splitlines()] == ["new", "known"]
     assert "## ❌ Fails: 1 new failure, 1 known" in paths["markdown"].read_text(encoding="utf-8")
     assert 'failures="1"' in paths["junit"].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        ("0", {"verdict": "passes", "title": "Passes: 0 new failures", "reasons": [], "advice": []}),
+        (
+            "1",
+            {
+                "verdict": "fails",
+                "title": "Fails: the tests failed, but no test did",
+                "reasons": ["the tests failed, but no test did: a file or the configuration is broken"],
+                "advice": [ADVICE["outcome"]],
+            },
+        ),
+        ("cancelled", {"verdict": "none", "reasons": ["the tests were cancelled"], "sessions": [], "advice": []}),
+    ],
+    ids=["passes", "fails", "none"],
+)
+def test_json_has_the_verdict(
+    outcome: str, expected: dict[str, Any], suite: FakeSuite, call: Call, tmp_path: Path
+) -> None:
+    add(suite)
+    add(suite, **OF_RUN)
+    words = ["gate", SUITE, "f00df00", "--outcome", outcome, "--write", f"json={tmp_path / 'gate.json'}", *QUICK]
+    (value,) = rows(call(*words, "--format", "json").out)
+    assert {name: value[name] for name in expected} == expected
+    assert json.loads((tmp_path / "gate.json").read_text()) == value
+
+
+def test_json_has_sessions_counts_and_tests(suite: FakeSuite, call: Call) -> None:
+    for _ in range(2):
+        add(suite, "known", revision="ab" * 20)
+    add(suite, "known", "new", **OF_RUN)
+    value = json.loads(call("gate", SUITE, "f00df00", "--format", "json", *QUICK).out)
+    assert value["counts"] == {"new": 1, "known": 1, "earlier": 0, "quarantined": 0, "retried": 0}
+    assert [session["relative_id"] for session in value["sessions"]] == [3]
+    assert [(test["name"], test["novelty"]) for test in value["tests"]] == [("new", "new"), ("known", "known")]
+    assert "Compared with main: 1 commit, #1 to #2" in value["facts"]
 
 
 def test_latest_commit_has_no_verdict_yet(suite: FakeSuite, call: Call) -> None:
