@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
 
@@ -111,7 +111,37 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
 async def _judge_sessions(
     reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec
 ) -> Judgement:
-    """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
+    """Return the verdict, with the messages of the first failing tests."""
+    today = datetime.now(UTC).date()
+    evidence, entries = await _read_evidence(reader, named, sessions, spec, today)
+    commit, baseline, tests = evidence.commit, evidence.baseline, [*evidence.tests]
+    passes, reasons, remarks = give_verdict(evidence)
+    failing = [(test.session, test.case) for test in tests[: spec.details]]
+    details = await reader.read_details(failing, keep_data=False)
+    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
+    expired, unused = unneeded_entries(spec.quarantine, entries, today)
+    return Judgement(
+        suite=reader.suite,
+        sessions=commit.counted,
+        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
+        passes=passes,
+        reasons=reasons,
+        remarks=remarks,
+        tests=tests,
+        causes=find_causes(tests),
+        baseline=baseline if baseline.commits else None,
+        expired=expired,
+        unused=unused,
+    )
+
+
+async def _read_evidence(
+    reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec, today: date
+) -> tuple[Evidence, Mapping[TestKey, Sequence[QuarantinedTest]]]:
+    """Return the evidence, and the entries of the quarantine that match a test.
+
+    The failing tests of the baseline are read only if there are some to compare.
+    """
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
@@ -119,9 +149,7 @@ async def _judge_sessions(
     failed = {case.key for session in commit.counted for case in failing_in(session, cases)}
     if failed:
         cases |= await reader.read_failing(baseline.red_sessions)
-    today = datetime.now(UTC).date()
     entries = find_entries(spec.quarantine, failed)
-    expired, unused = unneeded_entries(spec.quarantine, entries, today)
     tests = compare_with(commit, baseline, cases, entries, today)
     tests, has_passed_cases = await _explain_new(reader, commit, baseline, tests, cases, outcome=spec.outcome)
     evidence = Evidence(
@@ -140,23 +168,7 @@ async def _judge_sessions(
         has_session_since=any(is_since(session, spec.after) for session in sessions),
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
-    passes, reasons, remarks = give_verdict(evidence)
-    failing = [(test.session, test.case) for test in tests[: spec.details]]
-    details = await reader.read_details(failing, keep_data=False)
-    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
-    return Judgement(
-        suite=reader.suite,
-        sessions=commit.counted,
-        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
-        passes=passes,
-        reasons=reasons,
-        remarks=remarks,
-        tests=tests,
-        causes=find_causes(tests),
-        baseline=baseline if baseline.commits else None,
-        expired=expired,
-        unused=unused,
-    )
+    return evidence, entries
 
 
 async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> Judgement:
