@@ -175,28 +175,29 @@ async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> J
     """Return the verdict once all awaited sessions have finished, a new failure has decided, or the time is over."""
     attempts = _ATTEMPTS
     judged: list[Session] | None = None
-    while True:
-        is_in_time = await waiting.look()
-        if not is_in_time and waiting.failure is not None:
-            raise waiting.too_late() from waiting.failure
-        is_complete = is_in_time and waiting.is_complete()
-        if is_in_time and not is_complete and (waiting.failure is not None or waiting.matching == judged):
+    while await waiting.look():
+        is_complete = waiting.is_complete()
+        if not is_complete and (waiting.failure is not None or waiting.matching == judged):
             continue
         try:
             judgement = await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
         except NoVerdictError:
-            if is_in_time:
-                continue
-            raise NoVerdictError(str(waiting.too_late())) from None
+            continue
         except StatusError:  # the token and the suite are right, because the poll could read them
             attempts -= 1
-            if not is_in_time or not attempts:
+            if not attempts:
                 raise
             continue
         judged = waiting.matching
         has_decided = spec.fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
-        if is_complete or has_decided or not is_in_time:
+        if is_complete or has_decided:
             return judgement
+    if waiting.failure is not None:
+        raise waiting.too_late() from waiting.failure
+    try:
+        return await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
+    except NoVerdictError:
+        raise NoVerdictError(str(waiting.too_late())) from None
 
 
 def _judged_commit(
