@@ -70,7 +70,8 @@ class BuddyClient(AsyncContext, Questions):
 
     A `suite` is a `Suite`, its key, `"workspace/project/suite_id"`, or its URL. A `session` is a `Session`, its `id` or
     URL, or its `relative_id`, which costs one or two requests more. Methods that read raise `NotFoundError` if what you
-    name does not exist or is hidden, and another `BuddyError` if a request fails.
+    name does not exist or is hidden, and another `BuddyError` if a request fails; those of `Questions` raise
+    `NoVerdictError` for a session, commit or branch that does not exist.
 
     Args:
         token: A personal access token or an OAuth token with the scope UNIT_TEST_READ (older name

@@ -86,27 +86,27 @@ class WatchedSuite(PollTarget, Generic[_S]):
     state: _S | None = None
     _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
 
-    def remember_poll(self, newest: Sequence[Session], *, first_page: int, digest: bytes) -> None:
+    def remember_poll(self, sessions: Sequence[Session], *, first_page: int, digest: bytes) -> None:
         """Decide whether the next poll can skip an equal first page, which had so many sessions.
 
         It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
         single response may be wrong.
         """
-        self.highest_id = max(map(relative_id_of, newest), default=self.highest_id or 0)
-        watched = newest[:REMEMBERED_SESSIONS]
+        self.highest_id = max(map(relative_id_of, sessions), default=self.highest_id or 0)
+        watched = sessions[:REMEMBERED_SESSIONS]
         is_running_below = any(not each.is_finished for each in watched[first_page:])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in newest)
+        is_one_unlisted = not self._unfinished.issubset(each.id for each in sessions)
         self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
         self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
 
-    def is_recreated(self, newest: Sequence[Session], seen: Collection[Session]) -> bool:
+    def is_recreated(self, sessions: Sequence[Session], seen: Collection[Session]) -> bool:
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
         ids, highest_id = {session.id for session in seen}, max(map(relative_id_of, seen), default=0)
         latest = max((each.create_date for each in seen if each.create_date is not None), default=None)
-        low = [session for session in newest if session.relative_id <= highest_id]
+        low = [session for session in sessions if session.relative_id <= highest_id]
         # Without a later date, older sessions have moved up, because the seen ones were deleted.
         is_later = any(latest and each.create_date and each.create_date > latest for each in low)
-        return is_later and not any(session.id in ids for session in newest)
+        return is_later and not any(session.id in ids for session in sessions)
 
 
 @define(eq=False, kw_only=True)

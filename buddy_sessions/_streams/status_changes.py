@@ -117,13 +117,20 @@ def next_status(
 
     `commit` decides the status, and `failing` are its failing tests; None if they cannot be read. `may_grow` says
     whether more sessions of it may follow: then a test that does not fail yet may still do so.
+
+    | before | now | event |
+    | --- | --- | --- |
+    | not known | green or red | CURRENT |
+    | green | red | FAILING |
+    | red | green | RECOVERED |
+    | red | red, and other tests fail, or they cannot be read | STILL_FAILING |
+    | green or red | the same | none |
     """
     before = () if last is None else (*last.failing, *last.carried)
     now = failing or ()
     newly_failing, gone = without_same(now, before), without_same(before, now)
-    is_open = commit.is_failing and (
-        may_grow or not now or not commit.is_whole
-    )  # it does not say that a test has ceased to fail
+    # A red commit that is open does not say that a test has ceased to fail.
+    is_open = commit.is_failing and (may_grow or not now or not commit.is_whole)
     kind = None
     if last is None:
         kind = StatusKind.CURRENT
@@ -146,14 +153,14 @@ def next_status(
     )
 
 
-def may_grow(status: SuiteStatus, now: datetime) -> bool:
+def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
     """Return whether more sessions of the commit that decides may follow: jobs may start one after the other."""
     commit = status.commit
     if commit is None or commit.is_running:
         return True
     ends = [session.finish_date or session.create_date for session in commit.sessions]
-    newest = max(filter(None, ends), default=None)
-    return commit.size < status.usual_size and newest is not None and now - newest < _HOLD
+    last_end = max(filter(None, ends), default=None)
+    return commit.size < status.usual_size and last_end is not None and now - last_end < _HOLD
 
 
 @frozen(kw_only=True)
@@ -198,7 +205,12 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         return None if status.event is None else _pending(status.known, status.event)
 
     async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> list[Pending[StatusChange]]:
-        """Return the event of a poll, if the status has changed."""
+        """Return the event of a poll, if the status has changed.
+
+        There is none, and the last status stays, if no session of the branch has changed, without a commit with a
+        verdict, while a red suite whose newest commit is green may get more sessions of it, and if the commit that
+        decides precedes the last one.
+        """
         last = suite.state
         if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
             last = suite.state = None
@@ -209,8 +221,8 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         commit = status.commit
         if last is not None and commit is not None and last.commit.branch != commit.branch:
             last = None  # another main branch
-        grows = may_grow(status, (await reader.newest()).as_of)
-        suite.is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and grows
+        may_grow = expects_sessions(status, (await reader.newest()).as_of)
+        suite.is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and may_grow
         # A commit that precedes the last one: that is running again, or was deleted.
         is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
         self._judged.pop(suite, None)
@@ -220,8 +232,8 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
             return []
         is_same = last is not None and _red_sessions(last.commit) == _red_sessions(commit)
         failing = last.failing if last is not None and is_same else await _read_tests(reader, suite, commit)
-        suite.state, event = next_status(last, status, commit, failing, may_grow=grows)
-        if not newest.doubt and not grows:
+        suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
+        if not newest.doubt and not may_grow:
             self._judged[suite] = _JudgedSessions.of(status.branch, newest)
         return [_pending(suite.state, event)]
 
@@ -233,10 +245,8 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         last = self._judged.get(suite)
         if last is None or newest.doubt or newest.as_of - last.as_of >= LOOK_UP:
             return False
-        now, lowest_id = (
-            _JudgedSessions.of(last.branch, newest),
-            newest.sessions[-1].relative_id if newest.sessions else 0,
-        )
+        now = _JudgedSessions.of(last.branch, newest)
+        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 
     async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:

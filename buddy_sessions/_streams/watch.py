@@ -210,7 +210,7 @@ class ChangePoller(Poller[Change, bytes]):
             since = suite.new_since
             old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
             seen = {session.id: session for session in old}
-            await self.save(suite.key, lambda _: _newest(map(to_dict, old)))
+            await self.save(suite.key, lambda _: _rows_to_save(map(to_dict, old)))
         changes = find_changes(suite.key, newest.sessions, seen)
         _keep(suite, seen | {change.session.id: change.session for change in changes})
         return [Pending(change, partial(_add_session, change.session)) for change in changes]
@@ -235,17 +235,17 @@ def find_changes(suite: SuiteKey, sessions: Sequence[Session], seen: Mapping[str
 
 def _keep(suite: WatchedSuite[bytes], seen: Mapping[str, Session]) -> None:
     """Keep the newest of the sessions that were reported, or need not be."""
-    newest = sorted(seen.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
-    rows = json.dumps(list(map(to_dict, newest)))
+    kept = sorted(seen.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
+    rows = json.dumps(list(map(to_dict, kept)))
     suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
 
 
 def _add_session(session: Session, saved: Any) -> list[dict[str, Any]]:
     """Return saved sessions with another one, or a newer version of one."""
-    return _newest([*(saved or ()), to_dict(session)])
+    return _rows_to_save([*(saved or ()), to_dict(session)])
 
 
-def _newest(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows_to_save(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the newest of these sessions, each once: the last one with an ID counts."""
     latest = {session["id"]: session for session in sessions}.values()
     return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]

@@ -193,22 +193,19 @@ def compare_with(
 def other_branches(sessions: Iterable[Session], judged: Sequence[Session], baseline: str) -> list[list[Session]]:
     """Return red sessions by branch, without those of the judged sessions and of the baseline, at most ten in all.
 
-    Branches that share a commit are one: a pull request and its branch.
+    `sessions` are the newest ones, newest first. Branches that share a commit are one: a pull request and its branch.
     """
-    own_names = {name for session in judged for name in _names_of(session)}
-    groups: list[tuple[set[str], list[Session]]] = [({baseline}, []), (own_names, [])]
-    for session in sessions:
-        if session.is_failing and session.ref_name and not is_outage(session):
-            names, members = _names_of(session), [session]
-            same = [group for group in groups if not names.isdisjoint(group[0])]
-            for group in same:
-                groups.remove(group)
-                names, members = names | group[0], [*group[1], *members]
-            groups.append((names, members))
-    own = {baseline, *(session.ref_name or "" for session in judged)}
-    others = [group for names, group in groups if group and names.isdisjoint(own)]
-    newest = sorted((each.relative_id for group in others for each in group), reverse=True)[:_ELSEWHERE]
-    return [kept for group in others if (kept := [each for each in group if each.relative_id in newest])]
+    red = [each for each in sessions if each.is_failing and each.ref_name and not is_outage(each)]
+    own = {baseline}.union(*map(_names_of, judged))
+    groups = [own]  # names of branches and commits that belong together
+    for session in red:
+        names = _names_of(session)
+        joined = names.union(*(group for group in groups if not group.isdisjoint(names)))
+        groups = [*(group for group in groups if group.isdisjoint(names)), joined]
+    others = [group for group in groups if group.isdisjoint(own)]
+    last = [each for each in red if any(each.ref_name in group for group in others)][:_ELSEWHERE]
+    branches = [[each for each in last if each.ref_name in group] for group in others]
+    return [branch for branch in branches if branch]
 
 
 def _names_of(session: Session) -> set[str]:

@@ -85,15 +85,15 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         0.5
     """
     newest_first = sorted(sessions, key=lambda session: -session.relative_id)
-    newest = [each.branch for each in newest_first[:NEWEST]]
+    among_newest = [each.branch for each in newest_first[:NEWEST]]
     lately = [each.branch for each in newest_first if not _was_left(each, newest_first[0])]
-    candidates = ((MAIN_NAMES, newest), (MAIN_NAMES, lately), (_OTHER_NAMES, newest))
+    candidates = ((MAIN_NAMES, among_newest), (MAIN_NAMES, lately), (_OTHER_NAMES, among_newest))
     return next((name for names, branches in candidates for name in names if name in branches), None)
 
 
-def _was_left(session: Session, newest: Session) -> bool:
+def _was_left(session: Session, last: Session) -> bool:
     """Return whether a session is so old that its branch was left, as far as their dates say."""
-    dates = session.create_date, newest.create_date
+    dates = session.create_date, last.create_date
     return dates[0] is not None and dates[1] is not None and dates[1] - dates[0] > _LEFT
 
 

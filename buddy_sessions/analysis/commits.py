@@ -65,15 +65,7 @@ class SessionList:
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
         usual = 1 if self.below == "nothing" else most_frequent_size(oldest_first)
-        commits: list[TestedCommit] = []  # oldest first
-        older: list[TestedCommit] = []  # those with a result, newest first
-        for sessions in oldest_first:
-            compared = older[:LAST]
-            size = usual_size(compared) if compared else usual
-            commits.append(make_commit(sessions, compared, size, as_of=self.as_of))
-            if commits[-1].has_result:
-                older.insert(0, commits[-1])
-        return commits[::-1]
+        return _make_commits(oldest_first, usual, as_of=self.as_of)
 
     @cached_property
     def judged_commits(self) -> list[TestedCommit]:
@@ -154,11 +146,6 @@ class TestedCommit:
         """The highest number of sessions in a round, without skipped ones and those that were run again."""
         return max(map(len, self.rounds), default=0)
 
-    @cached_property
-    def is_red(self) -> bool:
-        """Whether a session that counts is red."""
-        return any(session.is_failing for session in self.counted)
-
     @property
     def is_running(self) -> bool:
         """Whether a session that counts has not finished."""
@@ -170,7 +157,7 @@ class TestedCommit:
         return any(session.has_verdict for session in self.sessions)
 
     @cached_property
-    def says_how_many(self) -> bool:
+    def has_full_count(self) -> bool:
         """Whether its number of tests can be compared with: all ran, as far as is known."""
         is_finished = all(session.is_finished for session in self.sessions)
         if not self.tests_ran or not is_finished or any(map(has_crashed, self.counted)):
@@ -216,6 +203,22 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
     return max((commit.size for commit in judged), default=1)
 
 
+def _make_commits(oldest_first: Iterable[Sequence[Session]], usual: int, *, as_of: datetime) -> list[TestedCommit]:
+    """Return the commits of these groups of sessions, newest first, each judged by the ten before it with a result.
+
+    `usual` is the usual number of sessions while there are none before.
+    """
+    commits: list[TestedCommit] = []  # oldest first
+    older: list[TestedCommit] = []  # those with a result, newest first
+    for sessions in oldest_first:
+        compared = older[:LAST]
+        size = usual_size(compared) if compared else usual
+        commits.append(make_commit(sessions, compared, size, as_of=as_of))
+        if commits[-1].has_result:
+            older.insert(0, commits[-1])
+    return commits[::-1]
+
+
 def make_commit(
     oldest_first: Sequence[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
 ) -> TestedCommit:
@@ -249,7 +252,7 @@ def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older:
     count = count_tests(later)
     if are_close(count, count_tests(earlier), 10):
         return True
-    usual = [commit.tests_ran for commit in older if commit.says_how_many]
+    usual = [commit.tests_ran for commit in older if commit.has_full_count]
     return any(map(has_crashed, earlier)) and any(are_close(count, each, 10) for each in usual)
 
 
@@ -320,8 +323,8 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
 
 def _fewest_tests(older: Iterable[TestedCommit]) -> int | None:
     """Return the fewest tests of older commits; of red ones, which may have stopped early, if there are no others."""
-    whole = [commit for commit in older if commit.says_how_many]
-    counts = [commit.tests_ran or 0 for commit in whole if not commit.is_red] or [each.tests_ran or 0 for each in whole]
+    full = [commit for commit in older if commit.has_full_count]
+    counts = [each.tests_ran or 0 for each in full if not each.is_failing] or [each.tests_ran or 0 for each in full]
     return min(counts, default=None)
 
 

@@ -90,6 +90,7 @@ def give_verdict(evidence: Evidence) -> tuple[bool | None, list[Reason], list[Re
 
 def _findings(evidence: Evidence) -> Iterator[Remark]:
     """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
+    # The order of these lines is the priority of the reasons: see `give_verdict`.
     commit = evidence.commit
     for old, new in commit.reruns:
         yield Remark("rerun", [new, old], detail="the outcome is success" if evidence.outcome == "success" else "")
@@ -177,8 +178,8 @@ def _on_baseline(evidence: Evidence, baseline: Baseline, *, has_new: bool) -> It
 
 def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator[Remark]:
     """Yield which red sessions have no failing test, or list fewer than they count."""
-    newest = evidence.baseline.commits[0].counted if evidence.baseline.commits else ()
-    messages = {session.error_message for session in newest if has_crashed(session)}
+    before = evidence.baseline.commits[0].counted if evidence.baseline.commits else ()
+    messages = {session.error_message for session in before if has_crashed(session)}
     succeeded = evidence.outcome == "success"
     for session in crashed:
         if succeeded or session.error_message in messages:
@@ -209,7 +210,7 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
 def _fewest_tests(baseline: Baseline, named: NameKind) -> int | None:
     """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
     parts: dict[tuple[int, str], list[Session]] = {}
-    for number, commit in enumerate(each for each in baseline.commits if each.says_how_many):
+    for number, commit in enumerate(each for each in baseline.commits if each.has_full_count):
         for session in commit.counted:
             names = {"commit": "", "session": session.id, "CI run": run_url(session) or session.execution_id or ""}
             parts.setdefault((number, names[named]), []).append(session)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
 
@@ -112,7 +112,37 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
 async def _judge_sessions(
     reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec
 ) -> Judgement:
-    """Return the verdict. The failing tests of the baseline are read only if there are some to compare."""
+    """Return the verdict, with the messages of the first failing tests."""
+    today = datetime.now(UTC).date()
+    evidence, entries = await _read_evidence(reader, named, sessions, spec, today)
+    commit, baseline, tests = evidence.commit, evidence.baseline, [*evidence.tests]
+    passes, reasons, remarks = give_verdict(evidence)
+    failing = [(test.session, test.case) for test in tests[: spec.details]]
+    details = await reader.read_details(failing, keep_data=False)
+    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
+    expired, unused = unneeded_entries(spec.quarantine, entries, today)
+    return Judgement(
+        suite=reader.suite,
+        sessions=commit.counted,
+        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
+        passes=passes,
+        reasons=reasons,
+        remarks=remarks,
+        tests=tests,
+        causes=find_causes(tests),
+        baseline=baseline if baseline.commits else None,
+        expired=expired,
+        unused=unused,
+    )
+
+
+async def _read_evidence(
+    reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec, today: date
+) -> tuple[Evidence, Mapping[TestKey, Sequence[QuarantinedTest]]]:
+    """Return the evidence, and the entries of the quarantine that match a test.
+
+    The failing tests of the baseline are read only if there are some to compare.
+    """
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
@@ -120,9 +150,7 @@ async def _judge_sessions(
     failed = {case.key for session in commit.counted for case in failing_in(session, cases)}
     if failed:
         cases |= await reader.read_failing(baseline.red_sessions)
-    today = datetime.now(UTC).date()
     entries = find_entries(spec.quarantine, failed)
-    expired, unused = unneeded_entries(spec.quarantine, entries, today)
     tests = compare_with(commit, baseline, cases, entries, today)
     tests, has_passed_cases = await _explain_new(reader, commit, baseline, tests, cases, outcome=spec.outcome)
     evidence = Evidence(
@@ -142,51 +170,36 @@ async def _judge_sessions(
         ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
-    passes, reasons, remarks = give_verdict(evidence)
-    failing = [(test.session, test.case) for test in tests[: spec.details]]
-    details = await reader.read_details(failing, keep_data=False)
-    tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
-    return Judgement(
-        suite=reader.suite,
-        sessions=commit.counted,
-        is_failing=None if evidence.doubt and not commit.is_failing else commit.is_failing,  # one may be missing
-        passes=passes,
-        reasons=reasons,
-        remarks=remarks,
-        tests=tests,
-        causes=find_causes(tests),
-        baseline=baseline if baseline.commits else None,
-        expired=expired,
-        unused=unused,
-    )
+    return evidence, entries
 
 
 async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> Judgement:
     """Return the verdict once all awaited sessions have finished, a new failure has decided, or the time is over."""
     attempts = _ATTEMPTS
     judged: list[Session] | None = None
-    while True:
-        is_in_time = await waiting.look()
-        if not is_in_time and waiting.failure is not None:
-            raise waiting.too_late() from waiting.failure
-        is_complete = is_in_time and waiting.is_complete()
-        if is_in_time and not is_complete and (waiting.failure is not None or waiting.matching == judged):
+    while await waiting.look():
+        is_complete = waiting.is_complete()
+        if not is_complete and (waiting.failure is not None or waiting.matching == judged):
             continue
         try:
             judgement = await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
         except NoVerdictError:
-            if is_in_time:
-                continue
-            raise NoVerdictError(str(waiting.too_late())) from None
+            continue
         except StatusError:  # the token and the suite are right, because the poll could read them
             attempts -= 1
-            if not is_in_time or not attempts:
+            if not attempts:
                 raise
             continue
         judged = waiting.matching
         has_decided = spec.fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
-        if is_complete or has_decided or not is_in_time:
+        if is_complete or has_decided:
             return judgement
+    if waiting.failure is not None:
+        raise waiting.too_late() from waiting.failure
+    try:
+        return await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
+    except NoVerdictError:
+        raise NoVerdictError(str(waiting.too_late())) from None
 
 
 def _judged_commit(

@@ -59,22 +59,22 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
 async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | str, *, last: int) -> TestHistory:
     """Return what a test did in `last` commits, and in older ones while it fails: two requests for each red session."""
     commits, listed = await reader.last_commits(branch, last)
-    searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
-    key: TestKey | None = None
+    sessions = [session for commit in commits[:last] for session in commit.counted]
+    cases = await reader.read_failing(sessions)
+    seen = _count_sessions(sessions, cases)
+    key = await _find_test(reader, commits, distinct_tests(seen), test, last=last)
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
-    seen: Counter[TestKey] = Counter()  # in how many sessions each test failed
     read = 0
     for commit in commits:
-        if read >= last and not (outcomes and all(outcome.is_failing for outcome in outcomes)):
-            break
+        if read >= last:
+            if not outcomes or not all(outcome.is_failing for outcome in outcomes):
+                break
+            cases |= await reader.read_failing(commit.counted)
+            seen += _count_sessions(commit.counted, cases)
         read += 1
-        cases = await reader.read_failing(commit.counted)
         failures = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        seen.update(case_key for _, case_key in dict.fromkeys((session.id, case.key) for session, case in failures))
-        if find_tests(tests := distinct_tests(seen), test):  # an error, if there are several
-            key = find_test(tests, test, searched=searched)
-        failed = [(session, case) for session, case in failures if key and is_same_test(case.key, key, seen)]
+        failed = [(session, case) for session, case in failures if is_same_test(case.key, key, seen)]
         if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
             unread += short
             continue
@@ -82,29 +82,41 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             continue
         session, failure = failed[0] if failed else (commit.session, None)
         outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
-    if key is None or not is_whole_name(key, test):  # a part of a name may fit tests that do not fail
-        whole = next((commit for commit in commits if commit.is_whole), commits[0])
-        named, key = key, await _find_in_newest(reader, whole, test, key, searched=searched)
-        if named not in {None, key}:
-            return await find_history(reader, branch, key, last=last)
     may_have_older = read < len(commits) or listed.below != "nothing"
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 
 
-async def _find_in_newest(
-    reader: SuiteReader, commit: TestedCommit, test: TestKey | str, failing: TestKey | None, *, searched: str
+def _count_sessions(sessions: Sequence[Session], cases: Cases) -> Counter[TestKey]:
+    """Return in how many of these sessions each test failed."""
+    failed = [dict.fromkeys(case.key for case in failing_in(session, cases)) for session in sessions]
+    return Counter(key for keys in failed for key in keys)
+
+
+async def _find_test(
+    reader: SuiteReader,
+    commits: Sequence[TestedCommit],
+    failing: Sequence[TestKey],
+    test: TestKey | str,
+    *,
+    last: int,
 ) -> TestKey:
-    """Return the only test that a text names, of a failing one that it fits and of all tests of a commit."""
+    """Return the only test that a text names, of failing ones; or also of all tests of the newest whole commit."""
+    searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
+    found = find_test(failing, test, searched=searched) if find_tests(failing, test) else None
+    if found is not None and is_whole_name(found, test):
+        return found
+    # A part of a name may fit tests that do not fail.
+    whole = next((commit for commit in commits if commit.is_whole), commits[0])
     try:
-        newest = await read_cases(reader, [each for each in commit.counted if each.has_verdict])
+        tested = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
     except ConfigError as error:
-        if failing is not None:  # a database of failing tests
-            return failing
+        if found is not None:  # a database of failing tests
+            return found
         error.args = (f"no failing test is named {str(test)!r}, and {error.without_advice}",)
         raise
-    keys = {case.key for each in newest for case in each.cases}
-    return find_test(keys | {failing} if failing else keys, test, searched=searched, kind="tests")
+    keys = {case.key for each in tested for case in each.cases}
+    return find_test(keys | {found} if found else keys, test, searched=searched, kind="tests")
 
 
 async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flips: int) -> FlakyTests:

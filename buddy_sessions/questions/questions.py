@@ -51,7 +51,8 @@ class Questions:
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
     Some do not raise `NoVerdictError`: `status` gives no verdict, `latest` returns None, and `failures` raises
-    `NotFoundError` for an `id`. `judge` raises it only if nothing matches; if evidence is missing, it gives no verdict.
+    `NotFoundError` for an `id` or a URL. `judge` raises it only if nothing matches; if evidence is missing, it gives no
+    verdict.
     """
 
     def __init__(self, source: Source) -> None:
@@ -310,6 +311,10 @@ class Questions:
 
         Returns:
             The cases with the status FAILED, then those with the status ERROR.
+
+        Raises:
+            NoVerdictError: There is no session with this `relative_id`.
+            NotFoundError: There is no session with this `id` or URL, or it is hidden.
         """
         reader, count = self._reader(suite), _validate_details(details)
         ref = validate_session_ref(session, reader.suite)

@@ -67,7 +67,7 @@ class Waiting:
         self.failure: BuddyError | None = None  # of the last poll
         self.spec = spec
         self._source = source
-        self._newest: int | None = None  # the highest relative_id of an earlier poll; None before the first success
+        self._highest_id: int | None = None  # `relative_id` in the earlier polls; None before the first success
         self._has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
         self._previous: list[Session] | None = None  # what a list with a gap has shown
         self._pause: float | None = None  # before the next poll; None for the first one
@@ -148,9 +148,9 @@ class Waiting:
 
     async def _read(self) -> None:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
-        spec, first = self.spec, self._newest is None
+        spec, first = self.spec, self._highest_id is None
         unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
-        stop_at = None if self._newest is None else min([self._newest, *unfinished])
+        stop_at = None if self._highest_id is None else min([self._highest_id, *unfinished])
         listed = SessionList(sessions=(), below="nothing", as_of=datetime.now(UTC))
         sessions: list[Session] = []
         async with aclosing(self._source.parts(spec.suite, spec.branch)) as parts:
@@ -160,7 +160,7 @@ class Waiting:
                 is_enough = are_enough(sessions, stop_at=stop_at, count=MAX_SEARCHED if first else NEWEST)
                 if is_enough or len(sessions) >= MAX_SEARCHED or self._has_passed(sessions):
                     break
-        self._newest = max([self._newest or 0, *(session.relative_id for session in sessions)])
+        self._highest_id = max([self._highest_id or 0, *(session.relative_id for session in sessions)])
         self._has_gap = spec.belong_together and has_gap(evolve(listed, sessions=sessions))
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.

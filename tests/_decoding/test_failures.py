@@ -122,9 +122,12 @@ def test_large_failure_is_cut(content: str, text: str) -> None:
     assert peak < 20 * 2**20
 
 
-@pytest.mark.parametrize("piece", ["a.", "\n  at ", " "])
-def test_large_json(piece: str) -> None:
-    text = piece * 1_000_000 + "."
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 1_000_000, "\n  at " * 1_000_000 + ".", " " * 1_000_000 + ".", "a" * 1_000_000],
+    ids=["sentences", "frames", "spaces", "just-short-enough"],
+)
+def test_large_json(text: str) -> None:
     started = time.process_time()
     failure = read_failure(json.dumps({"failure": {"message": "", "stackTrace": text}}))
     assert time.process_time() - started < 2

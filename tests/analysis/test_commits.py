@@ -93,6 +93,7 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+ b- | b+5", True, [3, 2], id="a round with half of the tests is added"),
         pytest.param("a+ b- | b+20", True, [3, 2], id="a nightly run of other tests is added"),
         pytest.param("a+ b- | b+11", False, [3], id="a round with a tenth more tests"),
+        pytest.param("a+ b- | b+9", False, [3], id="a round with a tenth fewer tests"),
         pytest.param("a+ a+ | a+ b+ b- b-", True, [6, 4], id="an added round does not raise the usual number"),
         pytest.param("a+ b- | b+x", True, [3, 2], id="a round with an unknown number of tests is added"),
         pytest.param("a+ b*1 | b+", False, [3], id="after a crash, a round with the usual number of tests"),

@@ -48,6 +48,11 @@ async def test_nothing_to_compare_with(buddy: BuddyClient, suite: FakeSuite) -> 
     assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["no baseline"])
     assert [test.case.name for test in judgement.tests] == ["pays"]
     assert "other" in str(judgement.reasons[0])
+    judgement = await buddy.judge(suite.key, FIX, baseline="dev")
+    assert "no session of branch 'dev'" in str(judgement.reasons[0])
+    suite.create("dev")
+    judgement = await buddy.judge(suite.key, FIX, baseline="dev")
+    assert str(judgement.reasons[0]) == "dev has no session to compare with"
 
 
 @pytest.mark.parametrize(("others", "passes"), [([], True), (["fix"], True), (["main"], None)], ids=str)

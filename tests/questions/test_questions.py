@@ -101,6 +101,7 @@ async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, Sess
         (lambda it: it.latest(SUITE, branch=None), ConfigError),
         (lambda it: it.status([SUITE], branch="*"), ConfigError),
         (lambda it: it.history(SUITE, 5), ConfigError),
+        (lambda it: it.failures(SUITE, 9999), NoVerdictError),
     ],
 )
 async def test_errors_are_the_same(ask: Ask, error: type[Exception], both: tuple[BuddyClient, SessionStore]) -> None:
