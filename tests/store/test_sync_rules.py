@@ -24,7 +24,7 @@ from buddy_sessions.store.sync_rules import (
     is_check_due,
     marks_of_absent,
     next_part,
-    read_after,
+    read_range_after,
     state_after,
 )
 from helpers.stores import KEY
@@ -67,17 +67,17 @@ CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
     "below-it-was-read": (
-        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
+        evolve(page(1, sessions=(), read_range=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
         [DELETED],
         {**FOUND, "is_contradiction": True},
     ),
     "below-it-was-claimed-before": (
-        page(1, sessions=(), read=(2, 4)),
+        page(1, sessions=(), read_range=(2, 4)),
         [DELETED],
         {**FOUND, **AGAIN, "covered": (2, 4)},
     ),
-    "what-was-read": (page(1, sessions=(), read=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
-    "all-was-read": (page(1, sessions=(), read=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
+    "what-was-read": (page(1, sessions=(), read_range=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
+    "all-was-read": (page(1, sessions=(), read_range=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
     "number-of-a-missing-one": (page_of_another(1, date=None), [MISSING], ANOTHER),
     "another-session-that-was-read-before": (page_of_another(9, sessions=()), [saved(9)], AGAIN),
@@ -266,7 +266,7 @@ def test_range_that_a_page_proves_and_end_of_the_list(
 )
 def test_what_a_sync_has_read_from_the_top(read: Interval | None, part: Part, expected: Interval) -> None:
     part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(4))), NEW)
-    assert read_after(progress(SuiteState(), read=read), part) == expected
+    assert read_range_after(progress(SuiteState(), read_range=read), part) == expected
 
 
 @pytest.mark.parametrize(
