@@ -216,8 +216,11 @@ def find_effects(
     effects.is_contradiction |= any(
         each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
     )
-    is_read = after.covered == evidence.read_range and after.below != evidence.claimed.below
-    if effects.is_contradiction and not is_read:  # only what this sync has read is covered
+    # After a contradiction, what was claimed before may be wrong. None of it is left in a state whose range was read by
+    # this sync, and whose end was shown by this page.
+    is_range_read = after.covered == evidence.read_range
+    is_below_shown = after.below != evidence.claimed.below
+    if effects.is_contradiction and not (is_range_read and is_below_shown):  # only what this sync has read is covered
         below: Below = "nothing" if evidence.read_range and evidence.read_range[0] == 1 else "more"
         effects.state = evolve(after, covered=evidence.read_range, below=below)
     return effects
@@ -240,9 +243,11 @@ def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: 
     extends it once it has come down to it, or to the end of the list.
     """
     state, covered, kept = progress.state, progress.state.covered, part.kept
-    if part.is_around:  # Buddy may have deleted the session, and all below
-        is_above = part.is_end and covered is not None and part.lowest <= covered[1]
-        return evolve(state, covered=(part.lowest, covered[1]), below="end") if covered and is_above else state
+    if part.is_around:
+        if covered is None or not part.is_end or part.lowest > covered[1]:
+            return state
+        # The list ends in the covered range: Buddy may have deleted the missing session, and all below, by their age.
+        return evolve(state, covered=(part.lowest, covered[1]), below="end")
     is_last |= part.is_done
     is_doubtful = state.is_doubtful or not verified
     if part.high is None and covered is not None and covered != progress.read_range:

@@ -76,6 +76,11 @@ CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
         [DELETED],
         {**FOUND, **AGAIN, "covered": (2, 4)},
     ),
+    "the-range-was-claimed-before": (
+        evolve(page(1, sessions=(), read_range=(3, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
+        [DELETED],
+        {**FOUND, **AGAIN, "covered": (3, 4)},
+    ),
     "what-was-read": (page(1, sessions=(), read_range=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
     "all-was-read": (page(1, sessions=(), read_range=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
@@ -149,6 +154,7 @@ def progress(
 
 ALL, CUT = SuiteState(covered=(1, 5), below="nothing"), SuiteState(covered=(3, 5), below="end")
 AROUND_4 = Part(low=4, high=4, is_around=True)
+AROUND_6 = Part(low=6, high=6, is_around=True)
 NEWEST = SessionToCheck(9, "id9")
 
 
@@ -208,6 +214,7 @@ Read = tuple[Interval | None, Below]
         pytest.param(CUT, Part(high=3), (3, 2), {"date": OLD}, ((3, 5), "limit"), id="below-is-older"),
         pytest.param(ALL, AROUND_4, (3,), {"is_last": True}, ((1, 5), "nothing"), id="around"),
         pytest.param(ALL, AROUND_4, (), {"is_last": True}, ((5, 5), "end"), id="end-above-it"),
+        pytest.param(ALL, AROUND_6, (), {"is_last": True}, ((1, 5), "nothing"), id="end-above-the-range"),
     ],
 )
 def test_covered_range_after_a_page(
