@@ -220,19 +220,22 @@ class Reconciler:
 
     def _take_again(self, held: HeldPage, sessions: Sequence[Session]) -> NewSessions:
         """Take a second response for the held page. A row that both lack does not exist."""
-        page_size, following = self._pacing.page_size, held.following
+        page_size = self._pacing.page_size
         if not held.sessions and not sessions:  # page 1 is empty again
             return self._settle(evolve(held, following=sessions))
         is_accepted = isinstance(self._frontier.check(held.window, sessions, in_advance=False), Accepted)
         is_full = page_size.is_full(held.window, len(sessions))
-        again = held.merge(sessions) if is_accepted and held.sessions and not is_full else None
-        if held.rows_follow and following and len(sessions) == held.rows >= len(following) and is_accepted:
+        has_same_length = len(sessions) == held.rows
+        is_next_longer = len(held.following or ()) > held.rows
+        if is_accepted and held.rows_follow and has_same_length and not is_next_longer:
             page_size.learn_cap(held.rows)
+        again = held.merge(sessions) if is_accepted and held.sessions and not is_full else None
         if again is None:
             self._held_page = None
             return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
-        if held.is_above(again.sessions) and not held.rows_follow:  # rows have moved up into it
+        have_rows_moved_up = held.is_above(again.sessions)
+        if have_rows_moved_up and not held.rows_follow:  # so it may not be the last one
             self._hold(evolve(again, following=None, is_reread=False), again.next_window)
             return NewSessions()
         return self._settle(again)
@@ -241,11 +244,14 @@ class Reconciler:
         """Take the held page, and the one that follows it."""
         page_size, following = self._pacing.page_size, held.following
         self._held_page = None
-        if following is not None and held.rows_follow and page_size.cap != held.rows:
-            if held.has_hole or not held.is_followed_closely:
+        is_cap_known = page_size.cap == held.rows
+        is_row_missing = held.has_hole or not held.is_followed_closely
+        is_next_equal = len(following or ()) == held.rows
+        if held.rows_follow and not is_cap_known:
+            if is_row_missing:
                 self._doubt_pages("rows follow a page that is not full")
             else:
-                page_size.learn_cap(held.rows, is_proved=len(following) == held.rows)
+                page_size.learn_cap(held.rows, is_proved=is_next_equal)
         already_read = self._frontier.count_read(held.sessions)
         result = self._take_accepted(held.window, held.sessions, already_read, is_full=held.rows_follow)
         if self.is_done or following is None:

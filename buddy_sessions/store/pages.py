@@ -165,7 +165,7 @@ def finish_sync(
         if scope.cases is not None and progress.stop != "unchanged":
             pending = load_pending(file, key, scope, full=full)
         if progress.stop is None:
-            still_doubtful = progress.start.is_doubtful and progress.read != state.covered
+            still_doubtful = progress.start.is_doubtful and progress.read_range != state.covered
             state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
             if digest and progress.verified and not pending and _is_clean(file, key, progress):
                 # Maybe nothing was left out, or the suite was created again.

@@ -20,7 +20,7 @@ from ..models import CIProvider, Member, RefType, Session, SessionStatus
 _T = TypeVar("_T")
 
 VERSION = 2
-"""Of the schema: a change of a table or a column increases it, and needs a migration in `migrations`."""
+"""Of the schema: a change of `SCHEMA` increases it, and needs a function in `migrations`."""
 
 FIELDS = tuple(field.name for field in attrs.fields(Session))
 """The fields of a session: the columns of `session_rows` and of the view `sessions`, in this order."""

@@ -39,7 +39,7 @@ from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .file import DatabaseThread
 from .lock import hold_file, hold_suite
-from .migrations import is_of_version_before, migrate
+from .migrations import migrate, needs_migration
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, time_before
 from .saved_source import (
     SavedSource,
@@ -94,11 +94,11 @@ class SessionStore(AsyncContext, Questions):
         """Open the file, and create it if it does not exist. You can call it more than once.
 
         A file of another program is rejected with `StoreError`, and not changed. The process must be allowed to write
-        the file and its folder, because SQLite needs both, also to read. A file of the version before is migrated.
+        the file and its folder, because SQLite needs both, also to read. A file of an older version is migrated.
         """
         await self._thread.open()
         try:
-            if await self._thread.run(is_of_version_before):
+            if await self._thread.run(needs_migration):
                 await self._migrate()
         except BaseException:
             await self._thread.close()

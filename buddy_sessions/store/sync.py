@@ -38,7 +38,7 @@ from .sync_rules import (
     SyncProgress,
     end_part,
     next_part,
-    read_after,
+    read_range_after,
     state_after,
 )
 
@@ -235,8 +235,10 @@ class SuiteSync:
         if progress.stop is None:
             proven = part.take(page, limit)
             after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)
-            progress.read = read = read_after(progress, part)
-            evidence = attrs.evolve(evidence, claimed_next=after, listed=reader.listed, proven=proven, read=read)
+            progress.read_range = read_range = read_range_after(progress, part)
+            evidence = attrs.evolve(
+                evidence, claimed_next=after, listed=reader.listed, proven=proven, read_range=read_range
+            )
         else:
             is_below = part.low > 1 and any(each.relative_id <= part.low for each in page.sessions)
             part.is_done = is_below or all(is_before(each, limit) for each in page.sessions)

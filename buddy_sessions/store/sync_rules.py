@@ -86,7 +86,7 @@ class SyncProgress:
     newest_missing: SessionToCheck | None = None  # the newest one of these, until it was requested
     verified: bool = True  # whether all reads were
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
-    read: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
+    read_range: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
     checks: int = 0
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
@@ -152,7 +152,7 @@ class ListEvidence:
     # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
     listed: Sequence[Session] = ()
     proven: Interval | None = None  # the range of `relative_id`s whose existing sessions are all listed
-    read: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
+    read_range: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
@@ -216,21 +216,24 @@ def find_effects(
     effects.is_contradiction |= any(
         each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
     )
-    is_read = after.covered == evidence.read and after.below != evidence.claimed.below
-    if effects.is_contradiction and not is_read:  # only what this sync has read is covered
-        below: Below = "nothing" if evidence.read and evidence.read[0] == 1 else "more"
-        effects.state = evolve(after, covered=evidence.read, below=below)
+    # After a contradiction, what was claimed before may be wrong. None of it is left in a state whose range was read by
+    # this sync, and whose end was shown by this page.
+    is_range_read = after.covered == evidence.read_range
+    is_below_shown = after.below != evidence.claimed.below
+    if effects.is_contradiction and not (is_range_read and is_below_shown):  # only what this sync has read is covered
+        below: Below = "nothing" if evidence.read_range and evidence.read_range[0] == 1 else "more"
+        effects.state = evolve(after, covered=evidence.read_range, below=below)
     return effects
 
 
-def read_after(progress: SyncProgress, part: Part) -> Interval | None:
+def read_range_after(progress: SyncProgress, part: Part) -> Interval | None:
     """Return what a sync itself has read without a gap, from the top of the list, after a page of a part."""
-    read = progress.read
+    read_range = progress.read_range
     if part.high is None:
         return part.kept
-    if part.is_around or read is None or part.kept is None or read[0] > part.high:
-        return read
-    return min(read[0], part.kept[0]), read[1]
+    if part.is_around or read_range is None or part.kept is None or read_range[0] > part.high:
+        return read_range
+    return min(read_range[0], part.kept[0]), read_range[1]
 
 
 def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: bool) -> SuiteState:
@@ -240,12 +243,14 @@ def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: 
     extends it once it has come down to it, or to the end of the list.
     """
     state, covered, kept = progress.state, progress.state.covered, part.kept
-    if part.is_around:  # Buddy may have deleted the session, and all below
-        is_above = part.is_end and covered is not None and part.lowest <= covered[1]
-        return evolve(state, covered=(part.lowest, covered[1]), below="end") if covered and is_above else state
+    if part.is_around:
+        if covered is None or not part.is_end or part.lowest > covered[1]:
+            return state
+        # The list ends in the covered range: Buddy may have deleted the missing session, and all below, by their age.
+        return evolve(state, covered=(part.lowest, covered[1]), below="end")
     is_last |= part.is_done
     is_doubtful = state.is_doubtful or not verified
-    if part.high is None and covered is not None and covered != progress.read:
+    if part.high is None and covered is not None and covered != progress.read_range:
         if not is_last or not part.lowest:
             return state
         highest = max(covered[1], kept[1] if kept else 0)

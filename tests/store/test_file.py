@@ -14,6 +14,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.migrations import MIGRATIONS
 from buddy_sessions.store.schema import APPLICATION_ID, VERSION
 from buddy_sessions.testing import FakeBuddy
 from helpers.stores import (
@@ -126,15 +127,20 @@ class TestRejectedFiles:
                 open_file(file)
 
 
-VERSION_1 = Path(__file__).parents[1] / "fixtures" / "databases" / "version-1.sql"
-"""The tables of a file of version 1, with what its syncs have left of four suites."""
+OLDER = {path.stem: path for path in sorted((Path(__file__).parents[1] / "fixtures" / "databases").iterdir())}
+"""The tables of a file of each older version, with what syncs of version 1 have left of four suites."""
 
 
-class TestFileOfTheVersionBefore:
-    @pytest.fixture
-    def old(self, path: Path) -> Path:
+def test_each_older_version_has_a_migration_and_a_file() -> None:
+    assert [*MIGRATIONS] == [*range(1, VERSION)]
+    assert {*OLDER} == {f"version-{version}" for version in MIGRATIONS}
+
+
+class TestFileOfAnOlderVersion:
+    @pytest.fixture(params=OLDER.values(), ids=[*OLDER])
+    def old(self, request: pytest.FixtureRequest, path: Path) -> Path:
         with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(VERSION_1.read_text())
+            connection.executescript(request.param.read_text())
         return path
 
     async def test_it_is_migrated(self, old: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from buddy_sessions import BuddyClient, RefType, Session, SessionStatus, Session
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import load_start, save_page
 from buddy_sessions.store.saved_source import load_sessions
+from buddy_sessions.store.schema import SCHEMA, VERSION
 from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeSuite
@@ -24,6 +27,15 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 numbers = itertools.count(1)
 """Of suites."""
+
+FINGERPRINTS = {2: "297704d2380575a1"}
+"""Of `SCHEMA`, by its `VERSION`. That of a released version does not change."""
+
+
+def test_changed_schema_is_a_new_version() -> None:
+    """Files with the old one exist: see *a rule of the store* in `CONTRIBUTING.md`."""
+    text = re.sub(r"--.*|\s", "", "\n".join(SCHEMA))  # without comments and white space
+    assert FINGERPRINTS.get(VERSION) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @given(session=session_strategies.sessions)

@@ -24,7 +24,7 @@ from buddy_sessions.store.sync_rules import (
     is_check_due,
     marks_of_absent,
     next_part,
-    read_after,
+    read_range_after,
     state_after,
 )
 from helpers.stores import KEY
@@ -67,17 +67,22 @@ CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
     "below-it-was-read": (
-        evolve(page(1, sessions=(), read=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
+        evolve(page(1, sessions=(), read_range=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
         [DELETED],
         {**FOUND, "is_contradiction": True},
     ),
     "below-it-was-claimed-before": (
-        page(1, sessions=(), read=(2, 4)),
+        page(1, sessions=(), read_range=(2, 4)),
         [DELETED],
         {**FOUND, **AGAIN, "covered": (2, 4)},
     ),
-    "what-was-read": (page(1, sessions=(), read=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
-    "all-was-read": (page(1, sessions=(), read=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
+    "the-range-was-claimed-before": (
+        evolve(page(1, sessions=(), read_range=(3, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
+        [DELETED],
+        {**FOUND, **AGAIN, "covered": (3, 4)},
+    ),
+    "what-was-read": (page(1, sessions=(), read_range=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
+    "all-was-read": (page(1, sessions=(), read_range=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
     "number-of-a-missing-one": (page_of_another(1, date=None), [MISSING], ANOTHER),
     "another-session-that-was-read-before": (page_of_another(9, sessions=()), [saved(9)], AGAIN),
@@ -149,6 +154,7 @@ def progress(
 
 ALL, CUT = SuiteState(covered=(1, 5), below="nothing"), SuiteState(covered=(3, 5), below="end")
 AROUND_4 = Part(low=4, high=4, is_around=True)
+AROUND_6 = Part(low=6, high=6, is_around=True)
 NEWEST = SessionToCheck(9, "id9")
 
 
@@ -208,6 +214,7 @@ Read = tuple[Interval | None, Below]
         pytest.param(CUT, Part(high=3), (3, 2), {"date": OLD}, ((3, 5), "limit"), id="below-is-older"),
         pytest.param(ALL, AROUND_4, (3,), {"is_last": True}, ((1, 5), "nothing"), id="around"),
         pytest.param(ALL, AROUND_4, (), {"is_last": True}, ((5, 5), "end"), id="end-above-it"),
+        pytest.param(ALL, AROUND_6, (), {"is_last": True}, ((1, 5), "nothing"), id="end-above-the-range"),
     ],
 )
 def test_covered_range_after_a_page(
@@ -266,7 +273,7 @@ def test_range_that_a_page_proves_and_end_of_the_list(
 )
 def test_what_a_sync_has_read_from_the_top(read: Interval | None, part: Part, expected: Interval) -> None:
     part.take(SessionPage(suite=KEY, number=1, sessions=(session(6), session(4))), NEW)
-    assert read_after(progress(SuiteState(), read=read), part) == expected
+    assert read_range_after(progress(SuiteState(), read_range=read), part) == expected
 
 
 @pytest.mark.parametrize(

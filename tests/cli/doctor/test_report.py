@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buddy_sessions import BuddyClient, Session, SuiteKey, TestCase
@@ -199,7 +199,6 @@ purposes = st.sampled_from(
 )
 
 
-@settings(phases=set(Phase) - {Phase.shrink})  # which takes minutes
 @given(st.lists(st.builds(exchange, bodies, purposes, status=st.sampled_from([200, 200, 403, 500])), max_size=6))
 def test_no_response_breaks_a_check(exchanges: list[Exchange]) -> None:
     report = make_report(record(*exchanges), examine(record(*exchanges)))

@@ -116,6 +116,9 @@ def test_closed_pipe_is_not_an_error(
         (["flaky", A], ["test_group_name", "classname", "name", "flips", "failed", "commits"]),
         (["slowest", A], ["test_group_name", "classname", "name", "median", "slowest", "sessions"]),
         (["compare", A, "1", "2"], ["change", "session_id", "name", "failure_message", "old_time"]),
+        (["failures", A, "2"], ["session_id", "relative_id", "name", "failure_message"]),
+        (["failures", A, "2", "--group"], ["relative_ids", "template", "count"]),
+        (["info", "--db", "x.db"], ["name", "sessions", "below"]),
     ],
     ids=lambda value: value[0],
 )
@@ -136,7 +139,7 @@ def test_csv_has_a_header_and_flat_columns(
     sync_database(fake, Path("x.db"))
     code, out, _ = call(*arguments, "--format", "csv")
     header, *lines = csv.reader(io.StringIO(out, newline=""))
-    assert (code, len(lines)) == (0, arguments[0] == "status")
+    assert (code, len(lines)) == (0, arguments[0] in {"status", "info"})
     start = 1 if arguments[0] == "compare" else 0
     assert header[start : start + 3] == ["workspace", "project", "suite_id"]
     assert set(columns) <= set(header)
