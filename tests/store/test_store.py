@@ -174,6 +174,22 @@ class TestFile:
             assert await store.sessions(KEY) == sessions_of(suite)
 
     @pytest.mark.fault
+    async def test_lock_of_another_program_does_not_delay_closing(
+        self, path: Path, buddy: BuddyClient, suite: FakeSuite
+    ) -> None:
+        create_finished(suite, 50)
+        store = SessionStore(path)
+        await store.open()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            syncing = asyncio.create_task(sync(store, buddy, KEY))
+            await asyncio.sleep(0.5)
+            async with asyncio.timeout(20):  # it would wait for 30 seconds
+                await store.close()
+            with pytest.raises(StoreError):
+                await syncing
+
+    @pytest.mark.fault
     async def test_saved_pages_are_kept_on_a_disk_that_takes_no_more(self, db: SyncedSuite) -> None:
         """Here, the disk is full at one place after the other: what is covered is saved, and the next sync goes on."""
         create_finished(db.suite, 500)
