@@ -142,7 +142,7 @@ ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
-    "ended early": "see the log of the tests: perhaps they were killed, or lacked memory; then run them again",
+    "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
     "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
     "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
