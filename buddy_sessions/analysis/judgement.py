@@ -83,8 +83,8 @@ def give_verdict(evidence: Evidence) -> tuple[bool | None, list[Reason], list[Re
     if not reasons:
         return True, [], remarks
     fails = reasons[0].fails
-    incomplete = [each for each in reasons if fails and each.kind == "incomplete cases"]
-    remarks += [Remark("incomplete cases", each.sessions, detail=each.detail, error=each.error) for each in incomplete]
+    lacking = [each for each in reasons if fails and each.kind in {"incomplete cases", "few sessions"}]
+    remarks += [Remark(each.kind, each.sessions, each.numbers, each.detail, each.error) for each in lacking]
     return False if fails else None, [reason for reason in reasons if reason.fails == fails], remarks
 
 

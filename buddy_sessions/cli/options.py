@@ -70,8 +70,10 @@ FromFile: TypeAlias = Annotated[
 
 
 def _parse_branch(branch: str) -> str:
-    if branch in {"*", ""}:
-        raise ConfigError(f"{branch!r} is no branch: leave out --branch")
+    if not branch:
+        raise ConfigError("the branch is empty: is a variable not set?")
+    if branch == "*":
+        raise ConfigError("'*' is no branch: leave out this option")
     return branch
 
 

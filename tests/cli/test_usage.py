@@ -36,7 +36,8 @@ CASES = {
     "session of another suite": (f"cases {A} {URL}/b/first", f"not a session of {A}: 'https"),
     "suite as a session": (f"gate {A} {A}", f"'{A}' is not a session: name it by its relative_id, ID or URL, or a"),
     "session and branch": (f"cases {A} 2 --branch main", "a branch selects the latest session: leave out --branch"),
-    "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out --branch"),
+    "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out this option"),
+    "empty baseline": (f"gate {A} 2 --baseline ''", "for --baseline: the branch is empty: is a variable not set?"),
     "project in place of a suite": (
         "list acme/shop",
         "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID: buddy-sessions status acme/shop",

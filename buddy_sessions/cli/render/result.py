@@ -113,7 +113,7 @@ class CommandResult:
             "reasons": self.problems,
             "advice": self.advice,
             "facts": [*self.warnings, *self.facts],
-            "counts": {kind: counts[kind] for kind in NOVELTIES},
+            "counts": None if self.is_red is None else {kind: counts[kind] for kind in NOVELTIES},
             "sessions": [session_row(session, emails=False) for session in self.sessions],
             "tests": self.rows,
         }

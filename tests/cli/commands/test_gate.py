@@ -199,6 +199,8 @@ class TestWaiting:
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
             ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--count 3 --outcome success", 6, f"\nsee why jobs uploaded nothing, and {UPLOAD}\n"),
+            ([{}], "--count 3 --outcome failure", 1, "only 1 of 3 sessions exist (#2)"),
+            ([{}], "--count 3 --outcome failure", 1, f"\nsee why jobs uploaded nothing, and {UPLOAD}\n"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
             ([{}], "--after 2 --outcome success", 0, "only the gate was run again"),
             ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
@@ -330,7 +332,7 @@ def test_several_formats_of_one_verdict(suite: FakeSuite, call: Call, tmp_path: 
                 "advice": [ADVICE["outcome"]],
             },
         ),
-        ("cancelled", {"verdict": "none", "reasons": ["the tests were cancelled"], "sessions": [], "advice": []}),
+        ("cancelled", {"verdict": "none", "reasons": ["the tests were cancelled"], "counts": None, "advice": []}),
     ],
     ids=["passes", "fails", "none"],
 )
