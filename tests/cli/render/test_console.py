@@ -243,6 +243,8 @@ def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: Fa
     ("words", "width", "last"),
     [
         ("status acme", 40, "NAME, SINCE, AGE, COMMIT, AUTHOR"),
+        ("status acme", 60, "SINCE, COMMIT, AUTHOR"),  # a suite keeps its name
+        ("status acme", 70, "SINCE, COMMIT"),
         ("status acme", 80, "COMMIT"),
         ("status acme", 120, ""),
         ("cases acme/storefront/MNbyVedg", 40, "TIME"),
