@@ -296,8 +296,8 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
     ]
     age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"
     commits = ", ".join(filter(None, (_commit_text(session) for _, session in named)))
-    later = len(cause.commits) - len(named)
-    more = f" and {format_count(later, 'later commit')}" if later else ""
+    others = len(cause.commits) - len(named)
+    more = f" and {format_count(others, 'more commit')}" if others else ""
     facts.append(", ".join(filter(None, (age, f"{commits}{more}".strip()))))
     return {
         "kind": "newly red" if cause.is_new else "red",

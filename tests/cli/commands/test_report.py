@@ -313,10 +313,10 @@ def test_all_commits_of_a_cause_are_named(render: Render, fake: FakeBuddy, call:
             finish(suite, *[None] * number, f"of {hours > 9}", hours=hours - number, **fields)
     page = render()
     assert "by Dan 009abcd by Eve 109abcd" in section(page, "Broke since")
-    assert "by Ada 080abcd and 2 later commits" in section(page, "Red for longer")
+    assert "by Ada 080abcd and 2 more commits" in section(page, "Red for longer")
     _, new, old = rows(call("report", "--db", str(tmp_path / "sessions.db"), "--format", "jsonl").out)
     assert new["text"].endswith("009abcd by Dan, 109abcd by Eve")
-    assert old["text"].endswith("080abcd by Ada and 2 later commits")
+    assert old["text"].endswith("080abcd by Ada and 2 more commits")
     assert [[each["author"] for each in row["commits"]] for row in (new, old)] == [
         ["Dan", "Eve"],
         ["Ada", "Bo", "Cleo"],
