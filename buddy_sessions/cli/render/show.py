@@ -33,7 +33,7 @@ from .console import Output
 from .markdown import render_markdown
 from .result import Column, CommandResult, Item
 from .runners import render_arguments, render_github, render_junit
-from .text import escape, format_age, name_text, one_line, ref_name, status_text, summary_of
+from .text import author_name, escape, format_age, name_text, one_line, ref_name, revision_text, status_text, summary_of
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -173,9 +173,14 @@ def print_result(output: Output, result: CommandResult) -> None:
 
 def _print_head(output: Output, result: CommandResult) -> None:
     for session in (*result.old, *result.sessions):
-        age = format_age(session.create_date, datetime.now(UTC))
-        facts = f"  {age}  {one_line(ref_name(session))}"
-        output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
+        facts = (
+            format_age(session.create_date, datetime.now(UTC)),
+            one_line(ref_name(session)),
+            revision_text(session).plain if session.revision else "",
+            f"by {one_line(author)}" if (author := author_name(session)) else "",
+        )
+        name = f"{one_line(str(result.suite))} #{session.relative_id}"
+        output.print_line(f"{name}  ", status_text(session), "".join(f"  {each}" for each in facts if each))
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
         message = one_line(session.error_message or "")
