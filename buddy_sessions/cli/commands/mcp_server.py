@@ -120,8 +120,9 @@ class Tools:
         total = status_result(statuses, now)
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
-        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._answers, red)
+        distinct = len({cause.template for cause in causes.values()})  # each is shown once
+        width = share(_ALL_CAUSES, distinct, shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         result = status_result(shown, now, causes={key: cut(cause.text, width) for key, cause in causes.items()})
         sections = group_by_cause(result.items, {str(key): (each.template, each.note) for key, each in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)

@@ -247,6 +247,15 @@ async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
     assert answer.inside.count("- acme/shop/place") == 10
 
 
+async def test_cause_of_many_suites_is_not_cut(fake: FakeBuddy) -> None:
+    """It is said once."""
+    message = f"the container was stopped: {'no memory, ' * 7}end"
+    for number in range(30):
+        fake.add_suite("acme", "shop", f"a{number}").create("main", cases=failing("pays", message=message))
+    (answer,) = await ask_new(("list_suites", {"project": "acme/shop"}))
+    assert f"30 red suites: AssertionError: {message}\n" in answer.inside
+
+
 @pytest.mark.usefixtures("suite")
 @pytest.mark.parametrize(("session", "is_one"), [("#7", True), ("7777777", False), ("latest", False)])
 async def test_verdict_about_one_session_says_what_is_not_known(session: str, is_one: bool) -> None:
