@@ -39,7 +39,7 @@ CASES = {
     "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out --branch"),
     "project in place of a suite": (
         "list acme/shop",
-        "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID: buddy-sessions status acme/shop",
+        "a suite is WORKSPACE/PROJECT/SUITE_ID: pass its key, its URL or, with -w and -p, its ID: buddy",
     ),
     "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),
