@@ -151,8 +151,8 @@ def similar_names(suites: Iterable[Suite], text: str) -> str:
 
 def render_error(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
     """Return an error of a tool between tags, and below them what to do, which contains no uploaded text."""
-    about, message = arguments.get("suite") or arguments.get("project", ""), error.without_advice
-    message = message if about in message else f"{cut(about)}: {message}"
+    about, message = cut(arguments.get("suite") or arguments.get("project", "")), error.without_advice
+    message = message if about in message else f"{about}: {message}"
     text = enclose("\n".join([message, *getattr(error, "__notes__", ())]))
     return "\n".join(filter(None, (text, _advise(error, tool, arguments))))
 

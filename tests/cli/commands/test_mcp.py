@@ -281,10 +281,12 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
         "UNIT",
         "end",
         "Shop End to end",
+        "shpo/Unit tests",
+        "x" * 3_000,
     )
     questions = [("get_failures", {"suite": name}) for name in names]
     options: dict[str, Any] = {"db": path} if saved else {"workspace": "acme"}
-    by_name, *same, two, none, part, part_of_two, typo = await ask_new(*questions, **options)
+    by_name, *same, two, none, part, part_of_two, typo, typo_of_project, long = await ask_new(*questions, **options)
     assert "acme/shop/a #7" in by_name.outside
     assert ("\nRead from a database. Last synced: " in by_name.text) == saved
     assert {without_times(answer.text) for answer in same} == {without_times(by_name.text)}
@@ -293,10 +295,13 @@ async def test_unique_name_of_a_suite_is_accepted(fake: FakeBuddy, tmp_path: Pat
     pay, shop = "End-to-end (acme/pay/bpay)", "End-to-end (acme/shop/bshop)"
     assert part_of_two.inside == f"no suite is named 'end'; similar names: {pay} or {shop}"
     assert typo.inside == f"no suite is named 'Shop End to end'; similar names: {shop} or {pay}"
-    assert all("\nPass the key of the one that is meant" in each.outside for each in (two, part, part_of_two, typo))
+    assert typo_of_project.inside == "no suite is named 'shpo/Unit tests'; similar names: Unit tests (acme/shop/a)"
+    similar = (two, part, part_of_two, typo, typo_of_project)
+    assert all("\nPass the key of the one that is meant" in each.outside for each in similar)
+    assert long.inside == f"no suite is named '{'x' * 119}…'"
     assert none.inside == "no suite is named 'None'"
     assert none.outside.endswith('\nCall list_suites to see all names, also with status="green".')
-    assert all(each.is_error for each in (two, none, part, part_of_two, typo))
+    assert all(each.is_error for each in (*similar, none, long))
 
 
 async def test_long_error_is_cut(fake: FakeBuddy) -> None:
@@ -404,6 +409,7 @@ WRONG_ARGUMENTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "misspelt": ("get_failures", {"sesion": "#5"}, "unknown argument 'sesion': did you mean session?"),
     "unknown": ("list_suites", {"x": 1}, "unknown argument 'x': list_suites has project, status, offset"),
     "missing": ("get_test_history", {}, "missing argument test"),
+    "empty": ("get_test_history", {"suite": None, "test": " "}, "missing argument suite; missing argument test"),
     "two invalid ones": (
         "find_flaky_tests",
         {"last": 1, "offset": "x"},
