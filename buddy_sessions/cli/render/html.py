@@ -25,6 +25,7 @@ from .news import Period, SharedCause, State, SuiteNews, time_of
 from .text import SHORT_HASH, author_name, cut, one_line, web_url
 
 MIN_BYTES = 32_000  # what a page may need that says only how many suites are red
+NOT_RUN = "not run for 14 d"  # the note on a suite that is green
 
 _MAX_PLACES = 6  # that a line of the digest names
 _SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
@@ -283,6 +284,12 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
                 "text": f"{format_count(len(suites), 'suite')} not judged, {reason}: {_places(report, suites)}",
                 "suites": [str(suite.key) for suite in suites],
                 "reason": reason,
+            }
+        elif reason == NOT_RUN:
+            yield {
+                "kind": "not run",
+                "text": f"{format_count(len(suites), 'green suite')} {reason}: {_places(report, suites)}",
+                "suites": [str(suite.key) for suite in suites],
             }
 
 
