@@ -177,7 +177,7 @@ def _print_head(output: Output, result: CommandResult) -> None:
             format_age(session.create_date, datetime.now(UTC)),
             one_line(ref_name(session)),
             revision_text(session).plain if session.revision else "",
-            f"by {one_line(author)}" if (author := author_name(session)) else "",
+            one_line(author_name(session)),
         )
         name = f"{one_line(str(result.suite))} #{session.relative_id}"
         output.print_line(f"{name}  ", status_text(session), "".join(f"  {each}" for each in facts if each))

@@ -79,7 +79,7 @@ def test_table_for_80_columns(call: Call) -> None:
     assert (code, err) == (0, "")
     lines = [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()]
     assert lines[:4] == [
-        f"{SUITE} #1  ✘ failed  0 s ago  main  a1a1a1a  by Ada Novak",
+        f"{SUITE} #1  ✘ failed  0 s ago  main  a1a1a1a  Ada Novak",
         f"{URL}/old",
         f"{SUITE} #2  ✘ failed  0 s ago  dev  b2b2b2b",
         f"{URL}/new",
