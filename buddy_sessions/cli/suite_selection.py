@@ -41,7 +41,7 @@ class KeyDefaults:
         if isinstance(names, SuiteKey):
             return names
         name = "/".join(names)
-        advice = f"buddy-sessions status {name} prints those of a project"
+        advice = "pass its key, its URL or, with -w and -p, its ID: buddy-sessions status WORKSPACE prints the keys"
         raise ConfigError(f"{name}: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
 
     def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:

@@ -40,7 +40,7 @@ CASES = {
     "empty baseline": (f"gate {A} 2 --baseline ''", "for --baseline: the branch is empty: is a variable not set?"),
     "project in place of a suite": (
         "list acme/shop",
-        "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID: buddy-sessions status acme/shop",
+        "a suite is WORKSPACE/PROJECT/SUITE_ID: pass its key, its URL or, with -w and -p, its ID: buddy",
     ),
     "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),

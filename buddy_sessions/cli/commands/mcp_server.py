@@ -72,6 +72,7 @@ MAX_CAUSES = 100  # of how many red suites the first cause is read; from a datab
 
 _ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
 _ALSO_GREEN = ', also with status="green"'  # which it leaves out otherwise
+_MISSING = {"missing", "too_short"}  # or empty; the words of pydantic
 _CHOOSE = "pass the key of the one that is meant, and ask the user if you do not know"
 _STATES = {True: {"red", ""}, False: {"green"}, None: {"no verdict", ""}}
 """The values of `status` with which `list_suites` lists a suite, by `is_failing`."""
@@ -80,9 +81,7 @@ _Text = BeforeValidator(lambda value: "" if value is None else str(value).strip(
 _Suite = Annotated[
     str,
     _Text,
-    Field(
-        description="WORKSPACE/PROJECT/SUITE_ID, the URL of a suite or a session, or the suite's NAME or PROJECT/NAME"
-    ),
+    Field(min_length=1, description="WORKSPACE/PROJECT/SUITE_ID, a URL of a suite or session, or NAME or PROJECT/NAME"),
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or one suite")]
 _Status = Annotated[
@@ -96,6 +95,7 @@ _Baseline = Annotated[
 ]
 _Session = Annotated[str, _Text, Field(description='#383, an ID, a URL, the hash of a commit, or "latest"')]
 _Test = Annotated[str, _Text, Field(description="The name of a test as results show it, or a part of it")]
+_NamedTest = Annotated[_Test, Field(min_length=1)]
 _Last = Annotated[int, Field(ge=2, le=100, description="How many of the newest tested commits to look at")]
 _Offset = Annotated[int, Field(ge=0, le=100_000, description="Continues an earlier result, which names the number")]
 
@@ -120,8 +120,9 @@ class Tools:
         total = status_result(statuses, now)
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
-        width = share(_ALL_CAUSES, len(red), shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         causes = await read_causes(self._answers, red)
+        distinct = len({cause.template for cause in causes.values()})  # each is shown once
+        width = share(_ALL_CAUSES, distinct, shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
         result = status_result(shown, now, causes={key: cut(cause.text, width) for key, cause in causes.items()})
         sections = group_by_cause(result.items, {str(key): (each.template, each.note) for key, each in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, columns=total.columns, sections=sections)
@@ -170,7 +171,7 @@ class Tools:
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
-        self, suite: _Suite, *, test: _Test, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0
+        self, suite: _Suite, *, test: _NamedTest, branch: _Branch = "", last: _Last = 10, offset: _Offset = 0
     ) -> str:
         """Say since when a test fails, which commits are in between, and what it did in each commit.
 
@@ -233,9 +234,10 @@ class Tools:
         if len(suites) > 1:
             names = ", ".join(sorted(str(each.key) for each in suites))
             raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: {names}", advice=_CHOOSE)
-        if not suites and self._suites and "/" not in suite:
-            similar = similar_names(self._suites.values(), suite)
-            message = f"no suite is named {suite!r}" + (f"; similar names: {similar}" if similar else "")
+        is_project = any("/".join(each[:2]) == suite for each in self._suites)
+        if not suites and self._suites and suite.count("/") < 2 and not is_project:
+            similar = similar_names(self._suites.values(), suite.replace("/", " "))
+            message = f"no suite is named {cut(suite)!r}" + (f"; similar names: {similar}" if similar else "")
             raise ConfigError(message, advice=_CHOOSE if similar else f"call list_suites to see all names{_ALSO_GREEN}")
         key = str(suites[0].key) if suites else suite
         with _advice_for_agents():
@@ -316,7 +318,7 @@ class _StrictTool(Tool):
                 raise
             problems = [(str(each["loc"][0]), each) for each in error.__cause__.errors()]
             texts = (
-                f"missing argument {name}" if each["type"] == "missing" else f"invalid argument {name}: {each['msg']}"
+                f"missing argument {name}" if each["type"] in _MISSING else f"invalid argument {name}: {each['msg']}"
                 for name, each in problems
             )
             raise ToolError("; ".join(texts)) from None

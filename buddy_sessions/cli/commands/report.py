@@ -22,7 +22,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 from ..git_authors import Clone, name_authors
 from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys, lacks_branch
 from ..render.console import Output
-from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
+from ..render.html import MIN_BYTES, NOT_RUN, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.show import make_writer
 from ..suite_selection import KeyDefaults, select_keys
@@ -31,6 +31,7 @@ from ..values import FILE, Age, Since, explain_errors, find_database
 _NEW = timedelta(hours=24)
 _MAX_LAG = timedelta(days=1)  # a suite that was synced so long before others could not be read since
 _STALE = "stale"
+_IDLE = timedelta(days=14)  # a green suite whose verdict is older has a remark, unless --max-age says what is stale
 
 
 async def command(
@@ -66,7 +67,8 @@ async def command(
         max_bytes: Maximum size of the page, such as 100000 for a mail. A larger page leaves out failing tests first,
             then suites that are not red, and says so.
         output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, the causes (one line for
-            those of the same suites), what has recovered, and what is not judged.
+            those of the same suites), what has recovered, what is not judged, and what is green but has not run for
+            14 days.
     """
     messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:
@@ -145,4 +147,7 @@ def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tu
     if synced_at and status.synced_at and synced_at - status.synced_at > _MAX_LAG:
         return "not read by later syncs", period.age(status.synced_at)
     few = next((str(remark) for remark in status.remarks if remark.kind == "few tests"), "")
-    return ("few tests", few) if few else ("", "")
+    if few:
+        return "few tests", few
+    is_idle = period.max_age is None and status.is_failing is False and is_stale(status, period.now, _IDLE)
+    return (NOT_RUN, period.age(time_of(status.commit.session) or period.now)) if is_idle else ("", "")

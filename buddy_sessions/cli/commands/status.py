@@ -52,10 +52,10 @@ _COLUMNS = (
     Column("NAME", is_number=False, can_be_cut=True, rank=1),
     Column("STATUS", is_number=False),
     Column("FAIL", "{} failing"),
-    Column("SINCE", "since {}", is_number=False),
+    Column("SINCE", "since {}", is_number=False, rank=3),
     Column("AGE", "{} ago"),
-    Column("COMMIT", "commit {}", is_number=False, rank=2),
-    Column("AUTHOR", "by {}", is_number=False, can_be_cut=True),
+    Column("COMMIT", "commit {}", is_number=False, rank=4),
+    Column("AUTHOR", "by {}", is_number=False, can_be_cut=True, rank=2),
 )
 _VALUES = (
     *("name", "branch", "status", "is_stale", "failing_tests", "cause", "session", "html_url"),

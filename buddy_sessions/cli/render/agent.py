@@ -151,8 +151,8 @@ def similar_names(suites: Iterable[Suite], text: str) -> str:
 
 def render_error(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
     """Return an error of a tool between tags, and below them what to do, which contains no uploaded text."""
-    about, message = arguments.get("suite") or arguments.get("project", ""), error.without_advice
-    message = message if about in message else f"{cut(about)}: {message}"
+    about, message = cut(arguments.get("suite") or arguments.get("project", "")), error.without_advice
+    message = message if about in message else f"{about}: {message}"
     text = enclose("\n".join([message, *getattr(error, "__notes__", ())]))
     return "\n".join(filter(None, (text, _advise(error, tool, arguments))))
 
@@ -171,7 +171,13 @@ def _advise(error: BuddyError, tool: str, arguments: Collection[str]) -> str:
         return f"retry_after: {math.ceil(error.retry_after)} seconds. Do not call a tool before."
     if "cases" in error.arguments:
         wanted = "all" if '"all"' in error.advice else "the failing"
-        return f"You cannot fix this: the user must sync the database, with {wanted} test cases."
+        problem = "You cannot fix this"
+        if wanted == "all" and tool == "get_test_history":
+            problem = (
+                "No failing test of the last commits has this name, and tests that passed are not saved. get_failures "
+                "shows how failing tests are named. For one that passed"
+            )
+        return f"{problem}: the user must sync the database, with {wanted} test cases."
     advice = "tell the user: Buddy does not respond as it should" if error.retryable else error.advice
     is_possible = error.retryable or set(error.arguments) <= set(arguments)
     return f"{advice[0].upper()}{advice[1:]}." if advice and is_possible else ""

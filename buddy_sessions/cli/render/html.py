@@ -25,6 +25,7 @@ from .news import Period, SharedCause, State, SuiteNews, time_of
 from .text import SHORT_HASH, author_name, cut, one_line, web_url
 
 MIN_BYTES = 32_000  # what a page may need that says only how many suites are red
+NOT_RUN = "not run for 14 d"  # the note on a suite that is green
 
 _MAX_PLACES = 6  # that a line of the digest names
 _SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
@@ -284,6 +285,12 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
                 "suites": [str(suite.key) for suite in suites],
                 "reason": reason,
             }
+        elif reason == NOT_RUN:
+            yield {
+                "kind": "not run",
+                "text": f"{format_count(len(suites), 'green suite')} {reason}: {_places(report, suites)}",
+                "suites": [str(suite.key) for suite in suites],
+            }
 
 
 def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
@@ -296,8 +303,8 @@ def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:
     ]
     age = "" if began is None else f"for {'' if cause.first.is_exact else 'more than '}{report.period.age(began)}"
     commits = ", ".join(filter(None, (_commit_text(session) for _, session in named)))
-    later = len(cause.commits) - len(named)
-    more = f" and {format_count(later, 'later commit')}" if later else ""
+    others = len(cause.commits) - len(named)
+    more = f" and {format_count(others, 'more commit')}" if others else ""
     facts.append(", ".join(filter(None, (age, f"{commits}{more}".strip()))))
     return {
         "kind": "newly red" if cause.is_new else "red",

@@ -188,7 +188,8 @@ def _render_section(section: Section, shown: Sequence[tuple[str, str]]) -> str:
     blocks = [f"<details>{each}\n\n</details>\n\n" for each in traces]
     items = [_item(name) for name, trace in shown if not trace]
     if more := len(section.items) - len(shown):
-        items.append(_item(f"… and {more:,} more"))
+        red = sum((item.row or {}).get("status") == "red" for item in section.items[len(shown) :])  # suites
+        items.append(_item(f"… and {more:,} more" + (f", {red:,} of them red" if red else "")))
     title = f"### {escape_markup(section.title)}\n\n" if section.title else ""
     return f"{title}{''.join([*blocks, *items])}".rstrip()
 

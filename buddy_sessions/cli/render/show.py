@@ -33,7 +33,7 @@ from .console import Output
 from .markdown import render_markdown
 from .result import Column, CommandResult, Item
 from .runners import render_arguments, render_github, render_junit
-from .text import escape, format_age, name_text, one_line, ref_name, status_text, summary_of
+from .text import author_name, escape, format_age, name_text, one_line, ref_name, revision_text, status_text, summary_of
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -173,9 +173,14 @@ def print_result(output: Output, result: CommandResult) -> None:
 
 def _print_head(output: Output, result: CommandResult) -> None:
     for session in (*result.old, *result.sessions):
-        age = format_age(session.create_date, datetime.now(UTC))
-        facts = f"  {age}  {one_line(ref_name(session))}"
-        output.print_line(f"{one_line(str(result.suite))} #{session.relative_id}  ", status_text(session), facts)
+        facts = (
+            format_age(session.create_date, datetime.now(UTC)),
+            one_line(ref_name(session)),
+            revision_text(session).plain if session.revision else "",
+            one_line(author_name(session)),
+        )
+        name = f"{one_line(str(result.suite))} #{session.relative_id}"
+        output.print_line(f"{name}  ", status_text(session), "".join(f"  {each}" for each in facts if each))
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
         message = one_line(session.error_message or "")
@@ -204,7 +209,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     indent = sum(widths[:-1]) + _GAP * (len(widths) - 1) if has_names else _GAP
     for row, item in zip(rows, items, strict=True):
         _print_row(output, kept, widths, [row[index] for index in shown if index < len(row)])
-        for line in _lines_below(item, output.width - indent):
+        for line in _lines_below(item, output, output.width - indent):
             output.print_line(" " * indent, line)
     hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
     if output.is_terminal and hidden:
@@ -251,11 +256,16 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
         output.print_line(indent, text)
 
 
-def _lines_below(item: Item, width: int) -> list[Text]:
-    """Return the remark about an item, and the message of a test's failure. Messages are cut, and remarks on suites."""
+def _lines_below(item: Item, output: Output, width: int) -> list[Text]:
+    """Return the remark about an item, and the message of a test's failure, which is cut.
+
+    A remark on a suite, such as why it is red, has at most two lines.
+    """
     lines: list[Text] = []
     if item.remark:
-        lines.append(Text(one_line(item.remark), "yellow"))
+        remark = one_line(item.remark)
+        first = remark if item.key is not None else Text(remark).wrap(output, width)[0].plain
+        lines += [Text(each.strip(), "yellow") for each in (first, remark[len(first) :]) if each]
     if item.case is not None and (failure := item.case.failure) is not None:
         lines.append(Text(summary_of(failure), "dim"))
     for line in lines:

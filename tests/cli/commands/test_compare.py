@@ -24,8 +24,9 @@ def suite(fake: FakeBuddy) -> FakeSuite:
     suite = fake.add_suite("acme", "shop", "a")
     before = [{"name": "breaks"}, failed("heals"), failed("stays"), {"name": "goes"}, {"name": "slows", "time": 0.2}]
     after = [failed("breaks"), {"name": "heals"}, failed("stays", "ERROR"), {"name": "comes"}]
-    suite.create(id="old", branch="main", duration=5, cases=[*before, {"name": "same"}])
-    suite.create(id="new", branch="dev", duration=6, cases=[*after, {"name": "slows", "time": 1.5}, {"name": "same"}])
+    suite.create(id="old", branch="main", revision="a1" * 20, duration=5, cases=[*before, {"name": "same"}])
+    after += [{"name": "slows", "time": 1.5}, {"name": "same"}]
+    suite.create(id="new", branch="dev", revision="b2" * 20, created_by=None, duration=6, cases=after)
     return suite
 
 
@@ -78,9 +79,9 @@ def test_table_for_80_columns(call: Call) -> None:
     assert (code, err) == (0, "")
     lines = [re.sub(r"\d+ s ago", "0 s ago", line.rstrip()) for line in out.splitlines()]
     assert lines[:4] == [
-        f"{SUITE} #1  ✘ failed  0 s ago  main",
+        f"{SUITE} #1  ✘ failed  0 s ago  main  a1a1a1a  Ada Novak",
         f"{URL}/old",
-        f"{SUITE} #2  ✘ failed  0 s ago  dev",
+        f"{SUITE} #2  ✘ failed  0 s ago  dev  b2b2b2b",
         f"{URL}/new",
     ]
     slower = "✔ passed  200ms → 1.5s  tests/cart/test_total.py > CartTest > slows"

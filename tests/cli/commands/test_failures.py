@@ -66,8 +66,8 @@ def test_characters_that_xml_forbids_are_escaped(fake: FakeBuddy, call: Call) ->
 
 def test_session_and_failures_without_optional_fields(fake: FakeBuddy, call: Call) -> None:
     """The first line of the text replaces a missing message."""
-    names = ("html_url", "create_date", "duration", "ref_name", "tests_count", "failed_count", "error_count")
-    missing: dict[str, Any] = dict.fromkeys(names)
+    names = "html_url create_date duration ref_name revision created_by tests_count failed_count error_count"
+    missing: dict[str, Any] = dict.fromkeys(names.split())
     failures: list[dict[str, Any]] = [{"data": None}, {"message": None, "type": None, "text": "\n first\nsecond"}]
     cases = [{"name": f"t{n}", "status": "FAILED", **one} for n, one in enumerate(failures)]
     fake.add_suite("acme", "shop", "b").create(status="ERROR", cases=cases, **missing)

@@ -262,6 +262,19 @@ class TestSections:
             assert text in found
 
 
+def test_green_suite_that_has_not_run_for_long(render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """It is green, but perhaps nobody runs it any more; with --max-age, it is stale, or all right."""
+    for name, hours in (("idle", 400), ("busy", 300)):
+        finish(fake.add_suite("acme", "shop", name, name=name), None, hours=hours)
+    page = render()
+    assert page.text.startswith("All 2 suites green")
+    assert "2 judged" not in page.text
+    assert "1 judged with a remark not run for 14 d 1 shop idle 16 d" in page.text
+    _, row = rows(call("report", "--db", str(tmp_path / "sessions.db"), "--format", "jsonl").out)
+    assert (row["text"], row["suites"]) == ("1 green suite not run for 14 d: shop idle", ["acme/shop/idle"])
+    assert "not run" not in render("--max-age", "30d").text
+
+
 @pytest.mark.parametrize(
     ("options", "text", "message"),
     [
@@ -313,10 +326,10 @@ def test_all_commits_of_a_cause_are_named(render: Render, fake: FakeBuddy, call:
             finish(suite, *[None] * number, f"of {hours > 9}", hours=hours - number, **fields)
     page = render()
     assert "by Dan 009abcd by Eve 109abcd" in section(page, "Broke since")
-    assert "by Ada 080abcd and 2 later commits" in section(page, "Red for longer")
+    assert "by Ada 080abcd and 2 more commits" in section(page, "Red for longer")
     _, new, old = rows(call("report", "--db", str(tmp_path / "sessions.db"), "--format", "jsonl").out)
     assert new["text"].endswith("009abcd by Dan, 109abcd by Eve")
-    assert old["text"].endswith("080abcd by Ada and 2 later commits")
+    assert old["text"].endswith("080abcd by Ada and 2 more commits")
     assert [[each["author"] for each in row["commits"]] for row in (new, old)] == [
         ["Dan", "Eve"],
         ["Ada", "Bo", "Cleo"],

@@ -134,7 +134,7 @@ def test_markdown_fits_in_a_message(fake: FakeBuddy, call: Call) -> None:
     assert 2_800 < len(out.encode()) <= 4_000
     shown = re.findall(r">acme/api/(\d+)<", out)
     assert all(90 <= int(number) < 100 for number in shown[:10])
-    assert f"… and {100 - len(shown)} more\n" in out
+    assert f"… and {100 - len(shown)} more, {100 - len(shown)} of them red\n" in out
 
 
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "markdown"])

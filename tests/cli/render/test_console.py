@@ -223,6 +223,20 @@ def test_long_names_continue_with_an_indent(fake: FakeBuddy, monkeypatch: pytest
     assert lines[first + 1 : first + 3] == [f"{indent}{'c' * 50} > pays", f"{indent}{'x' * 50}"]
 
 
+def test_cause_of_a_red_suite_has_two_lines(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most."""
+    for name, end in (("a", "end"), ("b", f"end {'x' * 80}")):
+        error = f"exit code 137: the container was stopped, because it used too much memory {end}"
+        fake.add_suite("acme", "long", name).create("main", status="ERROR", cases=[], error_message=error)
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = use_terminal(monkeypatch, "stdout")
+    assert run(["status", "acme/long", "--why", "--quiet"]) == 0
+    below = [line.rstrip() for line in terminal.getvalue().splitlines() if line.startswith("  ")]
+    first = "  #1 failed without a failing test: exit code 137: the container was stopped,"
+    rest = "  because it used too much memory end"
+    assert sorted(below) == sorted([first, rest, first, f"{rest} {'x' * 41}…"])
+
+
 @pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "coloured"])
 def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: FakeBuddy) -> None:
     """But help is, because people read it in a pager."""
@@ -243,6 +257,8 @@ def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: Fa
     ("words", "width", "last"),
     [
         ("status acme", 40, "NAME, SINCE, AGE, COMMIT, AUTHOR"),
+        ("status acme", 60, "SINCE, COMMIT, AUTHOR"),  # a suite keeps its name
+        ("status acme", 70, "SINCE, COMMIT"),
         ("status acme", 80, "COMMIT"),
         ("status acme", 120, ""),
         ("cases acme/storefront/MNbyVedg", 40, "TIME"),
