@@ -27,13 +27,13 @@ def at(hour: int) -> dict[str, str]:
 async def test_sessions_are_read_at_once(fake: FakeBuddy, suite: FakeSuite) -> None:
     for _ in range(40):
         suite.create(status="SUCCESSFUL", tests_count=200)
-    fake.latency = 0.01
+    fake.latency = 0.05
     async with BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=8) as buddy:
         runs = await buddy.recent_tests(suite.key, last=32)
     assert [len(run.cases) for run in runs] == [200] * 32
     assert numbers([run.session for run in runs]) == [*range(9, 41)]
     assert len(fake.requests) == 1 + 32 * 3  # the last request of each session shows that its list has ended
-    assert fake.max_in_flight == 8
+    assert 4 < fake.max_in_flight <= 8  # on a busy machine, one may end before the last one begins
 
 
 @pytest.mark.parametrize(
