@@ -47,7 +47,7 @@ Noted: TypeAlias = Literal[
 ]
 
 
-CHECK_UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite and the commit"
+CHECK_UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
 """What to do if tests have ended, and there is no session of them."""
 
 

@@ -88,8 +88,8 @@ code=0
   --write "markdown=$files/gate.md" --write "json=$files/gate.json" --write github=- || code=$?
 if [ -s "$files/gate.md" ]; then # otherwise, an input is wrong
   cat "$files/gate.md" >> "$GITHUB_STEP_SUMMARY"
-  new=$(jq .counts.new "$files/gate.json")
-  known=$(jq '(.tests | length) - .counts.new' "$files/gate.json")
+  new=$(jq '.counts.new // 0' "$files/gate.json") # without a verdict, there are no counts
+  known=$(jq '(.tests | length) - (.counts.new // 0)' "$files/gate.json")
   if [ "$COMMENT" = true ] && [ -n "$PULL_REQUEST" ] && ! write_comment; then
     echo "::notice title=No comment::It could not be written: give the workflow pull-requests: write, or set comment: false."
   fi

@@ -26,7 +26,7 @@ URL = "https://ci/17"
 OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url": URL}
 CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
-UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite and the commit"
+UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
 QUICK = ("--interval", "0.05s", "--quiet")
 TODAY = datetime.now(UTC).date()
 
