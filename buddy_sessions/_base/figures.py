@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import add, attrgetter
 from typing import Generic, TypeVar
 
 from attrs import fields, frozen
@@ -76,11 +77,12 @@ class Stats:
     def __add__(self, other: Stats) -> Stats:
         if not isinstance(other, Stats):
             return NotImplemented
-        totals = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
-        return Stats(**totals, verified=self.verified and other.verified)
+        totals = map(add, _get_counts(self), _get_counts(other))
+        return Stats(**dict(zip(_COUNTS, totals, strict=True)), verified=self.verified and other.verified)
 
 
 _COUNTS = [field.name for field in fields(Stats) if field.name != "verified"]
+_get_counts = attrgetter(*_COUNTS)
 
 
 @frozen(kw_only=True)

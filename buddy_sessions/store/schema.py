@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
@@ -248,29 +248,26 @@ APPLICATION_ID_1 = 0x42756F38
 SessionValues = tuple[Any, ...]
 """The values of a session as they are stored, in the order of `FIELDS`."""
 
-_get_fields = attrgetter(*FIELDS)
-_CREATED_BY = FIELDS.index("created_by")
-# The fields that are not stored as they are, by their indices. All others stay: there are many values.
-_TO_SQL: dict[int, Callable[[Any], str]] = {
-    **{FIELDS.index(name): unstructure_time for name in fields_of(Session, datetime | None)},
-    **{FIELDS.index(name): str for name in fields_of(Session, SessionStatus, CIProvider | None, RefType | None)},
+# The fields that are not stored as they are.
+_TO_SQL: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(fields_of(Session, datetime | None), unstructure_time),
+    **dict.fromkeys(fields_of(Session, SessionStatus, CIProvider | None, RefType | None), str),
 }
 
 
-def to_values(sessions: Iterable[Session]) -> list[SessionValues]:
+def to_values(sessions: Collection[Session]) -> list[SessionValues]:
     """Return sessions as they are stored, in the order of `FIELDS`. Few members create many: each is converted once."""
-    to_sql: dict[int, Callable[[Any], str]] = {
+    to_sql: dict[str, Callable[[Any], str]] = {
         **_TO_SQL,
-        _CREATED_BY: cache(lambda member: json.dumps(to_dict(member))),
+        "created_by": cache(lambda member: json.dumps(to_dict(member))),
     }
-    rows: list[SessionValues] = []
-    for session in sessions:
-        values = [*_get_fields(session)]
-        for index, convert_value in to_sql.items():
-            if values[index] is not None:
-                values[index] = convert_value(values[index])
-        rows.append(tuple(values))
-    return rows
+    columns: list[Iterable[Any]] = []
+    for name in FIELDS:
+        column: Iterable[Any] = map(attrgetter(name), sessions)
+        if convert_value := to_sql.get(name):
+            column = [None if value is None else convert_value(value) for value in column]
+        columns.append(column)
+    return [*zip(*columns, strict=True)]
 
 
 def keep_values(saved: SessionValues, values: SessionValues, names: Iterable[str]) -> SessionValues:
