@@ -5,7 +5,7 @@ BuddyError                        .cursor: the position of the read, or None; .r
 ├── ClientClosedError             the client, or your aiohttp session, is closed
 ├── TransportError                no usable response after all attempts: DNS, connect, TLS, reset, timeout, truncation
 ├── WaitTimeoutError (TimeoutError) .sessions: those that appeared in time; may be empty
-├── NoVerdictError                no such session, commit or branch, or sessions may be missing
+├── NoVerdictError                no such session, commit or branch, or sessions may have been missed
 ├── ResponseError                 a response that is not Buddy's: not JSON, too large, a redirect, not HTTP
 │   └── DecodeError               JSON of the wrong shape: .page .item .field
 ├── StatusError                   an HTTP status that reports an error: .status .messages .method
@@ -309,7 +309,7 @@ class UnstableListingError(BuddyError):
 
 
 class NoVerdictError(BuddyError):
-    """A question has no answer: there is no such session, commit or branch, or sessions may be missing in the list."""
+    """A question has no answer: no such session, commit or branch exists, or sessions may have been missed."""
 
 
 class HarvestError(BuddyError, ExceptionGroup[BuddyError]):

@@ -205,14 +205,14 @@ def validate_by_suite(name: str, values: Mapping[Any, _S] | None, check: Callabl
 
 
 def validate_since(since: datetime | None, name: str = "since") -> datetime | None:
-    """Return an aware time, or None for no limit. `name` is that of the argument."""
+    """Return an aware time, or None. `name` is that of the argument."""
     if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
         raise ConfigError(f"{name} must be a datetime with a time zone, such as datetime.now(UTC), not {since!r}")
     return since
 
 
 def validate_after(after: int | datetime | None) -> int | datetime | None:
-    """Return a `relative_id` or an aware time, after which sessions are meant; None for no limit."""
+    """Return a `relative_id` or an aware time, after which sessions are meant; None for all."""
     if after is None or isinstance(after, datetime):
         return validate_since(after, "after")
     return validate_int("after", after, minimum=0)

@@ -51,11 +51,11 @@ class FailureGroup:
 
 
 def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
-    """Return the failing tests grouped by cause, largest group first.
+    """Return the failing tests by cause: that of most tests first.
 
     Failures have the same cause if their types are equal, and their messages differ only in numbers, IDs, times,
     addresses, folders and the like. Where a message is generic, as in `assert 1 == 2`, they must also happen in the
-    same line: the innermost one that is not a library's. All cases without a message are one group: `failure` is None
+    same line: the innermost one that is not a library's. Cases without a message are put together: `failure` is None
     unless the details were read, see `BuddyClient.failures`.
 
     Args:
@@ -67,8 +67,8 @@ def group_failures(cases: Iterable[TestCase]) -> list[FailureGroup]:
         ...     failure = Failure(kind="failure", message=message)
         ...     return TestCase(id=name, name=name, status=TestStatus.FAILED, failure=failure)
         >>> cases = [failed("a", "KeyError: 'id'"), failed("b", "order 8 is lost"), failed("c", "order 17 is lost")]
-        >>> for group in group_failures(cases):
-        ...     print(group.type, "|", group.template, "|", [case.name for case in group.cases])
+        >>> for cause in group_failures(cases):
+        ...     print(cause.type, "|", cause.template, "|", [case.name for case in cause.cases])
         None | order <number> is lost | ['b', 'c']
         KeyError | 'id' | ['a']
     """

@@ -46,7 +46,7 @@ class SessionList:
     sessions: Sequence[Session]
     below: Literal["nothing", "limit", "more", "out of reach"]
     as_of: datetime  # when the list was read
-    doubt: str = ""  # why sessions may be missing in it; empty if none is
+    doubt: str = ""  # why sessions may have been missed in it; empty if none is
 
     @property
     def goes_on(self) -> bool:
@@ -57,7 +57,7 @@ class SessionList:
     def commits(self) -> list[TestedCommit]:
         """The commits of these sessions of one branch, newest first: ordered by their first sessions.
 
-        The lowest commit of a list that goes on is left out: some of its sessions may be missing.
+        The lowest commit of a list that goes on is left out: some of its sessions may not have been read.
         """
         groups: dict[str, list[Session]] = {}
         for session in sorted(self.sessions, key=lambda each: each.relative_id):

@@ -49,7 +49,7 @@ class Questions:
     session.
 
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
-    lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or sessions may be missing.
+    lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or one may have been missed.
     Some do not raise `NoVerdictError`: `status` gives no verdict, `latest` returns None, and `failures` raises
     `NotFoundError` for an `id` or a URL. `judge` raises it only if nothing matches; if evidence is missing, it gives no
     verdict.

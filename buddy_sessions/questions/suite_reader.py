@@ -130,7 +130,7 @@ def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool
         sessions=sessions,
         below="nothing" if is_complete else "more",
         as_of=datetime.now(UTC),
-        doubt="" if is_verified else "sessions may be missing: the list cannot be verified",
+        doubt="" if is_verified else "sessions may have been missed: the list cannot be verified",
     )
 
 
@@ -220,7 +220,7 @@ class SuiteReader:
     async def last_commits(self, branch: str | Main, last: int) -> tuple[list[TestedCommit], SessionList]:
         """Return the commits of a branch of which a session passed or failed, newest first: `last` of them, or more.
 
-        Also return the list that they are from. Raises NoVerdictError if there is none, or sessions may be missing.
+        Also return the list that they are from. Raises NoVerdictError if there is none, or one may have been missed.
         """
         chosen = await self.find_branch(branch)
         if chosen is None:

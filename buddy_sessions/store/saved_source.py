@@ -44,7 +44,7 @@ class SavedSource(Source):
     async def parts(self, suite: SuiteKey, branch: str | None) -> AsyncGenerator[SessionList, None]:
         """Yield the saved sessions that are not deleted, except those below the end of the list.
 
-        Outside of the covered range, some may be missing.
+        Outside of the covered range, some may not be saved.
         """
         state, last = await self._thread.run(_load_list, suite)
         lowest = state.covered[0] if state.covered and state.below != "limit" else 1
@@ -118,7 +118,7 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
     elif state.covered is not None and newest > state.covered[1]:
         doubt = f"newer sessions than #{state.covered[1]} were not read completely"
     elif state.is_doubtful:
-        doubt = "sessions may be missing: the list could not be verified"
+        doubt = "sessions may have been missed: the list could not be verified"
     below: Literal["nothing", "limit", "more"] = "more"
     if state.below in {"nothing", "end"} or not newest:
         below = "nothing"
@@ -192,7 +192,7 @@ def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session 
 async def find_deciding_sessions(thread: DatabaseThread, key: SuiteKey) -> Sequence[Session]:
     """Return the sessions of the commit that says whether the main branch of a suite is red.
 
-    Unlike a verdict, it does not matter whether sessions may be missing.
+    Unlike a verdict, it does not matter whether sessions may have been missed.
     """
     reader = SuiteReader(SavedSource(thread), key)
     branch = await reader.find_branch(MAIN)

@@ -144,9 +144,9 @@ class SessionStore(AsyncContext, Questions):
             buddy: The client to read with.
             suites: The suites, as in `BuddyClient.harvest`.
             wait: Seconds to wait for another process that writes the file, and for other tasks that sync a suite.
-            since: The first sync of a suite saves only sessions created at this time or later, and so do later syncs:
-                only a `since` that is earlier than that of each sync before reads what is older. Test cases are read
-                only of sessions since this time.
+            since: The limit of a suite: its first sync saves only sessions created at this time or later, and so do
+                later syncs. Only a `since` that is earlier than that of each sync before reads what is older. Test
+                cases are read only of sessions since this time.
             cases: "failed" also saves the test cases that failed or ended with an error, of every finished session;
                 "all" saves all cases. A session costs one request for each 100 cases, and those of `details`. Its cases
                 are read once, and again when the session changes, or if something is in doubt.

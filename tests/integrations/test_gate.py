@@ -1,4 +1,4 @@
-"""The action for GitHub: its steps run in a shell, as they are in `action.yml`, with a fake API of GitHub.
+"""The jobs of the guide, and the action for GitHub: their steps run in a shell, with a fake API of GitHub.
 
 The variables of GitHub, and what a session of it stores, are those of the recordings.
 """
@@ -30,6 +30,7 @@ from helpers.workflow_commands import commands_in
 
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / ".github" / "actions" / "gate"
+GUIDE = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
 KEY = SuiteKey("acme", "storefront", "MNbyVedg")
 MARKER = f"<!-- buddy-sessions gate {KEY} -->\n"
 PULL_REQUEST, PUSH, RERUN = "ci-github-pull-request", "ci-github-push", "ci-github-rerun"
@@ -447,15 +448,101 @@ async def test_inputs_are_options(suite: FakeSuite, open_gate: Any) -> None:
 
 def test_guide_uses_inputs_that_there_are() -> None:
     inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
-    text = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
     steps = re.findall(
-        r"^( +)- uses: OWNER/buddy_sessions/.github/actions/gate@\w+.*\n((?:\1  .*\n)+)", text, re.MULTILINE
+        r"^( +)- uses: OWNER/buddy_sessions/.github/actions/gate@\w+.*\n((?:\1  .*\n)+)", GUIDE, re.MULTILINE
     )
     assert steps
     for _, step in steps:
         used = yaml.safe_load(step)["with"]
         assert used.keys() <= inputs.keys()
         assert {name for name, each in inputs.items() if each.get("required")} <= used.keys()
+
+
+def section_of_the_guide(title: str) -> tuple[str, list[Any]]:
+    """Return the text of a section, and its blocks of YAML."""
+    section = GUIDE.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    return section, [yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+
+
+class PytestOnGitHub:
+    """The guide's workflow for pytest, in the CI of a gate.
+
+    Attributes:
+        context: The values of the expressions `${{ … }}`.
+    """
+
+    def __init__(self, gate: Gate, suite: FakeSuite, commit: str) -> None:
+        _, (workflow, *_) = section_of_the_guide("On GitHub")
+        *steps, self._judge = workflow["jobs"]["tests"]["steps"]
+        self._test, self._upload = (step for step in steps if "junit.xml" in step.get("run", ""))
+        self._gate = gate
+        self.context = {
+            "secrets.BUDDY_UT_TOKEN": suite.upload_token,
+            "secrets.BUDDY_TOKEN": gate.inputs["token"],
+            "github.ref_name": gate.variables["GITHUB_REF_NAME"],
+            "github.event.pull_request.head.sha || github.sha": commit,
+        }
+
+    async def run(self) -> tuple[int, str]:
+        """Run the tests, the upload and the gate. Return how the last step ended that ran, and what it printed."""
+        code, _ = await self._run_shell(self._test)
+        self.context[f"steps.{self._test['id']}.outcome"] = "failure" if code else "success"
+        code, out = await self._run_shell(self._upload)
+        if code:
+            return code, out
+        self._gate.inputs |= self._fill_in(self._judge["with"])
+        return await self._gate.judge()
+
+    def _fill_in(self, values: dict[str, str]) -> dict[str, str]:
+        expression = re.compile(r"\$\{\{ (.+?) \}\}")
+        return {name: expression.sub(lambda match: self.context[match[1]], value) for name, value in values.items()}
+
+    async def _run_shell(self, step: dict[str, Any]) -> tuple[int, str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        variables = {**self._gate.variables, "PATH": path, **self._fill_in(step.get("env", {}))}
+        return await run_shell(GITHUB_SHELL, step["run"], self._gate.folder, variables)
+
+
+@pytest.mark.parametrize("recording", [PUSH, PULL_REQUEST])
+@pytest.mark.parametrize(
+    ("tests", "code", "shown"),
+    [
+        ("import os\ndef test_a(): assert not {'BUDDY_TOKEN', 'BUDDY_UT_TOKEN'} & {*os.environ}", 0, "Passes: 0 new"),
+        ("def test_a(): assert 1 == 2", 1, "Fails: 1 new failure"),
+        ("import no_such_module", 1, "Fails: 1 new failure"),
+    ],
+    ids=["tests pass, without a token", "new failure", "file that cannot be loaded"],
+)
+async def test_pytest_on_github(
+    tests: str, code: int, shown: str, recording: str, suite: FakeSuite, open_gate: Any
+) -> None:
+    """The session has the branch, the commit and the CI run that Buddy's reporters store."""
+    gate, stored = open_gate(recording), stored_by(recording)
+    (gate.folder / "test_shop.py").write_text(tests)
+    found, out = await PytestOnGitHub(gate, suite, stored["revision"]).run()
+    assert (found, shown in out) == (code, True), out
+    names = ("ref_type", "ref_name", "revision", "ci_run_url")
+    assert [suite.sessions[0][name] for name in names] == [stored[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "test", "code", "shown"),
+    [
+        ({"secrets.BUDDY_UT_TOKEN": "wrong"}, "assert 1 == 1", 5, "no session"),
+        ({"secrets.BUDDY_UT_TOKEN": "wrong"}, "assert 1 == 2", 1, "no session"),
+        ({"github.ref_name": ""}, "assert 1 == 1", 1, "BRANCH: "),
+    ],
+    ids=["lost upload, tests pass", "lost upload, a test fails", "no branch"],
+)
+async def test_pytest_without_a_session_does_not_pass(
+    wrong: dict[str, str], test: str, code: int, shown: str, suite: FakeSuite, open_gate: Any
+) -> None:
+    gate = open_gate(PUSH)
+    (gate.folder / "test_shop.py").write_text(f"def test_a(): {test}")
+    workflow = PytestOnGitHub(gate, suite, "d15ea5ed" * 5)
+    workflow.context |= wrong
+    found, out = await workflow.run()
+    assert (found, shown in out, len(suite.sessions)) == (code, True, 3), out
 
 
 CIS: dict[str, tuple[str, dict[str, str]]] = {
@@ -494,10 +581,8 @@ class OtherCI:
 
     def __init__(self, name: str, folder: Path, fake: FakeBuddy) -> None:
         shell, variables = CIS[name]
-        section = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
-        section = section.partition("### In any other CI\n")[2].partition("### ")[0]
+        section, (job, pytest_lines) = section_of_the_guide("In any other CI")
         commit = re.search(rf"^- {name}: the commit is `(.*?)`", section, re.MULTILINE)
-        job, pytest_lines = (yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL))
         *tests, gate = job["tests"]["script"]
         gate = gate.replace("$(git rev-parse HEAD)", commit[1] if commit else "$(git rev-parse HEAD)")
         gate += " --timeout 2s --quiet"
@@ -513,7 +598,7 @@ class OtherCI:
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder / "home"),
             "SUITE": job["tests"]["variables"]["SUITE"],
-            "BRANCH": "fix",
+            "BUDDY_BRANCH": "fix",
             "BUDDY_TOKEN": fake.token,
             "BUDDY_API_URL": str(fake.base_url),
         }
@@ -589,3 +674,11 @@ async def test_lines_for_pytest(
     assert (found, shown in out) == (code, True), out
     uploaded = [each for each in suite.sessions if each["revision"] == server.head]
     assert [each["ref_name"] for each in uploaded] == ["fix"] * ("no session" not in shown)
+
+
+@pytest.mark.parametrize("ci", CIS)
+async def test_lines_for_pytest_need_a_branch(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
+    server = OtherCI(ci, tmp_path, fake)
+    server.install("pytest", "exit 1")
+    code, out = await server.run(server.with_pytest, "", BUDDY_UT_TOKEN=suite.upload_token, BUDDY_BRANCH="")
+    assert (code != 0, "BUDDY_BRANCH: " in out, "Fails" in out) == (True, True, False), out

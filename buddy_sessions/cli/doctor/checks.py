@@ -205,7 +205,7 @@ def _values(record: Record) -> Iterator[Finding]:
     failing = [row for row in record.finished if row.get("failed_count") or row.get("error_count")]
     green = [row for row in failing if row.get("status") == "SUCCESSFUL"]
     if len(green) * 2 > len(failing):
-        yield _problem(f"{len(green)} of {len(failing)} sessions with failed tests are SUCCESSFUL")
+        yield _problem(f"{len(green)} of {len(failing)} sessions with failing tests are SUCCESSFUL")
 
 
 def _dates(record: Record) -> Iterator[Finding]:
