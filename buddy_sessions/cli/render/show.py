@@ -41,7 +41,7 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name",
 _FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
-_MIN_CUT, _MIN_WRAPPED = 12, 30  # to which a column is cut, or wrapped
+_MIN_CUT, _MIN_WRAPPED = 10, 30  # to which a column is cut, or wrapped
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -226,13 +226,16 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], sho
 
 
 def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of columns after those that can be cut or wrap have made room for a line of `width`."""
+    """Return the widths of columns for a line of `width`: of those that can be cut or wrap, the widest is cut first."""
+    least = {
+        index: _MIN_WRAPPED if each.wraps else _MIN_CUT
+        for index, each in enumerate(columns)
+        if each.wraps or each.can_be_cut
+    }
     fitted = list(widths)
-    for index, column in reversed([*enumerate(columns)]):
-        excess = max(0, sum(fitted) + _GAP * (len(fitted) - 1) - width)
-        if column.can_be_cut or column.wraps:
-            least = _MIN_WRAPPED if column.wraps else _MIN_CUT
-            fitted[index] = max(min(fitted[index], least), fitted[index] - excess)
+    for _ in range(sum(fitted) + _GAP * (len(fitted) - 1) - width):
+        if wide := [index for index in least if fitted[index] > least[index]]:
+            fitted[max(wide, key=fitted.__getitem__)] -= 1
     return fitted
 
 

@@ -259,6 +259,7 @@ def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: Fa
         ("status acme", 40, "NAME, SINCE, AGE, COMMIT, AUTHOR"),
         ("status acme", 60, "SINCE, COMMIT, AUTHOR"),  # a suite keeps its name
         ("status acme", 70, "SINCE, COMMIT"),
+        ("status acme", 74, "COMMIT"),  # the name is cut
         ("status acme", 80, "COMMIT"),
         ("status acme", 120, ""),
         ("cases acme/storefront/MNbyVedg", 40, "TIME"),
