@@ -70,8 +70,6 @@ FromFile: TypeAlias = Annotated[
 
 
 def _parse_branch(branch: str) -> str:
-    if not branch:
-        raise ConfigError("the branch is empty: is a variable not set?")
     if branch == "*":
         raise ConfigError("'*' is no branch: leave out this option")
     return branch
@@ -87,8 +85,6 @@ JudgedBranch: TypeAlias = Annotated[
 
 
 def _parse_revision(revision: str) -> str:
-    if not revision:
-        raise ConfigError("the hash is empty: is a variable not set?")
     if not REVISION.fullmatch(revision):
         raise ConfigError(f"{revision!r} is not a hash of at least 7 digits: pass it, such as $(git rev-parse HEAD)")
     return revision

@@ -52,8 +52,6 @@ _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
 def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     text = tokens[0].value.removeprefix("#")
-    if not text:
-        raise ValueError("the time is empty: is a variable not set?")
     if text.isdecimal() and len(text) < 8:
         return int(text)
     accepted = "pass a relative_id, or a time such as 2026-01-31T09:00Z"
