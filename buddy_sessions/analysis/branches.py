@@ -117,7 +117,7 @@ def suggest_branches(branch: str, suite: SuiteKey, sessions: Sequence[Session]) 
 
 def list_branches(sessions: Iterable[Session]) -> str:
     """Return the branches of sessions, the most frequent first: `main, fix and 3 more`."""
-    counts = Counter(filter(None, (session.ref_name for session in _of_branches(sessions))))
+    counts = Counter(session.ref_name or "no branch" for session in _of_branches(sessions))
     more = f" and {len(counts) - _MAX_SUGGESTED} more" if len(counts) > _MAX_SUGGESTED else ""
     return (", ".join(name for name, _ in counts.most_common(_MAX_SUGGESTED)) or "no branch") + more
 

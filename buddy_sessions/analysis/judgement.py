@@ -92,11 +92,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
     """Yield why a gate does not pass, what decides first; and what is excused, or could not be checked."""
     # The order of these lines is the priority of the reasons: see `give_verdict`.
     commit = evidence.commit
-    for old, new in commit.reruns:
-        yield Remark("rerun", [new, old], detail="the outcome is success" if evidence.outcome == "success" else "")
-    if evidence.after_is_missing and (pair := find_possible_rerun(commit.counted)):
-        yield Remark("maybe rerun", pair)
-    yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
+    yield from _on_sessions(evidence, commit)
     if not any(session.has_verdict for session in commit.counted):
         yield _without_verdict(commit, evidence.outcome)
         return
@@ -121,14 +117,25 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
     yield from _on_number_of_tests(evidence)
 
 
+def _on_sessions(evidence: Evidence, commit: TestedCommit) -> Iterator[Remark]:
+    for old, new in commit.reruns:
+        yield Remark("rerun", [new, old], detail="the outcome is success" if evidence.outcome == "success" else "")
+    if evidence.after_is_missing and (pair := find_possible_rerun(commit.counted)):
+        yield Remark("maybe rerun", pair)
+    if nameless := [session for session in commit.counted if not session.ref_name]:
+        yield Remark("no branch", nameless)
+    yield from (remark for remark in commit.remarks if remark.kind in {"killed", "green with failures"})
+
+
 def _on_after(evidence: Evidence) -> Iterator[Remark]:
     """Yield what follows if no session was created since this attempt of the CI run began."""
     if evidence.has_session_since or evidence.outcome == "failure":  # a failure is looked for, and not found
         return
+    text = "no session was created since this attempt began"
     if evidence.outcome == "success":
-        yield Remark("only the gate")
+        yield Remark("no session", detail=f"{text}: the tests were not run again, or their upload was lost")
     else:
-        yield Reason("no session", detail="no session was created since this attempt began: run all jobs again")
+        yield Reason("no session", detail=f"{text}: run all jobs again")
 
 
 def _on_unexplained_failure(evidence: Evidence) -> Iterator[Remark]:

@@ -32,7 +32,8 @@ Noted: TypeAlias = Literal[
     "rerun",
     "maybe rerun",
     "ignored",
-    "only the gate",
+    "no session",
+    "no branch",
     "few tests",
     "unknown count",
     "no count",
@@ -153,8 +154,8 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
             return _rerun_text(about)
         case "ignored":
             return f"{names} was ignored, because it began before this attempt"
-        case "only the gate":
-            return "no session was created since this attempt began: only the gate was run again"
+        case "no branch":
+            return f"{names} has no branch, so no other gate is compared with it: check ref_name in its upload"
         case "outage":
             return f"not compared with {names}, because most tests failed there"
         case "new suite":

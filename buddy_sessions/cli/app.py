@@ -5,13 +5,15 @@ Data goes to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from buddy_sessions import BuddyError, __version__
+from buddy_sessions import BuddyError, ConfigError, __version__
 
 from .errors import ExitCode, describe_error, exit_code_of
 from .render.console import Output
@@ -79,6 +81,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with `arguments` (default: those of the process), and return its exit code."""
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        _check_values(tokens)
         exit_code = app(
             tokens, console=Output.for_help(), exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -93,3 +96,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return exit_code if isinstance(exit_code, ExitCode) else ExitCode.DONE
+
+
+def _check_values(tokens: Sequence[str]) -> None:
+    """Raise ConfigError for an empty argument or value: an empty path would be this folder, and no URL another run."""
+    for before, token in pairwise(["", *tokens]):
+        if not token or re.fullmatch("--[^=]+=", token):
+            name = (token or before).partition("=")[0]
+            what = name if name.startswith("-") else "an argument"
+            raise ConfigError(f"{what} is empty: is a variable not set, or its name misspelt?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -70,8 +71,6 @@ FromFile: TypeAlias = Annotated[
 
 
 def _parse_branch(branch: str) -> str:
-    if not branch:
-        raise ConfigError("the branch is empty: is a variable not set?")
     if branch == "*":
         raise ConfigError("'*' is no branch: leave out this option")
     return branch
@@ -87,8 +86,6 @@ JudgedBranch: TypeAlias = Annotated[
 
 
 def _parse_revision(revision: str) -> str:
-    if not revision:
-        raise ConfigError("the hash is empty: is a variable not set?")
     if not REVISION.fullmatch(revision):
         raise ConfigError(f"{revision!r} is not a hash of at least 7 digits: pass it, such as $(git rev-parse HEAD)")
     return revision
@@ -192,6 +189,9 @@ class Connection:
     @asynccontextmanager
     async def open_client(self, messages: Output, *, max_wait: float = 300.0) -> AsyncIterator[BuddyClient]:
         """Open a client, and print its log to `messages`."""
+        if os.environ.get("GITLAB_CI") and not os.environ.get("BUDDY_TOKEN"):
+            text = "GitLab gives no variables to merge requests of forks, and protected ones only to protected branches"
+            raise ConfigError(f"no BUDDY_TOKEN: {text}: unprotect it, or let the outcome of the tests decide")
         with messages.show_logs(debug=self.verbose):
             async with BuddyClient.from_env(
                 region=self.region,

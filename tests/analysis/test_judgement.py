@@ -122,7 +122,7 @@ VERDICTS = {
         two_jobs().judge(after=AFTER_ALL),
         "no verdict: no session was created since this attempt began: run all jobs again",
     ),
-    "only the gate was run again": (two_jobs().judge(after=AFTER_ALL, outcome="success"), "passes"),
+    "green before the attempt": (two_jobs().judge(after=AFTER_ALL, outcome="success"), "passes"),
     "no session since this attempt began, and the tests failed": (
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),
         "fails: the tests failed, but no test did: a file or the configuration is broken",

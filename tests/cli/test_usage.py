@@ -37,7 +37,19 @@ CASES = {
     "suite as a session": (f"gate {A} {A}", f"'{A}' is not a session: name it by its relative_id, ID or URL, or a"),
     "session and branch": (f"cases {A} 2 --branch main", "a branch selects the latest session: leave out --branch"),
     "all branches as a name": (f"flaky {A} --branch '*'", "for --branch: '*' is no branch: leave out this option"),
-    "empty baseline": (f"gate {A} 2 --baseline ''", "for --baseline: the branch is empty: is a variable not set?"),
+    **{
+        f"empty {option}": (f"{words} {option}{end}", f"error: {option} is empty: is a variable not set, or its name")
+        for words, options in {
+            f"gate {A} 2": "--baseline --branch --revision --run-url --quarantine --after --outcome --git --region -p",
+            f"harvest {A}": "--out --from --base-url -w",
+            "status": "--db --max-age",
+        }.items()
+        for option in options.split()
+        for end in (" ''", "=")
+        if not (len(option) == 2 and end == "=")
+    },
+    "empty suite": ("status ''", "error: an argument is empty: is a variable not set"),
+    "empty argument after a secret": (f"list {A} --token=secret ''", "error: --token is empty: is a variable not"),
     "project in place of a suite": (
         "list acme/shop",
         "a suite is WORKSPACE/PROJECT/SUITE_ID: pass its key, its URL or, with -w and -p, its ID: buddy",
@@ -56,7 +68,6 @@ CASES = {
         "'2026-01-31' needs an offset, because a local time may be in the future: pass a relative_id, or a time",
     ),
     "start of a run in local time": (f"gate {A} --after 2026-01-31T08:30:01", "needs an offset"),
-    "lost start of a run": (f"gate {A} --after=", "for --after: the time is empty: is a variable not set?"),
     "outcome of no tests": (f"gate {A} --outcome 0", "--outcome needs the tests that ended so: pass --revision"),
     "outcome of main": (f"gate {A} latest --outcome 0", "--outcome needs the tests that ended so: pass --revision"),
     "duration": (f"wait {A} --after 1 --timeout 30x", "--timeout: '30x' is not a duration: write 30s, 5m, 2h or 90d"),
@@ -71,7 +82,6 @@ CASES = {
         f"wait {A} --revision HEAD",
         "'HEAD' is not a hash of at least 7 digits: pass it, such as $(git",
     ),
-    "empty hash": (f"gate {A} --revision=", "for --revision: the hash is empty: is a variable not set?"),
     "no URL of a CI run": (f"wait {A} --run-url 17", "for --run-url: '17' is not the URL of a CI run"),
     **{
         f"{share} of the tests": (

@@ -156,7 +156,8 @@ async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) ->
     for old, new in ((FIX, "latest"), ("latest", FIX)):
         with pytest.raises(NoVerdictError, match=r"^nothing to compare: main: #1 is running$"):
             await buddy.compare(suite.key, old, new)
-    with pytest.raises(NoVerdictError, match=r"^no session of branch 'nope' in .* of fix, main; check the name$"):
+    suite.create("", "SUCCESSFUL")
+    with pytest.raises(NoVerdictError, match=r"^no session of branch 'nope' in .* of no branch, fix, main; check"):
         await buddy.judge(suite.key, branch="nope")
 
 

@@ -100,7 +100,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandR
         command="failures",
         suite=suite,
         sessions=sessions,
-        title=_title(sessions, tests, crashed),
+        title=_title(sessions, tests),
         is_red=judgement.is_failing,
         causes=judgement.causes,
         columns=() if by_cause else CASE_COLUMNS,
@@ -131,11 +131,9 @@ def _cause_section(suite: SuiteKey, sessions: Sequence[Session], cause: Cause) -
     return Section(f"{format_count(len(cause.tests), 'test')}: {text}", items)
 
 
-def _title(sessions: Sequence[Session], tests: Sequence[FailingTest], crashed: Sequence[Session]) -> str:
+def _title(sessions: Sequence[Session], tests: Sequence[FailingTest]) -> str:
     if not sessions:
         return "No session to look at"
-    if crashed and not tests:
-        return "Failed without a failing test"
     failed = max(len(tests), *(session.failing_count or 0 for session in sessions))  # not all may be listed
     if len(sessions) == 1 and sessions[0].tests_count is not None:
         return f"{failed:,} of {format_count(sessions[0].tests_count, 'test')} failed"

@@ -37,7 +37,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, ADVICE_AFTER_FAILURE, ADVICE_AFTER_TESTS, CommandResult, gate_result
+from ..render.result import CommandResult, advice_for, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
@@ -52,8 +52,6 @@ _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
 def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
     text = tokens[0].value.removeprefix("#")
-    if not text:
-        raise ValueError("the time is empty: is a variable not set?")
     if text.isdecimal() and len(text) < 8:
         return int(text)
     accepted = "pass a relative_id, or a time such as 2026-01-31T09:00Z"
@@ -202,7 +200,7 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = {None: ADVICE, "failure": ADVICE_AFTER_FAILURE}.get(options["outcome"], ADVICE_AFTER_TESTS)
+        advice = advice_for(options["outcome"], is_awaited=is_awaited)
         result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it

@@ -67,12 +67,19 @@ class Output(Console):
         line.plain = without_commands(line.plain)
         self.print(line, soft_wrap=True)
 
-    def print_message(self, *parts: str | Text | tuple[str, str]) -> None:
-        """Print texts, or pairs of a text and its style. On a terminal, lines end between words."""
-        text = Text.assemble(*parts)
-        if self.is_terminal:
-            text.plain = textwrap.fill(text.plain, self.width, break_long_words=False, break_on_hyphens=False)
-        self.print_line(text)
+    def print_message(self, *parts: str | Text | tuple[str, str], indent: str = "") -> None:
+        """Print texts, or pairs of a text and its style. On a terminal, lines end between words.
+
+        With an `indent`, which all lines but the first one get, longer words are broken, but not in a text with a URL.
+        """
+        text, start = Text.assemble(*parts), 0
+        lines = [text.plain]
+        if self.is_terminal and text.cell_len > self.width:
+            breaks, width = bool(indent) and "://" not in text.plain, self.width - len(indent)
+            lines = textwrap.wrap(text.plain, width, break_long_words=breaks, break_on_hyphens=False)
+        for line in lines:
+            start = text.plain.index(line, start)
+            self.print_line(indent if start else "", text[start : start + len(line)])
 
     def print_note(self, text: str) -> None:
         """Print a dimmed message, without line breaks, unless this is quiet."""

@@ -159,11 +159,16 @@ ADVICE = {
     "ignored": "check --after, and the clock that it comes from",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
-"""What to do, by the `kind` of a reason or a remark."""
-ADVICE_AFTER_TESTS = {**ADVICE, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
-"""The same if the tests have ended: waiting does not help."""
-ADVICE_AFTER_FAILURE = {**ADVICE_AFTER_TESTS, "few tests": f"{_FEW_TESTS} a lower --min-tests"}
-"""The same if the outcome of the tests is a failure."""
+"""What to do, by the `kind` of a reason or a remark, if nothing else is known: see `advice_for`."""
+_NOT_AWAITED = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url"
+
+
+def advice_for(outcome: str | None, *, is_awaited: bool) -> dict[str, str]:
+    """Return what to do, by the `kind` of a reason or a remark; after tests that have ended, waiting does not help."""
+    advice = ADVICE if is_awaited else ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
+    if outcome is not None:
+        advice = {**advice, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
+    return {**advice, "few tests": f"{_FEW_TESTS} a lower --min-tests"} if outcome == "failure" else advice
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
@@ -195,7 +200,7 @@ def gate_result(
     judgement: Judgement,
     *,
     about: str,
-    advice: Mapping[str, str] = ADVICE,
+    advice: Mapping[str, str],
     describe_error: Callable[[BuddyError], str] = error_text,
 ) -> CommandResult:
     """Return the verdict with what it rests on. `about` names what was judged, if there is no session.

@@ -41,7 +41,9 @@ KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name",
 _FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
-_MIN_CUT, _MIN_WRAPPED = 12, 30  # to which a column is cut, or wrapped
+_INDENT = " " * _GAP  # of the lines that continue a text
+_MIN_CUT, _MIN_WRAPPED = 10, 30  # to which a column is cut, or wrapped
+_MAX_LINES = 2  # of a remark or a message below a row
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -161,14 +163,16 @@ def print_result(output: Output, result: CommandResult) -> None:
         if not section.items and result.suite is not None:
             continue
         if not result.columns or len(result.sections) > 1:
-            output.print_line((f"\n{one_line(section.title)}", "bold"))
+            output.print()
+            output.print_message((one_line(section.title), "bold"), indent=_INDENT)
         elif result.sessions:
             output.print()
         _print_items(output, result.columns, section.items)
     if result.title:
-        output.print_line((f"\n{result.title}", "bold"))
+        output.print()
+        output.print_message((one_line(result.title), "bold"), indent=_INDENT)
     for fact in (*result.problems, *result.advice, *result.facts):
-        output.print_line(one_line(fact))
+        output.print_message(one_line(fact), indent=_INDENT)
 
 
 def _print_head(output: Output, result: CommandResult) -> None:
@@ -180,14 +184,17 @@ def _print_head(output: Output, result: CommandResult) -> None:
             one_line(author_name(session)),
         )
         name = f"{one_line(str(result.suite))} #{session.relative_id}"
-        output.print_line(f"{name}  ", status_text(session), "".join(f"  {each}" for each in facts if each))
+        more = "".join(f"  {each}" for each in facts if each)
+        output.print_message(f"{name}  ", status_text(session), more, indent=_INDENT)
         if session.html_url:
             output.print_line((one_line(session.html_url), "dim"))
         message = one_line(session.error_message or "")
-        if message and session.is_failing and not any(message in one_line(problem) for problem in result.problems):
-            output.print_line((message, "yellow"))
+        said = map(one_line, (*result.problems, *result.facts))
+        if message and session.is_failing and not any(message in text for text in said):
+            output.print_message((message, "yellow"), indent=_INDENT)
     if not result.sessions and result.suite is not None:
-        output.print_line((one_line(", ".join(filter(None, (str(result.suite), result.about)))), "bold"))
+        about = ", ".join(filter(None, (str(result.suite), result.about)))
+        output.print_message((one_line(about), "bold"), indent=_INDENT)
 
 
 def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item]) -> None:
@@ -210,6 +217,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     for row, item in zip(rows, items, strict=True):
         _print_row(output, kept, widths, [row[index] for index in shown if index < len(row)])
         for line in _lines_below(item, output, output.width - indent):
+            line.rstrip()
             output.print_line(" " * indent, line)
     hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
     if output.is_terminal and hidden:
@@ -226,13 +234,16 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], sho
 
 
 def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of columns after those that can be cut or wrap have made room for a line of `width`."""
+    """Return the widths of columns for a line of `width`: of those that can be cut or wrap, the widest is cut first."""
+    least = {
+        index: _MIN_WRAPPED if each.wraps else _MIN_CUT
+        for index, each in enumerate(columns)
+        if each.wraps or each.can_be_cut
+    }
     fitted = list(widths)
-    for index, column in reversed([*enumerate(columns)]):
-        excess = max(0, sum(fitted) + _GAP * (len(fitted) - 1) - width)
-        if column.can_be_cut or column.wraps:
-            least = _MIN_WRAPPED if column.wraps else _MIN_CUT
-            fitted[index] = max(min(fitted[index], least), fitted[index] - excess)
+    for _ in range(sum(fitted) + _GAP * (len(fitted) - 1) - width):
+        if wide := [index for index in least if fitted[index] > least[index]]:
+            fitted[max(wide, key=fitted.__getitem__)] -= 1
     return fitted
 
 
@@ -256,19 +267,18 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
         output.print_line(indent, text)
 
 
-def _lines_below(item: Item, output: Output, width: int) -> list[Text]:
-    """Return the remark about an item, and the message of a test's failure, which is cut.
-
-    A remark on a suite, such as why it is red, has at most two lines.
-    """
-    lines: list[Text] = []
+def _lines_below(item: Item, output: Output, width: int) -> Iterator[Text]:
+    """Yield the remark about an item, and the message of a test's failure. This, and why a suite is red, are cut."""
     if item.remark:
-        remark = one_line(item.remark)
-        first = remark if item.key is not None else Text(remark).wrap(output, width)[0].plain
-        lines += [Text(each.strip(), "yellow") for each in (first, remark[len(first) :]) if each]
+        lines = [*Text(one_line(item.remark), "yellow").wrap(output, width)]
+        yield from lines if item.key is not None else _cut_lines(lines, width)
     if item.case is not None and (failure := item.case.failure) is not None:
-        lines.append(Text(summary_of(failure), "dim"))
-    for line in lines:
-        if item.key is None or line.style == "dim":
-            line.truncate(width, overflow="ellipsis")
-    return lines
+        yield from _cut_lines([*Text(summary_of(failure), "dim").wrap(output, width)], width)
+
+
+def _cut_lines(lines: list[Text], width: int) -> list[Text]:
+    if len(lines) <= _MAX_LINES:
+        return lines
+    last = Text.assemble(*lines[_MAX_LINES - 1 :])
+    last.truncate(width, overflow="ellipsis")
+    return [*lines[: _MAX_LINES - 1], last]

@@ -27,6 +27,7 @@ OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url"
 CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
 UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
+NO_WAIT = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url\n"
 QUICK = ("--interval", "0.05s", "--quiet")
 TODAY = datetime.now(UTC).date()
 
@@ -102,6 +103,15 @@ class TestVerdict:
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
         ({}, "--outcome 2", 1, "the tests failed, but no test did: a file or the configuration is broken"),
         ({}, "--outcome 2", 1, "running them again does not repair a broken file or configuration"),
+        ({"status": "IN_PROGRESS"}, "", 6, f"#3 did not finish\n{NO_WAIT}"),
+        ({"status": "IN_PROGRESS"}, "--outcome 0", 6, f"#3 did not finish\n{NO_WAIT}"),
+        ({}, "--count 2", 5, f"only 1 of 2 sessions exist (#3)\n{NO_WAIT}"),
+        (
+            {"ref_name": ""},
+            "",
+            0,
+            "#3 has no branch, so no other gate is compared with it: check ref_name in its upload",
+        ),
         (CRASH, "--outcome success", 0, "#3 failed without a failing test: disk full, but the tests succeeded"),
         ({"status": "SKIPPED"}, "", 5, "#3 neither passed nor failed"),
         ({}, "--baseline mian", 5, "no session of branch 'mian' in acme/shop/a: its latest sessions are of main, fix"),
@@ -202,7 +212,7 @@ class TestWaiting:
             ([{}], "--count 3 --outcome failure", 1, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--count 3 --outcome failure", 1, f"\nsee why jobs uploaded nothing, and {UPLOAD}\n"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
-            ([{}], "--after 2 --outcome success", 0, "only the gate was run again"),
+            ([{}], "--after 2 --outcome success", 0, "the tests were not run again, or their upload was lost"),
             ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, "#3 was ignored, because it began before this"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, ADVICE["ignored"]),

@@ -213,14 +213,40 @@ def test_sessions_are_links(
 
 
 def test_long_names_continue_with_an_indent(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a failure has at most two lines."""
     case = {"name": f"pays {'x' * 50}", "test_group_name": "g" * 40, "classname": "c" * 50, "status": "FAILED"}
-    fake.add_suite("acme", "shop", "b").create(cases=[{**case, "message": "lost"}])
+    fake.add_suite("acme", "shop", "b").create(cases=[{**case, "message": f"{'lost ' * 10}{'gone ' * 20}"}])
     terminal = use_terminal(monkeypatch, "stdout")
     assert run(["failures", "acme/shop/b", "--quiet"]) == 0
     lines = [line.rstrip() for line in terminal.getvalue().splitlines()]
     (first,) = (number for number, line in enumerate(lines) if line.endswith(f"  {'g' * 40} >"))
     indent = " " * 19
     assert lines[first + 1 : first + 3] == [f"{indent}{'c' * 50} > pays", f"{indent}{'x' * 50}"]
+    message = [f"{indent[2:]}AssertionError: {' '.join(['lost'] * 9)}", f"{indent[2:]}lost {'gone ' * 11}go…"]
+    assert lines[first + 3 : first + 5] == message
+
+
+@pytest.mark.parametrize("error", [None, f"exit code 137: the container {'was stopped ' * 9}"], ids=["test", "crash"])
+@pytest.mark.parametrize("words", ["status --why", "list", "history pays", "failures", "flaky", "compare", "gate"])
+def test_lines_fit_on_a_terminal(
+    words: str, error: str | None, fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of long names, too. An error of a session is said once."""
+    suite = fake.add_suite("acme", "storefront", "MNbyVedg", name="Unit tests of the shop")
+    case = {"name": f"pays_{'x' * 90}", "classname": "tests.checkout.test_prices.CheckoutTest", "message": "lost " * 30}
+    for number in range(13):
+        is_red = number in {6, 8, 11, 12}
+        fields = {"status": "ERROR", "error_message": error} if is_red and error and number > 8 else {}
+        cases = [{**case, "status": "FAILED" if is_red and not fields else "PASSED"}]
+        suite.create(cases=cases, created_by={"name": "Chioma Okafor-Villeneuve"}, **fields)
+    terminal = use_terminal(monkeypatch, "stdout")
+    name, *others = words.split()
+    assert run([name, "acme/storefront/MNbyVedg", *others, "--quiet"]) == 0
+    lines = [line for line in terminal.getvalue().splitlines() if "://" not in line]
+    assert [line for line in lines if len(line) > 80] == []
+    assert sum("exit code 137" in line for line in lines) == bool(
+        error and name in {"status", "failures", "compare", "gate"}
+    )
 
 
 def test_cause_of_a_red_suite_has_two_lines(fake: FakeBuddy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +285,7 @@ def test_pipe_is_not_as_narrow_as_a_terminal(variables: dict[str, str], fake: Fa
         ("status acme", 40, "NAME, SINCE, AGE, COMMIT, AUTHOR"),
         ("status acme", 60, "SINCE, COMMIT, AUTHOR"),  # a suite keeps its name
         ("status acme", 70, "SINCE, COMMIT"),
+        ("status acme", 74, "COMMIT"),  # the name is cut
         ("status acme", 80, "COMMIT"),
         ("status acme", 120, ""),
         ("cases acme/storefront/MNbyVedg", 40, "TIME"),
