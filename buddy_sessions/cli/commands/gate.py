@@ -22,11 +22,11 @@ from ..errors import ExitCode, error_text
 from ..git_authors import Clone, name_authors
 from ..options import (
     FORMAT,
+    BranchOption,
     Count,
     Flag,
     Interval,
     Jobs,
-    JudgedBranch,
     Key,
     MaxBytes,
     Question,
@@ -74,7 +74,7 @@ class VerdictOptions:
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
     several jobs in one argument, such as "success failure". A cancelled or skipped run gets no verdict."""
-    baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
+    baseline: Annotated[BranchOption, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
     last: Count = LAST
     """Number of commits of the baseline. With more, flaky tests block fewer good changes, but more regressions
     pass."""
