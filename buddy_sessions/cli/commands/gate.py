@@ -17,6 +17,7 @@ from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
+from buddy_sessions.analysis.judgement import AFTER_TESTS
 
 from ..errors import ExitCode, error_text
 from ..git_authors import Clone, name_authors
@@ -45,7 +46,6 @@ from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, rea
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
-_AFTER_TESTS = 60.0  # if the tests have ended
 
 _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
@@ -118,7 +118,7 @@ class WaitOptions:
         """Return how long to wait; None for not at all."""
         if self.timeout is not None or is_saved:
             return self.timeout
-        return _TIMEOUT if outcome is None else _AFTER_TESTS
+        return _TIMEOUT if outcome is None else AFTER_TESTS
 
     @property
     def options(self) -> dict[str, Any]:
