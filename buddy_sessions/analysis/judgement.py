@@ -19,6 +19,8 @@ from .reruns import find_possible_rerun
 
 ProgramOutcome = Literal["success", "failure"]
 """How the program that ran the tests has ended."""
+AFTER_TESTS = 60.0
+"""Seconds in which sessions must exist if that program has ended."""
 NameKind = Literal["session", "commit", "CI run"]
 """The kind of a name: of one session, of those of a commit, or of those of a CI run."""
 

@@ -82,7 +82,7 @@ def _map_new(value: Any, change: Callable[[Session], Session], done: dict[int, A
         return change(value)
     if type(value) in {list, tuple}:
         return type(value)(_map_sessions(each, change, done) for each in value)
-    if not type(value).__module__.startswith("buddy_sessions.analysis."):
+    if not attrs.has(type(value)):
         return value
     fields = [field for field in attrs.fields(type(value)) if field.init]
     return attrs.evolve(

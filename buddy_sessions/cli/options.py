@@ -78,7 +78,7 @@ def _parse_branch(branch: str) -> str:
 
 _BRANCH = parsed(_parse_branch, metavar="BRANCH")
 Branch: TypeAlias = Annotated[str | None, _BRANCH, Parameter(help="Only sessions of this branch.")]
-JudgedBranch: TypeAlias = Annotated[
+BranchOption: TypeAlias = Annotated[
     str | Main,
     _BRANCH,
     Parameter(show_choices=False, show_default=False, help="Branch to look at (default: the main branch)."),
@@ -223,7 +223,7 @@ class Access:
 class Question:
     """The options of each command that asks about the tests of a suite."""
 
-    branch: JudgedBranch = MAIN
+    branch: BranchOption = MAIN
     db: ReadFile = None
     access: Access = Access()
 

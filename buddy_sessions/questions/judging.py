@@ -23,7 +23,7 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import MAIN_NAMES, NEWEST, Main, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit, make_named_commit
-from ..analysis.judgement import Evidence, Judgement, ProgramOutcome, give_verdict
+from ..analysis.judgement import AFTER_TESTS, Evidence, Judgement, ProgramOutcome, give_verdict
 from ..analysis.quarantine import QuarantinedTest, find_entries, unneeded_entries
 from ..analysis.remarks import Reason, Remark
 from ..analysis.same_tests import match_tests
@@ -35,8 +35,6 @@ from .wait import Waiting, WaitSpec, is_since
 
 _ATTEMPTS = 3
 """How often a verdict on awaited sessions is tried, if its requests fail."""
-_AFTER_TESTS = 60.0
-"""Seconds in which sessions must exist if the tests have ended."""
 
 
 @frozen(kw_only=True)
@@ -87,7 +85,7 @@ def _what_to_await(suite: SuiteKey, spec: JudgeSpec, timeout: float) -> WaitSpec
         count=spec.count or 1,
         interval=spec.interval,
         timeout=timeout,
-        appear_timeout=timeout if spec.outcome is None else min(timeout, _AFTER_TESTS),
+        appear_timeout=timeout if spec.outcome is None else min(timeout, AFTER_TESTS),
         tests_have_ended=spec.outcome is not None,
     )
 

@@ -48,7 +48,7 @@ def case(name: str, is_passed: bool) -> dict[str, str]:
     return {"name": name, "status": "PASSED" if is_passed else "FAILED", "message": f"{name} failed"}
 
 
-QUESTIONS: dict[str, Ask] = {
+QUESTIONS: dict[str, Ask] = {  # each name begins with that of the method
     "status": lambda it: it.status([SUITE]),
     "latest": lambda it: it.latest(SUITE),
     "judge": lambda it: it.judge(SUITE),
@@ -57,7 +57,7 @@ QUESTIONS: dict[str, Ask] = {
     "judge without a baseline": lambda it: it.judge(SUITE, "latest", baseline=None, branch="fix"),
     "history": lambda it: it.history(SUITE, "pays"),
     "history of a test that passes": lambda it: it.history(SUITE, "adds"),
-    "recent tests": lambda it: it.recent_tests(SUITE, last=3),
+    "recent_tests": lambda it: it.recent_tests(SUITE, last=3),
     "tests": lambda it: it.tests(SUITE, RUN, details=True),
     "tests with a status": lambda it: it.tests(SUITE, status=TestStatus.FAILED, details=1),
     "flaky": lambda it: it.flaky(SUITE, flips=2),
@@ -66,6 +66,11 @@ QUESTIONS: dict[str, Ask] = {
     "compare two commits": lambda it: it.compare(SUITE, "00000003", "#12"),
     "failures": lambda it: it.failures(SUITE, 13, details=True),
 }
+
+
+def test_every_question_is_asked() -> None:
+    methods = {name for name in vars(Questions) if not name.startswith("_")}
+    assert methods == {name.split()[0] for name in QUESTIONS}
 
 
 @pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)

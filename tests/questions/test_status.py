@@ -227,12 +227,25 @@ async def test_traffic_of_other_branches_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("older", "expected", "cost"), [("main-", "main", 2), ("master-", "master", 4), ("o-", None, 5)]
+    ("older", "newer", "expected", "cost"),
+    [
+        ("main-", "fix+", "main", 2),
+        ("master-", "fix+", "master", 4),
+        ("o-", "fix+", None, 5),
+        ("main-", "develop+", "main", 2),
+    ],
 )
 async def test_main_branch_below_the_newest_100(
-    older: str, expected: str | None, cost: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, tmp_path: Path
+    older: str,
+    newer: str,
+    expected: str | None,
+    cost: int,
+    fake: FakeBuddy,
+    buddy: BuddyClient,
+    suite: FakeSuite,
+    tmp_path: Path,
 ) -> None:
-    create(older, *["fix+"] * 110)(suite)
+    create(older, *[newer] * 110)(suite)
     assert (await buddy.status([suite.key]))[0].branch == expected
     assert len(fake.requests) == cost
     async with SessionStore(tmp_path / "sessions.db") as store:

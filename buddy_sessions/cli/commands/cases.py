@@ -13,7 +13,7 @@ from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
 from ..options import ROWS, Key, Limit, Question, SessionName, ask
-from ..render.result import CASE_COLUMNS, CommandResult, Section, case_item
+from ..render.result import CASE_CELLS, CommandResult, Section, case_item
 from ..render.show import choose_format, default_limit, show
 from ..suite_selection import parse_session
 
@@ -57,7 +57,7 @@ async def command(
         suite=suite,
         sessions=sessions,
         title=title,
-        columns=CASE_COLUMNS,
+        columns=CASE_CELLS,
         sections=[Section("Tests", [case_item(suite, session, case) for session, case in tests])],
         problems=list(map(crash_text, crashed)),
         csv_columns=SESSION_CASE_COLUMNS,

@@ -16,7 +16,7 @@ from buddy_sessions.analysis.remarks import crash_text
 from ..errors import ExitCode, error_text
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CASE_COLUMNS, CommandResult, Item, Section, crashed_sessions, failing_item
+from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
 from ..render.text import cause_text, read_text
 from ..suite_selection import parse_session
@@ -103,7 +103,7 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandR
         title=_title(sessions, tests),
         is_red=judgement.is_failing,
         causes=judgement.causes,
-        columns=() if by_cause else CASE_COLUMNS,
+        columns=() if by_cause else CASE_CELLS,
         sections=sections,
         problems=list(map(crash_text, crashed)),
         csv_columns=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,

@@ -17,16 +17,17 @@ from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
+from buddy_sessions.analysis.judgement import AFTER_TESTS
 
 from ..errors import ExitCode, error_text
 from ..git_authors import Clone, name_authors
 from ..options import (
     FORMAT,
+    BranchOption,
     Count,
     Flag,
     Interval,
     Jobs,
-    JudgedBranch,
     Key,
     MaxBytes,
     Question,
@@ -45,7 +46,6 @@ from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, rea
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
-_AFTER_TESTS = 60.0  # if the tests have ended
 
 _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
@@ -72,7 +72,7 @@ class VerdictOptions:
     outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
     several jobs in one argument, such as "success failure". A cancelled or skipped run gets no verdict."""
-    baseline: Annotated[JudgedBranch, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
+    baseline: Annotated[BranchOption, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
     last: Count = LAST
     """Number of commits of the baseline. With more, flaky tests block fewer good changes, but more regressions
     pass."""
@@ -116,7 +116,7 @@ class WaitOptions:
         """Return how long to wait; None for not at all."""
         if self.timeout is not None or is_saved:
             return self.timeout
-        return _TIMEOUT if outcome is None else _AFTER_TESTS
+        return _TIMEOUT if outcome is None else AFTER_TESTS
 
     @property
     def options(self) -> dict[str, Any]:

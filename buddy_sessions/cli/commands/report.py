@@ -20,7 +20,7 @@ from buddy_sessions.analysis.remarks import remarks_text
 from buddy_sessions.analysis.suite_status import is_stale
 
 from ..git_authors import Clone, name_authors
-from ..options import FORMAT, JudgedBranch, Quiet, SavedFile, SavedKeys, lacks_branch
+from ..options import FORMAT, BranchOption, Quiet, SavedFile, SavedKeys, lacks_branch
 from ..render.console import Output
 from ..render.html import MIN_BYTES, NOT_RUN, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
@@ -38,7 +38,7 @@ async def command(
     *key: SavedKeys,
     db: SavedFile,
     out: Annotated[Path | None, FILE, Parameter(name=("--out", "-o"))] = None,
-    branch: JudgedBranch = MAIN,
+    branch: BranchOption = MAIN,
     new_since: Annotated[
         Since, Parameter(help="What counts as new: the last 24h, 7d or 2w, or since a date (default: 24h).")
     ] = None,

@@ -25,7 +25,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 
 from ..errors import ExitCode, error_text, many_suites_code
 from ..git_authors import Clone, name_authors
-from ..options import ROWS, Access, Answers, Flag, FromFile, JudgedBranch, Keys, ReadFile, lacks_branch, open_answers
+from ..options import ROWS, Access, Answers, BranchOption, Flag, FromFile, Keys, ReadFile, lacks_branch, open_answers
 from ..render.news import is_steady
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import show
@@ -77,7 +77,7 @@ async def command(
     *key: Keys,
     from_file: FromFile = None,
     db: ReadFile = None,
-    branch: JudgedBranch = MAIN,
+    branch: BranchOption = MAIN,
     why: Flag = False,
     red: Flag = False,
     max_age: Age | None = None,

@@ -29,7 +29,7 @@ from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file, session_row
 
 from ..errors import ExitCode, error_text, exit_code_of
-from ..options import Access, Flag, FromFile, JudgedBranch, Keys, TableFormat, lacks_branch
+from ..options import Access, BranchOption, Flag, FromFile, Keys, TableFormat, lacks_branch
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
 from ..render.text import (
@@ -51,7 +51,7 @@ _GAP = Text("  ")
 _INDENT = " " * len("12:30:00  ")
 _MAX_TESTS = 20  # printed tests of one kind
 
-_Branch = Annotated[JudgedBranch, Parameter(help="Branch to watch (default: all; with --status, the main branch).")]
+_Branch = Annotated[BranchOption, Parameter(help="Branch to watch (default: all; with --status, the main branch).")]
 
 
 async def command(

@@ -125,7 +125,7 @@ class CommandResult:
         return evolve(self, sections=sections)
 
 
-CASE_COLUMNS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
+CASE_CELLS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 
 _TITLES = {
     "no failing test": "failed without a failing test",
@@ -172,7 +172,7 @@ def advice_for(outcome: str | None, *, is_awaited: bool) -> dict[str, str]:
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
-    """Return a test of a session, with the cells of `CASE_COLUMNS`."""
+    """Return a test of a session, with the cells of `CASE_CELLS`."""
     cells = (status_mark(case.status), format_duration(case.time))
     return Item(case.key, cells, remark, case, session_case_row(suite, session, case))
 
@@ -227,7 +227,7 @@ def gate_result(
             *_facts(judgement),
         ],
         causes=judgement.causes,
-        columns=CASE_COLUMNS,
+        columns=CASE_CELLS,
         sections=sections,
         csv_columns=(*SESSION_CASE_COLUMNS, "novelty", "failed_in", "failed_elsewhere", "since"),
         problems=problems,

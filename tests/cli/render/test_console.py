@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions.cli import run
+from buddy_sessions.cli.app import app
 from buddy_sessions.cli.render.console import Output
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import COMMAND, Call, closed_pipe, interrupt, rows, sync_database, use_terminal
@@ -25,7 +26,12 @@ SHOWN = "\\u001b]0;owned\\u0007\\u009b2J\\u202e[red]"
 COMMANDS = {
     "list": ["list", A],
     "status": ["status", "acme/shop"],
+    "failures": ["failures", A, "4"],
     "cases": ["cases", A, "4"],
+    "history": ["history", A, EVIL, "--branch", EVIL],
+    "gate": ["gate", A, "4"],
+    "wait": ["wait", A, "--branch", EVIL],
+    "info": ["info", "--db", "sessions.db"],
     "flaky": ["flaky", A, "--branch", EVIL],
     "slowest": ["slowest", A, "--branch", EVIL],
     "compare": ["compare", A, "1", "2"],
@@ -33,6 +39,8 @@ COMMANDS = {
     "export": ["export", A, "--db", "sessions.db"],
     "watch": ["watch", A, "--interval", "0.01", "--status", "--branch", EVIL],
 }
+CODES = {"gate": 1, "watch": 130}
+"""The exit codes of commands that do not end with 0."""
 EACH = [(name, "table") for name in COMMANDS if name not in {"harvest", "export"}]
 EACH += [(name, text_format) for name in ("list", "flaky", "harvest", "export") for text_format in ("jsonl", "csv")]
 EACH += [("cases", "junit"), ("watch", "jsonl")]
@@ -75,13 +83,19 @@ def prepare(name: str, output_format: str, fake: FakeBuddy, suite: FakeSuite) ->
     return [*COMMANDS[name], "--format", output_format]
 
 
+def test_every_command_meets_hostile_text() -> None:
+    """But those that print no text of an account, and those that have such a test of their own."""
+    without_text, own_test = {"doctor", "sync", "prune", "serve", "demo"}, {"report", "mcp"}
+    assert {name for name in app if not name.startswith("-")} == {*COMMANDS, *without_text, *own_test}
+
+
 @pytest.mark.parametrize(("name", "output_format"), EACH)
 def test_control_characters_do_not_reach_a_terminal(
     name: str, output_format: str, fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = use_terminal(monkeypatch, "stdout", dumb=False)
     code = run(prepare(name, output_format, fake, suite))
-    assert code == (130 if name == "watch" else 0)
+    assert code == CODES.get(name, 0)
     shown = terminal.getvalue()
     assert SHOWN in shown
     assert not set(shown) & {"\x07", "\x9b", "\u202e"}
@@ -102,7 +116,7 @@ def test_closed_pipe_is_not_an_error(
     with closed_pipe() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         code = run([*prepare(name, output_format, fake, suite), "--quiet"])
-    assert (code, capsys.readouterr().err) == (0, "")
+    assert (code, capsys.readouterr().err) == (1 if name == "gate" else 0, "")
 
 
 @pytest.mark.parametrize(
