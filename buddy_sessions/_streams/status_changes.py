@@ -23,7 +23,7 @@ from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
 from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
-_HOLD = timedelta(minutes=5)
+_GRACE_PERIOD = timedelta(minutes=5)
 """So long after its last session has ended, a green commit with few sessions may get more."""
 _MAX_UNREAD = 3
 """The number of the poll in a row, after failed ones, whose event comes without the tests that cannot be read."""
@@ -160,7 +160,7 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
         return True
     ends = [session.finish_date or session.create_date for session in commit.sessions]
     last_end = max(filter(None, ends), default=None)
-    return commit.size < status.usual_size and last_end is not None and now - last_end < _HOLD
+    return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
 
 
 @frozen(kw_only=True)

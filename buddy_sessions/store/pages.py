@@ -16,7 +16,7 @@ from .file import DatabaseFile
 from .schema import (
     FIELDS,
     OF_SUITE,
-    SESSION_COLUMNS,
+    SESSION_SQL,
     SESSIONS,
     SUITE_NUMBER,
     SessionValues,
@@ -80,7 +80,7 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     """
     state = load_state(file, key).limit_to(since)
     sql = f"""
-        SELECT {SESSION_COLUMNS}, checked_at FROM {SESSIONS}
+        SELECT {SESSION_SQL}, checked_at FROM {SESSIONS}
         WHERE {_UNFINISHED} AND sessions.missing_since IS NULL AND relative_id >= ?
         ORDER BY ifnull(checked_at, ''), relative_id DESC
     """
@@ -200,4 +200,4 @@ def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool
 def _load_saved(file: DatabaseFile, where: str, *parameters: object) -> list[SavedSession]:
     """Return the sessions in the database that a condition selects."""
     marks = "sessions.number, sessions.missing_since, sessions.deleted_at"
-    return file.execute(f"SELECT {SESSION_COLUMNS}, {marks} FROM {SESSIONS} WHERE {where}", parameters).fetchall()
+    return file.execute(f"SELECT {SESSION_SQL}, {marks} FROM {SESSIONS} WHERE {where}", parameters).fetchall()
