@@ -27,8 +27,8 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 
 # A duration has no type, so that SQLite does not convert whole numbers and fractions into each other.
 _COLUMN_TYPES = {
-    **dict.fromkeys(fields_of(Session, int, int | None, Member | None), "INTEGER"),
-    **dict.fromkeys(fields_of(Session, int | float | None), ""),
+    **dict.fromkeys(fields_of(Session, int, Member), "INTEGER"),
+    **dict.fromkeys(fields_of(Session, float), ""),
 }
 _COLUMNS = ", ".join(
     f"{field.name} {_COLUMN_TYPES.get(field.name, 'TEXT')}" + (" NOT NULL" if field.default is attrs.NOTHING else "")
@@ -250,8 +250,8 @@ SessionValues = tuple[Any, ...]
 
 # The fields that are not stored as they are.
 _TO_SQL: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(fields_of(Session, datetime | None), unstructure_time),
-    **dict.fromkeys(fields_of(Session, SessionStatus, CIProvider | None, RefType | None), str),
+    **dict.fromkeys(fields_of(Session, datetime), unstructure_time),
+    **dict.fromkeys(fields_of(Session, SessionStatus, CIProvider, RefType), str),
 }
 
 
