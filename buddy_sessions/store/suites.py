@@ -44,7 +44,6 @@ class SyncScope:
             other.cases in {"all", self.cases}
             and (other.since is None or (self.since is not None and other.since <= self.since))
             and other.cases_branch in {None, self.cases_branch}
-            and self.details <= other.details
         )
 
 
