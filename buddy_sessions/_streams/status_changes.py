@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -167,7 +168,7 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
 class _JudgedSessions:
     """The sessions that the last status of a suite rests on: those among its newest 100."""
 
-    as_of: datetime
+    judged_at: float  # the time of the event loop
     main: str | None  # the main branch of these sessions
     branch: str | None  # that was judged
     own: dict[int, int]  # the hashes of its sessions by `relative_id`
@@ -176,7 +177,8 @@ class _JudgedSessions:
     def of(cls, branch: str | None, newest: SessionList) -> _JudgedSessions:
         """Return it for a branch."""
         own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
-        return cls(as_of=newest.as_of, main=main_branch(newest.sessions), branch=branch, own=own)
+        now = asyncio.get_running_loop().time()
+        return cls(judged_at=now, main=main_branch(newest.sessions), branch=branch, own=own)
 
 
 class StatusPoller(Poller[StatusChange, LastStatus]):
@@ -243,9 +245,11 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
         """
         last = self._judged.get(suite)
-        if last is None or newest.doubt or newest.as_of - last.as_of >= LOOK_UP:
+        if last is None or newest.doubt:
             return False
         now = _JudgedSessions.of(last.branch, newest)
+        if now.judged_at - last.judged_at >= LOOK_UP.total_seconds():
+            return False
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 
