@@ -26,7 +26,6 @@ from .schema import (
     to_values,
 )
 from .suites import (
-    ALL_TIME,
     MARK_COLUMNS,
     LastCleanSync,
     Marks,
@@ -168,9 +167,7 @@ def finish_sync(
             still_doubtful = progress.start.is_doubtful and progress.read_range != state.covered
             state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
             if digest and progress.verified and not pending and _is_clean(file, key, progress):
-                # Maybe nothing was left out, or the suite was created again.
-                limit = ALL_TIME if state.lowest == 1 and state.below == "nothing" else state.limit
-                state = evolve(state, clean=LastCleanSync(digest, scope), limit=limit)
+                state = evolve(state, clean=LastCleanSync(digest, scope))
             save_state(file, key, state)
     return pending
 
