@@ -131,6 +131,17 @@ class TestFlaky:
             suite.create(cases=[{"name": f"test {index}", "status": status} for index in range(30)])
         assert (await (await ask()).flaky(suite.key)).tests == []
 
+    @pytest.mark.parametrize(("outages", "is_found"), [(2, True), (3, False)])
+    async def test_commits_before_many_outages_do_not_count(
+        self, outages: int, is_found: bool, suite: FakeSuite, ask: Ask
+    ) -> None:
+        """At most as many outages as other commits are left out."""
+        for status in ("FAILED", "PASSED"):
+            suite.create(cases=[{"name": "pays", "status": status}])
+        for _ in range(outages):
+            suite.create(cases=[{"name": f"test {index}", "status": "FAILED"} for index in range(30)])
+        assert bool((await (await ask()).flaky(suite.key, last=2, flips=1)).tests) == is_found
+
     async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """`often` flips more often, but never alone."""
         for failing in ("", "often rare", "", "often rare", "", "alone", "", "often rare", "alone", "", "alone", ""):
