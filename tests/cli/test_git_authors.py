@@ -6,7 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mcp import Client
+from mcp_types import TextContent
 
+from buddy_sessions import BuddyClient
+from buddy_sessions.cli.commands.mcp_server import make_server
+from buddy_sessions.cli.suite_selection import KeyDefaults
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, sync_database
 
@@ -56,3 +61,23 @@ def test_clone_knows_the_author(command: str, call: Call, tmp_path: Path, monkey
     monkeypatch.setenv("PATH", "")  # without Git
     code, out, _ = call(*words)
     assert (code, "Grażyna" in out) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("list_suites", {"project": "acme"}),
+        ("get_failures", {"suite": A}),
+        ("get_test_history", {"suite": A, "test": "pays"}),
+    ],
+    ids=str,
+)
+async def test_agents_get_the_author(tool: str, arguments: dict[str, str], tmp_path: Path) -> None:
+    for clone, is_known in (("web", True), ("gone", False)):
+        async with (
+            BuddyClient.from_env() as buddy,
+            Client(make_server(buddy, KeyDefaults(), tmp_path / clone)) as client,
+        ):
+            (content,) = (await client.call_tool(tool, arguments)).content
+        assert isinstance(content, TextContent)
+        assert ("Grażyna Lis" in content.text) == is_known

@@ -119,7 +119,8 @@ def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str
         if len(same) > 1
     ]
     single = [evolve(item, remark=note + item.remark) for same in groups if len(same) == 1 for item, note in same]
-    return [*shared, Section("Red suites", single), Section("Other suites", others)]
+    title = "Other red suites, each with a cause of its own" if shared else "Red suites"
+    return [*shared, Section(title, single), Section("Other suites", others)]
 
 
 def list_causes(judgement: Judgement) -> list[Section]:

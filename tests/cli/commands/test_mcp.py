@@ -113,6 +113,16 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"project": "acme/shop"},
         ["❌ 1 suite on main: 1 red", "Red suites\n- acme/shop/a, Unit tests"],
     ),
+    "suites of a branch": (
+        "list_suites",
+        {"project": "acme/shop", "branch": "feature", "status": "green"},
+        ["✅ 1 suite on feature: 1 green", "- acme/shop/a, Unit tests, green, since #6"],
+    ),
+    "suites without the branch": (
+        "list_suites",
+        {"project": "acme/shop", "branch": "mian"},
+        ["1 suite: 1 without a verdict", "- acme/shop/a, Unit tests, no session"],
+    ),
     "failures": (
         "get_failures",
         {},
@@ -194,13 +204,15 @@ async def test_empty_result_says_why() -> None:
 
 async def test_causes_of_suites_that_turned_red_last_come_first(fake: FakeBuddy) -> None:
     """Also before a cause of more suites."""
-    for number, day in enumerate((1, 1, 1, 3, 3)):
+    for number, day in enumerate((1, 1, 1, 3, 3, 2)):
         suite = fake.add_suite("acme", "shop", f"s{number}")
         suite.create(
             "main", cases=failing("pays", message=f"lost on day {'abcd'[day]}"), create_date=f"2026-11-0{day}T09:00:00Z"
         )
     (answer,) = await ask_new(("list_suites", {"project": "acme/shop"}))
     assert re.findall(r"(?m)^(\d) red suites: .* day (\w)", answer.inside) == [("2", "d"), ("3", "b")]
+    own = "Other red suites, each with a cause of its own\n- acme/shop/s5, "
+    assert own in answer.inside
 
 
 @pytest.mark.usefixtures("suite")
@@ -407,7 +419,7 @@ async def test_error_says_what_to_do(name: str, fake: FakeBuddy) -> None:
 
 WRONG_ARGUMENTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "misspelt": ("get_failures", {"sesion": "#5"}, "unknown argument 'sesion': did you mean session?"),
-    "unknown": ("list_suites", {"x": 1}, "unknown argument 'x': list_suites has project, status, offset"),
+    "unknown": ("list_suites", {"x": 1}, "unknown argument 'x': list_suites has project, status, branch, offset"),
     "missing": ("get_test_history", {}, "missing argument test"),
     "empty": ("get_test_history", {"suite": None, "test": " "}, "missing argument suite; missing argument test"),
     "two invalid ones": (
