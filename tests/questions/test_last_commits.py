@@ -136,10 +136,13 @@ class TestFlaky:
             suite.create(status="SUCCESSFUL", cases=[])
         assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
 
-    async def test_outages_make_no_test_flaky(self, suite: FakeSuite, ask: Ask) -> None:
-        for number in range(10):
-            status = "FAILED" if number in {3, 6} else "PASSED"
-            suite.create(cases=[{"name": f"test {index}", "status": status} for index in range(30)])
+    @pytest.mark.parametrize("commits", ["abcDefGhi", "aBbcdXxe"])
+    async def test_outages_make_no_test_flaky(self, commits: str, suite: FakeSuite, ask: Ask) -> None:
+        """The upper-case sessions are outages. Some commits pass when they are tested again; x is one of a fix."""
+        for hour, commit in enumerate(commits):
+            status = "FAILED" if commit.isupper() else "PASSED"
+            cases = [{"name": f"test {index}", "status": status} for index in range(30)]
+            suite.create("fix" if commit in "Xx" else "main", revision=commit.lower() * 40, cases=cases, **at(hour))
         assert (await (await ask()).flaky(suite.key)).tests == []
 
     async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
