@@ -19,7 +19,7 @@ from ._streams.harvest import Harvest
 from ._streams.status_changes import StatusChange, StatusKind, StatusWatch
 from ._streams.watch import Change, ChangeKind, Watch
 from ._version import __version__
-from .analysis.branches import MAIN, Main, main_branch
+from .analysis.branches import MAIN, Main, main_branch, pass_rate
 from .analysis.quarantine import parse_quarantine
 from .errors import (
     AuthenticationError,
@@ -138,6 +138,7 @@ __all__ = [
     "__version__",
     "main_branch",
     "parse_quarantine",
+    "pass_rate",
     "to_dict",
     "to_row",
 ]

@@ -31,7 +31,7 @@ Example:
 
 from ..models import TestedSession
 from .baseline import Baseline, Cause, FailingTest
-from .branches import main_branch
+from .branches import main_branch, pass_rate
 from .causes import FailureGroup, group_failures
 from .commits import TestedCommit
 from .judgement import Judgement
@@ -73,5 +73,6 @@ __all__ = [
     "group_failures",
     "main_branch",
     "parse_quarantine",
+    "pass_rate",
     "slowest_tests",
 ]

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from .._base.validate import validate_utf8
 from ..errors import ConfigError
-from ..models import RefType, Session, SuiteKey
+from ..models import RefType, Session, SessionStatus, SuiteKey
 
 NEWEST = 100
 """The number of newest sessions of a suite that most questions need."""
@@ -73,12 +73,16 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
         The name of the branch; None if there is no such branch.
 
     Example:
-        >>> from buddy_sessions import RefType, SessionStatus
-        >>> fields = {"status": SessionStatus.SUCCESSFUL, "ref_type": RefType.BRANCH}
-        >>> names = enumerate(["main", "fix"], 1)
-        >>> sessions = [Session(id=f"{number}", relative_id=number, ref_name=name, **fields) for number, name in names]
+        >>> from buddy_sessions import RefType
+        >>> def tested(number: int, branch: str, status: SessionStatus) -> Session:
+        ...     fields = {"relative_id": number, "ref_type": RefType.BRANCH, "ref_name": branch, "status": status}
+        ...     return Session(id=str(number), **fields)
+        >>> passed, failed = SessionStatus.SUCCESSFUL, SessionStatus.ERROR
+        >>> sessions = [tested(3, "fix", failed), tested(2, "main", passed), tested(1, "main", failed)]
         >>> main_branch(sessions)
         'main'
+        >>> pass_rate(session for session in sessions if session.branch == "main")
+        0.5
     """
     newest_first = sorted(sessions, key=lambda session: -session.relative_id)
     among_newest = [each.branch for each in newest_first[:NEWEST]]
@@ -91,6 +95,16 @@ def _was_left(session: Session, last: Session) -> bool:
     """Return whether a session is so old that its branch was left, as far as their dates say."""
     dates = session.create_date, last.create_date
     return dates[0] is not None and dates[1] is not None and dates[1] - dates[0] > _LEFT
+
+
+def pass_rate(sessions: Iterable[Session]) -> float | None:
+    """Return the fraction of sessions that passed, of those that passed or failed: from 0.0 to 1.0.
+
+    None if there is no such session: SKIPPED and unfinished ones do not count. Pass sessions of one branch: see
+    `main_branch`.
+    """
+    verdicts = [session.status for session in sessions if session.has_verdict]
+    return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
 
 
 def suggest_branches(branch: str, suite: SuiteKey, sessions: Sequence[Session]) -> str:

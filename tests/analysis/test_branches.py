@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from buddy_sessions import RefType, Session, SessionStatus, main_branch
+from buddy_sessions import RefType, Session, SessionStatus, main_branch, pass_rate
 
 
 def numbered(refs: Sequence[tuple[str | None, RefType | None]]) -> list[Session]:
@@ -45,6 +45,21 @@ def test_main_branch(branches: str, expected: str | None) -> None:
 def test_only_branches_are_main(ref: tuple[str, RefType | None]) -> None:
     assert main_branch(numbered([ref, ref, ("trunk", RefType.BRANCH)])) == "trunk"
     assert main_branch(numbered([ref, (None, RefType.BRANCH), ("", RefType.BRANCH)])) is None
+
+
+@pytest.mark.parametrize(
+    ("statuses", "rate"),
+    [
+        (["SUCCESSFUL", "ERROR", "SUCCESSFUL", "SUCCESSFUL"], 0.75),
+        (["SUCCESSFUL", "SKIPPED", "IN_PROGRESS", "TIMED_OUT"], 1.0),
+        (["ERROR"], 0.0),
+        (["SKIPPED", "IN_PROGRESS", "TIMED_OUT"], None),
+        ([], None),
+    ],
+)
+def test_pass_rate(statuses: list[str], rate: float | None) -> None:
+    sessions = [Session(id=status, relative_id=1, status=SessionStatus(status)) for status in statuses]
+    assert pass_rate(iter(sessions)) == rate
 
 
 @pytest.mark.parametrize(("days", "expected"), [(90, "master"), (91, "develop")])
