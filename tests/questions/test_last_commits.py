@@ -17,7 +17,8 @@ from buddy_sessions.analysis.reruns import find_possible_rerun
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.pages import save_page
 from buddy_sessions.store.saved_source import load_tested_again
-from buddy_sessions.store.sync_rules import ListEvidence, SuiteState
+from buddy_sessions.store.suites import SuiteState
+from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.effort import repeats
 from helpers.list_source import SUITE, Ask, ask_about
