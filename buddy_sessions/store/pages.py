@@ -61,7 +61,7 @@ _HIGHEST = f"SELECT max(relative_id) FROM session_rows AS sessions WHERE {_LIVIN
 
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
-    VALUES (?, ?, next_position(), {_PARAMETERS})
+    VALUES (?, ?, ?, {_PARAMETERS})
     ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL)
 """
@@ -126,8 +126,11 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
         # The page has just shown the state of an unfinished one: it counts as checked.
-        to_save = [(suite, None if each.is_finished else time, *values[each.id]) for each in effects.sessions]
-        members = {row[2 + _CREATED_BY] for row in to_save} - {None}
+        to_save = [
+            (suite, None if each.is_finished else time, file.next_position(), *values[each.id])
+            for each in effects.sessions
+        ]
+        members = {row[3 + _CREATED_BY] for row in to_save} - {None}
         sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
         file.execute_many(sql, [(member,) for member in members])
         file.execute_many(_SAVE_SESSION, to_save)
