@@ -168,9 +168,11 @@ def measure_length(folder: Path, base_url: str, length: int) -> dict[str, float]
 
 def measure_suites(folder: Path, base_url: str, size: int) -> dict[str, float]:
     """Measure first syncs of many suites of this size, and syncs of the unchanged ones."""
+    path = folder / f"suites-{size}.db"
     rounds: list[tuple[float, float]] = []
-    for number in range(ROUNDS):
-        path = folder / f"suites-{size}-{number}.db"
+    for _ in range(ROUNDS):
+        for file in (path, path.with_suffix(".hand")):
+            file.unlink(missing_ok=True)
         synced = measure_cpu(sync_store, path, base_url, KEYS)
         rounds.append((synced, measure_cpu(sync_by_hand, path.with_suffix(".hand"), base_url, KEYS)))
     unchanged = statistics.median(measure_cpu(sync_store, path, base_url, KEYS) for _ in range(ROUNDS))

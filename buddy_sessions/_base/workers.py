@@ -86,7 +86,7 @@ class LongBodies:
         self._has_ended = asyncio.Event()
 
     @contextmanager
-    def hold(self) -> Iterator[Callable[[int], Awaitable[None]]]:
+    def track(self) -> Iterator[Callable[[int], Awaitable[None]]]:
         """Count a body until the block ends. The function records what has arrived, and waits until it may go on."""
         body = object()
         self._sizes[body] = 0

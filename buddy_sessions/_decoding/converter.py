@@ -277,8 +277,8 @@ def fast_decoder() -> Callable[[bytes], tuple[Session, ...] | None] | None:
     return decode
 
 
-_numbers_of = attrgetter(*fields_of(Session, int | None, int | float | None))
-_times_of = attrgetter(*fields_of(Session, datetime | None))
+_numbers_of = attrgetter(*fields_of(Session, int, float))
+_times_of = attrgetter(*fields_of(Session, datetime))
 
 
 def _follow_rules(sessions: Iterable[Session]) -> bool:

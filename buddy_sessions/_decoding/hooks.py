@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from operator import attrgetter
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -37,9 +37,10 @@ _SURROGATE = re.compile(r"\\u[dD]")
 _JSON_TEXT_OR_SEPARATOR = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|([,\[{])', re.DOTALL)
 
 
-def fields_of(model: type, *annotations: Any) -> tuple[str, ...]:
-    """Return the names of the fields of a model that have one of these annotations."""
-    return tuple(name for name, annotation in get_type_hints(model).items() if annotation in annotations)
+def fields_of(model: type, *types: type) -> tuple[str, ...]:
+    """Return the names of the fields of a model whose values may have one of these types."""
+    hints = get_type_hints(model).items()
+    return tuple(name for name, annotation in hints if {annotation, *get_args(annotation)}.intersection(types))
 
 
 def decode_json(text: str) -> Any:

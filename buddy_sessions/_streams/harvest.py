@@ -81,7 +81,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         *,
         concurrency: int,
         on_failure: OnFailure = "raise",
-        hold: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
+        lock: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
         is_sync: bool = False,  # reads a suite that is listed twice once
         named: Collection[SuiteKey] = (),  # suites that must be among those that are read
         cursors: Mapping[SuiteKey, Cursor] = MappingProxyType({}),  # where it begins
@@ -99,7 +99,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
             RequestSlots(api.max_concurrency),
             concurrency=concurrency,
             on_failure=on_failure,
-            hold=hold,
+            lock=lock,
             name="sync" if is_sync else "harvest",
         )
         self._channel = self._run.channel
@@ -189,7 +189,7 @@ class _HarvestRun:
         *,
         concurrency: int,
         on_failure: OnFailure,
-        hold: Callable[[], AbstractAsyncContextManager[None]],
+        lock: Callable[[], AbstractAsyncContextManager[None]],
         name: str,
     ) -> None:
         self.channel = Channel[SessionPage](self._work, size=concurrency, name=name)
@@ -199,7 +199,7 @@ class _HarvestRun:
         self._slots = slots
         self._concurrency = concurrency
         self._on_failure = on_failure
-        self._hold = hold
+        self._lock = lock
         self._common_cause = CommonCause()
         self._reading: set[SuitePages] = set()
         self._ended_reads = Stats()
@@ -210,7 +210,7 @@ class _HarvestRun:
 
     async def _work(self) -> None:
         """Read all suites. Raise the error that ends the harvest, or those of single suites."""
-        async with self._hold():
+        async with self._lock():
             await run_workers(self._read_suites, self._concurrency)
         if self._suites.error is not None:
             raise self._suites.error

@@ -44,7 +44,7 @@ _S = TypeVar("_S")
 class SavedStates(Protocol):
     """Saves what a watch has seen of each suite, as JSON values, so that a later watch continues."""
 
-    def hold(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager[None]:
         """Refuse other watches of this kind and name until the block ends."""
         ...
 
@@ -240,7 +240,7 @@ class Poller(ABC, Generic[_T, _S]):
 
     async def _run(self) -> None:
         """Poll all suites until an error ends the watch."""
-        async with nullcontext() if self._saved is None else self._saved.hold():
+        async with nullcontext() if self._saved is None else self._saved.lock():
             try:
                 await run_workers(self._work, self.api.max_concurrency)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,7 +24,7 @@ from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
 from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
-_HOLD = timedelta(minutes=5)
+_GRACE_PERIOD = timedelta(minutes=5)
 """So long after its last session has ended, a green commit with few sessions may get more."""
 _MAX_UNREAD = 3
 """The number of the poll in a row, after failed ones, whose event comes without the tests that cannot be read."""
@@ -160,14 +161,14 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
         return True
     ends = [session.finish_date or session.create_date for session in commit.sessions]
     last_end = max(filter(None, ends), default=None)
-    return commit.size < status.usual_size and last_end is not None and now - last_end < _HOLD
+    return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
 
 
 @frozen(kw_only=True)
 class _JudgedSessions:
     """The sessions that the last status of a suite rests on: those among its newest 100."""
 
-    as_of: datetime
+    judged_at: float  # the time of the event loop
     main: str | None  # the main branch of these sessions
     branch: str | None  # that was judged
     own: dict[int, int]  # the hashes of its sessions by `relative_id`
@@ -176,7 +177,8 @@ class _JudgedSessions:
     def of(cls, branch: str | None, newest: SessionList) -> _JudgedSessions:
         """Return it for a branch."""
         own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
-        return cls(as_of=newest.as_of, main=main_branch(newest.sessions), branch=branch, own=own)
+        now = asyncio.get_running_loop().time()
+        return cls(judged_at=now, main=main_branch(newest.sessions), branch=branch, own=own)
 
 
 class StatusPoller(Poller[StatusChange, LastStatus]):
@@ -243,9 +245,11 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
         """
         last = self._judged.get(suite)
-        if last is None or newest.doubt or newest.as_of - last.as_of >= LOOK_UP:
+        if last is None or newest.doubt:
             return False
         now = _JudgedSessions.of(last.branch, newest)
+        if now.judged_at - last.judged_at >= LOOK_UP.total_seconds():
+            return False
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
 

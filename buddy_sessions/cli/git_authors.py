@@ -34,14 +34,14 @@ async def name_authors(result: _T, clone: Path) -> _T:
 
     def note(session: Session) -> Session:
         if session.created_by is None and REVISION.fullmatch(session.revision or ""):
-            revisions.add((session.revision or "").lower())
+            revisions.add(session.revision or "")
         return session
 
     _map_sessions(result, note, {})
     authors = await _read_authors(clone, revisions) if revisions else {}
 
     def name(session: Session) -> Session:
-        author = authors.get((session.revision or "").lower())
+        author = authors.get(session.revision or "")
         if author is None or session.created_by is not None:
             return session
         return attrs.evolve(session, created_by=Member(name=author))

@@ -115,7 +115,7 @@ class ApiSource(Source):
 
     async def with_details(self, suite: SuiteKey, session: Session | str, case: TestCase) -> TestCase:
         """Return a case with its details: one request."""
-        with self._long_bodies.hold() as on_size:
+        with self._long_bodies.track() as on_size:
             return await self._api.with_details(suite, session, case, on_size=on_size)
 
     async def passed_in_group(self, suite: SuiteKey, session: Session, group_id: str) -> set[TestKey]:

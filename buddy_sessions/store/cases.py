@@ -23,12 +23,12 @@ from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, Unst
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
 from .file import DatabaseFile, DatabaseThread
 from .schema import (
-    CASE_COLUMNS,
+    CASE_SQL,
     CASES,
     IS_TEST,
     OF_BRANCH,
     OF_SUITE,
-    SESSION_COLUMNS,
+    SESSION_SQL,
     SESSIONS,
     SUITE_NUMBER,
     to_sessions,
@@ -43,7 +43,7 @@ MAX_FAILURES = 10
 
 _log = logging.getLogger("buddy_sessions")
 
-_IS_LIVING = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
+_IS_PRESENT = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
 _OF_SESSION = f"{OF_SUITE} AND sessions.id = ?"
 _SESSION = f"FROM session_rows WHERE suite = {SUITE_NUMBER} AND id = ?"
 _KEEP_DATA = """
@@ -149,7 +149,7 @@ class CaseSync:
         """Read and save the details of a case. Return whether that was possible. They may be long: none is kept."""
         listed = detailed = cases[ordinal]
         self.stats += Stats(requests=1)
-        with self.long_bodies.hold() as on_size:
+        with self.long_bodies.track() as on_size:
             try:
                 detailed = await self.api.with_details(self.key, session.id, listed, on_size=on_size)
             except ResponseError as error:
@@ -168,7 +168,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
     read up to `MAX_READS` times. With `full`, all sessions.
     """
     sql = f"""
-        SELECT {SESSION_COLUMNS} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_LIVING}
+        SELECT {SESSION_SQL} FROM {SESSIONS} WHERE {OF_SUITE} AND {_IS_PRESENT}
         AND {OF_BRANCH} AND (? OR last_scope IS NULL OR (last_scope = 'failed' AND ? = 'all')
              OR (NOT is_verified AND (last_scope = ? OR scope IS NULL) AND reads < {MAX_READS}))
         ORDER BY relative_id DESC
@@ -246,7 +246,7 @@ def _save_read(file: DatabaseFile, row: sqlite3.Row, scope: CaseScope, *, is_com
 
 def _set_aside(file: DatabaseFile, session: int) -> dict[tuple[str | None, str], TestCase]:
     """Move the saved cases of a session to ordinals below 0. Return them by their ids, without `data`: that is long."""
-    cases = _read(file, "each.session = ?", (session,), names=[name for name in CASE_COLUMNS if name != "data"])
+    cases = _read(file, "each.session = ?", (session,), names=[name for name in CASE_SQL if name != "data"])
     file.execute("UPDATE case_rows SET ordinal = -1 - ordinal WHERE session = ?", (session,))
     file.execute("DELETE FROM case_groups WHERE session = ?", (session,))
     return {case_ids(case): case for case in cases}
@@ -312,7 +312,7 @@ def load_scope(file: DatabaseFile, key: SuiteKey, session_id: str, scope: CaseSc
 
 def load_case(file: DatabaseFile, key: SuiteKey, session_id: str, case: TestCase) -> TestCase:
     """Return a case of a session as it was saved, or as it is if it was not."""
-    where = f"{_OF_SESSION} AND case_groups.id IS ? AND {CASE_COLUMNS['id']} = ?"
+    where = f"{_OF_SESSION} AND case_groups.id IS ? AND {CASE_SQL['id']} = ?"
     return next(iter(_read(file, where, (*key, session_id, *case_ids(case)))), case)
 
 
@@ -326,7 +326,7 @@ def _read(
     where: str,
     parameters: Sequence[object],
     *,
-    names: Sequence[str] = tuple(CASE_COLUMNS),
+    names: Sequence[str] = tuple(CASE_SQL),
     keep_data: bool = True,
 ) -> list[TestCase]:
     """Return some fields of the cases that a condition selects, in the order of the API.
@@ -335,7 +335,7 @@ def _read(
     """
     cases: dict[int, TestCase] = {}
     # Not sorted by SQLite: that would keep the `data` of all cases in memory.
-    sql = f"SELECT each.ordinal, {', '.join(CASE_COLUMNS[name] for name in names)} FROM {CASES} WHERE {where}"
+    sql = f"SELECT each.ordinal, {', '.join(CASE_SQL[name] for name in names)} FROM {CASES} WHERE {where}"
     for ordinal, *values in file.execute(sql, parameters):
         case = case_from_dict(dict(zip(names, values, strict=True)))
         cases[ordinal] = case if keep_data or not case.data else evolve(case, data="")

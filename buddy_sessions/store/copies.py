@@ -21,7 +21,7 @@ from .schema import (
     CREATED_BEFORE,
     NEWEST_POSITION,
     OF_SUITE,
-    SESSION_COLUMNS,
+    SESSION_SQL,
     SESSIONS,
     time_to_prefix,
     to_sessions,
@@ -89,7 +89,7 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
 
 def _load_sessions(file: DatabaseFile, after: int) -> list[StoreChange]:
     sql = f"""
-        SELECT {SESSION_COLUMNS}, suites.workspace, suites.project, suites.suite_id, sessions.missing_since,
+        SELECT {SESSION_SQL}, suites.workspace, suites.project, suites.suite_id, sessions.missing_since,
             sessions.deleted_at, sessions.position, sessions.number, last_scope
         FROM {SESSIONS} WHERE sessions.number IN (
             SELECT number FROM session_rows WHERE position > ? ORDER BY position LIMIT {_PAGE_SIZE}

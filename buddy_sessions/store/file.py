@@ -106,7 +106,7 @@ class DatabaseFile:
             )
         self._connection = sqlite3.connect(self.path, timeout=SQLITE_TIMEOUT, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
-        self._connection.create_function("next_position", 0, self._next_position)
+        self._connection.create_function("next_position", 0, self.next_position)
         self._identity = self._find_identity()
 
     def _find_identity(self) -> tuple[int, int] | None:
@@ -201,8 +201,8 @@ class DatabaseFile:
         """Begin a transaction. Return its context, which commits, or rolls back after an error."""
         return self.execute(f"BEGIN {kind}").connection
 
-    def _next_position(self) -> int:
-        """Return the next position: the function `next_position()` in the SQL of a transaction."""
+    def next_position(self) -> int:
+        """Return the next position in a transaction. It is also the function `next_position()` in SQL."""
         self._position += 1
         return self._position
 

@@ -16,7 +16,7 @@ from .file import DatabaseFile
 from .schema import (
     FIELDS,
     OF_SUITE,
-    SESSION_COLUMNS,
+    SESSION_SQL,
     SESSIONS,
     SUITE_NUMBER,
     SessionValues,
@@ -26,7 +26,6 @@ from .schema import (
     to_values,
 )
 from .suites import (
-    ALL_TIME,
     MARK_COLUMNS,
     LastCleanSync,
     Marks,
@@ -62,7 +61,7 @@ _HIGHEST = f"SELECT max(relative_id) FROM session_rows AS sessions WHERE {_LIVIN
 
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
-    VALUES (?, ?, next_position(), {_PARAMETERS})
+    VALUES (?, ?, ?, {_PARAMETERS})
     ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
     ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL)
 """
@@ -80,7 +79,7 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     """
     state = load_state(file, key).limit_to(since)
     sql = f"""
-        SELECT {SESSION_COLUMNS}, checked_at FROM {SESSIONS}
+        SELECT {SESSION_SQL}, checked_at FROM {SESSIONS}
         WHERE {_UNFINISHED} AND sessions.missing_since IS NULL AND relative_id >= ?
         ORDER BY ifnull(checked_at, ''), relative_id DESC
     """
@@ -127,8 +126,11 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
         save_state(file, key, effects.state)
         clear_suite_marks(file, key)
         # The page has just shown the state of an unfinished one: it counts as checked.
-        to_save = [(suite, None if each.is_finished else time, *values[each.id]) for each in effects.sessions]
-        members = {row[2 + _CREATED_BY] for row in to_save} - {None}
+        to_save = [
+            (suite, None if each.is_finished else time, file.next_position(), *values[each.id])
+            for each in effects.sessions
+        ]
+        members = {row[3 + _CREATED_BY] for row in to_save} - {None}
         sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
         file.execute_many(sql, [(member,) for member in members])
         file.execute_many(_SAVE_SESSION, to_save)
@@ -168,9 +170,7 @@ def finish_sync(
             still_doubtful = progress.start.is_doubtful and progress.read_range != state.covered
             state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
             if digest and progress.verified and not pending and _is_clean(file, key, progress):
-                # Maybe nothing was left out, or the suite was created again.
-                limit = ALL_TIME if state.lowest == 1 and state.below == "nothing" else state.limit
-                state = evolve(state, clean=LastCleanSync(digest, scope), limit=limit)
+                state = evolve(state, clean=LastCleanSync(digest, scope))
             save_state(file, key, state)
     return pending
 
@@ -200,4 +200,4 @@ def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool
 def _load_saved(file: DatabaseFile, where: str, *parameters: object) -> list[SavedSession]:
     """Return the sessions in the database that a condition selects."""
     marks = "sessions.number, sessions.missing_since, sessions.deleted_at"
-    return file.execute(f"SELECT {SESSION_COLUMNS}, {marks} FROM {SESSIONS} WHERE {where}", parameters).fetchall()
+    return file.execute(f"SELECT {SESSION_SQL}, {marks} FROM {SESSIONS} WHERE {where}", parameters).fetchall()

@@ -23,14 +23,17 @@ from .suites import ALL_TIME, Below, load_state, save_state
 SAME_COMMIT = timedelta(days=1)
 """Sessions of one commit that were created within this time of each other are kept or deleted together."""
 
-_DAY_BEFORE, _DAY_AFTER = (f"strftime('%Y-%m-%dT%H:%M:%S', :before, '{days} days')" for days in (-1, 1))
+_EARLIEST, _LATEST = (
+    f"strftime('%Y-%m-%dT%H:%M:%S', :before, '{distance.total_seconds()} seconds')"
+    for distance in (-SAME_COMMIT, SAME_COMMIT)
+)
 _OLD = f"""
     FROM session_rows WHERE suite = :suite AND {CREATED_BEFORE}
     AND id NOT IN (SELECT value FROM json_each(:kept))
-    AND NOT (create_date >= {_DAY_BEFORE} AND ifnull(revision, '') IN (
+    AND NOT (create_date >= {_EARLIEST} AND ifnull(revision, '') IN (
         SELECT revision FROM session_rows WHERE suite = :suite AND revision <> ''
-        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr({_DAY_AFTER}, 1, 10)
-        AND create_date BETWEEN :before AND {_DAY_AFTER}
+        AND {DAY} BETWEEN substr(:before, 1, 10) AND substr({_LATEST}, 1, 10)
+        AND create_date BETWEEN :before AND {_LATEST}
     ))
 """
 """The sessions to delete. A commit is not parted: else its red session may be deleted, and a green one kept.
@@ -60,7 +63,7 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
 
 
 async def prune_suite(thread: DatabaseThread, key: SuiteKey, before: datetime) -> int:
-    """Delete the sessions created before a time, in whole seconds, while the suite is held. Return their number.
+    """Delete the sessions created before a time, in whole seconds, while the suite is locked. Return their number.
 
     A session without a date is kept. So are those that decide whether the suite is red, and those of the last day
     before that time whose commit has sessions in the first day after it.

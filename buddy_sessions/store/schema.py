@@ -27,8 +27,8 @@ FIELDS = tuple(field.name for field in attrs.fields(Session))
 
 # A duration has no type, so that SQLite does not convert whole numbers and fractions into each other.
 _COLUMN_TYPES = {
-    **dict.fromkeys(fields_of(Session, int, int | None, Member | None), "INTEGER"),
-    **dict.fromkeys(fields_of(Session, int | float | None), ""),
+    **dict.fromkeys(fields_of(Session, int, Member), "INTEGER"),
+    **dict.fromkeys(fields_of(Session, float), ""),
 }
 _COLUMNS = ", ".join(
     f"{field.name} {_COLUMN_TYPES.get(field.name, 'TEXT')}" + (" NOT NULL" if field.default is attrs.NOTHING else "")
@@ -48,7 +48,7 @@ _CASE_URL = f"""
     THEN sessions.url || '/test-groups/' || case_groups.id || '/cases/' || {_CASE_ID} END
 """
 
-CASE_COLUMNS = {
+CASE_SQL = {
     "id": _CASE_ID,
     "name": "tests.name",
     "status": "coalesce(each.status, 'PASSED')",
@@ -72,7 +72,7 @@ IS_TEST = """
 """
 """The condition for a test of a suite. Its parameters are the name, the class and the group."""
 
-SESSION_COLUMNS = ", ".join(
+SESSION_SQL = ", ".join(
     "members.member AS created_by" if name == "created_by" else f"sessions.{name} AS {name}" for name in FIELDS
 )
 """The fields of a session, as SQL for the tables of `SESSIONS`."""
@@ -153,7 +153,7 @@ SCHEMA = (
     # Internal: the members in `created_by`, each once, as JSON.
     "CREATE TABLE members (number INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE)",
     f"""
-    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_COLUMNS},
+    CREATE VIEW sessions AS SELECT suites.workspace, suites.project, suites.suite_id, {SESSION_SQL},
         sessions.missing_since, sessions.deleted_at
     FROM {_SESSIONS}
     """,
@@ -176,7 +176,7 @@ SCHEMA = (
     # The test cases of finished sessions: a session that changes loses them.
     f"""
     CREATE VIEW cases AS SELECT suites.workspace, suites.project, suites.suite_id, sessions.id AS session_id,
-        {", ".join(f"{value} AS {name}" for name, value in CASE_COLUMNS.items())}
+        {", ".join(f"{value} AS {name}" for name, value in CASE_SQL.items())}
     FROM {CASES}
     """,
     # Internal: the tests of a suite, each once. `id` is that of its first case.
@@ -250,8 +250,8 @@ SessionValues = tuple[Any, ...]
 
 # The fields that are not stored as they are.
 _TO_SQL: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(fields_of(Session, datetime | None), unstructure_time),
-    **dict.fromkeys(fields_of(Session, SessionStatus, CIProvider | None, RefType | None), str),
+    **dict.fromkeys(fields_of(Session, datetime), unstructure_time),
+    **dict.fromkeys(fields_of(Session, SessionStatus, CIProvider, RefType), str),
 }
 
 

@@ -38,7 +38,7 @@ from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
 from .file import DatabaseThread
-from .lock import hold_file, hold_suite
+from .lock import lock_file, lock_suite
 from .migrations import migrate, needs_migration
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, time_before
 from .saved_source import (
@@ -106,7 +106,7 @@ class SessionStore(AsyncContext, Questions):
 
     async def _migrate(self) -> None:
         try:
-            async with hold_file(self._thread.path):
+            async with lock_file(self._thread.path):
                 await self._thread.run(migrate)
         except StoreError as error:
             message = f"{error}; the file is of an older version: run a sync to migrate it"
@@ -187,7 +187,7 @@ class SessionStore(AsyncContext, Questions):
             read,
             concurrency=validate_int("concurrency", limit),
             on_failure=on_failure,
-            hold=partial(hold_file, self._thread.path, wait=wait),
+            lock=partial(lock_file, self._thread.path, wait=wait),
             is_sync=True,
         )
 
@@ -204,10 +204,10 @@ class SessionStore(AsyncContext, Questions):
         validate_seconds("wait", wait, zero_allowed=True)
         self._thread.check_open()
         count = 0
-        async with hold_file(self._thread.path, wait=wait):
+        async with lock_file(self._thread.path, wait=wait):
             before = time_before(older_than, datetime.now(UTC), await self._thread.run(load_newest_date))
             for suite in await self.info():
-                async with hold_suite(self._thread.path, suite.suite, wait=wait):
+                async with lock_suite(self._thread.path, suite.suite, wait=wait):
                     count += await prune_suite(self._thread, suite.suite, before)
             await self._thread.run(return_space)
         return count
@@ -220,8 +220,8 @@ class SessionStore(AsyncContext, Questions):
         key = validate_key(suite)
         validate_seconds("wait", wait, zero_allowed=True)
         self._thread.check_open()
-        async with hold_file(self._thread.path, wait=wait):
-            async with hold_suite(self._thread.path, key, wait=wait):
+        async with lock_file(self._thread.path, wait=wait):
+            async with lock_suite(self._thread.path, key, wait=wait):
                 await self._thread.run(forget_suite, key)
             await self._thread.run(return_space)
 

@@ -18,7 +18,7 @@ from ..analysis.branches import MAIN, Main
 from ..errors import ConfigError
 from ..models import CaseScope, Session, Suite, SuiteKey, is_before
 from .file import DatabaseFile, DatabaseThread
-from .lock import hold_watch
+from .lock import lock_watch
 from .schema import OF_SUITE, SUITE_NUMBER, convert, from_json, to_time
 
 MAX_DETAILS = 100
@@ -44,7 +44,6 @@ class SyncScope:
             other.cases in {"all", self.cases}
             and (other.since is None or (self.since is not None and other.since <= self.since))
             and other.cases_branch in {None, self.cases_branch}
-            and self.details <= other.details
         )
 
 
@@ -229,9 +228,9 @@ class WatchState:
         # Git forbids "*" in a name. Not null for all sessions: in SQL, null is not equal to null.
         self._key = kind, name, "*" if branch is MAIN else branch or ""
 
-    def hold(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager[None]:
         """Refuse other watches of this kind and name until the block ends."""
-        return hold_watch(self._thread.path, *self._key[:2])
+        return lock_watch(self._thread.path, *self._key[:2])
 
     async def load(self, suite: SuiteKey) -> Any:
         """Return the state of a suite, as JSON values; None if it was never watched."""

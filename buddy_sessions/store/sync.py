@@ -26,7 +26,7 @@ from ..errors import BuddyError, ConfigError, NotFoundError
 from ..models import Cursor, Session, Suite, SuiteKey, is_before
 from .cases import CaseSync
 from .file import DatabaseThread
-from .lock import hold_suite
+from .lock import lock_suite
 from .pages import count_above, finish_sync, load_start, save_page
 from .prune import SAME_COMMIT, load_newest_date, prune_suite, return_space, time_before
 from .suites import SyncScope, clear_suite_marks, is_project_listed, mark_suite_missing, save_names, save_state
@@ -134,7 +134,7 @@ class SuiteSync:
         The last page is empty.
         """
         run, key = self.run, self.key
-        async with hold_suite(run.thread.path, key, wait=run.wait):
+        async with lock_suite(run.thread.path, key, wait=run.wait):
             progress = await run.thread.run(load_start, key, run.now, self.scope.since)
             if self.scope.since and progress.start.limit and self.scope.since < progress.start.limit:
                 message = "%s: older sessions than %s were pruned: pass an earlier since than ever, or forget the suite"

@@ -469,3 +469,30 @@ async def test_own_list_is_read_only_for_new_sessions_of_the_branch(
             red(suite, "a", branch=branch)
             found = await events.settled()
             assert ([kind for kind, *_ in found], len(fake.requests)) == (kinds, requests)
+
+
+async def test_status_is_judged_again_after_an_hour(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """Then also a change of a session below the newest 100 is noticed."""
+    green(suite)
+    for _ in range(100):
+        suite.create("fix", "SUCCESSFUL")
+    async with watching(buddy, suite) as events:
+        assert await events.settled() == [(CURRENT, 1, "", "")]
+        suite.finish(suite.sessions[-1], "ERROR", cases=cases_of("a"))
+        for minutes, expected in ((50, []), (15, [(FAILING, 1, "a", "")])):
+            await events.after(60 * minutes)
+            suite.create("fix", "SUCCESSFUL")
+            assert await events.settled() == expected
+
+
+async def test_session_of_the_newest_commit_is_deleted(buddy: BuddyClient, suite: FakeSuite) -> None:
+    """The sessions of the branch are then those of an earlier poll."""
+    matrix(suite, 0, "", "", "")
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    matrix(suite, 1, "", tests_count=15, create_date=long_ago, finish_date=long_ago)
+    async with watching(buddy, suite) as events:
+        assert await events.settled() == [(CURRENT, 4, "", "")]
+        (bad,) = matrix(suite, 1, "a")
+        assert await events.settled() == [(FAILING, 5, "a", "")]
+        suite.delete(bad)
+        assert await events.settled() == [(RECOVERED, 4, "", "a")]

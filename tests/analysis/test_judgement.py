@@ -137,6 +137,11 @@ VERDICTS = {
     "11 of 20 tests are an outage": (verdict(main("", ELEVEN, tests_count=20), "t1", tests_count=20), NEW),
     "11 of 19 tests are none": (verdict(main("", ELEVEN, tests_count=19), "t1", tests_count=19), "passes"),
     "nothing but outages": (verdict(main(OUTAGE), "t1"), "no verdict: main has only outages to compare with"),
+    "before 19 outages": (verdict(main("t1", *[OUTAGE] * 19), "t1"), "passes"),
+    "before 20 outages": (
+        verdict(main("t1", *[OUTAGE] * 20), "t1"),
+        "no verdict: main has only outages to compare with",
+    ),
     "first session of a suite": (verdict(main()), "passes"),
     "first session fails": (verdict(main(), "pays"), "fails: 1 failing test"),
     "crash": (

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from buddy_sessions import MAIN, BuddyClient, ConfigError, NoVerdictError, Session, SessionStatus, TestCase, TestStatus
+from buddy_sessions.analysis.commits import identify_commit, make_commit
+from buddy_sessions.analysis.reruns import find_possible_rerun
+from buddy_sessions.store.file import DatabaseFile
+from buddy_sessions.store.pages import save_page
+from buddy_sessions.store.saved_source import load_tested_again
+from buddy_sessions.store.suites import SuiteState
+from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from helpers.effort import repeats
 from helpers.list_source import SUITE, Ask, ask_about
+from helpers.random_histories import History, histories
 
 all_cases = pytest.mark.parametrize("ask", ["api", "all"], indirect=True)
 
@@ -125,11 +137,25 @@ class TestFlaky:
             suite.create(status="SUCCESSFUL", cases=[])
         assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
 
-    async def test_outages_make_no_test_flaky(self, suite: FakeSuite, ask: Ask) -> None:
-        for number in range(10):
-            status = "FAILED" if number in {3, 6} else "PASSED"
-            suite.create(cases=[{"name": f"test {index}", "status": status} for index in range(30)])
+    @pytest.mark.parametrize("commits", ["abcDefGhi", "aBbcdXxe"])
+    async def test_outages_make_no_test_flaky(self, commits: str, suite: FakeSuite, ask: Ask) -> None:
+        """The upper-case sessions are outages. Some commits pass when they are tested again; x is one of a fix."""
+        for hour, commit in enumerate(commits):
+            status = "FAILED" if commit.isupper() else "PASSED"
+            cases = [{"name": f"test {index}", "status": status} for index in range(30)]
+            suite.create("fix" if commit in "Xx" else "main", revision=commit.lower() * 40, cases=cases, **at(hour))
         assert (await (await ask()).flaky(suite.key)).tests == []
+
+    @pytest.mark.parametrize(("outages", "is_found"), [(2, True), (3, False)])
+    async def test_commits_before_many_outages_do_not_count(
+        self, outages: int, is_found: bool, suite: FakeSuite, ask: Ask
+    ) -> None:
+        """At most as many outages as other commits are left out."""
+        for status in ("FAILED", "PASSED"):
+            suite.create(cases=[{"name": "pays", "status": status}])
+        for _ in range(outages):
+            suite.create(cases=[{"name": f"test {index}", "status": "FAILED"} for index in range(30)])
+        assert bool((await (await ask()).flaky(suite.key, last=2, flips=1)).tests) == is_found
 
     async def test_most_expensive_first(self, buddy: BuddyClient, suite: FakeSuite) -> None:
         """`often` flips more often, but never alone."""
@@ -150,6 +176,23 @@ class TestFlaky:
             suite.create(cases=[*failing, *({"name": f"passes {index}"} for index in range(300))])
         (test,) = (await buddy.flaky(suite.key, last=40)).tests
         assert (test.commits, test.failed, test.flips, len(fake.requests)) == (40, 10, 19, 1 + 10)
+
+
+@settings(max_examples=repeats(quick=20, thorough=100, long=1000))
+@given(histories(max_sessions=8))
+def test_nothing_that_was_tested_again_is_lost(history: History) -> None:
+    """A law: `find_possible_rerun`, and a database in SQL, choose all commits that have a re-run."""
+    commits: dict[tuple[str | None, str], list[Session]] = {}
+    for session in reversed(history.sessions):
+        commits.setdefault((session.ref_name, identify_commit(session)), []).append(session)
+    with TemporaryDirectory() as folder, closing(DatabaseFile(f"{folder}/sessions.db")) as file:
+        file.open()
+        save_page(file, SUITE, ListEvidence(claimed=SuiteState(), sessions=history.sessions), history.now)
+        found, _ = load_tested_again(file, SUITE)
+    for sessions in commits.values():
+        is_possible = find_possible_rerun(sessions) is not None
+        assert is_possible or not make_commit(sessions, [], 1, as_of=history.now).reruns
+        assert not is_possible or all(session in found for session in sessions)
 
 
 async def test_slowest(buddy: BuddyClient, suite: FakeSuite) -> None:

@@ -20,17 +20,17 @@ PROGRAM = """
 import asyncio, os, sys
 from contextlib import AsyncExitStack
 from buddy_sessions import StoreError
-from buddy_sessions.store.lock import hold_file, hold_watch
+from buddy_sessions.store.lock import lock_file, lock_watch
 
 async def main(path):
     async with AsyncExitStack() as held:
         for line in sys.stdin:
             await held.aclose()
             try:
-                if line == "hold\\n":
-                    await held.enter_async_context(hold_file(path))
+                if line == "lock\\n":
+                    await held.enter_async_context(lock_file(path))
                 elif line == "watch\\n":
-                    await held.enter_async_context(hold_watch(path, "changes", "default"))
+                    await held.enter_async_context(lock_watch(path, "changes", "default"))
             except StoreError:
                 line = "refused\\n"
             os.write(1, line.encode())
@@ -47,8 +47,8 @@ class OtherProcess:
 
     process: Process
 
-    async def try_to_hold(self) -> bool:
-        return await self._ask(b"hold\n") == b"hold\n"
+    async def try_to_lock(self) -> bool:
+        return await self._ask(b"lock\n") == b"lock\n"
 
     async def watch(self) -> None:
         assert await self._ask(b"watch\n") == b"watch\n"
@@ -81,7 +81,7 @@ class TestOtherProcess:
         create_finished(db.suite, 3)
         await db.sync()
         db.fake.requests.clear()
-        assert await other.try_to_hold()
+        assert await other.try_to_lock()
         for writer in (db.sync(), db.store.prune(older_than=timedelta(days=1)), db.store.forget(KEY)):
             with pytest.raises(StoreError, match=BUSY) as caught:
                 await writer
@@ -93,7 +93,7 @@ class TestOtherProcess:
 
     async def test_writer_waits_if_it_is_told_to(self, db: SyncedSuite, other: OtherProcess) -> None:
         create_finished(db.suite, 3)
-        assert await other.try_to_hold()
+        assert await other.try_to_lock()
         with pytest.raises(StoreError, match=BUSY):
             await db.sync(wait=0.15)
         waiting = asyncio.create_task(db.sync(wait=20))
@@ -108,7 +108,7 @@ class TestOtherProcess:
     ) -> None:
         create_finished(db.suite, 3)
         await db.sync()
-        assert await other.try_to_hold()
+        assert await other.try_to_lock()
         async with SessionStore(db.path) as reader:
             assert len(await reader.sessions(KEY)) == await reader.export(tmp_path / "a.csv") == 3
             async with reader.watch_status(db.buddy, [KEY], interval=0.01) as watch:
@@ -132,9 +132,9 @@ class TestSameProcess:
         async with SessionStore(db.path) as store, db.store.sync(db.buddy, [KEY], concurrency=1) as first:
             await anext(first)
             assert await sync(store, db.buddy, OTHER_KEY) == [2, 1]
-            assert not await other.try_to_hold()
+            assert not await other.try_to_lock()
             assert len([session async for session in first]) == 99
-        assert await other.try_to_hold()
+        assert await other.try_to_lock()
 
     async def test_second_writer_of_a_suite_waits_if_it_is_told_to(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 100)
@@ -167,7 +167,7 @@ async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherPro
     async with db.store.sync(db.buddy, [KEY], concurrency=1) as left:
         async for _ in left:
             break
-    assert await other.try_to_hold()
+    assert await other.try_to_lock()
     for _ in range(2):  # the first one waits
         task = asyncio.create_task(db.sync(wait=600))
         await asyncio.sleep(0.01)
@@ -175,7 +175,7 @@ async def test_file_is_free_however_a_sync_ends(db: SyncedSuite, other: OtherPro
         with pytest.raises(asyncio.CancelledError):
             await task
         await other.release()
-    assert await other.try_to_hold()
+    assert await other.try_to_lock()
 
 
 async def test_forgotten_suite_is_read_anew(db: SyncedSuite) -> None:
@@ -194,7 +194,7 @@ FORK = """
 import asyncio, os, sys
 from datetime import timedelta
 from buddy_sessions import BuddyClient, SessionStore, StoreError
-from buddy_sessions.store.lock import hold_file
+from buddy_sessions.store.lock import lock_file
 
 KEY, DAY = "acme/shop/a", timedelta(days=1)
 
@@ -218,7 +218,7 @@ async def use(store):
         await report("own", own.prune(older_than=DAY))
 
 path = sys.argv[1]
-store, loop, lock = SessionStore(path), asyncio.new_event_loop(), hold_file(path)
+store, loop, lock = SessionStore(path), asyncio.new_event_loop(), lock_file(path)
 loop.run_until_complete(store.open())
 loop.run_until_complete(lock.__aenter__())
 if os.fork() == 0:

@@ -322,3 +322,19 @@ async def test_deleted_session_that_reappears_drops_the_covered_range(
     db.fake.inject(*faults)
     await db.sync(since=datetime.now(UTC) - timedelta(days=10))
     assert (db.marked(), await db.covered_range()) == ([], known)
+
+
+async def test_deleted_session_that_reappears_below_the_covered_range(db: SyncedSuite) -> None:
+    """What this sync has not read itself is read again, also above: there, a session was lost."""
+    create_finished(db.suite, 100)
+    await db.sync()
+    marks = "missing_since = '2026-01-01T00:00:00Z', deleted_at = '2026-01-01T00:00:00Z'"
+    for sql in (
+        "UPDATE suite_rows SET state = json_set(state, '$.covered', json('[41, 100]'), '$.below', 'more')",
+        "UPDATE suite_rows SET state = json_remove(state, '$.clean')",
+        f"UPDATE session_rows SET {marks} WHERE relative_id = 35",
+        "DELETE FROM session_rows WHERE relative_id = 60",
+    ):
+        query(db.path, sql)
+    assert await db.sync() == [60]
+    assert await db.is_complete()

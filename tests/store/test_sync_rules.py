@@ -306,7 +306,6 @@ def test_missing_sessions_that_are_still_to_be_looked_for(
         (NEW, NEW, OLD, (OLD, OLD)),
         pytest.param(NOW, NEW, NEW, (NOW, NEW), id="a-prune-has-moved-it-up"),
         pytest.param(NOW, NEW, OLD, (OLD, OLD), id="an-earlier-one-after-a-prune"),
-        pytest.param(ALL_TIME, NEW, OLD, (ALL_TIME, OLD), id="created-again"),
     ],
 )
 def test_limit_of_a_sync(

@@ -101,7 +101,7 @@ _Offset = Annotated[int, Field(ge=0, le=100_000, description="Continues an earli
 class Tools:
     """The tools. Each returns text of at most 24,000 characters."""
 
-    def __init__(self, answers: Answers, defaults: KeyDefaults, clone: Path) -> None:
+    def __init__(self, answers: Answers, defaults: KeyDefaults, clone: Path = Path()) -> None:
         self._answers = answers
         self._clone = clone
         self._is_saved = isinstance(answers, SessionStore)
