@@ -303,7 +303,10 @@ class StoreError(BuddyError):
 
 
 class UnstableListingError(BuddyError):
-    """The list changes faster than it can be read, or the server returns the same page again and again."""
+    """The list changes faster than it can be read, or the server returns the same page again and again.
+
+    Try again when fewer sessions are created. If it stays, `buddy-sessions doctor SUITE` says what is unusual.
+    """
 
     retryable = True
 

@@ -50,9 +50,8 @@ class Questions:
 
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
     lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or one may have been missed.
-    Some do not raise `NoVerdictError`: `status` gives no verdict, `latest` returns None, and `failures` raises
-    `NotFoundError` for an `id` or a URL. `judge` raises it only if nothing matches; if evidence is missing, it gives no
-    verdict.
+    Three differ: for these, `status` returns a status without a verdict, and `latest` None; `judge` raises the error
+    only if nothing matches, and otherwise returns no verdict. `failures` raises `NotFoundError` for an `id` or a URL.
     """
 
     def __init__(self, source: Source) -> None:
@@ -137,6 +136,7 @@ class Questions:
 
         A failure is new if the test did not fail in the last commits of the baseline that are older. If evidence is
         missing, there is no verdict: `passes` is None, `reasons` says why, and `tests` has the failures found so far.
+        With a `timeout`, it waits for the sessions; with an `outcome`, at most a minute for the first one to appear.
 
         With a client, it costs a request for the newest 100 sessions, and for each 100 more that are needed. Each red
         session that is judged costs one or two, and if tests fail, so does each red one of the baseline. If some are

@@ -591,6 +591,8 @@ class OtherCI:
         self.two_steps = ["\n".join([before, *tests, after]), f"{load}\n{gate}"]
         self.without_file = ["\n".join(tests), gate]
         self.with_pytest = ["\n".join([*tests[:-1], *pytest_lines, gate])]
+        (of_forks,) = re.findall(r"of a fork[^`]*`(.*?)`", section)
+        self.of_forks = ["\n".join([*tests, f"{of_forks} {gate}"])]
         self._shell, self._folder = shell, folder
         for program, script in STUBS.items():
             self.install(program, script.replace("{bin}", str(Path(sys.executable).parent)))
@@ -651,6 +653,15 @@ async def test_lost_variables_do_not_pass(ci: str, suite: FakeSuite, fake: FakeB
     assert (await server.run(server.two_steps, "true"))[0] == 0
     killed, judge = server.two_steps
     assert (await server.run([killed.partition("(unset")[0], judge], "true"))[0] in {1, 2}
+
+
+@pytest.mark.parametrize(("test", "code"), [("true", 0), ("false", 1)])
+@pytest.mark.parametrize("ci", CIS)
+async def test_lines_of_a_fork(ci: str, test: str, code: int, fake: FakeBuddy, tmp_path: Path) -> None:
+    """Without a token, the outcome decides; with one, the gate finds no session."""
+    server = OtherCI(ci, tmp_path, fake)
+    assert (await server.run(server.of_forks, test, BUDDY_TOKEN=""))[0] == code
+    assert (await server.run(server.of_forks, test))[0] != 0
 
 
 @pytest.mark.parametrize(

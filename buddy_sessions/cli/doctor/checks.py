@@ -157,7 +157,7 @@ def _end(record: Record) -> Iterator[Finding]:
 def _rate_limit(record: Record) -> Iterator[Finding]:
     for index, each in enumerate(record.values()):
         if each.status == HTTPStatus.TOO_MANY_REQUESTS:
-            meaning, advice = "the quota is used up, also by other tools", "wait, and try again"
+            meaning, advice = "the rate limit is used up, also by other tools", "wait, and try again"
             yield _problem(f"no requests remain, after {index} requests", meaning=meaning, advice=advice)
     reported = [(each.rate_limit, each.server_time or each.at) for each in record.answered if each.rate_limit]
     limit, now = reported[-1] if reported else (RateLimit(), 0.0)
@@ -309,7 +309,7 @@ CHECKS = {
     "paging": Check(_paging, _SESSION, "pages continue each other", _LOSES),
     "branch": Check(_branch, _SESSION, "a branch has its own sessions only", "all sessions are read for a branch"),
     "end": Check(_end, _SESSION, "a page after the end is empty", "the end cannot be found, or sessions are repeated"),
-    "rate-limit": Check(_rate_limit, _RESPONSE, "", "the quota is not respected until a 429"),
+    "rate-limit": Check(_rate_limit, _RESPONSE, "", "the rate limit is not respected until a 429"),
     "fields": Check(_fields, _SESSION, "as documented", "this package ignores them, or cannot read the response"),
     "values": Check(_values, _SESSION, "as documented", "statuses, pass rates and gates are wrong"),
     "dates": Check(_dates, _SESSION, "times and durations as documented", "ages, --since and durations are wrong"),

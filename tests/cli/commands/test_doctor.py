@@ -103,5 +103,5 @@ def test_table_says_what_to_do(call: Call, monkeypatch: pytest.MonkeyPatch) -> N
         call("doctor", SUITE)
     out = terminal.getvalue()
     assert "note  rate-limit  X-Rate-Limit-Remaining or -Reset is missing, or not a number" in out
-    assert "the quota is not respected until a 429; send the file" in out
+    assert "the rate limit is not respected until a 429; send the file" in out
     assert max(map(len, out.splitlines())) <= 80
