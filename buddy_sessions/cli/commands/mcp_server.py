@@ -44,6 +44,7 @@ from ..render.agent import (
     list_causes,
     render_error,
     render_for_agent,
+    shows_all_traces,
     similar_names,
 )
 from ..render.result import CommandResult, Item, Section, gate_result
@@ -167,8 +168,12 @@ class Tools:
             problems = [*result.problems, *(each for each in failures.problems if each not in said)]
             result = evolve(result, title=title, is_red=failures.is_red, problems=problems)
         title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
-        hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         result = evolve(result, title=title, sections=list_causes(judgement))
+        hint = "" if shows_all_traces(result.sections) else "For the message and trace of a test, add test=NAME."
+        if any(reason.kind == "no baseline" for reason in judgement.reasons if baseline):
+            (status,) = await self._answers.status([key])
+            if status.branch is not None and status.branch != baseline:
+                hint = f"To compare with the main branch, call again with baseline={status.branch}."
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
