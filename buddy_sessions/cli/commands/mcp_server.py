@@ -170,10 +170,9 @@ class Tools:
         title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
         result = evolve(result, title=title, sections=list_causes(judgement))
         hint = "" if shows_all_traces(result.sections) else "For the message and trace of a test, add test=NAME."
-        if any(reason.kind == "no baseline" for reason in judgement.reasons if baseline):
+        if baseline and any(reason.kind == "no baseline" for reason in judgement.reasons):
             (status,) = await self._answers.status([key])
-            if status.branch is not None and status.branch != baseline:
-                hint = f"To compare with the main branch, call again with baseline={status.branch}."
+            hint = hint if status.branch in {None, baseline} else f"Call again with baseline={status.branch}."
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(

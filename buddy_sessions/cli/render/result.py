@@ -166,11 +166,11 @@ _NOT_AWAITED = "run the gate again when all sessions have ended, or wait for the
 
 
 def advice_for(
-    outcome: str | None, *, is_awaited: bool, is_saved: bool = False, baseline: str | Main = MAIN
+    outcome: str | None, *, is_awaited: bool, db: object = None, baseline: str | Main = MAIN
 ) -> dict[str, str]:
     """Return what to do, by the `kind` of a reason or a remark; after tests that have ended, waiting does not help."""
     advice = ADVICE if is_awaited else ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
-    if is_saved:
+    if db is not None:
         advice = {**advice, "no upload": f"{ADVICE['no upload']}; run sync first"}
     if baseline not in {MAIN, *MAIN_NAMES}:  # perhaps it is misspelt
         advice = {**advice, "no baseline": "compare with another --baseline"}

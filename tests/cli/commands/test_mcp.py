@@ -142,7 +142,7 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "unknown baseline": (
         "get_failures",
         {"baseline": "mian"},
-        ["No verdict: nothing to compare with, 3 failures", "</untrusted", "call again with baseline=main."],
+        ["No verdict: nothing to compare with, 3 failures", "</untrusted", "Call again with baseline=main."],
     ),
     "one test": (
         "get_failures",
