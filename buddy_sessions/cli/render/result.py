@@ -132,7 +132,7 @@ _TITLES = {
     "no failing test": "failed without a failing test",
     "outcome": "the tests failed, but no test did",
     "ended early": "the test program ended before its session did",
-    "no upload": "the tests failed, but no session of them was found",
+    "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
     "no baseline": "nothing to compare with",
@@ -220,8 +220,7 @@ def gate_result(
     for kind in (None, *NOVELTIES):
         items = [_judged_item(judgement, test) for test in tests if test.novelty == kind]
         sections.append(Section(f"{(kind or 'failing tests').capitalize()} ({len(items):,})", items))
-    said = {"new failure", "no upload"}  # in the title
-    problems = [each.describe(describe_error) for each in judgement.reasons if each.kind not in said]
+    problems = [each.describe(describe_error) for each in judgement.reasons if each.kind != "new failure"]
     kinds = [each.kind for each in (*judgement.reasons, *judgement.remarks)]
     return CommandResult(
         command="gate",
