@@ -101,6 +101,8 @@ def response_error(response: Response, url: URL, header: Secret) -> BuddyError |
         return RateLimitError(
             messages=messages, url=str(url), reset_at=limit.reset_at, retry_after=limit.retry_after, advice=advice
         )
+    if status == 404 and all(message.casefold() == "not found" for message in messages):  # Buddy says what
+        advice = "check the base URL first, then the workspace, the project and the IDs"
     # Buddy explains each 4xx. A proxy may leave the body empty, too, but then nothing shows that it was a proxy.
     not_from_buddy = status < 500 and not messages and bool(response.body.strip())
     if status == 403:

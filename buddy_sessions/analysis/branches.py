@@ -107,9 +107,11 @@ def pass_rate(sessions: Iterable[Session]) -> float | None:
     return verdicts.count(SessionStatus.SUCCESSFUL) / len(verdicts) if verdicts else None
 
 
-def suggest_branches(branch: str, suite: SuiteKey, sessions: Sequence[Session]) -> str:
-    """Return that a suite has no session of a branch, and which branches its sessions have; empty if it has some."""
-    if any(session.ref_name == branch for session in _of_branches(sessions)):
+def suggest_branches(branch: str | None, suite: SuiteKey, sessions: Sequence[Session]) -> str:
+    """Return that a suite has no session, or none of a branch, and which branches it has; empty if it has some."""
+    if not sessions:
+        return f"{suite} has no session yet: check that its tests upload their results"
+    if branch is None or any(session.ref_name == branch for session in _of_branches(sessions)):
         return ""
     others = list_branches(sessions)
     return f"no session of branch {branch!r} in {suite}: its latest sessions are of {others}; check the name"

@@ -153,7 +153,8 @@ def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str
         case "rerun" | "maybe rerun":
             return _rerun_text(about)
         case "ignored":
-            return f"{names} was ignored, because it began before this attempt"
+            began = "was ignored, because it" if len(about.sessions) == 1 else "were ignored, because they"
+            return f"{names} {began} began before this attempt"
         case "no branch":
             return f"{names} has no branch, so no other gate is compared with it: check ref_name in its upload"
         case "outage":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NoVerdictError
 from ..models import TestCase, TestKey, sort_key
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -115,17 +116,21 @@ def find_tests(keys: Collection[TestKey], text: TestKey | str) -> list[TestKey]:
 def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, kind: str = "failing tests") -> TestKey:
     """Return the only test that a text names. Raises ConfigError, with the names as notes, if there are several.
 
-    If there is none, the note says what was searched. `kind` is that of the keys.
+    If there is none, NoVerdictError: its notes name a similar test, and what was searched. `kind` is that of the keys.
     """
     matches = find_tests(keys, text)
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        error = ConfigError(f"no test is named {str(text)!r}", advice="write a part of the name that is shown")
-        error.add_note(f"searched: {searched}")
-        raise error
+        advice = "pass a part of the name that is shown as {test}"
+        missing = NoVerdictError(f"no test is named {str(text)!r}", advice=advice)
+        names = {name.casefold(): key for key in keys for name in (str(key), key.name)}
+        for name in get_close_matches(str(text).casefold(), names, n=1):
+            missing.add_note(f"did you mean {names[name]}?")
+        missing.add_note(f"searched: {searched}")
+        raise missing
     more = f", the first {_NAMED} of which are below" if len(matches) > _NAMED else ""
-    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}{more}", advice="write more of the name")
+    error = ConfigError(f"{text!r} fits {len(matches):,} {kind}{more}", advice="pass more of the name as {test}")
     for key in sorted(matches, key=sort_key)[:_NAMED]:
         error.add_note(str(key))
     raise error

@@ -77,7 +77,8 @@ def error_text(error: Exception) -> str:
 
 def _name_option(argument: str, value: str) -> str:
     """Return the option for an argument of the library. The name of a watch has none: its state is in the database."""
-    option = "--db" if argument == "name" else f"--{argument.replace('_', '-')}"
+    names = {"name": "--db", "test": "TEST"}
+    option = names.get(argument, f"--{argument.replace('_', '-')}")
     return f"{option} {value}".strip()
 
 

@@ -249,8 +249,8 @@ async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, Suit
             yield answers, suite, messages
 
 
-async def check_branch(answers: Answers, suite: SuiteKey, branch: str) -> str:
-    """Return that a suite has no session of a branch, and which ones it has; empty if it has one: one request."""
+async def check_branch(answers: Answers, suite: SuiteKey, branch: str | None) -> str:
+    """Return that a suite has no session of a branch, or of any, and which ones it has; empty if it has one."""
     if isinstance(answers, SessionStore):
         return suggest_branches(branch, suite, await answers.sessions(suite))
     return suggest_branches(branch, suite, await answers.sessions(suite, max_sessions=100).collect())

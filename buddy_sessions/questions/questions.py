@@ -49,8 +49,8 @@ class Questions:
     session.
 
     The methods raise `ConfigError` for an invalid argument, if a name matches several sessions or tests, or a database
-    lacks the test cases; and `NoVerdictError` if no session, commit or branch matches, or one may have been missed.
-    Three differ: for these, `status` returns a status without a verdict, and `latest` None; `judge` raises the error
+    lacks the test cases; and `NoVerdictError` if no session, commit, branch or test matches, or sessions may have been
+    missed. Three differ: `status` then returns a status without a verdict, and `latest` None; `judge` raises the error
     only if nothing matches, and otherwise returns no verdict. `failures` raises `NotFoundError` for an `id` or a URL.
     """
 
@@ -205,7 +205,7 @@ class Questions:
             last: The number of commits. If the test failed in all of them, older ones are read, back to where it began.
 
         Raises:
-            ConfigError: The text fits no test, or several: the notes of the error name them.
+            ConfigError: The text fits several tests: the notes of the error name them.
         """
         selected = validate_judged_branch(branch)
         if not isinstance(test, str | TestKey) or not str(test).strip():

@@ -181,7 +181,7 @@ class SuiteReader:
         if not newest.sessions and newest.doubt and self.source.is_saved:
             return NoVerdictError(f"{self.suite} has no saved session", advice='sync it with {cases="failed"}')
         if not newest.sessions:
-            return NoVerdictError(f"{self.suite} has no session yet: check that its tests upload their results")
+            return NoVerdictError(suggest_branches(None, self.suite, ()))
         if branch is None:
             text = f"{self.suite} has no main branch, and its latest sessions are of {list_branches(newest.sessions)}"
             return NoVerdictError(text, advice="name one with {branch}")

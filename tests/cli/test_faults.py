@@ -68,6 +68,7 @@ sys.meta_path.insert(0, Interrupting())
     ("line", "code", "message"),
     [
         (f"list {A} --branch mian", 0, BRANCHES),
+        (f"list {EMPTY}", 0, f"warning: {EMPTY} has no session yet: check that its tests upload their results"),
         (f"harvest {A} --branch mian", 0, BRANCHES),
         (f"export {A} --branch mian --db saved.db", 0, BRANCHES),
         (f"cases {A} --branch mian", 5, BRANCHES),
@@ -140,6 +141,11 @@ def test_message_names_options(call: Call, fake: FakeBuddy) -> None:
     assert call("list", A, "--quiet").err.endswith("(429): wait 10m, or allow a longer --max-wait\n")
     both = call("list", A, "--region", "EU", "--base-url", "https://h")
     assert both.err.startswith("error: a region and a base URL exclude each other: leave out --region or --base-url")
+
+
+def test_not_found_without_a_name_is_of_the_url(call: Call, fake: FakeBuddy) -> None:
+    err = call("status", "acme", "--base-url", f"{fake.base_url}/nope").err
+    assert "Not found (404): check the base URL first, then the workspace, the project and the IDs\n" in err
 
 
 def test_log_names_no_request(call: Call, fake: FakeBuddy) -> None:

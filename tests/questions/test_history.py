@@ -109,7 +109,9 @@ async def test_text_names_a_test(text: str, found: list[str], suite: FakeSuite, 
     if len(found) == 1:
         assert (await source.history(suite.key, text)).key.name == found[0]
     else:
-        with pytest.raises(ConfigError, match=f"fits {len(found)} failing tests: write more of the name") as caught:
+        with pytest.raises(
+            ConfigError, match=f"fits {len(found)} failing tests: pass more of the name as test"
+        ) as caught:
             await source.history(suite.key, text)
         assert [note.rpartition(" > ")[2] for note in caught.value.__notes__] == found
 

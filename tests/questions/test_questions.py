@@ -94,7 +94,7 @@ async def test_both_give_the_same_answer(ask: Ask, both: tuple[BuddyClient, Sess
         (lambda it: it.judge(SUITE, baseline="*"), ConfigError),
         (lambda it: it.judge(SUITE, "0000000"), ConfigError),
         (lambda it: it.judge(SUITE, "https://app.buddy.works/acme/shop/unit-tests/b/7"), ConfigError),
-        (lambda it: it.history(SUITE, "no such test"), ConfigError),
+        (lambda it: it.history(SUITE, "no such test"), NoVerdictError),
         (lambda it: it.history(SUITE, "s"), ConfigError),
         (lambda it: it.flaky(SUITE, last=0), ConfigError),
         (lambda it: it.compare(SUITE, branch="nope"), NoVerdictError),

@@ -46,10 +46,6 @@ write_comment() { # a first one only if there is something to say
 
 trust_outcome() { # the order is that of --outcome
   local word
-  if [[ -z "$OUTCOME" || "$OUTCOME" =~ ^" "|"  "|" "$ ]]; then
-    echo "::error title=No gate::One outcome is empty: is the id of a step or a job misspelt, or not in needs?"
-    finish 2
-  fi
   case "$OUTCOME" in *[!a-z\ ]*) word=unknown ;; *) word="" ;; esac
   for word in $word $OUTCOME; do
     case $word in success | failure | cancelled | skipped) ;; *)
@@ -59,6 +55,11 @@ trust_outcome() { # the order is that of --outcome
   done
   case " $OUTCOME " in *" failure "*) finish 1 ;; *" cancelled "*) finish 5 ;; *" success "*) finish 0 ;; *) finish 5 ;; esac
 }
+
+if [[ -z "$OUTCOME" || "$OUTCOME" =~ ^" "|"  "|" "$ ]]; then
+  echo "::error title=No gate::One outcome is empty: is the id of a step or a job misspelt, or not in needs?"
+  finish 2
+fi
 
 if [ -z "$BUDDY_TOKEN" ]; then
   if [ "$GITHUB_ACTOR" = "dependabot[bot]" ] || { [ -n "$PULL_REQUEST" ] && [ "$HEAD_REPOSITORY" != "$GITHUB_REPOSITORY" ]; }

@@ -12,9 +12,11 @@ from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import SESSION_CASE_COLUMNS
 from buddy_sessions.analysis.remarks import crash_text
 
+from ..errors import ExitCode
 from ..options import ROWS, Key, Limit, Question, SessionName, ask
 from ..render.result import CASE_CELLS, CommandResult, Section, case_item
 from ..render.show import choose_format, default_limit, show
+from ..render.text import unfinished_text
 from ..suite_selection import parse_session
 
 
@@ -27,7 +29,7 @@ async def command(
     limit: Limit = None,
     question: Question = Question(),
     output_format: Annotated[Literal["table", "jsonl", "csv", "junit"] | None, ROWS] = None,
-) -> None:
+) -> ExitCode:
     """Print all tests of a commit, a CI run or a session, in the order of the API.
 
     Without --db, a session costs one request for each 100 tests. In every format except table, each message of a
@@ -61,5 +63,7 @@ async def command(
         sections=[Section("Tests", [case_item(suite, session, case) for session, case in tests])],
         problems=list(map(crash_text, crashed)),
         csv_columns=SESSION_CASE_COLUMNS,
+        warnings=[unfinished_text(sessions)],
     )
     show(result, output_format, messages, limit=limit or default_limit(output_format))
+    return ExitCode.NOT_FINISHED if any(result.warnings) else ExitCode.DONE

@@ -18,7 +18,7 @@ from ..options import ROWS, Flag, Key, Limit, MaxBytes, Question, SessionName, a
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import default_limit, show
-from ..render.text import status_mark
+from ..render.text import status_mark, unfinished_text
 from ..suite_selection import parse_session
 
 _KINDS = ("newly_failing", "fixed", "still_failing", "added", "removed")
@@ -67,7 +67,7 @@ async def command(
 def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
     """Return how the tests of two commits differ. It is red if tests newly fail, or if the new one crashed."""
     is_red = bool(comparison.newly_failing or comparison.crashed)
-    running = [session for session in comparison.new if not session.is_finished]
+    running = unfinished_text(comparison.new)
     incomplete = comparison.incomplete
     changes: dict[str, Sequence[tuple[TestCase | None, TestCase]]] = {
         kind: [(None, case) for case in getattr(comparison, kind)] for kind in _KINDS
@@ -100,7 +100,7 @@ def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
         problems=list(map(crash_text, comparison.crashed)),
         csv_columns=("change", *SESSION_CASE_COLUMNS, "old_time"),
         warnings=[
-            f"{name_sessions(running)}: not finished" if running else "",
+            running,
             f"{name_sessions(incomplete)}: not all failing tests are listed" if incomplete else "",
         ],
     )

@@ -18,7 +18,7 @@ from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, a
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
-from ..render.text import cause_text, read_text
+from ..render.text import cause_text, read_text, unfinished_text
 from ..suite_selection import parse_session
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
@@ -83,7 +83,9 @@ async def command(
         messages.print_note(f"{read}: the causes of the other tests are not known")
     most = None if group or chosen == "markdown" else count
     show(result, chosen, messages, limit=most, max_bytes=max_bytes)
-    return ExitCode.NO_VERDICT if result.warnings else ExitCode.DONE
+    running, *incomplete = result.warnings
+    code = ExitCode.NOT_FINISHED if running else ExitCode.DONE
+    return ExitCode.NO_VERDICT if incomplete else code
 
 
 def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandResult:
@@ -108,9 +110,12 @@ def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandR
         problems=list(map(crash_text, crashed)),
         csv_columns=_CAUSE_FIELDS if by_cause else SESSION_CASE_COLUMNS,
         warnings=[
-            each.describe(error_text)
-            for each in (*judgement.reasons, *judgement.remarks)
-            if each.kind in {"incomplete cases", "no session"}
+            unfinished_text(sessions),
+            *(
+                each.describe(error_text)
+                for each in (*judgement.reasons, *judgement.remarks)
+                if each.kind in {"incomplete cases", "no session"}
+            ),
         ],
     )
 
@@ -135,6 +140,8 @@ def _title(sessions: Sequence[Session], tests: Sequence[FailingTest]) -> str:
     if not sessions:
         return "No session to look at"
     failed = max(len(tests), *(session.failing_count or 0 for session in sessions))  # not all may be listed
+    if not all(session.is_finished for session in sessions):
+        return f"{format_count(failed, 'test')} failed so far"
     if len(sessions) == 1 and sessions[0].tests_count is not None:
         return f"{failed:,} of {format_count(sessions[0].tests_count, 'test')} failed"
     return f"{format_count(failed, 'test')} failed"

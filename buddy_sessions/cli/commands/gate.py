@@ -200,7 +200,7 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = advice_for(options["outcome"], is_awaited=is_awaited)
+        advice = advice_for(options["outcome"], is_awaited=is_awaited, db=question.db, baseline=verdict.baseline)
         result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it

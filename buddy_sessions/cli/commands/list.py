@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, convert
 from rich.text import Text
 
 from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
@@ -42,6 +42,11 @@ _COLUMNS = (
 )
 _TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
 
+_PRINTED = {"passed": SessionStatus.SUCCESSFUL, "failed": SessionStatus.ERROR}
+_STATUS = Parameter(
+    converter=lambda kind, tokens: _PRINTED.get(tokens[0].value.lower()) or convert(kind, tokens), metavar="STATUS"
+)
+
 
 async def command(
     key: Key,
@@ -50,7 +55,7 @@ async def command(
     branch: Branch = None,
     after: After = None,
     since: Since = None,
-    status: Annotated[SessionStatus | None, Parameter(metavar="STATUS")] = None,
+    status: Annotated[SessionStatus | None, _STATUS] = None,
     limit: Count | None = None,
     output_format: TableFormat = None,
     emails: Emails = False,
@@ -91,7 +96,7 @@ async def command(
                     show(_summary(paginator, count))
                     if count == most:
                         break
-        if branch is not None and not paginator.stats.sessions:
+        if not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
         print_result(Output(), sessions_result(suite, shown, branch=branch))

@@ -44,6 +44,7 @@ from ..render.agent import (
     list_causes,
     render_error,
     render_for_agent,
+    shows_all_traces,
     similar_names,
 )
 from ..render.result import CommandResult, Item, Section, gate_result
@@ -167,8 +168,11 @@ class Tools:
             problems = [*result.problems, *(each for each in failures.problems if each not in said)]
             result = evolve(result, title=title, is_red=failures.is_red, problems=problems)
         title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
-        hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         result = evolve(result, title=title, sections=list_causes(judgement))
+        hint = "" if shows_all_traces(result.sections) else "For the message and trace of a test, add test=NAME."
+        if baseline and any(reason.kind == "no baseline" for reason in judgement.reasons):
+            (status,) = await self._answers.status([key])
+            hint = hint if status.branch in {None, baseline} else f"Call again with baseline={status.branch}."
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
@@ -207,9 +211,8 @@ class Tools:
     async def _list(self, project: str) -> list[Suite]:
         """Return the suites of a project or a workspace, or one; by default, those of a database, or of the options."""
         if not (project or self._is_saved or self._defaults.workspace):
-            raise ConfigError(
-                "no project was given", advice="ask the user for the workspace, or to set BUDDY_WORKSPACE"
-            )
+            advice = "ask the user for the workspace, or to set BUDDY_WORKSPACE"
+            raise ConfigError("no project was given", advice=advice)
         group: tuple[str, ...] = ()
         if project == self._defaults.workspace:
             group = (project,)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import chain, islice
 
@@ -22,7 +22,7 @@ from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import CommandResult, Item, Section, failing_item
-from .text import cut, escape, one_line, share, trace_of, web_url
+from .text import count_marks, cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000  # the maximum number of characters of a result
 
@@ -84,8 +84,7 @@ _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url
 
 def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
     """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
-    limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
-    limit = _ONLY_TRACE if len(result.items) == 1 else limit
+    limit = _trace_limit(result.sections)
     for section in result.sections:
         heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
@@ -93,6 +92,20 @@ def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
             heading = "\n".join(filter(None, (heading, trace)))
         for item in section.items:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
+
+
+def _trace_limit(sections: Sequence[Section]) -> int:
+    if [len(section.items) for section in sections] == [1]:
+        return _ONLY_TRACE
+    return share(_ALL_TRACES, len(sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+
+
+def shows_all_traces(sections: Sequence[Section]) -> bool:
+    """Return whether the trace of each item is shown: only that of the first one of a section is, cut if it is long."""
+    limit = _trace_limit(sections)
+    failures = [item.case.failure for section in sections for item in section.items if item.case is not None]
+    is_short = all(each is not None and len(trace_of(each, limit=limit)) <= limit for each in failures)
+    return is_short and len(failures) == len(sections)
 
 
 def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str]]) -> list[Section]:
@@ -125,7 +138,11 @@ def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str
 
 def list_causes(judgement: Judgement) -> list[Section]:
     """Return the failing tests by cause. Those whose messages were not read come last."""
-    groups = [(cause_line(cause, _STYLE), cause.tests) for cause in judgement.causes]
+    groups: list[tuple[str, Sequence[FailingTest]]] = []
+    for cause in judgement.causes:
+        is_said = len(count_marks(cause.tests)) == 1  # by the line of the cause: since when all of them fail
+        tests = [evolve(test, since=None) for test in cause.tests] if is_said else cause.tests
+        groups.append((cause_line(cause, _STYLE), tests))
     if unread := [test for test in judgement.tests if not test.case.has_details]:
         groups.append((f"{format_count(len(unread), 'test')}: messages that were not read", unread))
     return [Section(title, [describe_failing(judgement, test) for test in tests]) for title, tests in groups]
@@ -158,7 +175,7 @@ def render_error(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> 
     return "\n".join(filter(None, (text, _advise(error, tool, arguments))))
 
 
-def _advise(error: BuddyError, tool: str, arguments: Collection[str]) -> str:
+def _advise(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
     """Return what to do about an error of a tool with these arguments: never to call the same one again."""
     if isinstance(error, AuthenticationError | ForbiddenError):
         return f"You cannot fix this: the user must {error.advice}, then restart this server."
@@ -179,6 +196,8 @@ def _advise(error: BuddyError, tool: str, arguments: Collection[str]) -> str:
                 "shows how failing tests are named. For one that passed"
             )
         return f"{problem}: the user must sync the database, with {wanted} test cases."
-    advice = "tell the user: Buddy does not respond as it should" if error.retryable else error.advice
+    named = " or ".join(name for name in ("session", "old", "new", "branch") if arguments.get(name))
+    other = f"call again with another {named}, or without it, for the latest commit" if named else ""
+    advice = "tell the user: Buddy does not respond as it should" if error.retryable else error.advice or other
     is_possible = error.retryable or set(error.arguments) <= set(arguments)
     return f"{advice[0].upper()}{advice[1:]}." if advice and is_possible else ""

@@ -9,12 +9,13 @@ from itertools import islice
 from attrs import evolve, frozen
 from rich.text import Text
 
-from buddy_sessions import BuddyError, Session, SuiteKey, TestCase, TestKey
+from buddy_sessions import MAIN, BuddyError, Main, Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row, session_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
+from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.commits import has_crashed
 from buddy_sessions.analysis.remarks import CHECK_UPLOAD
 
@@ -134,8 +135,9 @@ _TITLES = {
     "no upload": "no session was found",
     "no test ran": "no test ran",
     "few tests": "tests did not run",
+    "no baseline": "nothing to compare with",
 }
-"""What fails if no new failure does, by `Reason.kind`."""
+"""What fails if no new failure does, or is missing for a verdict, by `Reason.kind`."""
 
 _FEW_TESTS = "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, pass"
 ADVICE = {
@@ -143,7 +145,7 @@ ADVICE = {
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
     "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
-    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
+    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}",
     "no test ran": "check which tests the job selects",
     "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
@@ -163,9 +165,15 @@ ADVICE = {
 _NOT_AWAITED = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url"
 
 
-def advice_for(outcome: str | None, *, is_awaited: bool) -> dict[str, str]:
+def advice_for(
+    outcome: str | None, *, is_awaited: bool, db: object = None, baseline: str | Main = MAIN
+) -> dict[str, str]:
     """Return what to do, by the `kind` of a reason or a remark; after tests that have ended, waiting does not help."""
     advice = ADVICE if is_awaited else ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
+    if db is not None:
+        advice = {**advice, "no upload": f"{ADVICE['no upload']}; run sync first"}
+    if baseline not in {MAIN, *MAIN_NAMES}:  # perhaps it is misspelt
+        advice = {**advice, "no baseline": "compare with another --baseline"}
     if outcome is not None:
         advice = {**advice, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
     return {**advice, "few tests": f"{_FEW_TESTS} a lower --min-tests"} if outcome == "failure" else advice
@@ -244,12 +252,13 @@ def _title(judgement: Judgement) -> str:
     new = sum(test.counts for test in judgement.tests)
     others = [f"{count:,} {kind}" for kind, count in counts.items() if count and kind != "new"]
     text = ", ".join([format_count(new, "new failure" if judgement.baseline else "failure"), *others])
+    titles = list(dict.fromkeys(_TITLES[reason.kind] for reason in judgement.reasons if reason.kind in _TITLES))
     if judgement.passes is None:
-        return f"No verdict: {text}" if judgement.tests else "No verdict"
+        parts = [*titles, *([text] if judgement.tests else [])]
+        return ": ".join(filter(None, ["No verdict", ", ".join(parts)]))
     if judgement.passes:
         return f"Passes: {text}"
-    titles = [_TITLES[reason.kind] for reason in judgement.reasons if reason.kind in _TITLES]
-    return f"Fails: {text if new else ', '.join([*dict.fromkeys(titles), *others])}"
+    return f"Fails: {text if new else ', '.join([*titles, *others])}"
 
 
 def _one_session(judgement: Judgement, about: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey, Te
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
 from buddy_sessions.analysis.causes import read_message, says_nothing, without_library_frames
+from buddy_sessions.analysis.remarks import name_sessions
 from buddy_sessions.models import FAILING
 
 UNKNOWN = "-"  # the text of an unknown value
@@ -238,6 +239,12 @@ def session_range(sessions: Iterable[Session]) -> str:
 def unread_text(sessions: Sequence[Session]) -> str:
     """Return that sessions are left out whose failing tests cannot be read; empty if there are none."""
     return f"left out {count_sessions(sessions)}: not all of their failing tests can be read" if sessions else ""
+
+
+def unfinished_text(sessions: Iterable[Session]) -> str:
+    """Return which of these sessions have not finished; empty if all have."""
+    running = [session for session in sessions if not session.is_finished]
+    return f"{name_sessions(running)}: not finished" if running else ""
 
 
 def status_text(session: Session) -> Text:

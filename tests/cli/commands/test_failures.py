@@ -112,6 +112,17 @@ def test_message_of_a_session_is_shown_beside_its_failing_tests(fake: FakeBuddy,
         assert (out.count("disk full"), "> pays" in out) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["failures", "failures --format pytest", "failures --format table", "cases", "cases --format junit"],
+)
+def test_running_session_is_a_warning(words: str, fake: FakeBuddy, call: Call) -> None:
+    fake.add_suite("acme", "shop", "b").create(status="IN_PROGRESS")
+    command, *options = words.split()
+    code, out, err = call(command, B, "1", *options, "-q")
+    assert (code, "0 of 0" in out, err) == (6, False, "warning: #1: not finished\n")
+
+
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"])
 def test_session_that_failed_without_a_failing_test(output_format: str, fake: FakeBuddy, call: Call) -> None:
     fake.add_suite("acme", "shop", "b").create(status="ERROR", error_message="disk full", cases=[{"name": "x"}])

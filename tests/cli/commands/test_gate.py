@@ -114,6 +114,7 @@ class TestVerdict:
         ),
         (CRASH, "--outcome success", 0, "#3 failed without a failing test: disk full, but the tests succeeded"),
         ({"status": "SKIPPED"}, "", 5, "#3 neither passed nor failed"),
+        ({}, "--baseline mian", 5, "\ncompare with another --baseline\n"),
         ({}, "--baseline mian", 5, "no session of branch 'mian' in acme/shop/a: its latest sessions are of main, fix"),
     ],
 )
@@ -217,6 +218,12 @@ class TestWaiting:
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, "#3 was ignored, because it began before this"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, ADVICE["ignored"]),
             ([{"failing": "new"}], "--after 2 --outcome 1", 1, "#2 was ignored, because it began before this"),
+            (
+                [{"failing": "new"}, {"failing": "new"}],
+                "--after 3 --outcome 1",
+                1,
+                "#3, #2 were ignored, because they began before this",
+            ),
             ([{"failing": "new"}], "--count 2", 1, "Fails: 1 new failure"),
             ([{"status": "IN_PROGRESS"}], "", 6, "#2 did not finish"),
             ([{"status": "IN_PROGRESS"}], "", 6, "leave out its sessions with --after"),

@@ -12,6 +12,7 @@ from helpers.command_line import Call, Source, rows, sync_database
 
 SUITE = "acme/shop/a"
 GROUP = "tests/cart/test_total.py > CartTest"
+PASS_PART = "pass a part of the name that is shown as TEST"
 LETTERS = {"P": "PASSED", "F": "FAILED", "E": "ERROR", "S": "SKIPPED"}
 
 
@@ -72,23 +73,30 @@ def test_rows(suite: FakeSuite, source: Source, call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "message"),
     [
-        ("ad", f"'ad' fits 2 failing tests: write more of the name\n{GROUP} > adds\n{GROUP} > adds twice\n"),
-        ("none", "no test is named 'none': write a part of the name that is shown\nsearched: the failures of 1 commit"),
+        ("ad", 2, f"'ad' fits 2 failing tests: pass more of the name as TEST\n{GROUP} > adds\n{GROUP} > adds twice\n"),
+        ("none", 5, f"no test is named 'none': {PASS_PART}\nsearched: the failures of 1 commit"),
+        (
+            "Adds_twcie",
+            5,
+            f"no test is named 'Adds_twcie': {PASS_PART}\ndid you mean {GROUP} > adds twice?\nsearched: ",
+        ),
     ],
 )
-def test_text_that_is_not_the_name_of_one_test(text: str, message: str, suite: FakeSuite, call: Call) -> None:
+def test_text_that_is_not_the_name_of_one_test(
+    text: str, code: int, message: str, suite: FakeSuite, call: Call
+) -> None:
     suite.create(cases=[{"name": name, "status": "FAILED"} for name in ("adds", "adds twice", "pays")])
-    code, out, err = call("history", SUITE, text)
-    assert (code, out, err.startswith(f"error: {message}")) == (2, "", True)
+    result = call("history", SUITE, text)
+    assert (result.code, result.out, result.err.startswith(f"error: {message}")) == (code, "", True)
 
 
 def test_part_of_a_name_that_other_tests_have(suite: FakeSuite, call: Call) -> None:
     """One that fails is not taken in place of those that pass; but its whole name is enough."""
     add(suite, "P")
     suite.create(cases=[{"name": "adds"}, {"name": "adds twice", "status": "FAILED"}, {"name": "buys"}])
-    error = f"error: 'add' fits 2 tests: write more of the name\n{GROUP} > adds\n{GROUP} > adds twice\n"
+    error = f"error: 'add' fits 2 tests: pass more of the name as TEST\n{GROUP} > adds\n{GROUP} > adds twice\n"
     assert call("history", SUITE, "add") == (2, "", error)
     assert [row["name"] for row in rows(call("history", SUITE, "twice").out)] == ["adds twice"] * 2
     assert [row["status"] for row in rows(call("history", SUITE, "adds").out)] == [None, None]

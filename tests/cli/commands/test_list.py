@@ -119,6 +119,8 @@ def test_character_that_the_encoding_lacks_is_replaced(fake: FakeBuddy, monkeypa
         ("--status successful --limit 1", [1], 3),
         ("--status error --limit 2", [250, 249], 1),
         ("--status skipped", [], 3),
+        ("--status failed --limit 2", [250, 249], 1),
+        ("--status Passed --limit 1", [1], 3),
         ("--status in-progress --branch fix", [251], 2),
     ],
 )

@@ -10,7 +10,6 @@ import subprocess
 import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -139,6 +138,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"branch": "feature", "baseline": "main"},
         ["✅ Passes: 0 new failures: acme/shop/a #6", "Compared with main: 5 commits"],
     ),
+    "unknown baseline": (
+        "get_failures",
+        {"baseline": "mian"},
+        ["No verdict: nothing to compare with, 3 failures", "</untrusted", "Call again with baseline=main."],
+    ),
     "one test": (
         "get_failures",
         {"test": "PAYS"},
@@ -243,6 +247,26 @@ async def test_verdict_on_one_test_is_that_of_the_list(fake: FakeBuddy) -> None:
         assert "\n\n\n" not in answer.inside
 
 
+@pytest.mark.parametrize(
+    ("cases", "is_said"),
+    [
+        ([], False),
+        (failing("pays", text="short"), False),
+        (failing("pays", "adds it", text="short"), True),
+        (failing("pays", text="line\n" * 5_000), True),
+    ],
+    ids=["no failure", "all traces", "two tests with a cause", "long trace"],
+)
+async def test_step_for_a_trace_is_said_if_one_is_cut(cases: Any, is_said: bool, fake: FakeBuddy) -> None:
+    """What is true of all tests of a cause is said once."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for _ in range(3):
+        suite.create("main", cases=[{"name": "sells"}, *cases])
+    (answer,) = await ask_new(("get_failures", {}))
+    assert ("add test=NAME" in answer.outside) == is_said
+    assert len(re.findall("(?m)^.*failing since #1.*$", answer.inside)) == (1 if cases else 0)
+
+
 async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
     """Long messages that say nothing happen in ten places; one that differs in a number is one cause."""
     for number in range(10):
@@ -326,7 +350,7 @@ async def test_long_error_is_cut(fake: FakeBuddy) -> None:
     assert (
         answer.is_error,
         "'test' fits 30 failing tests, the first 10 of which are below\n" in answer.inside,
-        answer.outside.endswith("\nWrite more of the name."),
+        answer.outside.endswith("\nPass more of the name as test."),
     ) == (True, True, True)
     assert re.search(r"… and [\d,]+ more characters$", answer.inside)
 
@@ -385,13 +409,23 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "a branch selects the latest session",
         "\nLeave out branch, or do not name a session.",
     ),
-    "unknown session": ("get_failures", {"session": "#99"}, "the newest is #8", ""),
-    "unknown branch": ("get_failures", {"branch": "mian"}, "its latest sessions are of main, feature", ""),
+    "unknown session": (
+        "get_failures",
+        {"session": "#99"},
+        "the newest is #8",
+        "\nCall again with another session, or without it, ",
+    ),
+    "unknown branch": (
+        "get_failures",
+        {"branch": "mian"},
+        "its latest sessions are of main, feature",
+        "another branch, or",
+    ),
     "unknown test": (
         "get_failures",
         {"test": "x"},
         "no test is named 'x'",
-        "\nWrite a part of the name that is shown.",
+        "\nPass a part of the name that is shown as test.",
     ),
     "401": ("get_failures", {}, "(401)", "You cannot fix this: the user must check the token and the region"),
     "403": ("get_failures", {}, "(403)", "You cannot fix this: the user must give the token the scopes"),
@@ -572,17 +606,6 @@ async def test_tools_only_read(fake: FakeBuddy) -> None:
     assert [tool.name for tool in tools] == TOOLS
     assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
     assert not fake.requests
-
-
-async def test_answers_in_the_guide(fake: FakeBuddy) -> None:
-    """Those of the demo suites, apart from the random number, and ages."""
-    fake.add_demo_suites(until=datetime(2026, 11, 27, 6, tzinfo=UTC))
-    section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
-    examples = re.findall(r"```text\n(\w+)\((.*?)\)\n(.*?)```", section, re.DOTALL)
-    assert examples
-    for tool, arguments, result in examples:
-        (answer,) = await ask_new((tool, dict(re.findall(r'(\w+)="([^"]*)"', arguments))))
-        assert without_times(answer.text) == without_times(result.strip())
 
 
 def test_configurations_in_the_guide_start_the_server() -> None:
