@@ -20,10 +20,10 @@ TERMINAL_VARIABLES = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACT
 
 @pytest.fixture(autouse=True)
 def terminal_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Set a width of 80 columns, and let SIGINT interrupt as in a shell, whatever runs the tests."""
+    """Set no width (a terminal has 80 columns), and let SIGINT interrupt as in a shell, whatever runs tests."""
     for name in TERMINAL_VARIABLES & set(os.environ):
         monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -56,6 +56,7 @@ def use_terminal(monkeypatch: pytest.MonkeyPatch, name: str, *, dumb: bool = Tru
     terminal = Terminal()
     monkeypatch.setattr(sys, name, terminal)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", os.environ.get("COLUMNS", "80"))
     if dumb:
         monkeypatch.setenv("TERM", "dumb")
     return terminal

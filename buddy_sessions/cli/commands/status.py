@@ -51,11 +51,11 @@ _COLUMNS = (
     Column("SUITE", is_number=False),
     Column("NAME", is_number=False, can_be_cut=True, rank=1),
     Column("STATUS", is_number=False),
-    Column("FAIL", "{} failing"),
-    Column("SINCE", "since {}", is_number=False, rank=3),
+    Column("FAIL", "{} failing", rank=2),
+    Column("SINCE", "since {}", is_number=False),
     Column("AGE", "{} ago"),
-    Column("COMMIT", "commit {}", is_number=False, rank=4),
-    Column("AUTHOR", "by {}", is_number=False, can_be_cut=True, rank=2),
+    Column("COMMIT", "commit {}", is_number=False, rank=3),
+    Column("AUTHOR", "by {}", is_number=False, can_be_cut=True),
 )
 _VALUES = (
     *("name", "branch", "status", "is_stale", "failing_tests", "cause", "session", "html_url"),
@@ -90,7 +90,7 @@ async def command(
     """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
 
     SINCE, AGE, COMMIT and AUTHOR are those of the first session in this state. In a narrow terminal, names are cut,
-    then COMMIT, SINCE, AUTHOR and NAME are left out, in this order: AGE says since when.
+    then COMMIT, FAIL and NAME are left out, in this order, then authors are cut; then each suite gets two lines.
 
     Each suite costs one request, or two if the branch is rare among its newest 100 sessions, or none with --db. A suite
     that cannot be read does not stop the others. But if 20 in a row fail with the same error, the command ends.

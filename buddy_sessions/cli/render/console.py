@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import os
-import textwrap
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from attrs import define, field
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -41,6 +42,7 @@ class Output(Console):
         self._is_quiet = quiet
         if not self.width:  # COLUMNS=0: it is unknown
             self.width = _DEFAULT_WIDTH
+        self.has_width = self.is_terminal or "COLUMNS" in os.environ
         if not self.file.isatty() and "COLUMNS" not in os.environ:  # also with FORCE_COLOR
             self.width = _FILE_WIDTH
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
@@ -68,18 +70,18 @@ class Output(Console):
         self.print(line, soft_wrap=True)
 
     def print_message(self, *parts: str | Text | tuple[str, str], indent: str = "") -> None:
-        """Print texts, or pairs of a text and its style. On a terminal, lines end between words.
+        """Print texts, or pairs of a text and its style. If the width is known, lines end between words.
 
         With an `indent`, which all lines but the first one get, longer words are broken, but not in a text with a URL.
         """
-        text, start = Text.assemble(*parts), 0
-        lines = [text.plain]
-        if self.is_terminal and text.cell_len > self.width:
-            breaks, width = bool(indent) and "://" not in text.plain, self.width - len(indent)
-            lines = textwrap.wrap(text.plain, width, break_long_words=breaks, break_on_hyphens=False)
-        for line in lines:
-            start = text.plain.index(line, start)
-            self.print_line(indent if start else "", text[start : start + len(line)])
+        text = Text.assemble(*parts)
+        lines = [text]
+        if self.has_width and text.cell_len > self.width:
+            width, breaks = self.width - len(indent), indent and "://" not in text.plain
+            lines = [*(text.wrap(self, width) if breaks else text.divide(_ends_of_lines(text.plain, width)))]
+        for number, line in enumerate(lines):
+            line.rstrip()
+            self.print_line(indent if number else "", line)
 
     def print_note(self, text: str) -> None:
         """Print a dimmed message, without line breaks, unless this is quiet."""
@@ -139,6 +141,16 @@ class Output(Console):
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+
+
+def _ends_of_lines(text: str, width: int) -> Iterator[int]:
+    """Yield where the lines of a text end: between words, of which none is broken."""
+    start = end = 0
+    for space in re.finditer(" +|$", text):
+        if end > start and cell_len(text[start : space.start()]) > width:
+            yield end
+            start = end
+        end = space.end()
 
 
 class _LogHandler(logging.Handler):

@@ -29,8 +29,8 @@ MAX_SESSIONS = 5  # how many sessions a text lists
 class Column:
     """A column of a table; `phrase` says what its cells are in a text, and is empty if they are left out there.
 
-    If `can_be_cut` is true, its cells are cut in a table of suites that is too wide; if `wraps` is true, they get more
-    lines. If that is not enough, columns are left out: that of the highest rank first, of equal ones the last.
+    If `can_be_cut` is true, its cells are cut in a table that is too wide; if `wraps` is true, they get more lines.
+    If that is not enough, columns are left out: that of the highest rank first, of equal ones the last.
     """
 
     title: str
@@ -270,11 +270,16 @@ def _one_session(judgement: Judgement, about: str) -> Iterator[str]:
         yield f"Only #{session.relative_id} was judged: what other jobs of its commit say is not known"
 
 
+def since_fact(session: Session) -> str:
+    """Return since which session something fails, of which commit that is, and by whom."""
+    return f"Failing since #{session.relative_id}: {origin(session)}"
+
+
 def _facts(judgement: Judgement) -> Iterator[str]:
     """Yield since when the known failures fail, and what they were compared with."""
     first = {test.since.first for test in judgement.tests if test.since is not None}
     for session in sorted(first, key=lambda each: each.relative_id)[-MAX_SESSIONS:]:
-        yield f"Failing since #{session.relative_id}: {origin(session)}"
+        yield since_fact(session)
     if (baseline := judgement.baseline) is not None and baseline.commits:
         commits = baseline.commits
         ends = dict.fromkeys(f"#{each.relative_id}" for each in (commits[-1].first, commits[0].sessions[0]))

@@ -42,7 +42,7 @@ _FOR_PEOPLE = ("table", "markdown")
 _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
 _INDENT = " " * _GAP  # of the lines that continue a text
-_MIN_CUT, _MIN_WRAPPED = 10, 30  # to which a column is cut, or wrapped
+_MIN_CUT, _MIN_WRAPPED = 8, 30  # to which a column is cut, or wrapped
 _MAX_LINES = 2  # of a remark or a message below a row
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
@@ -204,26 +204,41 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     if has_names:
         title = "TEST" if any(column.title for column in columns) else ""
         columns = [*columns, Column(title, is_number=False, wraps=True)]
-    shown = list(range(len(columns)))
-    while True:
-        kept = [columns[index] for index in shown]
-        widths = _cut(kept, _widths(columns, rows, shown), output.width)
-        if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= output.width:
-            break
-        shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
-    if any(column.title for column in kept):
-        _print_row(output, kept, widths, [Text(column.title, "dim") for column in kept])
+    shown, widths = _fit(columns, rows, output.width)
+    kept, heading = [columns[index] for index in shown], 0 not in shown and columns[0].title == "SUITE"
+    titles: list[str | Text] = [Text(column.title, "dim") for column in columns]
     indent = sum(widths[:-1]) + _GAP * (len(widths) - 1) if has_names else _GAP
-    for row, item in zip(rows, items, strict=True):
-        _print_row(output, kept, widths, [row[index] for index in shown if index < len(row)])
+    for row, item in zip([titles, *rows], [Item(None), *items], strict=True):
+        if heading:
+            output.print_line(row[0])
+        if row is not titles or any(column.title for column in kept):
+            cells = [row[index] for index in shown if index < len(row)]
+            _print_row(output, kept, widths, cells, indent=_INDENT * heading)
         for line in _lines_below(item, output, output.width - indent):
             line.rstrip()
             output.print_line(" " * indent, line)
-    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
-    if output.is_terminal and hidden:
-        output.print_line((f"left out in this width: {', '.join(hidden)}", "dim"))
+    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title][heading:]
+    if output.has_width and hidden:
+        output.print_message((f"left out in this width: {', '.join(hidden)}", "dim"))
     if any(column.title == "RECENT" for column in kept):
         output.print_line(("RECENT: ▂ passed, █ failed; the newest is on the right", "dim"))
+
+
+def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int) -> tuple[list[int], list[int]]:
+    """Return the numbers of the columns that fit in a line, and their widths.
+
+    If the key of a suite leaves too little space, it gets a line of its own, with the other columns below.
+    """
+    shown, may_move = list(range(len(columns))), bool(columns) and columns[0].title == "SUITE"
+    while True:
+        kept = [columns[index] for index in shown]
+        widths = _cut(kept, _widths(columns, rows, shown), width)
+        if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= width:
+            return shown, widths
+        if may_move and not any(column.rank for column in kept):
+            shown, width, may_move = list(range(1, len(columns))), width - _GAP, False
+        else:
+            shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], shown: Sequence[int]) -> list[int]:
@@ -234,11 +249,15 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], sho
 
 
 def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of columns for a line of `width`: of those that can be cut or wrap, the widest is cut first."""
+    """Return the widths of columns for a line of `width`: of those that can be cut or wrap, the widest is cut first.
+
+    While some have a rank, which means that they can be left out, only these are cut.
+    """
+    is_ranked = any(each.rank for each in columns)
     least = {
         index: _MIN_WRAPPED if each.wraps else _MIN_CUT
         for index, each in enumerate(columns)
-        if each.wraps or each.can_be_cut
+        if each.wraps or (each.can_be_cut and (each.rank or not is_ranked))
     }
     fitted = list(widths)
     for _ in range(sum(fitted) + _GAP * (len(fitted) - 1) - width):
@@ -247,13 +266,15 @@ def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[i
     return fitted
 
 
-def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]) -> None:
+def _print_row(
+    output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text], *, indent: str
+) -> None:
     """Print cells, each cut or padded to the width of its column. One that wraps, the last one, may have more lines."""
     texts: list[Text] = []
     more: list[Text] = []
     for column, width, cell in zip(columns, widths, cells, strict=False):
         text = cell.copy() if isinstance(cell, Text) else Text(cell)
-        if column.wraps and output.is_terminal:  # all lines but the first one are indented
+        if column.wraps and output.has_width:  # all lines but the first one are indented
             text, *more = text.wrap(output, width if text.cell_len <= width else width - _GAP) or [text]
         elif not column.wraps:
             text.truncate(width, overflow="ellipsis")
@@ -261,8 +282,8 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
         texts.append(text)
     row = Text(" " * _GAP).join(texts)
     row.rstrip()
-    output.print_line(row)
-    indent = " " * (sum(widths[:-1]) + _GAP * len(widths))
+    output.print_line(indent, row)
+    indent += " " * (sum(widths[:-1]) + _GAP * len(widths))
     for text in more:
         output.print_line(indent, text)
 
