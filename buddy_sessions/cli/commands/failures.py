@@ -90,8 +90,7 @@ async def command(
         messages.print_warning(problem)
     if group and (read := read_text(judgement.tests)):
         messages.print_note(f"{read}: the causes of the other tests are not known")
-    most = None if group or chosen == "markdown" else count
-    show(result, chosen, messages, limit=most, max_bytes=max_bytes)
+    show(result, chosen, messages, limit=None if group or chosen == "markdown" else count, max_bytes=max_bytes)
     running, *incomplete = result.warnings
     code = ExitCode.NOT_FINISHED if running else ExitCode.DONE
     return ExitCode.NO_VERDICT if incomplete else code
