@@ -93,6 +93,7 @@ def test_port_that_is_taken_is_one_line(fake: FakeBuddy, call: Call) -> None:
 
 def test_demo_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, err = call("demo")
     (path,) = tmp_path.rglob("demo.db")
     assert (code, err) == (0, "")

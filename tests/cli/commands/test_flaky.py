@@ -77,7 +77,8 @@ class TestRunAgain:
         assert (code, row["name"], row["revisions"], row["flips"], err) == (0, "pays", [FLAKY], 0, "")
         assert (row["branch"], row["oldest"], row["newest"]) == ("main", 1, 5)
 
-    def test_texts(self, call: Call) -> None:
+    def test_texts(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
         table = call("flaky", SUITE, "--format", "table").out
         assert [line.rstrip() for line in table.splitlines()] == [
             f"{SUITE}, branch main",

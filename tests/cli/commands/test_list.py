@@ -69,7 +69,8 @@ def test_verbose_logs_each_request(call: Call) -> None:
     assert (code, numbers(out)[0], err.count("GET ")) == (0, 250, 3)
 
 
-def test_table_for_80_columns(fake: FakeBuddy, call: Call) -> None:
+def test_table_for_80_columns(fake: FakeBuddy, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     suite = fake.add_suite(*KEY)
     add(suite, status="SUCCESSFUL", branch="main", duration=185)
     add(suite, status="ERROR", ref_type="PULL_REQUEST", ref_name="pull/7", duration=42, failed_count=4, error_count=1)
