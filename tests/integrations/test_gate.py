@@ -571,6 +571,7 @@ ATTEMPTS: dict[str, tuple[str, dict[str, Any] | None, int, str]] = {
 
 STUBS = {
     "apt-get": "",
+    "pip": "",
     "python3": """test "$1 $2" = "-m venv"
 mkdir -p "$3/bin"
 printf '#!/bin/sh\\ntest "$1 $2" = "install -q"\\n' > "$3/bin/pip"

@@ -22,6 +22,7 @@ from buddy_sessions.analysis.causes import read_message, says_nothing, without_l
 from buddy_sessions.analysis.remarks import name_sessions
 from buddy_sessions.models import FAILING
 
+_MAX_AUTHOR = 18  # characters
 UNKNOWN = "-"  # the text of an unknown value
 
 HASH, SHORT_HASH = 12, 7
@@ -269,8 +270,8 @@ def revision_text(session: Session) -> Text:
 
 
 def author_text(session: Session) -> Text:
-    """Return who started the CI run."""
-    return plain(author_name(session))
+    """Return who started the CI run, for a line or a table: other facts need the space of a long name."""
+    return plain(cut(author_name(session), _MAX_AUTHOR))
 
 
 def name_text(key: TestKey) -> Text:

@@ -81,12 +81,12 @@ def test_table_for_80_columns(fake: FakeBuddy, call: Call, monkeypatch: pytest.M
     assert (code, err) == (0, "5 sessions, 1 request\n")
     assert [line.rstrip() for line in out.splitlines()] == [
         "acme/shop/MNbyVedg",
-        "#  STATUS     AGE   TIME  FAIL  BRANCH              COMMIT   AUTHOR",
-        "5  ◌ running    -      -     0  -                   5cfe3f5  BBBBBBBBBBBBBBBBBB…",
-        "4  ? paused   3 h      -     -  feature/one-lette…  5cfe3f5  Ann",
-        "3  ○ skipped  3 h     1s     0  tag v2.1.0          -        -",
-        "2  ✘ failed   3 h    42s     5  PR pull/7           5cfe3f5  Ann",
-        "1  ✔ passed   3 h  3m05s     0  main                5cfe3f5  Ann",
+        "#  STATUS     AGE   TIME  FAIL  BRANCH               COMMIT   AUTHOR",
+        "5  ◌ running    -      -     0  -                    5cfe3f5  BBBBBBBBBBBBBBBBB…",
+        "4  ? paused   3 h      -     -  feature/one-letter…  5cfe3f5  Ann",
+        "3  ○ skipped  3 h     1s     0  tag v2.1.0           -        -",
+        "2  ✘ failed   3 h    42s     5  PR pull/7            5cfe3f5  Ann",
+        "1  ✔ passed   3 h  3m05s     0  main                 5cfe3f5  Ann",
     ]
 
 

@@ -330,6 +330,7 @@ def test_terminal_names_columns_that_do_not_fit(
     [
         ("acme/s/MNbyVedg", "Grażyna Lisiecka", "SUITE NAME STATUS FAIL SINCE AGE COMMIT AUTHOR"),
         ("acme/storefront/MNbyVedg", "Grażyna Lisiecka", "SUITE NAME STATUS FAIL SINCE AGE AUTHOR"),
+        ("acme/storefront/MNbyVedg", "Grażyna Lisiecka-Czarnecka", "SUITE NAME STATUS FAIL SINCE AGE AUTHOR"),
         (f"acme/{'shop' * 7}/MNbyVedg", "Grażyna Lis", "SUITE STATUS SINCE AGE AUTHOR"),
         (
             f"acme/{'shop' * 12}/MNbyVedg",
@@ -347,4 +348,4 @@ def test_long_key_hides_neither_since_nor_author(
     assert run(["status", "acme", "--quiet"]) == 0
     out = terminal.getvalue()
     assert " ".join(out.split()).startswith(f"{titles} {key} "), out
-    assert f"  {author}\n" in out
+    assert f"  {author if len(author) <= 18 else f'{author[:17]}…'}\n" in out
