@@ -207,6 +207,11 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         "Broke since",
         "1 h ago beefbee, author on GitHub",
     ),
+    "author and CI run that nobody knows": (
+        [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": None, "revision": "beef" * 10})],
+        "Broke since",
+        "1 h ago beefbee",
+    ),
 }
 
 
