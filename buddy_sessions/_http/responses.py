@@ -166,8 +166,9 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}", url=str(url))
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno or 0  # negative: of the resolver; none if several addresses were tried
-        reason = os.strerror(number).lower() if number > 0 else text.rpartition("[")[2].rstrip("]")
+        cause = error.os_error
+        number = cause.errno or 0  # negative: of the resolver; none if several addresses failed with different ones
+        reason = os.strerror(number).lower() if number > 0 else _clean(cause.strerror or str(cause), header)
         is_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
         what, advice = ("the proxy ", "the proxy") if is_proxy else ("", "the base URL and the network")
         message = f"cannot connect to {what}{error.host}:{error.port} ({reason}): check {advice}"

@@ -87,8 +87,7 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     due = {
         session.relative_id: session.id
         for session, row in zip(to_sessions(rows), rows, strict=True)
-        if not session.is_finished
-        and is_check_due(session.create_date or session.start_date, to_time(row["checked_at"]), now=now)
+        if not session.is_finished and is_check_due(session.create_date, to_time(row["checked_at"]), now=now)
     }
     sql = f"""
         SELECT relative_id, id FROM session_rows AS sessions

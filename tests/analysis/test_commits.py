@@ -106,6 +106,7 @@ def counted(commit: TestedCommit) -> list[int]:
         pytest.param("a+10 b-3 c+3", None, [3], id="a red commit that stopped early does not lower the number"),
         pytest.param("a+ b+3 b= c+3", None, [4], id="nor does one with an unknown status"),
         pytest.param("b-3 c+3", False, [2], id="unless nothing else says how many"),
+        pytest.param("b- c+3", None, [2], id="fewer than all red ones before"),
         pytest.param("a+ b+ | b?", False, [2], id="a round that is running"),
         pytest.param("a+ b+ | b-", True, [3], id="a round that is red"),
         pytest.param("a+ b? " + "| " * 11 + "b+", None, [3, 2], id="unfinished for 23 hours"),

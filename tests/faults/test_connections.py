@@ -26,24 +26,43 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE)
 
 
-class NoNames(AbstractResolver):
-    """Resolves no name."""
+class Resolver(AbstractResolver):
+    """Resolves any name to addresses that cannot be connected to, or no name."""
+
+    def __init__(self, addresses: dict[socket.AddressFamily, str]) -> None:
+        self._addresses = addresses
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not self._addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            for kind, address in self._addresses.items()
+        ]
 
     async def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["refused", "no-such-host"])
-async def test_unreachable(reader: CheckedReader, fake: FakeBuddy, host: str) -> None:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NoNames())) as session:
+@pytest.mark.parametrize(
+    ("host", "addresses", "reason"),
+    [
+        pytest.param("127.0.0.1", {}, "connection refused", id="refused"),
+        pytest.param("localhost", {}, "Name or service not known", id="no-such-host"),
+        pytest.param(
+            "localhost", {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "ff02::1"}, "Multiple", id="two-reasons"
+        ),
+    ],
+)
+async def test_unreachable(
+    reader: CheckedReader, fake: FakeBuddy, host: str, addresses: dict[socket.AddressFamily, str], reason: str
+) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Resolver(addresses))) as session:
         options = {"base_url": f"http://{host}:1", "http_session": session}
         error = await reader.fail(fake, TransportError, requests=0, **options)
     assert error.retryable
-    assert str(error).startswith(f"cannot connect to {host}:1 (")
+    assert str(error).startswith(f"cannot connect to {host}:1 ({reason}")
     assert (reader.stats.requests, reader.stats.retries) == (3, 2)
 
 

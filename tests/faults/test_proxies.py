@@ -133,7 +133,7 @@ async def test_proxy_of_the_environment(
         ("http", True, REJECTED, 1),
         *(("https", is_borrowed, REJECTED, 1) for is_borrowed in (True, False)),
         *(("https", is_borrowed, "403 Forbidden", 1) for is_borrowed in (True, False)),
-        *(("https", is_borrowed, "502 Bad Gateway", 3) for is_borrowed in (True, False)),
+        *(("https", is_borrowed, "500 Internal Server Error", 3) for is_borrowed in (True, False)),
     ],
 )
 async def test_proxy_responds_with_an_error(

@@ -50,6 +50,12 @@ def _running(fake: FakeBuddy) -> None:
         suite.create("main")
 
 
+def _green(fake: FakeBuddy) -> None:
+    suite = fake.add_suite(*KEY)
+    for _ in range(3):
+        suite.create("main", "SUCCESSFUL", cases=[{"name": "adds"}, {"name": "pays"}])
+
+
 def _all_suites_of_a_demo(fake: FakeBuddy) -> None:
     fake.add_demo_suites()
     fake.add_project("acme", "docs")
@@ -75,6 +81,7 @@ HEALTHY_SERVERS = (
     Account("a suite without sessions", prepare=lambda fake: fake.add_suite(*KEY)),
     Account("a new account without suites", target="acme", prepare=lambda fake: fake.add_project(*KEY[:2])),
     Account("running sessions only", prepare=_running),
+    Account("green sessions only", prepare=_green),
     Account("pull requests only", prepare=_pull_requests),
     Account("sessions are created and finish meanwhile", before=_adds_and_finishes),
     Account("old sessions have been deleted", prepare=_with_retention),

@@ -227,17 +227,19 @@ async def test_traffic_of_other_branches_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("older", "newer", "expected", "cost"),
+    ("older", "newer", "count", "expected", "cost"),
     [
-        ("main-", "fix+", "main", 2),
-        ("master-", "fix+", "master", 4),
-        ("o-", "fix+", None, 5),
-        ("main-", "develop+", "main", 2),
+        ("main-", "fix+", 110, "main", 2),
+        ("master-", "fix+", 110, "master", 4),
+        ("o-", "fix+", 110, None, 5),
+        ("o-", "fix+", 10, None, 1),
+        ("main-", "develop+", 110, "main", 2),
     ],
 )
 async def test_main_branch_below_the_newest_100(
     older: str,
     newer: str,
+    count: int,
     expected: str | None,
     cost: int,
     fake: FakeBuddy,
@@ -245,7 +247,7 @@ async def test_main_branch_below_the_newest_100(
     suite: FakeSuite,
     tmp_path: Path,
 ) -> None:
-    create(older, *[newer] * 110)(suite)
+    create(older, *[newer] * count)(suite)
     assert (await buddy.status([suite.key]))[0].branch == expected
     assert len(fake.requests) == cost
     async with SessionStore(tmp_path / "sessions.db") as store:

@@ -55,9 +55,8 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
     verdict are not between the tags.
     """
     head = verdict(result)
-    lines = [] if offset else fact_lines(result, _STYLE)
-    if result.sessions and not offset:
-        lines += filter(None, [cut(web_url(result.sessions[0].html_url), _MAX_NAME)])
+    page = [cut(web_url(session.html_url), _MAX_NAME) for session in result.sessions[:1]]
+    lines = [] if offset else [*fact_lines(result, _STYLE), *filter(None, page)]
     count, heading = 0, ""
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
     for title, line in islice(_lines(result), offset, None):

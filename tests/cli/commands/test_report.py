@@ -110,6 +110,12 @@ class TestCauses:
         finish(suite, "lost", hours=1, status="ERROR", **fields)
         assert text in section(render(cases=cases), "Broke since")
 
+    @pytest.mark.parametrize(("letters", "text"), [(1, "mail b shop a"), (90, "mail 1, shop 1")])
+    def test_long_names_are_counted(self, render: Render, fake: FakeBuddy, letters: int, text: str) -> None:
+        for project, name in (("shop", "a"), ("mail", "b")):
+            finish(fake.add_suite("acme", project, name, name=letters * name), "lost", hours=1)
+        assert text in section(render(), "Broke since").partition("by Ann")[0]
+
     def test_unknown_causes_are_not_shared(self, render: Render, fake: FakeBuddy) -> None:
         """Otherwise, the commit of one suite would be blamed for all."""
         for project in ("mail", "shop"):
@@ -206,6 +212,11 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": RUN, "revision": "beef" * 10})],
         "Broke since",
         "1 h ago beefbee, author on GitHub",
+    ),
+    "author and CI run that nobody knows": (
+        [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": None, "revision": "beef" * 10})],
+        "Broke since",
+        "1 h ago beefbee",
     ),
 }
 
