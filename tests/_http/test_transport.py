@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from buddy_sessions import BuddyClient, ConfigError, NotFoundError, RateLimitError, TransportError
+from buddy_sessions import BuddyClient, ConfigError, NotFoundError, RateLimitError, ServerError, TransportError
 from buddy_sessions._version import __version__
 from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.faults import KEY, TOKEN, CheckedReader
@@ -39,6 +39,25 @@ async def test_successful_retries_do_not_use_up_the_quota(fake: FakeBuddy) -> No
         for _ in range(150):
             fake.inject(Fault.status(503))
             assert len(await buddy.sessions(KEY).collect()) == 3
+
+
+@pytest.mark.virtual_time
+async def test_five_successes_allow_one_retry_after_an_outage(fake: FakeBuddy) -> None:
+    async with BuddyClient(TOKEN, base_url=fake.base_url, max_attempts=2) as buddy:
+
+        async def count_retries(calls: int) -> int:
+            fake.inject(Fault.status(503), times=1000)
+            before = len(fake.requests)
+            for _ in range(calls):
+                with pytest.raises(ServerError):
+                    await buddy.sessions(KEY).collect()
+            fake.faults.clear()
+            return len(fake.requests) - before - calls
+
+        assert await count_retries(110) == 100
+        for _ in range(10):
+            await buddy.sessions(KEY).collect()
+        assert await count_retries(10) == 2
 
 
 class TestSession:
