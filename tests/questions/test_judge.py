@@ -263,6 +263,9 @@ async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> 
     for name in (running["relative_id"], "latest"):
         judgement = await buddy.judge(suite.key, name, timeout=300, details=False)
         assert judgement.passes is not None
+    started = loop.time()
+    judgement = await buddy.judge(suite.key, running["relative_id"], baseline="dev", timeout=300)
+    assert (judgement.reasons[0].kind, loop.time() - started < 5) == ("no baseline", True)  # waiting does not help
     judgement = await buddy.judge(suite.key, FIX, count=2, timeout=20, fail_fast=False)
     assert [reason.kind for reason in judgement.reasons] == ["new failure"]
     with pytest.raises(NoVerdictError, match=r"^no session of .* \(commit cdcdcdc\) appeared within 20s"):
