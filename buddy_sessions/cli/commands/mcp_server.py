@@ -85,7 +85,7 @@ _Suite = Annotated[
     Field(min_length=1, description="WORKSPACE/PROJECT/SUITE_ID, a URL of a suite or session, or NAME or PROJECT/NAME"),
 ]
 _Project = Annotated[str, _Text, Field(description="WORKSPACE/PROJECT or WORKSPACE, or one suite")]
-_Status = Annotated[Literal["", "red", "green", "no verdict"], _Text, Field(description="(default: all but green)")]
+_Status = Annotated[Literal["", "red", "green", "no verdict"], _Text, Field(description="Default: all but green")]
 _Branch = Annotated[str, _Text, Field(description="The branch of the latest commit (default: the main branch)")]
 _Baseline = Annotated[
     str, _Text, Field(description='The branch to merge into, such as "main": the result says whether it may be merged')
