@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
@@ -587,9 +588,10 @@ class OtherCI:
 
     def __init__(self, name: str, folder: Path, fake: FakeBuddy) -> None:
         shell, variables = CIS[name]
-        section, (job, pytest_lines) = section_of_the_guide("In any other CI")
-        commit = re.search(rf"^- {name}: the commit is `(.*?)`", section, re.MULTILINE)
-        *tests, gate = job["tests"]["script"]
+        section, (job, pytest_lines, jobs) = section_of_the_guide("In any other CI")
+        commit = re.search(rf"^- {name}: .*, the commit `(.*?)`", section, re.MULTILINE)
+        (in_jenkins,) = re.findall(r"sh '''\n(.*?)\n +'''", section, re.DOTALL)
+        *tests, gate = textwrap.dedent(in_jenkins).splitlines() if name == "Jenkins" else job["tests"]["script"]
         gate = gate.replace("$(git rev-parse HEAD)", commit[1] if commit else "$(git rev-parse HEAD)")
         gate += " --timeout 2s --quiet"
         before, after, load = (each.replace("\n", " ") for each in re.findall(r"`([^`]*tests\.env)`", section))
@@ -597,6 +599,8 @@ class OtherCI:
         self.two_steps = ["\n".join([before, *tests, after]), f"{load}\n{gate}"]
         self.without_file = ["\n".join(tests), gate]
         self.with_pytest = ["\n".join([*tests[:-1], *pytest_lines, gate])]
+        unit, joined = ("\n".join(jobs[each]["script"]) for each in ("unit", "gate"))
+        self.two_jobs = [unit, unit.replace("unit", "e2e").replace("TEST", "E2E"), f"{joined} --timeout 2s --quiet"]
         (of_forks,) = re.findall(r"of a fork[^`]*`(.*?)`", section)
         self.of_forks = ["\n".join([*tests, f"{of_forks} {gate}"])]
         self._shell, self._folder = shell, folder
@@ -697,5 +701,31 @@ async def test_lines_for_pytest(
 async def test_lines_for_pytest_need_a_branch(ci: str, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path) -> None:
     server = OtherCI(ci, tmp_path, fake)
     server.install("pytest", "exit 1")
-    code, out = await server.run(server.with_pytest, "", BUDDY_UT_TOKEN=suite.upload_token, BUDDY_BRANCH="")
-    assert (code != 0, "BUDDY_BRANCH: " in out, "Fails" in out) == (True, True, False), out
+    variables = {"BUDDY_UT_TOKEN": suite.upload_token, "BUDDY_BRANCH": "", "BRANCH_NAME": ""}
+    code, out = await server.run(server.with_pytest, "", **variables)
+    assert (code != 0, "Fails" in out) == (True, False), out
+    assert ("BRANCH_NAME: " if ci == "Jenkins" else "BUDDY_BRANCH: ") in out
+
+
+@pytest.mark.parametrize(
+    ("unit", "e2e", "count", "code"),
+    [("true", "true", 2, 0), ("false", "true", 2, 1), ("true", "exit 3", 2, 1), ("true", "true", 1, 6)],
+    ids=["both pass", "unit fails", "e2e fails", "lost upload"],
+)
+@pytest.mark.parametrize("ci", ["GitLab", "GitLab without bash"])
+async def test_two_jobs_on_gitlab(
+    ci: str, unit: str, e2e: str, count: int, code: int, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path
+) -> None:
+    """The outcomes of both count, and both sessions. Without the file of a job, the gate does not pass."""
+    server = OtherCI(ci, tmp_path, fake)
+    server.install("buddy-sessions", f'exec {Path(sys.executable).parent}/buddy-sessions "$@"')
+    for _ in range(count):
+        add(suite, branch="fix", revision=server.head, create_date=minutes_ago(1))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "gate").symlink_to(tmp_path)
+    unit_job, e2e_job, judge = server.two_jobs
+    steps = [unit_job.replace("TEST", unit), e2e_job.replace("E2E", e2e), judge]
+    found, out = await server.run(steps, "")
+    assert found == code, out
+    (tmp_path / "e2e.env").unlink()
+    assert (await server.run([judge], ""))[0] != 0
