@@ -171,7 +171,7 @@ def print_result(output: Output, result: CommandResult) -> None:
     if result.title:
         output.print()
         output.print_message((one_line(result.title), "bold"), indent=_INDENT)
-    for fact in (*result.problems, *result.advice, *result.facts):
+    for fact in (*result.problems, *result.facts, *result.advice):
         output.print_message(one_line(fact), indent=_INDENT)
 
 
