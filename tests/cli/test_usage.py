@@ -92,6 +92,7 @@ CASES = {
     },
     "share of faults": ("serve --faults 3", "--faults must be a share such as 90%, or 0, not '3'"),
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
+    "quarantine with an error": (f"gate {A} --quarantine names.csv", "names.csv: the quarantine is not valid TOML: "),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "the format jsonl contradicts --out x.csv: leave"),

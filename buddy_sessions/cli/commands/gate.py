@@ -15,7 +15,7 @@ from cyclopts import Group, Parameter, Token
 from buddy_sessions import MAIN, BuddyError, ConfigError, parse_quarantine
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions.analysis import Judgement
+from buddy_sessions.analysis import Judgement, QuarantinedTest
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 from buddy_sessions.analysis.judgement import AFTER_TESTS
 
@@ -93,7 +93,7 @@ class VerdictOptions:
             "outcome": None if self.outcome is None else parse_outcome(self.outcome),
             "baseline": self.baseline,
             "last": self.last,
-            "quarantine": [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine))),
+            "quarantine": [] if self.quarantine is None else _read_quarantine(self.quarantine),
             "min_tests": parse_share("--min-tests", self.min_tests),
             "after": self.after,
         }
@@ -210,6 +210,14 @@ async def command(
     if failure is not None:
         raise failure
     return code
+
+
+def _read_quarantine(path: Path) -> list[QuarantinedTest]:
+    text = read_text(str(path))
+    try:
+        return parse_quarantine(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: str | None) -> tuple[str, bool]:
