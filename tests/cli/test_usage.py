@@ -76,6 +76,13 @@ CASES = {
     "unknown format": (f"failures {A} --format xml", "--format"),
     "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),
+    **{
+        f"verdict in {name}": (
+            f"gate {A} --write markdown={file}",
+            f"cannot write '{file}': name a file in a folder that",
+        )
+        for name, file in {"a missing folder": "none/gate.md", "place of a folder": "folder.csv"}.items()
+    },
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
     "short hash": (f"gate {A} --revision abc", "value for --revision: 'abc' is not a hash of at least 7 digits: pass"),
     "name of a commit": (
