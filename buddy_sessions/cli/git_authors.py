@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import attrs
-from cyclopts import Parameter
 
-from buddy_sessions import Member, Session
+from buddy_sessions import ConfigError, Member, Session
 from buddy_sessions._base.validate import REVISION
+
+from .errors import describe_os_error
+from .values import parsed
 
 _T = TypeVar("_T")
 _TIMEOUT = 10.0  # seconds
 
+
+def _find_clone(folder: str) -> Path:
+    """Return the folder that was named. Raises ConfigError if it is no clone, or if there is no Git."""
+    try:
+        command = ("git", "-C", folder, "rev-parse", "--git-dir")
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the Git of the user
+        message = done.stderr.decode(errors="replace").partition("\n")[0].removeprefix("fatal: ")
+        problem = message if done.returncode else ""
+    except OSError as error:
+        problem = describe_os_error(error)
+    if problem:
+        raise ConfigError(f"cannot read commits in {folder!r}: {problem}")
+    return Path(folder)
+
+
 Clone: TypeAlias = Annotated[
     Path,
-    Parameter(
+    parsed(
+        _find_clone,
         name="--git",
         metavar="FOLDER",
         show_default=False,
