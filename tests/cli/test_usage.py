@@ -93,11 +93,11 @@ CASES = {
     **{
         f"{share} of the tests": (
             f"gate {A} --min-tests={share}",
-            f"--min-tests must be a share such as 90%, or 0, not {share!r}",
+            f"Invalid value for --min-tests: {share!r} is not a share: write 90%, or 0",
         )
         for share in ("90", "-1%", "101%", "much")
     },
-    "share of faults": ("serve --faults 3", "--faults must be a share such as 90%, or 0, not '3'"),
+    "share of faults": ("serve --faults 3", "Invalid value for --faults: '3' is not a share: write 90%, or 0"),
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
     "quarantine with an error": (f"gate {A} --quarantine names.csv", "names.csv: the quarantine is not valid TOML: "),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),

@@ -150,7 +150,7 @@ def test_outcome_in_the_words_of_each_ci(word: str, code: int, suite: FakeSuite,
     assert result.code == code
     assert bool(fake.requests) == (code < 2)
     if code == 2:
-        assert result.err.startswith("error: --outcome ")
+        assert result.err.startswith("error: Invalid value for --outcome: " if word else "error: --outcome is empty: ")
 
 
 @pytest.mark.parametrize(("fields", "named"), [({"revision": "cafe" * 10}, "cafe" * 3), ({"revision": None}, "#1")])
