@@ -91,19 +91,16 @@ async def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
 
 def _map_sessions(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
     """Return a result of the library with other sessions. What it has several times is also one object afterwards."""
-    if id(value) not in done:
-        done[id(value)] = _map_new(value, change, done)
-    return done[id(value)]
-
-
-def _map_new(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
+    if id(value) in done:
+        return done[id(value)]
+    mapped = value
     if isinstance(value, Session):
-        return change(value)
-    if type(value) in {list, tuple}:
-        return type(value)(_map_sessions(each, change, done) for each in value)
-    if not attrs.has(type(value)):
-        return value
-    fields = [field for field in attrs.fields(type(value)) if field.init]
-    return attrs.evolve(
-        value, **{field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
-    )
+        mapped = change(value)
+    elif type(value) in {list, tuple}:
+        mapped = type(value)(_map_sessions(each, change, done) for each in value)
+    elif attrs.has(type(value)):
+        fields = [field for field in attrs.fields(type(value)) if field.init]
+        values = {field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
+        mapped = attrs.evolve(value, **values)
+    done[id(value)] = mapped
+    return mapped
