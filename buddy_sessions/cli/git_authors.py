@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import attrs
-from cyclopts import Parameter
 
-from buddy_sessions import Member, Session
+from buddy_sessions import ConfigError, Member, Session
 from buddy_sessions._base.validate import REVISION
+
+from .errors import describe_os_error
+from .values import parsed
 
 _T = TypeVar("_T")
 _TIMEOUT = 10.0  # seconds
 
+
+def _find_clone(folder: str) -> Path:
+    """Return the folder that was named. Raises ConfigError if it is no clone, or if there is no Git."""
+    try:
+        command = ("git", "-C", folder, "rev-parse", "--git-dir")
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the Git of the user
+        message = done.stderr.decode(errors="replace").partition("\n")[0].removeprefix("fatal: ")
+        problem = message if done.returncode else ""
+    except OSError as error:
+        problem = describe_os_error(error)
+    if problem:
+        raise ConfigError(f"cannot read commits in {folder!r}: {problem}")
+    return Path(folder)
+
+
 Clone: TypeAlias = Annotated[
     Path,
-    Parameter(
+    parsed(
+        _find_clone,
         name="--git",
         metavar="FOLDER",
         show_default=False,
@@ -72,19 +91,16 @@ async def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
 
 def _map_sessions(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
     """Return a result of the library with other sessions. What it has several times is also one object afterwards."""
-    if id(value) not in done:
-        done[id(value)] = _map_new(value, change, done)
-    return done[id(value)]
-
-
-def _map_new(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
+    if id(value) in done:
+        return done[id(value)]
+    mapped = value
     if isinstance(value, Session):
-        return change(value)
-    if type(value) in {list, tuple}:
-        return type(value)(_map_sessions(each, change, done) for each in value)
-    if not attrs.has(type(value)):
-        return value
-    fields = [field for field in attrs.fields(type(value)) if field.init]
-    return attrs.evolve(
-        value, **{field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
-    )
+        mapped = change(value)
+    elif type(value) in {list, tuple}:
+        mapped = type(value)(_map_sessions(each, change, done) for each in value)
+    elif attrs.has(type(value)):
+        fields = [field for field in attrs.fields(type(value)) if field.init]
+        values = {field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
+        mapped = attrs.evolve(value, **values)
+    done[id(value)] = mapped
+    return mapped

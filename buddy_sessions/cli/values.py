@@ -95,13 +95,16 @@ Age: TypeAlias = Annotated[timedelta, parsed(_parse_age, metavar="DURATION")]
 """The type of an option such as --keep 90d: at least an hour."""
 
 
-def parse_share(option: str, text: str) -> float:
-    """Return the share that the text of an option names, such as `90%`, from 0.0 to 1.0."""
+def _parse_share(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)%|0", text)
     share = float(match[1] or 0) / 100 if match is not None else 2.0
     if share > 1:
-        raise ConfigError(f"{option} must be a share such as 90%, or 0, not {text!r}")
+        raise ConfigError(f"{text!r} is not a share: write 90%, or 0")
     return share
+
+
+Share: TypeAlias = Annotated[float, parsed(_parse_share, metavar="SHARE", show_default=lambda share: f"{share:.0%}")]
+"""The type of an option such as --min-tests 90%: from 0.0 to 1.0."""
 
 
 _WORDS = {
@@ -114,7 +117,7 @@ _WORDS = {
 several jobs, the first of these outcomes that one has is that of all."""
 
 
-def parse_outcome(text: str) -> str:
+def _parse_outcome(text: str) -> str:
     """Return how the tests of all jobs ended, whose outcomes are separated by one space: words, or exit codes.
 
     Raises ConfigError for an unknown word, and for an empty one: the variable of a job may be misspelt.
@@ -131,9 +134,13 @@ def _parse_word(text: str) -> str:
     if word.isdecimal():
         return "failure"
     raise ConfigError(
-        f"--outcome must be success, failure, cancelled or skipped, or an exit code, not {text!r}; separate those of "
-        "several jobs by one space. An empty word is that of a variable that is not set, or of a misspelt job"
+        f"{text!r} is not success, failure, cancelled, skipped, or an exit code: separate those of several jobs by one "
+        "space. An empty word is that of a variable that is not set, or of a misspelt job"
     )
+
+
+Outcome: TypeAlias = Annotated[str | None, parsed(_parse_outcome, metavar="WORD")]
+"""The type of the option --outcome."""
 
 
 def find_database(path: Path) -> Path:

@@ -51,16 +51,31 @@ def test_clone_knows_the_author(command: str, call: Call, tmp_path: Path, monkey
     """The folder in which the command runs, or the one of the option. Without a clone or Git, nobody is named."""
     monkeypatch.chdir(tmp_path)
     assert "Grażyna Lis" in call(*COMMANDS[command], "--git", "web").out
-    for options in ((), ("--git", "gone")):
-        code, out, err = call(*COMMANDS[command], *options)
-        assert (code, "Grażyna" in out, "git" in err) == (0, False, False)
-        assert ("Ann" in out) == (command == "history")
+    code, out, err = call(*COMMANDS[command])
+    assert (code, "Grażyna" in out, "git" in err) == (0, False, False)
+    assert ("Ann" in out) == (command == "history")
     monkeypatch.chdir(tmp_path / "web")
     words = [word.replace("x.db", "../x.db") for word in COMMANDS[command]]
     assert "Grażyna Lis" in call(*words).out
     monkeypatch.setenv("PATH", "")  # without Git
     code, out, _ = call(*words)
     assert (code, "Grażyna" in out) == (0, False)
+
+
+def test_named_folder_must_be_a_clone(
+    fake: FakeBuddy, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The option names it for its authors: without them, nothing would say that it is misspelt."""
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path)
+    requests = len(fake.requests)
+    for folder, reason in {"plain": "not a git repository", "gone": "No such file"}.items():
+        code, out, err = call("status", "acme/shop", "--git", folder)
+        assert (code, out, err.count("\n"), reason in err) == (2, "", 1, True)
+        assert err.startswith(f"error: Invalid value for --git: cannot read commits in '{folder}': ")
+    monkeypatch.setenv("PATH", "")
+    code, out, err = call("status", "acme/shop", "--git", "web")
+    assert (code, out, "'git': no such file" in err, len(fake.requests)) == (2, "", True, requests)
 
 
 @pytest.mark.parametrize(

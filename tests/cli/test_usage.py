@@ -76,6 +76,13 @@ CASES = {
     "unknown format": (f"failures {A} --format xml", "--format"),
     "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),
+    **{
+        f"verdict in {name}": (
+            f"gate {A} --write markdown={file}",
+            f"cannot write '{file}': name a file in a folder that",
+        )
+        for name, file in {"a missing folder": "none/gate.md", "place of a folder": "folder.csv"}.items()
+    },
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
     "short hash": (f"gate {A} --revision abc", "value for --revision: 'abc' is not a hash of at least 7 digits: pass"),
     "name of a commit": (
@@ -86,12 +93,13 @@ CASES = {
     **{
         f"{share} of the tests": (
             f"gate {A} --min-tests={share}",
-            f"--min-tests must be a share such as 90%, or 0, not {share!r}",
+            f"Invalid value for --min-tests: {share!r} is not a share: write 90%, or 0",
         )
         for share in ("90", "-1%", "101%", "much")
     },
-    "share of faults": ("serve --faults 3", "--faults must be a share such as 90%, or 0, not '3'"),
+    "share of faults": ("serve --faults 3", "Invalid value for --faults: '3' is not a share: write 90%, or 0"),
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
+    "quarantine with an error": (f"gate {A} --quarantine names.csv", "names.csv: the quarantine is not valid TOML: "),
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "the format jsonl contradicts --out x.csv: leave"),

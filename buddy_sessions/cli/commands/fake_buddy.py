@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-from cyclopts import Parameter
 from cyclopts.types import Port
 
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey
@@ -20,7 +19,7 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite
 from ..options import Flag
 from ..render.console import Output
 from ..render.show import print_result
-from ..values import Timeout, parse_share
+from ..values import Share, Timeout
 from .failures import failures_result
 from .status import status_result
 
@@ -47,7 +46,7 @@ async def serve(
     port: Port = 0,
     empty: Flag = False,
     live: Timeout | None = None,
-    faults: Annotated[str, Parameter(metavar="SHARE")] = "0",
+    faults: Share = 0.0,
 ) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
@@ -65,7 +64,7 @@ async def serve(
         live: Time between two new sessions, such as 1s (default: none are created).
         faults: Share of the requests with a random fault, such as a lost connection, a 503 or a wrong page.
     """
-    fake = FakeBuddy(port=port, fault_rate=parse_share("--faults", faults))
+    fake = FakeBuddy(port=port, fault_rate=faults)
     suites = [fake.add_suite("acme", "storefront", "MNbyVedg")] if empty else fake.add_demo_suites()
     key = SuiteKey(*suites[0].key)
     async with fake:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from attrs import evolve
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter
 
 from buddy_sessions import MAIN, BuddyError, ConfigError, parse_quarantine
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
-from buddy_sessions.analysis import Judgement
+from buddy_sessions.analysis import Judgement, QuarantinedTest
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
 from buddy_sessions.analysis.judgement import AFTER_TESTS
 
@@ -42,7 +42,7 @@ from ..render.result import CommandResult, advice_for, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
-from ..values import FILE, Timeout, parse_outcome, parse_share, parse_since, read_text
+from ..values import FILE, Outcome, Share, Timeout, parse_since, parsed, read_text
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
@@ -50,8 +50,8 @@ _TIMEOUT = 1800.0  # seconds
 _OFFSET = re.compile(r"[T ].*[+-]\d{2}:?\d{2}$")
 
 
-def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
-    text = tokens[0].value.removeprefix("#")
+def _parse_after(text: str) -> int | datetime:
+    text = text.removeprefix("#")
     if text.isdecimal() and len(text) < 8:
         return int(text)
     accepted = "pass a relative_id, or a time such as 2026-01-31T09:00Z"
@@ -67,9 +67,9 @@ def _convert_after(_: Any, tokens: Sequence[Token]) -> int | datetime:
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
 class VerdictOptions:
-    """The options that say what fails."""
+    """The arguments of `judge` that say what fails, but that `quarantine` is its file."""
 
-    outcome: Annotated[str | None, Parameter(metavar="WORD")] = None
+    outcome: Outcome = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
     several jobs in one argument, such as "success failure". A cancelled or skipped run gets no verdict."""
     baseline: Annotated[BranchOption, Parameter(help="Branch to compare with (default: the main branch).")] = MAIN
@@ -78,25 +78,12 @@ class VerdictOptions:
     pass."""
     quarantine: Annotated[Path | None, FILE] = None
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
-    min_tests: Annotated[str, Parameter(metavar="SHARE")] = f"{MIN_TESTS:.0%}"
+    min_tests: Share = MIN_TESTS
     """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
     checked with --outcome success."""
-    after: Annotated[
-        int | datetime | None, Parameter(converter=_convert_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)
-    ] = None
+    after: Annotated[int | datetime | None, parsed(_parse_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)] = None
     """Start of this attempt of the CI run, such as 2026-01-31T08:30Z, or the highest relative_id before it. Earlier red
     and unfinished sessions are ignored."""
-
-    def to_arguments(self) -> dict[str, Any]:
-        """Return the arguments of `judge` that these options are."""
-        return {
-            "outcome": None if self.outcome is None else parse_outcome(self.outcome),
-            "baseline": self.baseline,
-            "last": self.last,
-            "quarantine": [] if self.quarantine is None else parse_quarantine(read_text(str(self.quarantine))),
-            "min_tests": parse_share("--min-tests", self.min_tests),
-            "after": self.after,
-        }
 
 
 @Parameter(name="*", group=Group("Waiting", sort_key=2))
@@ -181,14 +168,16 @@ async def command(
     name, is_awaited = _name_tests(name, run_url, revision, verdict.outcome)
     outputs = (Destination(output_format, None), *write)
     details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
-    options = {**verdict.to_arguments(), "branch": question.branch, "details": details}
-    messages, problem, code = question.access.messages(), f"the tests were {options['outcome']}", ExitCode.NO_VERDICT
+    quarantine = [] if verdict.quarantine is None else _read_quarantine(verdict.quarantine)
+    options = {**vars(verdict), "quarantine": quarantine, "branch": question.branch, "details": details}
+    outcome, messages, code = verdict.outcome, question.access.messages(), ExitCode.NO_VERDICT
+    problem = f"the tests were {outcome}"
     judgement: Judgement | None = None
     seconds: float | None = None
     failure: BuddyError | None = None
-    if options["outcome"] not in {"cancelled", "skipped"}:
+    if outcome not in {"cancelled", "skipped"}:
         async with ask(key, question) as (answers, suite, messages):
-            seconds = waiting.seconds(options["outcome"], is_saved=question.db is not None) if is_awaited else None
+            seconds = waiting.seconds(outcome, is_saved=question.db is not None) if is_awaited else None
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
@@ -200,16 +189,22 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = advice_for(options["outcome"], is_awaited=is_awaited, db=question.db, baseline=verdict.baseline)
+        advice = advice_for(outcome, is_awaited=is_awaited, db=question.db, baseline=verdict.baseline)
         result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
-    _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
-    for destination in write:
-        destination.write(result, messages, max_bytes=max_bytes)
+    _print_verdict(result, outputs, messages, problems=problems, limit=limit, max_bytes=max_bytes)
     if failure is not None:
         raise failure
     return code
+
+
+def _read_quarantine(path: Path) -> list[QuarantinedTest]:
+    text = read_text(str(path))
+    try:
+        return parse_quarantine(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: str | None) -> tuple[str, bool]:
@@ -224,14 +219,24 @@ def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: s
 
 
 def _print_verdict(
-    result: CommandResult, output_format: str, messages: Output, *, problems: Sequence[str], limit: int, max_bytes: int
+    result: CommandResult,
+    outputs: Sequence[Destination],
+    messages: Output,
+    *,
+    problems: Sequence[str],
+    limit: int,
+    max_bytes: int,
 ) -> None:
-    if output_format == "table":
-        show(evolve(result, problems=problems), output_format, messages, limit=limit)
+    """Print the result in the first format, with these problems, and write it in the others."""
+    first, *others = outputs
+    if first.format == "table":
+        show(evolve(result, problems=problems), "table", messages, limit=limit)
     else:
         for text in (result.title, *problems):
             messages.print_note(text)
-        show(result, output_format, messages, max_bytes=max_bytes)
+        show(result, first.format, messages, max_bytes=max_bytes)
+    for output in others:
+        output.write(result, messages, max_bytes=max_bytes)
 
 
 def _judged_result(judgement: Judgement, *, about: str, advice: Mapping[str, str]) -> CommandResult:

@@ -28,7 +28,7 @@ from buddy_sessions import (
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, case_row, keyed_rows, resolve_file, session_row
 
-from ..errors import ExitCode, error_text, exit_code_of
+from ..errors import ExitCode, exit_code_of
 from ..options import Access, BranchOption, Flag, FromFile, Keys, TableFormat, lacks_branch
 from ..render.console import Output
 from ..render.show import choose_format, make_writer
@@ -90,10 +90,9 @@ async def command(
         store = await stack.enter_async_context(SessionStore(path)) if path is not None else None
         buddy = await stack.enter_async_context(access.connection.open_client(messages))
         suites = list(await selection.resolve(buddy))
-        for group, error in selection.failures.items():
-            messages.print_problem("failed", f"{group}: {error_text(error)}")
-            if on_failure == "raise" or not suites:
-                return exit_code_of(error)
+        messages.print_failures(selection.failures)
+        if selection.failures and (on_failure == "raise" or not suites):
+            return exit_code_of(next(iter(selection.failures.values())))
         if isinstance(branch, str):
             await lacks_branch(buddy, branch, await buddy.status(suites[:1], branch=branch), messages)
         watch: Watch | StatusWatch

@@ -101,6 +101,15 @@ class Output(Console):
         if text:
             self.print_problem("warning", text)
 
+    def print_failures(self, failures: Mapping[str, BuddyError]) -> None:
+        """Print each error once, with the suites and projects that failed with it."""
+        names_by_error: dict[str, list[str]] = {}
+        for name, error in failures.items():
+            names_by_error.setdefault(error_text(error), []).append(name)
+        for text, (name, *others) in names_by_error.items():
+            more = f" and {len(others):,} more" if others else ""
+            self.print_problem("failed", f"{name}{more}: {text}")
+
     @contextmanager
     def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
         """Yield a function that shows a text: on the last line of a terminal, until the end; otherwise, every 30 s."""
@@ -235,14 +244,9 @@ class HarvestProgress:
         return ", ".join(filter(None, parts))
 
     def print_failures(self, messages: Output) -> None:
-        """Print each error once, with the suites that failed with it. Errors like the one in `error` are left out."""
-        names_by_error: dict[str, list[str]] = {}
-        for name, error in self.failures.items():
-            if type(error) is not type(self.error):
-                names_by_error.setdefault(error_text(error), []).append(name)
-        for text, (name, *others) in names_by_error.items():
-            more = f" and {len(others):,} more" if others else ""
-            messages.print_problem("failed", f"{name}{more}: {text}")
+        """Print why suites and projects failed. Errors like the one in `error` are left out."""
+        others = {name: error for name, error in self.failures.items() if type(error) is not type(self.error)}
+        messages.print_failures(others)
 
     async def _update(self, show_text: Callable[[str], None]) -> NoReturn:
         while True:

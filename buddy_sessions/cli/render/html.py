@@ -271,26 +271,18 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
         yield _cause_row(report, cause)
     if recovered:
         moments = [suite.since for suite in recovered if suite.since is not None]
-        yield {
-            "kind": "recovered",
-            "text": f"{format_count(len(recovered), 'suite')} recovered: {_places(report, recovered)}",
-            "suites": [str(suite.key) for suite in recovered],
-            "since": min(moments, default=None),
-        }
+        row = _suites_row(report, "recovered", f"{format_count(len(recovered), 'suite')} recovered", recovered)
+        yield {**row, "since": min(moments, default=None)}
     for reason, suites in report.notes:
         if suites[0].state == "unknown":
-            yield {
-                "kind": "not judged",
-                "text": f"{format_count(len(suites), 'suite')} not judged, {reason}: {_places(report, suites)}",
-                "suites": [str(suite.key) for suite in suites],
-                "reason": reason,
-            }
+            count = format_count(len(suites), "suite")
+            yield {**_suites_row(report, "not judged", f"{count} not judged, {reason}", suites), "reason": reason}
         elif reason == NOT_RUN:
-            yield {
-                "kind": "not run",
-                "text": f"{format_count(len(suites), 'green suite')} {reason}: {_places(report, suites)}",
-                "suites": [str(suite.key) for suite in suites],
-            }
+            yield _suites_row(report, "not run", f"{format_count(len(suites), 'green suite')} {reason}", suites)
+
+
+def _suites_row(report: Report, kind: str, text: str, suites: Sequence[SuiteNews]) -> dict[str, Any]:
+    return {"kind": kind, "text": f"{text}: {_places(report, suites)}", "suites": [str(each.key) for each in suites]}
 
 
 def _cause_row(report: Report, cause: SharedCause) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def fact_lines(result: CommandResult, style: Style) -> list[str]:
         sessions.append(f"and {format_count(more, 'more session')}")
     sessions += [f"Compared with {_session_line(session, style, said)}" for session in result.old[:MAX_SESSIONS]]
     lines = [] if result.sessions else [result.about]
-    lines += [*result.warnings[:MAX_SESSIONS], *result.problems, *result.advice, *result.facts]
+    lines += [*result.warnings[:MAX_SESSIONS], *result.problems, *result.facts, *result.advice]
     return sessions + [style.text(line) for line in filter(None, lines)]
 
 

@@ -89,7 +89,7 @@ class CommandResult:
     problems: Sequence[str] = ()
     """Why it is not green, other than by a failing test."""
     advice: Sequence[str] = ()
-    """What to do. It follows the problems, and precedes the facts."""
+    """What to do about the problems and the facts, which precede it."""
     csv_columns: Sequence[str] = ()
     """The fields of rows that are columns of CSV, also if there are no rows."""
     warnings: Sequence[str] = ()

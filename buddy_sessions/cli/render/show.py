@@ -123,11 +123,14 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format."""
+        """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format, or no such folder."""
         name, _, file = text.partition("=")
         if name not in _WRITTEN_FORMATS or not file:
             raise ConfigError(f"pass FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
-        return cls(name, None if file == "-" else Path(file))
+        path = Path(file)
+        if path.is_dir() or not path.parent.is_dir():
+            raise ConfigError(f"cannot write {file!r}: name a file in a folder that exists")
+        return cls(name, None if file == "-" else path)
 
     def write(self, result: CommandResult, messages: Output, *, max_bytes: int) -> None:
         """Write a result. A file that cannot be written is a warning, because it does not change the verdict."""
@@ -171,7 +174,7 @@ def print_result(output: Output, result: CommandResult) -> None:
     if result.title:
         output.print()
         output.print_message((one_line(result.title), "bold"), indent=_INDENT)
-    for fact in (*result.problems, *result.advice, *result.facts):
+    for fact in (*result.problems, *result.facts, *result.advice):
         output.print_message(one_line(fact), indent=_INDENT)
 
 

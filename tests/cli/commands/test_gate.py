@@ -27,6 +27,7 @@ OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url"
 CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
 UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
+COMPARED = "Compared with main: 2 commits, #1 to #2\n"
 NO_WAIT = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url\n"
 QUICK = ("--interval", "0.05s", "--quiet")
 TODAY = datetime.now(UTC).date()
@@ -103,9 +104,9 @@ class TestVerdict:
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
         ({}, "--outcome 2", 1, "the tests failed, but no test did: a file or the configuration is broken"),
         ({}, "--outcome 2", 1, "running them again does not repair a broken file or configuration"),
-        ({"status": "IN_PROGRESS"}, "", 6, f"#3 did not finish\n{NO_WAIT}"),
-        ({"status": "IN_PROGRESS"}, "--outcome 0", 6, f"#3 did not finish\n{NO_WAIT}"),
-        ({}, "--count 2", 5, f"only 1 of 2 sessions exist (#3)\n{NO_WAIT}"),
+        ({"status": "IN_PROGRESS"}, "", 6, f"#3 did not finish\n{COMPARED}{NO_WAIT}"),
+        ({"status": "IN_PROGRESS"}, "--outcome 0", 6, f"#3 did not finish\n{COMPARED}{NO_WAIT}"),
+        ({}, "--count 2", 5, f"only 1 of 2 sessions exist (#3)\n{COMPARED}{NO_WAIT}"),
         (
             {"ref_name": ""},
             "",
@@ -149,7 +150,7 @@ def test_outcome_in_the_words_of_each_ci(word: str, code: int, suite: FakeSuite,
     assert result.code == code
     assert bool(fake.requests) == (code < 2)
     if code == 2:
-        assert result.err.startswith("error: --outcome ")
+        assert result.err.startswith("error: Invalid value for --outcome: " if word else "error: --outcome is empty: ")
 
 
 @pytest.mark.parametrize(("fields", "named"), [({"revision": "cafe" * 10}, "cafe" * 3), ({"revision": None}, "#1")])
@@ -213,7 +214,12 @@ class TestWaiting:
             ([{}], "--count 3 --outcome failure", 1, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--count 3 --outcome failure", 1, f"\nsee why jobs uploaded nothing, and {UPLOAD}\n"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
-            ([{}], "--after 2 --outcome success", 0, "the tests were not run again, or their upload was lost"),
+            (
+                [{}],
+                "--after 2 --outcome success",
+                0,
+                "or their upload was lost\nCompared with main: 1 commit, #1\nsee with buddy-sessions list SUITE",
+            ),
             ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, "#3 was ignored, because it began before this"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, ADVICE["ignored"]),
