@@ -68,6 +68,7 @@ def test_named_folder_must_be_a_clone(
     """The option names it for its authors: without them, nothing would say that it is misspelt."""
     (tmp_path / "plain").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))  # the folders of tests can be in a clone
     requests = len(fake.requests)
     for folder, reason in {"plain": "not a git repository", "gone": "No such file"}.items():
         code, out, err = call("status", "acme/shop", "--git", folder)
