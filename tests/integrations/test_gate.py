@@ -599,8 +599,8 @@ class OtherCI:
         self.two_steps = ["\n".join([before, *tests, after]), f"{load}\n{gate}"]
         self.without_file = ["\n".join(tests), gate]
         self.with_pytest = ["\n".join([*tests[:-1], *pytest_lines, gate])]
-        unit, joined = ("\n".join(jobs[each]["script"]) for each in ("unit", "gate"))
-        self.two_jobs = [unit, unit.replace("unit", "e2e").replace("TEST", "E2E"), f"{joined} --timeout 2s --quiet"]
+        unit, e2e, joined = ("\n".join(jobs[each]["script"]) for each in ("unit", "e2e", "gate"))
+        self.two_jobs = [unit, e2e.replace("TEST", "E2E"), f"{joined} --timeout 2s --quiet"]
         (of_forks,) = re.findall(r"of a fork[^`]*`(.*?)`", section)
         self.of_forks = ["\n".join([*tests, f"{of_forks} {gate}"])]
         self._shell, self._folder = shell, folder
@@ -716,16 +716,13 @@ async def test_lines_for_pytest_need_a_branch(ci: str, suite: FakeSuite, fake: F
 async def test_two_jobs_on_gitlab(
     ci: str, unit: str, e2e: str, count: int, code: int, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path
 ) -> None:
-    """The outcomes of both count, and both sessions. Without the file of a job, the gate does not pass."""
+    """The outcomes of both count, and both sessions. Without their files, the gate does not pass."""
     server = OtherCI(ci, tmp_path, fake)
-    server.install("buddy-sessions", f'exec {Path(sys.executable).parent}/buddy-sessions "$@"')
     for _ in range(count):
         add(suite, branch="fix", revision=server.head, create_date=minutes_ago(1))
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "gate").symlink_to(tmp_path)
     unit_job, e2e_job, judge = server.two_jobs
-    steps = [unit_job.replace("TEST", unit), e2e_job.replace("E2E", e2e), judge]
-    found, out = await server.run(steps, "")
+    assert (await server.run([judge], ""))[0] == 2
+    assert (await server.run([unit_job], unit, CI_JOB_ID="1"))[0] == 0
+    assert (await server.run([e2e_job.replace("E2E", e2e)], "", CI_JOB_ID="2"))[0] == 0
+    found, out = await server.run([judge], "")
     assert found == code, out
-    (tmp_path / "e2e.env").unlink()
-    assert (await server.run([judge], ""))[0] != 0
