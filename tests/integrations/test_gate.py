@@ -716,13 +716,16 @@ async def test_lines_for_pytest_need_a_branch(ci: str, suite: FakeSuite, fake: F
 async def test_two_jobs_on_gitlab(
     ci: str, unit: str, e2e: str, count: int, code: int, suite: FakeSuite, fake: FakeBuddy, tmp_path: Path
 ) -> None:
-    """The outcomes of both count, and both sessions. Without their files, the gate does not pass."""
+    """Both outcomes and both sessions count; in a fork, only the outcomes. Without their files, nothing passes."""
     server = OtherCI(ci, tmp_path, fake)
     for _ in range(count):
         add(suite, branch="fix", revision=server.head, create_date=minutes_ago(1))
     unit_job, e2e_job, judge = server.two_jobs
-    assert (await server.run([judge], ""))[0] == 2
+    assert (await server.run([judge], "", CI_PIPELINE_CREATED_AT=minutes_ago(5)))[0] == 2
+    assert (await server.run([judge], "", BUDDY_TOKEN=""))[0] == 1
     assert (await server.run([unit_job], unit, CI_JOB_ID="1"))[0] == 0
     assert (await server.run([e2e_job.replace("E2E", e2e)], "", CI_JOB_ID="2"))[0] == 0
-    found, out = await server.run([judge], "")
+    variables = {"CI_PIPELINE_CREATED_AT": minutes_ago(5)}
+    found, out = await server.run([judge], "", **variables)
     assert found == code, out
+    assert (await server.run([judge], "", BUDDY_TOKEN="", **variables))[0] == (code == 1)
