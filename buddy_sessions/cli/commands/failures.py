@@ -18,7 +18,7 @@ from ..errors import ExitCode, error_text
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item, since_fact
-from ..render.show import choose_format, show
+from ..render.show import FOR_PEOPLE, choose_format, show
 from ..render.text import cause_text, read_text, unfinished_text
 from ..suite_selection import parse_session
 
@@ -78,7 +78,7 @@ async def command(
         judgement = await answers.judge(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
-        is_red = chosen in {"table", "markdown"} and judgement.is_failing
+        is_red = chosen in FOR_PEOPLE and judgement.is_failing
         statuses = await answers.status([suite], branch=question.branch) if is_red else []
     since = [
         since_fact(status.since.turning_session)

@@ -67,7 +67,7 @@ def _parse_after(text: str) -> int | datetime:
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
 class VerdictOptions:
-    """The arguments of `judge` that say what fails, but that `quarantine` is its file."""
+    """The options that say what fails: arguments of `judge`, with a file in place of the tests in quarantine."""
 
     outcome: Outcome = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of

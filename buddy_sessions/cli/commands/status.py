@@ -28,7 +28,7 @@ from ..git_authors import Clone, name_authors
 from ..options import ROWS, Access, Answers, BranchOption, Flag, FromFile, Keys, ReadFile, lacks_branch, open_answers
 from ..render.news import is_steady
 from ..render.result import Column, CommandResult, Item, Section
-from ..render.show import choose_format, show
+from ..render.show import FOR_PEOPLE, choose_format, show
 from ..render.text import (
     UNKNOWN,
     age_of,
@@ -129,8 +129,8 @@ async def command(
     result = status_result(statuses, now, max_age=max_age, only_red=red, causes=causes)
     show(result, output_format, messages, max_bytes=max_bytes)
     unread = {str(status.suite): status.error for status in statuses if status.error is not None}
-    is_said = choose_format(output_format) in {"table", "markdown"}
-    messages.print_failures(selection.failures if is_said else selection.failures | unread)
+    is_shown = choose_format(output_format) in FOR_PEOPLE  # as a row, with its cause
+    messages.print_failures(selection.failures if is_shown else selection.failures | unread)
     needs_attention = any(status.is_failing or is_stale(status, now, max_age) for status in statuses)
     errors = [*selection.failures.values(), *unread.values()]
     code = many_suites_code(errors, is_any_read=len(unread) < len(statuses), is_red=exit_code and needs_attention)

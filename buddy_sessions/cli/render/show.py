@@ -38,7 +38,7 @@ from .text import author_name, escape, format_age, name_text, one_line, ref_name
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
 
-_FOR_PEOPLE = ("table", "markdown")
+FOR_PEOPLE = ("table", "markdown")  # the formats that are read, not parsed
 _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
 _INDENT = " " * _GAP  # of the lines that continue a text
@@ -65,7 +65,7 @@ def choose_format(requested: str | None) -> str:
 
 def default_limit(requested: str | None) -> int | None:
     """Return how many items a long list has without --limit; None for all."""
-    return 50 if choose_format(requested) in _FOR_PEOPLE else None
+    return 50 if choose_format(requested) in FOR_PEOPLE else None
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def show(
             make_writer(output_format, sys.stdout, result.csv_columns).write(rows)
         else:
             write_text(_render(limited, output_format, messages, max_bytes=max_bytes))
-    if (hidden := len(result.items) - len(limited.items)) and output_format in _FOR_PEOPLE:
+    if (hidden := len(result.items) - len(limited.items)) and output_format in FOR_PEOPLE:
         messages.print_note(f"for the other {format_count(hidden, 'row')} add --limit N")
 
 
