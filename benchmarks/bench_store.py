@@ -172,12 +172,10 @@ def measure_suites(folder: Path, base_url: str, size: int) -> dict[str, float]:
     path = folder / f"suites-{size}.db"
     rounds: list[tuple[float, float, float]] = []
     for _ in range(ROUNDS):
-        times: list[float] = []
-        for file, sync in ((path, sync_store), (path.with_suffix(".hand"), sync_by_hand)):
-            with on_one_core():
-                times.append(measure_cpu(sync, new_file(file), base_url, KEYS))
-        times.append(measure_cpu(sync_store, new_file(path), base_url, KEYS))
-        rounds.append((times[0], times[1], times[2]))
+        with on_one_core():
+            synced = measure_cpu(sync_store, new_file(path), base_url, KEYS)
+            by_hand = measure_cpu(sync_by_hand, new_file(path.with_suffix(".hand")), base_url, KEYS)
+        rounds.append((synced, by_hand, measure_cpu(sync_store, new_file(path), base_url, KEYS)))
     unchanged = statistics.median(measure_cpu(sync_store, path, base_url, KEYS) for _ in range(ROUNDS))
     return {
         "sync_ms": statistics.median(synced for synced, _, _ in rounds) / SUITES * 1e3,
