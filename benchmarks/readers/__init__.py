@@ -24,7 +24,10 @@ READERS = {
 }
 """The label of each module."""
 
-HEADERS = {"Authorization": "Bearer token", "Accept": "application/json"}
+TOKEN = "0b8f3d52-6c1e-4f7a-9d24-e57a31c06b98"
+"""Has the form of a real one: this package looks for it in each response, and finds one letter in many places."""
+
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/json"}
 
 GENERATED = "generated_sessions_client"
 
