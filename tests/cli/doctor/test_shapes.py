@@ -20,7 +20,7 @@ REPORTS = [
     pytest.param(json.loads(path.read_text(encoding="utf-8")), id=path.stem)
     for path in sorted((Path(__file__).parents[2] / "fixtures" / "reports").glob("*.json"))
 ]
-"""Reports of `doctor`: see their README."""
+"""Reports of `doctor` that were sent, unchanged; `example.json` is of FakeBuddy."""
 DIFFERENT = {
     "project.html_url": "in FakeBuddy, the address of a suite is below that of its project",
     "suites.html_url": "FakeBuddy sends it, as in all other lists",
