@@ -7,16 +7,14 @@ import json
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from distributed import LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
 
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
+from buddy_sessions.testing import FakeBuddy, Fault
 from helpers.recipe_programs import RECIPES, copy_recipe, finish, run_program, running
 
 SESSIONS = 250
@@ -91,60 +89,6 @@ async def test_gauges_for_prometheus(fake: FakeBuddy, tmp_path: Path) -> None:
     (sample,) = gauges["buddy_suite_red"].samples
     assert sample.labels["name"] == 'API "v2" \\  \ufffd'
     assert sample.labels["branch"] == "main"
-
-
-DAILY_JOB = RECIPES / "daily_job.py"
-
-
-def days_ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def failing(*names: str) -> list[dict[str, Any]]:
-    group = {"test_group_name": "cart", "classname": ""}
-    return [{"name": name, **group, "status": "FAILED", "message": "1 != 2"} for name in names]
-
-
-@pytest.fixture
-def red(fake: FakeBuddy) -> FakeSuite:
-    """A suite in which a test fails for four days, and one since a session that ended today. Another suite is green."""
-    fake.add_suite("acme", "storefront", "green", name="Green").create(cases=[{"name": "passes"}])
-    suite = fake.add_suite("acme", "storefront", "red", name="Red")
-    suite.create(cases=failing("old"), create_date=days_ago(6))
-    suite.create(cases=[{"name": "old"}], create_date=days_ago(5))
-    suite.create(cases=failing("old", "fixed"), create_date=days_ago(4))
-    suite.create(cases=[], status="ERROR", create_date=days_ago(3))  # the tests did not run
-    suite.create(cases=failing("old"), create_date=days_ago(2))
-    suite.create(cases=failing("old", "new"), create_date=days_ago(1.1), finish_date=days_ago(0.9))
-    suite.create(branch="feature", cases=failing("hidden"))
-    return suite
-
-
-async def test_daily_job_prints_what_fails_since_when(fake: FakeBuddy, red: FakeSuite, tmp_path: Path) -> None:
-    """A second run requests only the list of suites and one page a suite. A run without failing tests is silent."""
-    expected = [
-        f"Red, main: 2 failing tests, {red.html_url}",
-        f"  since {days_ago(4)[:10]} (#3) cart > old: 1 != 2",
-        f"  NEW since {days_ago(0.9)[:10]} (#6) cart > new: 1 != 2",
-    ]
-    for _ in range(2):
-        fake.requests.clear()
-        code, out, err = await run_program(fake, tmp_path, DAILY_JOB)
-        assert (code, out.splitlines(), err) == (2, expected, "")
-    assert len(fake.requests) == 3
-    red.create(cases=failing("old"))
-    assert (await run_program(fake, tmp_path, DAILY_JOB))[::2] == (0, "")
-    red.create(cases=[{"name": "old"}])
-    assert await run_program(fake, tmp_path, DAILY_JOB) == (0, "", "")
-
-
-async def test_daily_job_prints_the_other_suites_if_one_cannot_be_read(
-    fake: FakeBuddy, red: FakeSuite, tmp_path: Path
-) -> None:
-    fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/green/" in request.path else None
-    code, out, err = await run_program(fake, tmp_path, DAILY_JOB)
-    assert (code, len(out.splitlines())) == (1, 3)
-    assert err.startswith("could not read acme/storefront/green: ")
 
 
 async def test_harvester_goes_on_after_an_outage(fake: FakeBuddy, tmp_path: Path) -> None:
