@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import runpy
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
-from buddy_sessions import ClientClosedError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.recipe_programs import RECIPES, copy_recipe, finish, running
 
@@ -124,26 +121,6 @@ async def test_webhook_delivers_a_change_at_once(fake: FakeBuddy, suite: FakeSui
         finished = await finish(process)
         assert finished.code == 130
         assert "Traceback" not in finished.err
-
-
-async def test_aiohttp_app(fake: FakeBuddy, suite: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has one client for its whole life."""
-    monkeypatch.setenv("BUDDY_TOKEN", fake.token)
-    monkeypatch.setenv("BUDDY_API_URL", str(fake.base_url))
-    recipe = runpy.run_path(str(RECIPES / "aiohttp_app.py"))
-    app = recipe["make_app"]()
-    async with TestClient(TestServer(app)) as http:
-        for _ in range(2):
-            async with http.get("/acme/storefront/MNbyVedg") as response:
-                assert [row["relative_id"] for row in await response.json()] == list(range(120, 110, -1))
-        async with http.get("/acme/storefront/nothing") as response:
-            assert response.status == 404
-        fake.scopes = ()
-        async with http.get("/acme/storefront/MNbyVedg") as response:
-            assert (response.status, response.headers["Retry-After"]) == (503, "5")
-        buddy = app[recipe["BUDDY"]]
-    with pytest.raises(ClientClosedError):
-        await buddy.suites("acme", "storefront")
 
 
 LIBRARY = Path(__file__).parents[2] / "buddy_sessions" / "README.md"
