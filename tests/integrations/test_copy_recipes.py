@@ -1,4 +1,4 @@
-"""Copies of a database in PostgreSQL and DuckDB, also with dlt. They follow it, although they are killed."""
+"""Copies of a database in PostgreSQL and DuckDB. They follow it, although they are killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from helpers.recipe_programs import copy_recipe, run_until_killed
 from helpers.stores import query
 
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["buddy_sessions", "dlt", "psycopg"])  # so that a program starts at once
+FORK.set_forkserver_preload(["buddy_sessions", "psycopg"])  # so that a program starts at once
 COLUMNS = "workspace, project, suite_id, id, status, missing_since IS NULL, deleted_at IS NULL"
 SAVED = f"""
     SELECT {COLUMNS}, (SELECT json_group_array(json_object('name', name)) FROM cases
@@ -112,20 +112,10 @@ async def test_copy_in_postgresql(change: Change, postgres: str, tmp_path: Path)
     await follow(change, run, 20, 0.02, load, tmp_path / "sessions.db")
 
 
-def rows_in_duckdb(path: Path, table: str) -> list[Row]:
-    with duckdb.connect(str(path), read_only=True) as database:
-        return database.execute(f"SELECT {COLUMNS}, failures FROM {table}").fetchall()
-
-
 async def test_copy_in_duckdb(change: Change, tmp_path: Path) -> None:
+    def load() -> list[Row]:
+        with duckdb.connect(str(tmp_path / "sessions.duckdb"), read_only=True) as database:
+            return database.execute(f"SELECT {COLUMNS}, failures FROM sessions").fetchall()
+
     run = partial(run_recipe, copy_recipe("copy_to_duckdb", tmp_path, AT_ONCE=5), {})
-    load = partial(rows_in_duckdb, tmp_path / "sessions.duckdb", "sessions")
     await follow(change, run, 5, 0.1, load, tmp_path / "sessions.db")
-
-
-async def test_copy_with_dlt(change: Change, tmp_path: Path) -> None:
-    environment = {"DLT_DATA_DIR": str(tmp_path / "dlt"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
-    run = partial(run_recipe, copy_recipe("dlt_pipeline", tmp_path), environment)
-
-    load = partial(rows_in_duckdb, tmp_path / "buddy.duckdb", "ci.sessions")
-    await follow(change, run, 2, 1.0, load, tmp_path / "sessions.db")
