@@ -245,19 +245,14 @@ class DatabaseThread:
         """Return the executor of the thread. Raise `StoreError` if the thread is not open in this process."""
         if self._executor is None:
             raise FileError(f"the store {self.path} is not open: use `async with`, or await its open()")
-        self._check_process()
-        return self._executor
-
-    def _check_process(self) -> None:
-        """Raise `StoreError` in a fork of the process that has started the thread: it has no such thread."""
-        if self._executor is not None and self._process != os.getpid():
+        if self._process != os.getpid():  # a fork has no such thread
             raise StoreError(
                 f"this process was forked after the store {self.path} was opened: open a store in each process"
             )
+        return self._executor
 
     async def open(self) -> None:
         """Start the thread and open the database. Does nothing if it is open."""
-        self._check_process()
         if self._executor is None:
             self._process = os.getpid()
             self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="buddy_sessions-store")
@@ -272,9 +267,8 @@ class DatabaseThread:
 
         A call that waits for another program fails at once.
         """
-        self._check_process()
-        executor, self._executor = self._executor, None
-        if executor is not None:
+        if self._executor is not None:
+            executor, self._executor = self.check_open(), None
             self._file.stop_waiting()
             closing = asyncio.wrap_future(executor.submit(self._file.close))
             executor.shutdown(wait=False)
