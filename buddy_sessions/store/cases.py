@@ -38,9 +38,6 @@ from .suites import NOT_CLEAN, SyncScope
 MAX_READS = 4
 """The number of syncs that read the cases of a session if something is in doubt: the first one, and the next three."""
 
-MAX_FAILURES = 10
-"""The suite fails when the responses for this number of sessions in a row are wrong."""
-
 _log = logging.getLogger("buddy_sessions")
 
 _IS_PRESENT = "sessions.deleted_at IS NULL AND sessions.missing_since IS NULL"
@@ -67,13 +64,10 @@ class CaseSync:
     scope: CaseScope
     details: int
     stats: Stats = Factory(Stats)
-    # The latest sessions in a row whose responses were wrong, with the cases that were read. Not saved yet.
-    _failed: list[tuple[Session, list[TestCase]]] = Factory(list)
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
         await map_concurrently(self._read_session, sessions, limit=self.api.max_concurrency)
-        await self._save_failed()
 
     async def _read_session(self, session: Session) -> None:
         try:
@@ -101,16 +95,8 @@ class CaseSync:
             level = logging.INFO if isinstance(failure, NotFoundError) else logging.WARNING
             message = "%s: session %r: its cases are not saved completely, and the next sync reads them again: %s"
             _log.log(level, message, self.key, session.id, failure)
-        if isinstance(failure, ResponseError | UnstableListingError):
-            # One session whose responses are always wrong does not fail the suite. If all are wrong, the suite fails,
-            # and none of these sessions counts as read.
-            self._failed.append((session, unique))
-            if len(self._failed) >= MAX_FAILURES:
-                raise failure
-            return
-        await self._save_failed()
         # A case may have moved to another list meanwhile: then the lists are out of date.
-        is_verified &= len(unique) == len(cases)
+        is_verified &= failure is None and len(unique) == len(cases)
         await self._save(session, unique, is_complete=failure is None, is_verified=is_verified)
 
     def _statuses(self, session: Session) -> Sequence[TestStatus | None]:
@@ -118,12 +104,6 @@ class CaseSync:
         if self.scope == "all":
             return [] if session.tests_count == 0 and not session.is_failing else [None]
         return failing_statuses(session)
-
-    async def _save_failed(self) -> None:
-        """Save what was read of the sessions that failed in a row."""
-        failed, self._failed = self._failed, []
-        for session, cases in failed:
-            await self._save(session, cases, is_complete=False, is_verified=False)
 
     async def _save(self, session: Session, cases: list[TestCase], *, is_complete: bool, is_verified: bool) -> None:
         """Save the cases of a session, and count them; then read and save their details."""
