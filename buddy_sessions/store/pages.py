@@ -182,10 +182,9 @@ def _judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, tim
             marks = marks_of_absent(session, progress, time)
             if marks != (session["missing_since"], session["deleted_at"]):
                 file.execute(f"{_SET_MARKS} number = ?", (*marks, session["number"]))
-    if progress.state.below == "nothing":
-        # Buddy has deleted what is older: below the end of the list, nothing is missing.
-        older = f"suite = {SUITE_NUMBER} AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
-        file.execute(f"{_SET_MARKS} {older}", (*Marks(), *key, progress.state.lowest))
+    # Buddy has deleted what is older: below the end of the list, nothing is missing.
+    older = f"suite = {SUITE_NUMBER} AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
+    file.execute(f"{_SET_MARKS} {older}", (*Marks(), *key, progress.state.lowest))
 
 
 def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool:
