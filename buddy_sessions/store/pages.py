@@ -100,12 +100,6 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     return SyncProgress(start=state, state=state, due=due, missing=missing, newest_missing=newest)
 
 
-def count_above(file: DatabaseFile, key: SuiteKey, relative_id: int) -> int:
-    """Return the number of sessions that are not deleted, and have a higher `relative_id`."""
-    sql = f"SELECT count(*) FROM session_rows AS sessions WHERE {_LIVING} AND relative_id > ?"
-    return file.number(sql, (*key, relative_id))
-
-
 def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: datetime) -> PageEffects:
     """Save a page, and what the database claims now. It marks nothing."""
     time = unstructure_time(now)

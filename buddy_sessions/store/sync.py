@@ -27,7 +27,7 @@ from ..models import Cursor, Session, Suite, SuiteKey, is_before
 from .cases import CaseSync
 from .file import DatabaseThread
 from .lock import lock_suite
-from .pages import count_above, finish_sync, load_start, save_page
+from .pages import finish_sync, load_start, save_page
 from .prune import SAME_COMMIT, load_newest_date, prune_suite, return_space, time_before
 from .suites import SyncScope, clear_suite_marks, is_project_listed, mark_suite_missing, save_names, save_state
 from .sync_rules import (
@@ -214,9 +214,8 @@ class SuiteSync:
         """Return a read of a part. It also yields the sessions below the part that are on its last page."""
         cursor, digest, clean = None, None, progress.state.clean
         if part.high is not None:
-            # All absent sessions are above it. If the offset is wrong, the read needs more requests, but loses nothing.
-            saved = await self.run.thread.run(count_above, self.key, part.high)
-            cursor = Cursor(part.high + 1, max(saved - len(progress.absent), 0))
+            # If sessions above were deleted, the offset is too large: the read needs more requests, but loses nothing.
+            cursor = Cursor(part.high + 1, max((progress.top or 0) - part.high, 0))
         elif clean is None or self.full or progress.due or not (await self._limit_scope()).is_within(clean.scope):
             digest = b""
         else:
