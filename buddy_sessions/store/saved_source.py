@@ -144,21 +144,16 @@ def load_sessions(
 
 
 def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
-    """Return all sessions of the commits that may have been tested again, and the lowest session.
+    """Return all sessions of the commits that have several, not all of them green, and the lowest session.
 
-    A commit may have been if one of its sessions began after another one, which is not green, had ended:
-    `find_possible_rerun` decides. Only the newest 1,000 are looked at; also return whether there are so many. Sessions
-    without a revision are taken for those of one commit, and times are compared in whole seconds, so too many sessions
-    may be returned.
+    Only the newest 1,000 are looked at; also return whether there are so many.
     """
     sql = f"""
         WITH newest AS (
-            SELECT id, relative_id, ref_name, revision, substr(create_date, 1, 19) AS began,
-                iif(status = 'SUCCESSFUL', NULL, substr(finish_date, 1, 19)) AS ended
-            FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL
+            SELECT id, relative_id, ref_name, revision, status FROM sessions WHERE {OF_SUITE} AND deleted_at IS NULL
             ORDER BY relative_id DESC, id DESC LIMIT {MAX_SEARCHED}
         ), wanted AS (
-            SELECT id, max(began) OVER same >= min(ended) OVER same AS is_tested_again,
+            SELECT id, count(*) OVER same > 1 AND NOT min(status = 'SUCCESSFUL') OVER same AS is_tested_again,
                 row_number() OVER (ORDER BY relative_id, id) = 1 AS is_lowest
             FROM newest WINDOW same AS (PARTITION BY ref_name, revision)
         )
