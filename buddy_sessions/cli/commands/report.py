@@ -137,10 +137,9 @@ async def _read_report(
 
 def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tuple[str, str]:
     """Return why a suite is not judged, or what is unusual about one that is; and a detail."""
-    if status.missing_since is not None:
-        return status.reason or "missing", period.age(status.missing_since)
     if status.commit is None:
-        return status.reason or "no verdict", remarks_text(status.remarks)
+        missing_since = status.missing_since
+        return str(status.reason), period.age(missing_since) if missing_since else remarks_text(status.remarks)
     if is_stale(status, period.now, period.max_age):
         moments = filter(None, (time_of(status.commit.session), status.synced_at))
         return _STALE, period.age(min(moments, default=period.now))

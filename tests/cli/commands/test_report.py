@@ -13,7 +13,7 @@ import pytest
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.command_line import Call, rows, sync_database
 from helpers.html_page import HOSTILE, HtmlPage
-from helpers.stores import ABSENCES
+from helpers.stores import ABSENCES, query
 
 NOW = datetime.now(UTC)
 RUN = "https://github.com/acme/shop/actions/runs/17"
@@ -244,8 +244,8 @@ class TestSections:
 
     def test_suites_that_are_not_judged(self, render: Render, fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
         """They are neither red nor green. Those of which only the newest commit is unusual are judged by another."""
-        gone, lost, old, other, few = (
-            fake.add_suite("acme", "shop", name, name=name) for name in ("gone", "lost", "old", "other", "few")
+        gone, lost, old, other, few, late = (
+            fake.add_suite("acme", "shop", name, name=name) for name in ("gone", "lost", "old", "other", "few", "late")
         )
         for each in (gone, lost):
             finish(each, "lost", hours=72)
@@ -254,19 +254,23 @@ class TestSections:
         for hours in range(12, 1, -1):
             finish(few, *[None] * 20, hours=hours)
         finish(few, None, hours=1)
+        finish(late, None, hours=90)
         db = tmp_path / "sessions.db"
         sync_database(fake, db)
         for each in (*[gone] * ABSENCES, lost):
             fake.suites.pop(each.key, None)
             call("sync", f"acme/shop/{each.key[2]}", "--db", str(db))
+        fake.suites.pop(late.key)
+        query(db, f"UPDATE suite_rows SET synced_at = '{NOW - timedelta(hours=60):%FT%TZ}' WHERE suite_id = 'late'")
         page = render("--max-age", "300h", cases=None)
         assert page.text.startswith("No suite red, 4 not judged No suite is red On their main branch. Synced")
         found = section(page, "Not judged")
         for text in (
-            "Not judged 4, and 1 judged with a remark",
+            "Not judged 4, and 2 judged with a remark",
             "deleted 1 shop gone 1 min",
             "missing 1 shop lost 1 min",
             "stale 1 shop old 16 d",
+            "not read by later syncs 1 shop late 2 d",
             "no main branch 1 shop other",
             "few tests 1 shop few #12: 1 test ran, at least 20 in each of the 10 commits before",
         ):
