@@ -113,8 +113,6 @@ async def sync(
             with progress.run(messages, after_interrupt=f"all sessions read so far are saved in {db}"):
                 await running.run()
     messages.print_note(progress.summary())
-    if full and progress.exit_code == ExitCode.DONE and running.stats.verified and not running.stats.repaired:
-        messages.print_note("the full check found nothing wrong: no session was missing or wrongly marked")
     progress.print_failures(messages)
     return progress.exit_code
 
