@@ -20,7 +20,7 @@ from .._base.validate import validate_session
 from .._base.workers import LongBodies, map_concurrently
 from .._decoding.converter import case_from_dict
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
-from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids
+from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids, is_before
 from .file import DatabaseFile, DatabaseThread
 from .schema import (
     CASE_SQL,
@@ -154,7 +154,7 @@ def load_pending(file: DatabaseFile, key: SuiteKey, scope: SyncScope, *, full: b
         ORDER BY relative_id DESC
     """
     rows = file.execute(sql, (*key, scope.cases_branch, full, scope.cases, scope.cases))
-    return [session for session in to_sessions(rows) if session.is_finished and scope.includes(session)]
+    return [each for each in to_sessions(rows) if each.is_finished and not is_before(each, scope.since)]
 
 
 def save_cases(

@@ -56,7 +56,7 @@ class DatabaseFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._closing = Event()
+        self.closing = Event()  # a call that waits for another program fails once it is set, by another thread
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._position = 0  # the last one that the current transaction has used
@@ -85,7 +85,7 @@ class DatabaseFile:
 
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
-        self._closing.clear()
+        self.closing.clear()
         self._connect()
         is_new = self._is_new()  # first, since the next statements change the file
         if is_new:
@@ -131,10 +131,6 @@ class DatabaseFile:
         if connection is not None:
             connection.close()
 
-    def stop_waiting(self) -> None:
-        """Let a call that waits for another program fail now. Called in another thread, before `close`."""
-        self._closing.set()
-
     def _is_new(self) -> bool:
         """Return whether the file has no schema yet."""
         # In one statement, since another process may be creating the schema. A new file has none of the three values.
@@ -160,7 +156,7 @@ class DatabaseFile:
                 self.execute(f"PRAGMA user_version = {VERSION}")
 
     def execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Execute a statement. Wait up to `BUSY_TIMEOUT` for a program that is writing, or until `stop_waiting`.
+        """Execute a statement. Wait up to `BUSY_TIMEOUT` for a program that is writing, or until `closing`.
 
         SQLite's own wait cannot be interrupted.
         """
@@ -170,7 +166,7 @@ class DatabaseFile:
                 return connection.execute(sql, parameters)
             except sqlite3.OperationalError as error:
                 may_wait = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not connection.in_transaction
-                if not may_wait or time.monotonic() > deadline or self._closing.wait(0.01):
+                if not may_wait or time.monotonic() > deadline or self.closing.wait(0.01):
                     raise
 
     def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
@@ -269,7 +265,7 @@ class DatabaseThread:
         """
         if self._executor is not None:
             executor, self._executor = self.check_open(), None
-            self._file.stop_waiting()
+            self._file.closing.set()
             closing = asyncio.wrap_future(executor.submit(self._file.close))
             executor.shutdown(wait=False)
             await asyncio.shield(closing)  # else a cancelled close() could leave the database open

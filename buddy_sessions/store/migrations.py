@@ -40,11 +40,6 @@ MIGRATIONS: dict[int, Callable[[DatabaseFile], None]] = {1: _from_version_1}
 """For each older version, the function that migrates a file to the next one. It does not use the present schema."""
 
 
-def needs_migration(file: DatabaseFile) -> bool:
-    """Return whether a file is of an older version."""
-    return file.number("PRAGMA user_version") < VERSION
-
-
 def migrate(file: DatabaseFile) -> None:
     """Migrate a file, in one transaction. If another process has just done it, nothing changes."""
     with file.transaction():

@@ -37,9 +37,9 @@ from ..models import CaseScope, Session, Suite, SuiteKey, SuiteRef, TestCase
 from ..questions.questions import Questions
 from .cases import load_cases
 from .copies import StoreChange, iterate_changes
-from .file import DatabaseThread
+from .file import DatabaseFile, DatabaseThread
 from .lock import lock_file, lock_suite
-from .migrations import migrate, needs_migration
+from .migrations import migrate
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, time_before
 from .saved_source import (
     SavedSource,
@@ -50,6 +50,7 @@ from .saved_source import (
     load_suites,
     with_saved,
 )
+from .schema import VERSION
 from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync, SyncRun
 
@@ -98,7 +99,7 @@ class SessionStore(AsyncContext, Questions):
         """
         await self._thread.open()
         try:
-            if await self._thread.run(needs_migration):
+            if await self._thread.run(DatabaseFile.number, "PRAGMA user_version") < VERSION:
                 await self._migrate()
         except BaseException:
             await self._thread.close()

@@ -27,16 +27,12 @@ MAX_DETAILS = 100
 
 @frozen(kw_only=True)
 class SyncScope:
-    """The arguments of `SessionStore.sync` that limit what it saves. Sessions without a date count as new."""
+    """The arguments of `SessionStore.sync` that limit what it saves."""
 
     since: datetime | None = None
     cases: CaseScope | None = None
     cases_branch: str | None = None
     details: int = MAX_DETAILS
-
-    def includes(self, session: Session) -> bool:
-        """Return whether a session was created at `since` or later."""
-        return not is_before(session, self.since)
 
     def is_within(self, other: SyncScope) -> bool:
         """Return whether a sync with the other scope saves all test cases that are in this one."""

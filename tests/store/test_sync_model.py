@@ -253,7 +253,7 @@ class SyncMachine(RuleBasedStateMachine):
         living = {session.id: session for session in self.server.rows if self.is_kept(session)}
         stable = [id_ for id_ in self.existing if id_ in living]
         if self.is_repairable:
-            in_scope = {id_ for id_ in stable if scope.includes(living[id_])}
+            in_scope = {id_ for id_ in stable if not is_before(living[id_], scope.since)}
             lost = self.marked("missing_since") & in_scope
             assert not lost, f"living sessions are marked as missing: {lost}"
             lost = in_scope.intersection(stable if self.is_always_right else stable[:PER_PAGE]) - known
