@@ -73,11 +73,9 @@ _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMN
 
 
 def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime | None) -> SyncProgress:
-    """Return what the database knows of a suite, for a sync with this `since`.
-
-    Of the unfinished sessions that are due for a check, those come first whose last check is the longest ago.
-    """
+    """Return what the database knows of a suite, for a sync with this `since`."""
     state = load_state(file, key).limit_to(since)
+    # A sync checks few of the unfinished sessions: those first whose last check is the longest ago.
     sql = f"""
         SELECT {SESSION_SQL}, checked_at FROM {SESSIONS}
         WHERE {_UNFINISHED} AND sessions.missing_since IS NULL AND relative_id >= ?

@@ -63,11 +63,7 @@ def time_before(age: timedelta, now: datetime, *others: datetime | None) -> date
 
 
 async def prune_suite(thread: DatabaseThread, key: SuiteKey, before: datetime) -> int:
-    """Delete the sessions created before a time, in whole seconds, while the suite is locked. Return their number.
-
-    A session without a date is kept. So are those that decide whether the suite is red, and those of the last day
-    before that time whose commit has sessions in the first day after it.
-    """
+    """Delete the sessions created before a time, in whole seconds, while the suite is locked. Return their number."""
     suite = await thread.run(DatabaseFile.number, f"SELECT {SUITE_NUMBER}", key)
     old = {"suite": suite, "before": time_to_prefix(before), "kept": "[]"}
     if not await thread.run(DatabaseFile.number, f"SELECT EXISTS (SELECT 1 {_OLD})", old):

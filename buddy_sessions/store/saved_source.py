@@ -185,15 +185,13 @@ def load_session(file: DatabaseFile, key: SuiteKey, name: int | str) -> Session 
 
 
 async def find_deciding_sessions(thread: DatabaseThread, key: SuiteKey) -> Sequence[Session]:
-    """Return the sessions of the commit that says whether the main branch of a suite is red.
-
-    Unlike a verdict, it does not matter whether sessions may have been missed.
-    """
+    """Return the sessions of the commit that says whether the main branch of a suite is red."""
     reader = SuiteReader(SavedSource(thread), key)
     branch = await reader.find_branch(MAIN)
     if branch is None:
         return ()
-    commit = status_of(key, branch.name, evolve(await reader.of_branch(branch, has_enough_commits), doubt="")).commit
+    listed = await reader.of_branch(branch, has_enough_commits)
+    commit = status_of(key, branch.name, evolve(listed, doubt="")).commit  # also if sessions may have been missed
     return () if commit is None else commit.sessions
 
 
