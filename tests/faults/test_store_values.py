@@ -104,17 +104,3 @@ async def test_session_whose_id_is_not_a_segment_of_a_url(
     for is_full in (True, False, False):
         failures, _ = await sync(path, respond, full=is_full)
         assert failures == {}
-
-
-async def test_case_without_a_name_fails_its_session(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    case = {"id": "case1", "name": 1, "status": "FAILED", "test_group_id": "group"}
-
-    def respond(path: str, query: dict[str, str]) -> Any:
-        if path.startswith("/s07/sessions/id1/"):
-            return {"cases": [case]} if path.endswith("/id1/cases") else case
-        return None
-
-    failures, cases = await sync(path, respond)
-    assert failures == {}
-    assert "session 'id1': its cases are not saved" in caplog.text
-    assert [key for key, found in cases.items() if not found] == [KEYS[7]]
