@@ -86,18 +86,6 @@ class DatabaseFile:
     def open(self) -> None:
         """Open the file, or create it. Raise `StoreError` for a file of another program or version."""
         self.closing.clear()
-        self._connect()
-        is_new = self._is_new()  # first, since the next statements change the file
-        if is_new:
-            self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that what is pruned can be given back
-        # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
-        self.execute("PRAGMA journal_mode = WAL")
-        self.execute("PRAGMA synchronous = NORMAL")
-        if is_new:
-            self._create()
-
-    def _connect(self) -> None:
-        """Connect to the file, and note which one it is."""
         if os.path.isfile(self.path) and 0 < os.path.getsize(self.path) < _SMALLEST_DATABASE:  # to SQLite, it is empty
             raise OtherFileError(f"{self.path} is not a SQLite file, and was not changed: choose another path")
         if self.path.lower().endswith((".jsonl", ".csv", ".parquet")) and not os.path.exists(self.path):
@@ -108,6 +96,14 @@ class DatabaseFile:
         self._connection.row_factory = sqlite3.Row
         self._connection.create_function("next_position", 0, self.next_position)
         self._identity = self._find_identity()
+        is_new = self._is_new()  # first, since the next statements change the file
+        if is_new:
+            self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that what is pruned can be given back
+        # In WAL mode, a power failure loses the latest transactions at most, and never damages the file.
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute("PRAGMA synchronous = NORMAL")
+        if is_new:
+            self._create()
 
     def _find_identity(self) -> tuple[int, int] | None:
         """Return the device and inode of the file that has the path now; None if there is none."""

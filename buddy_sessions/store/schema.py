@@ -287,15 +287,10 @@ def to_sessions(rows: Iterable[Sequence[Any]]) -> list[Session]:
         fields = dict(zip(FIELDS, row, strict=False))
         text = fields["created_by"]
         if text is not None:
-            fields["created_by"] = members.get(text) or from_json(text)
+            fields["created_by"] = members.get(text) or convert(json.loads, text)
         sessions.append(session := session_from_dict(fields))
         members[text] = session.created_by
     return sessions
-
-
-def from_json(text: Any) -> Any:
-    """Return the value of a stored JSON text. Raises `DecodeError` if it is not valid."""
-    return convert(json.loads, text)
 
 
 def to_time(text: Any) -> datetime | None:

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..models import CaseScope, Session, Suite, SuiteKey, is_before
 from .file import DatabaseFile, DatabaseThread
 from .lock import lock_watch
-from .schema import OF_SUITE, SUITE_NUMBER, convert, from_json, to_time
+from .schema import OF_SUITE, SUITE_NUMBER, convert, to_time
 
 MAX_DETAILS = 100
 """The default number of failing cases of a session whose `data` is read: each one costs a request."""
@@ -241,7 +241,7 @@ def load_watch(file: DatabaseFile, watch: Sequence[str], suite: SuiteKey) -> Any
     """Return the state of a watch; None if there is none."""
     sql = f"SELECT state FROM watches WHERE (kind, name, branch) = (?, ?, ?) AND {OF_SUITE}"
     row = file.execute(sql, (*watch, *suite)).fetchone()
-    return None if row is None else from_json(row[0])
+    return None if row is None else convert(json.loads, row[0])
 
 
 def update_watch(file: DatabaseFile, watch: Sequence[str], suite: SuiteKey, change: Callable[[Any], object]) -> None:

@@ -88,18 +88,15 @@ class SyncRun:
                 return Stats(requests=1)
         not_listed = await self.thread.run(save_names, *project, suites, self.now)
         for each in not_listed:
-            await self._check_suite(each)
+            try:
+                await self.api.suite(each)
+            except NotFoundError:
+                await self.thread.run(mark_suite_missing, each, self.now)
+            except BuddyError as error:
+                _log.warning("cannot check whether the suite %s still exists: %s", each, error)
+            else:
+                await self.thread.run(clear_suite_marks, each)
         return Stats(requests=1 + len(not_listed))
-
-    async def _check_suite(self, key: SuiteKey) -> None:
-        try:
-            await self.api.suite(key)
-        except NotFoundError:
-            await self.thread.run(mark_suite_missing, key, self.now)
-        except BuddyError as error:
-            _log.warning("cannot check whether the suite %s still exists: %s", key, error)
-        else:
-            await self.thread.run(clear_suite_marks, key)
 
 
 @attrs.define(eq=False, repr=False)
@@ -170,13 +167,6 @@ class SuiteSync:
         before = await self.run.time_before(self.keep)
         return attrs.evolve(self.scope, since=max(before, self.scope.since or before))
 
-    async def _limit(self, progress: SyncProgress, sessions: Sequence[Session]) -> datetime | None:
-        """Return the time before which sessions are not saved. Those of `sessions` with a later date may raise it."""
-        limit = progress.start.limit
-        if self.keep is None or limit is None:
-            return limit
-        return max(limit, await self.run.time_before(self.keep + SAME_COMMIT, sessions))
-
     async def _read_part(self, progress: SyncProgress, part: Part) -> AsyncGenerator[SessionPage, None]:
         """Read and save a part of the list. Iterate over its pages, each with the sessions that are new or changed."""
         reader = self._reader = await self._new_reader(progress, part)
@@ -227,7 +217,9 @@ class SuiteSync:
         self, progress: SyncProgress, part: Part, page: SessionPage, reader: PageReader
     ) -> PageEffects:
         """Save a page of the list, with what it proves."""
-        limit, state = await self._limit(progress, page.sessions), progress.state
+        limit, state = progress.start.limit, progress.state
+        if self.keep is not None and limit is not None:
+            limit = max(limit, await self.run.time_before(self.keep + SAME_COMMIT, page.sessions))
         evidence = ListEvidence(
             claimed=state, sessions=page.sessions, limit=limit, invalid_fields=reader.invalid_fields
         )
