@@ -36,6 +36,7 @@ from .suites import (
     save_state,
 )
 from .sync_rules import (
+    MAX_CHECKS,
     ListEvidence,
     PageEffects,
     SavedSession,
@@ -75,18 +76,18 @@ _SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMN
 def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime | None) -> SyncProgress:
     """Return what the database knows of a suite, for a sync with this `since`."""
     state = load_state(file, key).limit_to(since)
-    # A sync checks few of the unfinished sessions: those first whose last check is the longest ago.
+    # A sync checks few of the unfinished sessions: those whose last check is the longest ago.
     sql = f"""
         SELECT {SESSION_SQL}, checked_at FROM {SESSIONS}
         WHERE {_UNFINISHED} AND sessions.missing_since IS NULL AND relative_id >= ?
         ORDER BY ifnull(checked_at, ''), relative_id DESC
     """
     rows = file.execute(sql, (*key, state.lowest)).fetchall()
-    due = {
-        session.relative_id: session.id
+    due = [
+        (session.relative_id, session.id)
         for session, row in zip(to_sessions(rows), rows, strict=True)
         if not session.is_finished and is_check_due(session.create_date, to_time(row["checked_at"]), now=now)
-    }
+    ]
     sql = f"""
         SELECT relative_id, id FROM session_rows AS sessions
         WHERE {_LIVING} AND missing_since IS NOT NULL AND relative_id >= ? ORDER BY relative_id
@@ -95,7 +96,7 @@ def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime
     for row in file.execute(sql, (*key, state.lowest)):
         newest = SessionToCheck(*row)
         missing.append(newest.relative_id)
-    return SyncProgress(start=state, state=state, due=due, missing=missing, newest_missing=newest)
+    return SyncProgress(start=state, state=state, due=dict(due[:MAX_CHECKS]), missing=missing, newest_missing=newest)
 
 
 def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: datetime) -> PageEffects:

@@ -252,7 +252,6 @@ class SuiteSync:
         is_newest, progress.newest_missing = session == progress.newest_missing, None
         listed: tuple[Session, ...] = ()
         self._counts += Stats(requests=1)
-        progress.checks += not is_newest
         try:
             validate_session(session.id)
             listed = ((await self.run.api.session(self.key, session.id)).result(),)

@@ -88,7 +88,6 @@ class SyncProgress:
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
     read_range: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
-    checks: int = 0
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
     # Why nothing else is read: the first page is that of the last clean sync, or the list is out of order.
     stop: Literal["unchanged", "unordered"] | None = None
@@ -124,8 +123,7 @@ def next_part(progress: SyncProgress, *, full: bool = False) -> Part | SessionTo
         return Part(high=state.covered[0])
     if progress.missing:
         return Part(low=progress.missing[-1], high=progress.missing[-1], is_around=True)
-    may_check = progress.due and progress.checks < MAX_CHECKS
-    return SessionToCheck(*next(iter(progress.due.items()))) if may_check else None
+    return SessionToCheck(*next(iter(progress.due.items()))) if progress.due else None
 
 
 def is_check_due(created: datetime | None, checked: datetime | None, *, now: datetime) -> bool:

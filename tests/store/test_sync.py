@@ -49,6 +49,15 @@ async def test_unfinished_session_is_checked_until_it_finishes(db: SyncedSuite) 
     assert await db.count_requests() == 1
 
 
+async def test_few_unfinished_sessions_are_checked_in_one_sync(db: SyncedSuite) -> None:
+    for _ in range(12):
+        db.suite.create()
+    create_finished(db.suite, 40)
+    await db.sync()
+    pass_two_days(db.path)
+    assert await db.count_requests() == 1 + 10
+
+
 async def test_value_that_cannot_be_read_stays_as_it_was_saved(db: SyncedSuite) -> None:
     session = db.suite.create(status="IN_PROGRESS", duration=12, revision="ab" * 20)
     await db.sync()

@@ -166,7 +166,6 @@ NEWEST = SessionToCheck(9, "id9")
         (progress(ALL, top=5), None),
         (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
         (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
-        (progress(ALL, top=5, due={1: "id1"}, checks=10), None),
         (progress(ALL, top=5, due={1: "id1"}, stop="unchanged"), None),
         (progress(ALL, top=5, due={1: "id1"}, stop="unordered"), None),
         (progress(ALL, top=5, newest_missing=NEWEST), NEWEST),
