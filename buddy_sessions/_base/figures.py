@@ -47,9 +47,6 @@ class Stats:
         sessions: Sessions read. A harvest also counts those that are not yielded yet. A sync counts only new and
             changed ones.
         cases: Test cases read.
-        duplicates: Sessions or test cases that were received again, and dropped.
-        rereads: Pages, except the last one, that added nothing when they arrived: their sessions were already read,
-            or other pages were needed first.
         repaired: Sessions that a sync has corrected in the database: they were not saved although they should have
             been, or were marked as missing or deleted although they exist.
         suites: Suites read completely. Only a harvest or a sync counts them.
@@ -66,8 +63,6 @@ class Stats:
     pages: int = 0
     sessions: int = 0
     cases: int = 0
-    duplicates: int = 0
-    rereads: int = 0
     repaired: int = 0
     suites: int = 0
     failed: int = 0

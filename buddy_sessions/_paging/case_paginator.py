@@ -137,7 +137,7 @@ class CasePlan:
         by_id = {case_ids(case): case for case in cases}
         unique = {ids: case for ids, case in by_id.items() if ids not in self._ids}
         self._ids.update(unique)
-        self.stats += Stats(pages=1, duplicates=len(cases) - len(unique))
+        self.stats += Stats(pages=1)
         self._stalled_pages = 0 if unique else self._stalled_pages + 1
         check_stability("test cases", stalled_pages=self._stalled_pages, rows_by_id=len(self._ids))
         new = [case for case in unique.values() if self.status is None or case.status == self.status]

@@ -163,13 +163,7 @@ class PageReader:
         reconciler = self._reconciler
         if self._stats.verified and not reconciler.verified:
             _log.warning("%s: sessions may be missed or repeated: %s", self.suite, reconciler.doubt)
-        self._stats += Stats(
-            pages=1,
-            sessions=len(result.sessions),
-            duplicates=result.duplicates,
-            rereads=int(not result.sessions and not reconciler.is_complete),
-            verified=reconciler.verified,
-        )
+        self._stats += Stats(pages=1, sessions=len(result.sessions), verified=reconciler.verified)
         if self.cursor is not None and not self._stats.verified:
             self.cursor = attrs.evolve(self.cursor, verified=False)
 

@@ -138,7 +138,7 @@ class Reconciler:
                 self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
             case Outdated():
                 self._drop_plan()
-        return NewSessions(duplicates=len(sessions))
+        return NewSessions()
 
     def _take_or_hold(
         self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
@@ -186,7 +186,7 @@ class Reconciler:
             self.is_complete = True
         elif not has_new and is_full and sessions and lowest_id is not None:
             pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
-        return self._selection.select(sessions[already_read:], start + already_read, already_read, proven_range)
+        return self._selection.select(sessions[already_read:], start + already_read, proven_range)
 
     def _hold(self, held: HeldPage, next_window: Window) -> None:
         """Hold a page until what is requested next explains it."""
@@ -198,7 +198,7 @@ class Reconciler:
         """Take the page after the held one. Request the held one again if its response may lack rows."""
         if in_advance and not held.is_above(following):  # rows may have moved there since
             self._planned = [held.next_window]
-            return NewSessions(duplicates=len(following))
+            return NewSessions()
         held = evolve(held, following=following)
         if not held.is_reread and self._needs_second_response(held, following):
             self._held_page = held
@@ -260,7 +260,7 @@ class Reconciler:
             return result.joined(self._take_page(held.next_window, following, in_advance=True))
         self.is_complete = True
         below = (1, (self._frontier.lowest_id or 1) - 1)
-        return result.joined(self._selection.select((), result.offset, 0, below))
+        return result.joined(self._selection.select((), result.offset, below))
 
     def _doubt_pages(self, reason: str) -> None:
         """Take each page as it is from now on: the server hides rows."""
@@ -291,7 +291,7 @@ class Reconciler:
         start = self._pacing.page_size.start_of(window)
         self._pacing.go_on_after(window)
         self.is_complete = not sessions
-        return self._selection.select(tuple(new.values()), start, len(sessions) - len(new), None)
+        return self._selection.select(tuple(new.values()), start, None)
 
     def _check_same_end(self, sessions: Sequence[Session], *, has_new: bool) -> None:
         """Complete the read if page after page ends with the lowest row: the server repeats its last page."""

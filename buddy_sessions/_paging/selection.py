@@ -49,7 +49,6 @@ class NewSessions(NamedTuple):
 
     sessions: tuple[Session, ...] = ()  # the new ones, newest first
     offset: int = 0  # the number of rows above them
-    duplicates: int = 0  # sessions that were dropped because they had been read before
     proven_range: tuple[int, int] | None = None
 
     def joined(self, lower: NewSessions) -> NewSessions:
@@ -58,8 +57,7 @@ class NewSessions(NamedTuple):
         if proven_range and below and below[1] + 1 >= proven_range[0]:
             proven_range = below[0], proven_range[1]
         offset = self.offset if self.sessions else lower.offset
-        duplicates = self.duplicates + lower.duplicates
-        return NewSessions(self.sessions + lower.sessions, offset, duplicates, proven_range or below)
+        return NewSessions(self.sessions + lower.sessions, offset, proven_range or below)
 
 
 class Selection:
@@ -88,9 +86,7 @@ class Selection:
             return True
         return bool(sessions) and all(is_before(session, self._since) for session in sessions)
 
-    def select(
-        self, new: Sequence[Session], offset: int, duplicates: int, proven_range: tuple[int, int] | None
-    ) -> NewSessions:
+    def select(self, new: Sequence[Session], offset: int, proven_range: tuple[int, int] | None) -> NewSessions:
         """Return the selected ones of the new sessions, at most `remaining`, and the range without those left out.
 
         The range is that of the branch, if there is one.
@@ -107,7 +103,7 @@ class Selection:
         if proven_range:
             low, high = max(proven_range[0], lowest_proven), proven_range[1]
             proven_range = (low, high) if low <= high else None
-        return NewSessions(tuple(selected), offset, duplicates, proven_range)
+        return NewSessions(tuple(selected), offset, proven_range)
 
     def _selected(self, sessions: Sequence[Session]) -> list[Session]:
         selected = [session for session in sessions if session.relative_id >= self._min_id]
