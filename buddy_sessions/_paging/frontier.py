@@ -8,7 +8,7 @@ an accepted page misses no session between the frontier and its last row. This h
 between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
 
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the recent rows, or the
-rows above it do (`Skipped`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
+rows above it do (`SKIPPED`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
 have no gaps either, and no row can appear between them later: a `relative_id` follows the order of creation.
 
 An accepted page that is not full is held (`HeldPage`) until what follows explains it: it is the last page, the server
@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from enum import Enum, auto
 from operator import le, neg
-from typing import TypeAlias
 
 from attrs import evolve, frozen
 
@@ -30,20 +30,12 @@ from .pacing import Window
 _MAX_RECENT_ROWS = 200
 
 
-@frozen
-class Accepted:
-    """The page leaves no gap. Its first `already_read` rows are at or above the frontier; the others are new."""
+class Problem(Enum):
+    """Why a page is not accepted."""
 
-    already_read: int
-
-
-@frozen
-class Gap:
+    GAP = auto()
     """Sessions may be missing between the frontier and the page: a row above was deleted, or there is a hole."""
-
-
-@frozen
-class Skipped:
+    SKIPPED = auto()
     """The page begins above the recent rows, and lists none of them: the rows above the page tell why.
 
     The list has grown, or the recent rows were deleted: then the page can be accepted. Or the list is out of order:
@@ -51,19 +43,9 @@ class Skipped:
         read: 3, then 13   list: … 14 13 12 … 4 3 2 1    grown: go on after the 3
                            list:  3 13 12 … 4 2 1        out of order: to go on after the 3 would lose 13 to 4
     """
-
-
-@frozen
-class Outdated:
-    """The page contradicts the recent rows, but was requested before them: a row may have been deleted in between."""
-
-
-@frozen
-class Unordered:
-    """The page contradicts itself or the recent rows: the list is not sorted newest first."""
-
-
-PageCheck: TypeAlias = Accepted | Gap | Skipped | Outdated | Unordered
+    UNORDERED = auto()
+    """The page contradicts itself or the recent rows: the list is not sorted newest first. If the page was requested
+    before those rows, one may have been deleted in between."""
 
 
 class Frontier:
@@ -72,7 +54,7 @@ class Frontier:
     def __init__(self, cursor: Cursor | None) -> None:
         self.lowest_id = cursor.lowest_id if cursor else None  # None before the first row
         self.has_holes = False  # a `relative_id` was missing between two rows
-        self.has_reread_above = False  # the rows above a page are requested: it cannot be `Skipped` before a new row
+        self.has_reread_above = False  # the rows above a page are requested: it cannot be `SKIPPED` before a new row
         # The `relative_id` and `id` of the recent rows, newest first; a whole session may be large.
         self._recent: tuple[tuple[int, str], ...] = ()
 
@@ -80,20 +62,19 @@ class Frontier:
     def recent_ids(self) -> set[str]:
         return {session_id for _, session_id in self._recent}
 
-    def check(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> PageCheck:
-        """Return whether a page proves that no session is missed down to its last row, or why it does not."""
+    def check(self, window: Window, sessions: Sequence[Session]) -> Problem | None:
+        """Return why a page does not prove that no session is missed down to its last row; None if it does."""
         relative_ids = [session.relative_id for session in sessions]
-        if any(map(le, relative_ids, relative_ids[1:])):  # not strictly descending
-            return Unordered()
-        if self._contradicts_recent_rows(sessions):
-            return Outdated() if in_advance else Unordered()
+        is_descending = not any(map(le, relative_ids, relative_ids[1:]))
+        if not is_descending or self._contradicts_recent_rows(sessions):
+            return Problem.UNORDERED
         if window.page > 1:
             # An empty page proves nothing: the list may have shrunk above it.
             if self.lowest_id is None or not relative_ids or relative_ids[0] < self.lowest_id - 1:
-                return Gap()
+                return Problem.GAP
             if not self.has_reread_above and self._skips_recent_rows(relative_ids):
-                return Skipped()
-        return Accepted(self.count_read(sessions))
+                return Problem.SKIPPED
+        return None
 
     def count_read(self, sessions: Sequence[Session]) -> int:
         """Return how many rows of a page are at or above the frontier."""

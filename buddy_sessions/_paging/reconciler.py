@@ -18,7 +18,7 @@ from attrs import evolve
 
 from ..errors import UnstableListingError
 from ..models import Session
-from .frontier import Accepted, Frontier, Gap, HeldPage, Outdated, Skipped, Unordered
+from .frontier import Frontier, HeldPage, Problem
 from .pacing import DOCUMENTED_SIZE, Pacing, ServerTraits, Window
 from .selection import NewSessions, ReadSpec, Selection
 
@@ -122,34 +122,30 @@ class Reconciler:
         is_full = self._pacing.page_size.is_full(window, len(sessions))
         if not self.is_ordered or len(sessions) > window.per_page:  # then no page can be placed to overlap
             return self._take_unordered(window, sessions)
-        check = self._frontier.check(window, sessions, in_advance=in_advance)
-        if self.doubt and isinstance(check, Accepted | Gap):
+        problem = self._frontier.check(window, sessions)
+        if self.doubt and problem in {None, Problem.GAP}:
             return self._take_with_hidden_rows(window, sessions)
-        match check:
-            case Accepted(already_read):
-                return self._take_or_hold(window, sessions, already_read, is_full=is_full)
-            case Gap():
+        match problem:
+            case None:
+                return self._take_or_hold(window, sessions, is_full=is_full)
+            case Problem.GAP:
                 return self._take_gap(window, sessions)
-            case Unordered():
+            case Problem.UNORDERED if not in_advance:
                 return self._take_unordered(window, sessions)
-            case Skipped():
-                self._frontier.has_reread_above = True
-                self._drop_plan()
-                self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
-            case Outdated():
-                self._drop_plan()
+        self._drop_plan()
+        if problem is Problem.SKIPPED:
+            self._frontier.has_reread_above = True
+            self._planned.append(Window.around(window.start, DOCUMENTED_SIZE))
         return NewSessions()
 
-    def _take_or_hold(
-        self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
-    ) -> NewSessions:
+    def _take_or_hold(self, window: Window, sessions: Sequence[Session], *, is_full: bool) -> NewSessions:
         """Take an accepted page if it is full, or has all that is still wanted. Otherwise hold it."""
         if is_full:
-            return self._take_accepted(window, sessions, already_read, is_full=True)
+            return self._take_accepted(window, sessions, is_full=True)
         has_hole = self._frontier.has_hole(sessions, above=self._selection.after)
-        is_enough = self._selection.is_enough(sessions, already_read)
+        is_enough = self._selection.is_enough(sessions, self._frontier.count_read(sessions))
         if is_enough and (self._selection.is_filtered or not has_hole):
-            return self._take_accepted(window, sessions, already_read, is_full=False)
+            return self._take_accepted(window, sessions, is_full=False)
         held = HeldPage(window=window, sessions=sessions, rows=len(sessions), has_hole=has_hole)
         # If it is enough, only this response may lack a row: what follows does not matter.
         self._hold(held, next_window=window if is_enough else held.next_window)
@@ -168,11 +164,10 @@ class Reconciler:
         self._planned.insert(0, self._pacing.step_back(window))
         return NewSessions()
 
-    def _take_accepted(
-        self, window: Window, sessions: Sequence[Session], already_read: int, *, is_full: bool
-    ) -> NewSessions:
+    def _take_accepted(self, window: Window, sessions: Sequence[Session], *, is_full: bool) -> NewSessions:
         """Move on over an accepted page, or complete the read."""
         pacing, relative_ids = self._pacing, [session.relative_id for session in sessions]
+        already_read = self._frontier.count_read(sessions)
         start = pacing.page_size.start_of(window)
         is_first = self._frontier.lowest_id is None
         has_new = already_read < len(sessions)
@@ -223,7 +218,7 @@ class Reconciler:
         page_size = self._pacing.page_size
         if not held.sessions and not sessions:  # page 1 is empty again
             return self._settle(evolve(held, following=sessions))
-        is_accepted = isinstance(self._frontier.check(held.window, sessions, in_advance=False), Accepted)
+        is_accepted = self._frontier.check(held.window, sessions) is None
         is_full = page_size.is_full(held.window, len(sessions))
         has_same_length = len(sessions) == held.rows
         is_next_longer = len(held.following or ()) > held.rows
@@ -252,8 +247,7 @@ class Reconciler:
                 self._doubt_pages("rows follow a page that is not full")
             else:
                 page_size.learn_cap(held.rows, is_proved=is_next_equal)
-        already_read = self._frontier.count_read(held.sessions)
-        result = self._take_accepted(held.window, held.sessions, already_read, is_full=held.rows_follow)
+        result = self._take_accepted(held.window, held.sessions, is_full=held.rows_follow)
         if self.is_done or following is None:
             return result
         if following:
@@ -272,7 +266,7 @@ class Reconciler:
         if not sessions:
             self.is_complete = True
             return NewSessions()
-        result = self._take_accepted(window, sessions, self._frontier.count_read(sessions), is_full=True)
+        result = self._take_accepted(window, sessions, is_full=True)
         self._pacing.overlap = 0
         return result
 
