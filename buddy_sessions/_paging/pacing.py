@@ -101,12 +101,9 @@ class PageSize:
         self.traits.longest_page = max(self.traits.longest_page, rows)
         return rows >= self.served(window.per_page)
 
-    def learn_cap(self, rows: int, *, is_proved: bool = False) -> None:
-        """Learn that the server has cut a page to so many rows, unless it has shown longer ones.
-
-        If two pages in succession prove that, because no row is missing, at least 20 rows are enough.
-        """
-        if self.may_be_cut(rows) or (is_proved and rows >= DOCUMENTED_SIZE):
+    def learn_cap(self, rows: int) -> None:
+        """Learn that the server has cut a page to so many rows, unless it has shown longer ones."""
+        if self.may_be_cut(rows):
             self.cap = rows
 
     def may_be_cut(self, rows: int) -> bool:

@@ -241,12 +241,11 @@ class Reconciler:
         self._held_page = None
         is_cap_known = page_size.cap == held.rows
         is_row_missing = held.has_hole or not held.is_followed_closely
-        is_next_equal = len(following or ()) == held.rows
         if held.rows_follow and not is_cap_known:
             if is_row_missing:
                 self._doubt_pages("rows follow a page that is not full")
             else:
-                page_size.learn_cap(held.rows, is_proved=is_next_equal)
+                page_size.learn_cap(held.rows)
         result = self._take_accepted(held.window, held.sessions, is_full=held.rows_follow)
         if self.is_done or following is None:
             return result
