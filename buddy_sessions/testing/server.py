@@ -22,7 +22,6 @@ from .wire import JsonObject, RateLimitWindows, RecordedRequest, error_body, jso
 
 _SCOPES = ("UNIT_TEST_READ", "UNIT_TEST_INFO")  # the newer and the older name of the same scope
 _PROJECT_SCOPES = ("PROJECT_READ", "WORKSPACE")  # likewise
-_MIN_COMPRESSED_SIZE = 1024  # bytes
 _ACCEPT_ITERATIONS = 5  # event loop iterations after which aiohttp knows, and can close, a new connection
 _SHUTDOWN_TIMEOUT = 0.05  # seconds
 
@@ -59,7 +58,6 @@ class FakeBuddy:
         rate_window: Seconds per window. Windows are fixed; windows of whole seconds end on whole seconds.
         keeps_repeated_cases: Whether a session keeps all test cases that are uploaded under the same group, class and
             name. By default, the last one replaces the others.
-        compress: Whether to compress bodies larger than 1 KiB with gzip, if the client accepts it.
         ssl_context: Serve HTTPS with this context; None for HTTP.
         on_request: Called with each request before its response is made; awaited if it returns an awaitable. Changes
             that it makes are visible in that response, and a fault that it injects applies to that request.
@@ -83,7 +81,6 @@ class FakeBuddy:
     rate_limit: int | None = None
     rate_window: float = 60.0
     keeps_repeated_cases: bool = False
-    compress: bool = False
     ssl_context: ssl.SSLContext | None = None
     on_request: Callable[[RecordedRequest], object] | None = None
     fault_rate: float = 0.0
@@ -276,11 +273,7 @@ class FakeBuddy:
                 body = json_body(content)
         except ErrorResponse as error:
             status, body = error.args[0], error_body(error.args[1])
-        response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
-        accepts_gzip = "gzip" in record.headers.get("Accept-Encoding", "")
-        if self.compress and accepts_gzip and len(body) > _MIN_COMPRESSED_SIZE:
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+        return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
     def _upload(self, record: RecordedRequest) -> tuple[int, JsonObject]:
         token = record.headers.get("Authorization", "").removeprefix("Bearer ")

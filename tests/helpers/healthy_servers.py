@@ -96,6 +96,5 @@ HEALTHY_SERVERS = (
         "the token can also write", prepare=settings(scopes=("UNIT_TEST_READ", "PROJECT_READ", "UNIT_TEST_MANAGE"))
     ),
     Account("null fields are left out", changes=(sessions(_no_nulls),)),
-    Account("bodies are compressed", prepare=settings(compress=True)),
     Account("the server's clock is two seconds behind", changes=(date_header(-2),)),
 )

@@ -114,15 +114,6 @@ async def test_every_request_is_checked(fake: FakeBuddy, raw: Reader, path: str)
     assert await raw.status(path) == 200
 
 
-async def test_compress(fake: FakeBuddy, raw: Reader) -> None:
-    fake.compress = True
-    for accepted, sent in (("gzip", "gzip"), ("identity", None)):
-        raw.http.headers["Accept-Encoding"] = accepted
-        async with raw.request(SESSIONS) as response:
-            assert response.headers.get("Content-Encoding") == sent
-            assert len((await response.json())["sessions"]) == 10
-
-
 async def test_rate_limit(fake: FakeBuddy, raw: Reader) -> None:
     fake.rate_limit = 2
     assert await raw.status(token="wrong") == 401  # does not count
