@@ -31,8 +31,8 @@ class Fault:
 
     The other ones are wrong responses of Buddy: the status is 200 and the content is plausible. `stale` and `filtered`
     change lists of sessions and single sessions: a session that is left out has no test cases either, and a stale one
-    has those of that time. `short_page`, `page_size`, `swapped` and `missing_row` change lists of sessions and of test
-    cases, if these have such a row.
+    has those of that time. `short_page`, `swapped` and `missing_row` change lists of sessions and of test cases, if
+    these have such a row.
 
     Attributes:
         name: The name of the fault, for `repr`.
@@ -135,11 +135,6 @@ class Fault:
         return Fault(f"short_page({rows})", view=SuiteView(cut=lambda *page: cut_page(*page)[:rows]))
 
     @staticmethod
-    def page_size(size: int) -> "Fault":
-        """Return a fault that responds as if `per_page` were `size`, also if that is more than `largest_page`."""
-        return Fault(f"page_size({size})", view=SuiteView(cut=lambda rows, number, _: cut_page(rows, number, size)))
-
-    @staticmethod
     def swapped(offset: int) -> "Fault":
         """Return a fault that exchanges the rows at `offset` and `offset + 1` of the whole list; 0 is the newest."""
 
@@ -171,6 +166,5 @@ RANDOM_FAULTS = (
     Fault.short_page(0),
     Fault.missing_row(0),
     Fault.swapped(0),
-    Fault.page_size(20),
 )
 """Those that `FakeBuddy.fault_rate` chooses from. A client should get over each of them, or say that it cannot."""

@@ -139,7 +139,6 @@ def is_recent(session: dict[str, Any]) -> bool:
         ([Fault.filtered(is_recent)], {"branch": "dev"}, [10, 6, 4, 2]),
         ([Fault.short_page(3)], {"page": 2}, [6, 5, 4]),
         ([Fault.short_page(1)], {"path": CASES}, [10]),
-        ([Fault.page_size(6)], {"page": 2}, [4, 3, 2, 1]),
         ([Fault.swapped(3)], {"page": 2}, [7, 5, 4, 3]),
         ([Fault.missing_row(2)], {"page": 2}, [6, 5, 3]),
     ],
