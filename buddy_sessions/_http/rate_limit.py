@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -138,7 +139,7 @@ def _seconds_until(date: datetime, headers: Mapping[str, str]) -> float:
 
 
 def _parse_count(text: str | None) -> int | None:
-    return int(text) if text and len(text) < 16 and text.isascii() and text.isdigit() else None
+    return int(text) if text and re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def _parse_unix_time(text: str | None) -> datetime | None:

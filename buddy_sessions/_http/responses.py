@@ -49,9 +49,6 @@ _MAX_VALUES = 2**19
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, controls of the text direction, and surrogates, which cannot be encoded."""
 
-_SSL_ARGUMENT = re.compile(r" ssl:(?:\w+|<[^>]*>)(?= \[)")
-"""The argument `ssl` in a message of aiohttp: noise, and the address of an `SSLContext` differs in each process."""
-
 
 @frozen
 class Response:
@@ -155,13 +152,13 @@ def translate(error: Exception, url: URL, header: Secret, timeout: float | None)
 
 def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
     text = _clean(str(getattr(error, "message", "") or error) or type(error).__name__, header)
-    text = _SSL_ARGUMENT.sub("", text)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         proxy = error.request_info.real_url.with_user(None)
         message = f"the proxy {proxy} responded with {error.status} {text}"
         return TransportError(message, retryable=error.status >= 500, url=str(url))
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        return TransportError(f"TLS failed: {text}", retryable=False, url=str(url))
+        cause = _clean(str(getattr(error, "os_error", error)), header)
+        return TransportError(f"TLS failed with {error.host}:{error.port}: {cause}", retryable=False, url=str(url))
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}", url=str(url))
