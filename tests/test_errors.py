@@ -16,7 +16,6 @@ from buddy_sessions import (
     RateLimitError,
     ResponseError,
     ServerError,
-    StatusError,
     SuiteKey,
     TransportError,
     WaitTimeoutError,
@@ -34,22 +33,6 @@ def test_tree_in_the_docstring_lists_every_error() -> None:
     assert errors.__doc__
     for kind in classes():
         assert f"{kind.__name__} " in errors.__doc__
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (ServerError(status=502, messages=["busy", "sorry"], url="u"), "busy; sorry (502): try again later; GET u"),
-        (StatusError(status=418), "the request failed (418)"),
-    ],
-    ids=["with Buddy's messages", "without messages"],
-)
-def test_status_error_says_cause_and_url(error: StatusError, message: str) -> None:
-    assert str(error) == message
-
-
-def test_error_says_which_scope_the_token_lacks() -> None:
-    assert "(403): give the token the scopes UNIT_TEST_READ" in str(ForbiddenError(scopes=[]))
 
 
 def test_advice_names_arguments_as_a_program_calls_them() -> None:

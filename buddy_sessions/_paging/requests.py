@@ -40,7 +40,6 @@ class PageRequests(Generic[_T]):
         self._cancelled: list[asyncio.Task[Fetched[_T]]] = []  # and perhaps not ended yet
 
     def __del__(self) -> None:
-        self._take_slots(0)
         for task in (*self._tasks.values(), *self._cancelled):
             if not task.done():
                 with suppress(RuntimeError):  # the event loop is closed

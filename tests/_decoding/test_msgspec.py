@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from buddy_sessions import Member, ResponseError, Session, to_dict
 from buddy_sessions._decoding import converter
 from buddy_sessions._decoding.converter import decode_page, fast_decoder
-from helpers.session_json import FULL_SESSION, MINIMAL_SESSION, session_body
+from helpers.session_json import FULL_SESSION, MINIMAL_SESSION
 from helpers.session_strategies import sessions, text
 
 SESSION_FIELDS, MEMBER_FIELDS = ([field.name for field in attrs.fields(model)] for model in (Session, Member))
@@ -143,10 +143,3 @@ def test_ordinary_pages_are_decoded_by_msgspec(ascii_only: bool) -> None:
     assert decode
     items = [{**FULL_SESSION, "ref_name": "żółw", "status": "TIMED_OUT", "flaky_count": 3}, MINIMAL_SESSION]
     assert decode(json.dumps({"sessions": items}, ensure_ascii=ascii_only).encode())
-
-
-@pytest.mark.parametrize("field", SESSION_FIELDS)
-@pytest.mark.parametrize("number", ["9" * 20, "-" + "9" * 20])
-def test_number_of_more_than_64_bits_fits_in_no_field(field: str, number: str) -> None:
-    body = session_body(field, number)
-    assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)

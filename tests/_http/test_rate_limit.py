@@ -135,16 +135,3 @@ async def test_calls_fail_only_if_their_turn_comes_after_max_wait(limit: int, se
     assert max(simulation.waited.values()) <= max_wait + 0.01
     # The end of a window is known to the second, so the next one may begin a second late.
     assert served >= limit * (1 + (max_wait - 1) // seconds)
-
-
-@pytest.mark.slow
-async def test_two_clients_share_a_quota() -> None:
-    """Most of it: a pause after a 429 may end a second late, because the server reports whole seconds."""
-    used: list[float] = []
-    for skew in range(10):
-        server = LimitedServer(20, 1.0, skew / 10)
-        one, other = Simulation(server, 500), Simulation(server, 500)
-        await asyncio.gather(one.run(), other.run())
-        assert not one.failed | other.failed
-        used.append(server.used())
-    assert sum(used) / len(used) >= 0.9

@@ -10,7 +10,7 @@ import pytest
 
 from buddy_sessions import AuthenticationError, BuddyClient, Cursor, Session, TransportError
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open
+from helpers.faults import KEY, TOKEN, CheckedReader, assert_nothing_left_open, concurrent_reads
 
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
@@ -50,16 +50,6 @@ async def time_out() -> str:
     raise TimeoutError("the vault is slow")
 
 
-async def read_100_times(buddy: BuddyClient) -> list[Session]:
-    """Read the suite many times at once. If one read fails, all must fail alike."""
-    results = await asyncio.gather(*(buddy.sessions(KEY).collect() for _ in range(100)), return_exceptions=True)
-    assert len({repr(result) for result in results}) == 1
-    result = results[0]
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
 @pytest.mark.parametrize(
     ("function", "error_type", "message", "seconds"),
     [
@@ -82,13 +72,13 @@ async def test_callable_fails(
     async def read_again(buddy: BuddyClient) -> list[Session]:
         started = asyncio.get_running_loop().time()
         with pytest.raises(error_type, match=f"^{message}$"):
-            await read_100_times(buddy)
+            await concurrent_reads(100)(buddy)
         assert source.calls == 1
         assert asyncio.get_running_loop().time() == pytest.approx(started + seconds)
-        return await read_100_times(buddy)
+        return await concurrent_reads(100)(buddy)
 
     source = TokenSource(function, partial(give, TOKEN))
-    assert len(await reader.read(fake, requests=100, token=source, function=read_again)) == 3
+    assert len(await reader.read(fake, requests=100, token=source, function=read_again)) == 100 * 3
     assert source.calls == 2
 
 
@@ -136,7 +126,7 @@ async def test_every_token_is_rejected(reader: CheckedReader, fake: FakeBuddy) -
     async def read_again_and_again(buddy: BuddyClient) -> list[Session]:
         for _ in range(5):
             with pytest.raises(AuthenticationError):
-                await read_100_times(buddy)
+                await concurrent_reads(100)(buddy)
         assert source.calls == 2
         await asyncio.sleep(60)
         fake.token = "third"

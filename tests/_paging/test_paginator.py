@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import random
@@ -14,10 +13,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey, UnstableListingError
-from buddy_sessions._paging.pacing import RequestSlots
-from buddy_sessions._paging.paginator import SessionPaginator
-from buddy_sessions._paging.selection import ReadSpec
-from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
+from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.effort import repeats
 from helpers.fake_list import assert_exact
 
@@ -53,20 +49,6 @@ class TestPages:
         assert len(fake.requests) == stats.requests == stats.pages == 50
         assert (stats.sessions, stats.verified) == (1000, True)
         assert fake.max_in_flight <= read_ahead
-
-    async def test_refused_page_size_is_requested_once(self, fake: FakeBuddy, suite: FakeSuite) -> None:
-        """Also by a read that only finds page 1 unchanged."""
-        fake.refuse_above = 50
-        suite.populate(30)
-        digest = b""
-        for is_known in (False, True):
-            async with BuddyClient(fake.token, base_url=fake.base_url) as buddy:
-                reader = buddy.api.read(KEY, ReadSpec(last_digest=digest))
-                pages = [page async for page in reader.pages()]
-                assert (len(pages), reader.is_not_modified) == ((0, True) if is_known else (2, False))
-                digest = reader.first_digest or b""
-                assert ids_of(await buddy.sessions(KEY).collect()) == list(range(30, 0, -1))
-        assert [request.per_page for request in fake.requests] == [100, *[20] * 4, 100, *[20] * 3]
 
     async def test_refused_size_is_tried_with_100_and_then_20(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, caplog: pytest.LogCaptureFixture
@@ -238,21 +220,6 @@ class TestMovingList:
 
 
 class TestEndlessList:
-    @pytest.mark.slow
-    async def test_a_million_sessions_in_no_order(self, buddy: BuddyClient, fake: FakeBuddy) -> None:
-        """The server sends more than was asked for."""
-
-        def on_request(request: RecordedRequest) -> None:
-            numbers = range((request.page - 1) * 50_000 + 1, request.page * 50_000 + 1)
-            rows = ",".join(f'{{"id":"{number}","relative_id":{number},"status":"ERROR"}}' for number in numbers)
-            fake.inject(Fault.body(f'{{"sessions":[{rows}]}}'.encode()))
-
-        fake.on_request = on_request
-        with pytest.raises(UnstableListingError, match="more than 1,000,000 sessions, in no order"):
-            async for _ in buddy.sessions(KEY):
-                pass
-        assert len(fake.requests) < 30
-
     @pytest.mark.parametrize("is_ordered", [True, False])
     async def test_same_page_for_every_number(
         self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite, is_ordered: bool
@@ -340,21 +307,3 @@ class TestCursor:
             assert caught.value.cursor == position
             seen += ids_of(await buddy.sessions(KEY, cursor=caught.value.cursor).collect())
             assert seen == list(range(100, 0, -1))
-
-
-async def test_dropped_iterator_cancels_its_requests(buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite) -> None:
-    """Long before they time out. Other reads of the harvest get its slots."""
-    suite.populate(1000)
-    fake.on_request = lambda request: fake.inject(Fault.hang()) if request.page > 3 else None
-    slots = RequestSlots(8, reads=1)
-    sessions = SessionPaginator(buddy.api.read(KEY, ReadSpec(per_page=100, slots=slots)))
-    for _ in range(250):
-        await anext(sessions)
-    async with asyncio.timeout(20):
-        while not fake.in_flight:
-            await asyncio.sleep(0.001)
-        del sessions
-        gc.collect()
-        while fake.in_flight:
-            await asyncio.sleep(0.001)
-    assert slots.idle == 7

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from buddy_sessions import Cursor, Session
+from buddy_sessions import Cursor, Session, UnstableListingError
 from buddy_sessions._paging.pacing import ServerTraits
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import NewSessions, ReadSpec
@@ -39,6 +39,13 @@ def test_only_stalled_pages_in_a_row_raise() -> None:
     found, requests, _ = read_list(listing, ServerTraits(), lambda requests: listing.delete(0) if requests else None)
     assert_exact(found, listing.stable)
     assert requests > 200 + 110
+
+
+@pytest.mark.slow
+def test_endless_list_in_no_order_raises() -> None:
+    reconciler = Reconciler(ReadSpec(), per_page=100, traits=ServerTraits())
+    with pytest.raises(UnstableListingError, match="more than 1,000,000 sessions, in no order"):
+        accept(reconciler, [session(number) for number in range(1, 1_000_002)])
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from buddy_sessions import (
     ServerError,
     TransportError,
 )
-from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY, CheckedReader, text_of_error, text_of_log
+from buddy_sessions.testing import FakeBuddy
+from helpers.faults import CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import http_response, raw_server
 
 pytestmark = pytest.mark.fault
@@ -84,29 +84,6 @@ async def test_token_is_hidden_as_in_repr(reader: CheckedReader) -> None:
     async with raw_server(http_response(b"", f"X: \0{token}")) as server:
         error = await reader.fail(server, ResponseError, requests=range(1, 3), token=token)
     assert "t0ken" not in text_of_error(error) + text_of_log(reader.log.records)
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        (Fault.status(500), "try again later; 4 attempts"),
-        (Fault.status(503, headers={"Retry-After": "700"}), "wait 11m40s, or allow a longer max_wait"),
-        (Fault.status(429, headers={"Retry-After": "700"}), "wait 11m40s, or allow a longer max_wait"),
-        (
-            Fault.body(b"<html>Login</html>"),
-            "the response is not valid JSON: .*; it begins '<html>Login</html>'; 2 attempts",
-        ),
-        (Fault.body(b'{"sessions": [{}]}'), "page 1, item 0, field id: is missing"),
-        (Fault.hang(), "no response within 100ms; 4 attempts"),
-    ],
-    ids=str,
-)
-async def test_message_says_what_was_tried(fake: FakeBuddy, fault: Fault, message: str) -> None:
-    fake.inject(fault, times=4)
-    timeout = 0.1 if fault.name == "hang()" else 30
-    with pytest.raises(BuddyError, match=f"{message}; GET {fake.base_url}/.*/{KEY.suite_id}/sessions"):
-        async with BuddyClient(fake.token, base_url=fake.base_url, backoff=0, timeout=timeout) as buddy:
-            await buddy.sessions(KEY).collect()
 
 
 async def test_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,23 @@ def text_of_log(records: list[logging.LogRecord]) -> str:
     return "".join([repr(record.__dict__) + record.getMessage() for record in records] + [*map(text_of_error, errors)])
 
 
+def concurrent_reads(count: int) -> Callable[[BuddyClient], Awaitable[list[Session]]]:
+    """Return a function that reads the suite so many times at once. If one read fails, all must fail alike."""
+
+    async def read(buddy: BuddyClient) -> list[Session]:
+        reads = (buddy.sessions(KEY).collect() for _ in range(count))
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        assert len({type(result) for result in results}) == 1
+        sessions: list[Session] = []
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            sessions += result
+        return sessions
+
+    return read
+
+
 @define
 class CheckedReader:
     """Reads a suite with a new client, and checks the effects."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,6 +12,8 @@ import pytest
 from buddy_sessions import Session
 from buddy_sessions.testing import FakeSuite
 from buddy_sessions.testing.random_history import Runner
+
+UNTIL = datetime(2026, 1, 30, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -33,22 +34,12 @@ def test_duplicate_id_is_rejected(suite: FakeSuite) -> None:
     assert len(suite.sessions) == 1
 
 
-CHANGES: dict[str, Callable[[FakeSuite, Any], object]] = {
-    "add_cases": lambda suite, session: suite.add_cases(session, [{"name": "a"}]),
-    "cases": lambda suite, session: suite.cases(session),
-    "delete": lambda suite, session: suite.delete(session),
-    "finish": lambda suite, session: suite.finish(session),
-    "rerun": lambda suite, session: suite.rerun(session),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_session_or_its_id(suite: FakeSuite, change: Callable[[FakeSuite, Any], object]) -> None:
-    change(suite, suite.create(status="SUCCESSFUL"))
-    change(suite, suite.create(status="SUCCESSFUL")["id"])
+def test_session_or_its_id(suite: FakeSuite) -> None:
+    suite.delete(suite.create())
+    suite.delete(suite.create()["id"])
     for unknown in ("nope", {"id": "nope"}):
         with pytest.raises(KeyError, match="acme/shop/MNbyVedg has no session 'nope'"):
-            change(suite, unknown)
+            suite.delete(unknown)
 
 
 @pytest.mark.parametrize("runner", ["pytest", "jest"])
@@ -123,6 +114,30 @@ def test_finish_sets_date_duration_and_counts(suite: FakeSuite) -> None:
     assert {"finish_date", "error_message"}.isdisjoint(reopened)
     given: dict[str, Any] = {"duration": 12, "finish_date": "2030-01-01T00:00:00Z", "failed_count": 4}
     assert suite.finish(session, "ERROR", **given) == {**reopened, **given, "status": "ERROR"}
+
+
+def test_populate_continues_the_history_until_now(suite: FakeSuite) -> None:
+    suite.populate(50, until=UNTIL).populate(50)
+    sessions = suite.sessions[::-1]
+    assert [session["relative_id"] for session in sessions] == list(range(1, 101))
+    dates = [session["create_date"] for session in sessions]
+    assert dates == sorted(dates)
+    assert dates[49] <= "2026-01-30T15:00:00Z"
+    assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(dates[-1]) < timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "until", "message"),
+    [
+        (1, UNTIL.replace(tzinfo=None), "time zone"),
+        (1, UNTIL - timedelta(days=30), "sessions up to 2026-01-30"),
+        (-1, UNTIL, "count must be at least 0, not -1"),
+    ],
+)
+def test_wrong_argument_is_rejected(suite: FakeSuite, count: int, until: datetime, message: str) -> None:
+    suite.populate(1, until=UNTIL)
+    with pytest.raises(ValueError, match=message):
+        suite.populate(count, until=until)
 
 
 def test_characters_that_xml_cannot_hold_are_replaced(suite: FakeSuite) -> None:
