@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from buddy_sessions import (
     BadRequestError,
     BuddyClient,
     ConfigError,
-    DecodeError,
     ResponseError,
     Session,
     SuiteKey,
@@ -21,7 +19,6 @@ from buddy_sessions import (
     to_dict,
 )
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
-from helpers.faults import text_of_log
 
 KEY = SuiteKey("acme", "shop", "unit")
 
@@ -35,23 +32,6 @@ async def read_session(buddy: BuddyClient, suite: FakeSuite) -> Session:
     """Return the newest session of a suite, and forget the request."""
     (session,) = await buddy.sessions(KEY, max_sessions=1).collect()
     return session
-
-
-class TestSuite:
-    async def test_token_of_the_suite_is_dropped(
-        self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.DEBUG)
-        token = suite.settings["token"]
-        result = await buddy.suite(KEY)
-        assert token not in repr(result) + str(to_dict(result))
-        for field in ("name", "timeout"):
-            fake.inject(Fault.body(json.dumps({**suite.summary(), field: [token]}).encode()))
-            assert getattr(await buddy.suite(KEY), field) is None
-        fake.inject(Fault.body(json.dumps({**suite.summary(), "id": [token]}).encode()))
-        with pytest.raises(DecodeError, match="id") as caught:
-            await buddy.suite(KEY)
-        assert token not in str(caught.value) + text_of_log(caplog.records)
 
 
 async def test_response_with_another_session_is_an_error(fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient) -> None:
@@ -136,15 +116,6 @@ class TestCases:
 
 
 class TestSingleCase:
-    async def test_case_has_its_failure(self, suite: FakeSuite, buddy: BuddyClient) -> None:
-        session = suite.create(cases=[{"name": "adds", "status": "FAILED", "message": "1 != 2"}])
-        (listed,) = await buddy.cases(KEY, session["id"]).collect()
-        assert (listed.data, listed.failure) == (None, None)
-        case = await buddy.case(KEY, session["id"], listed)
-        assert case.failure is not None
-        assert case.failure.message == "1 != 2"
-        assert case.data == suite.case(session["id"], listed.id)["data"]
-
     async def test_token_that_a_test_has_printed_is_hidden(
         self, fake: FakeBuddy, suite: FakeSuite, buddy: BuddyClient
     ) -> None:

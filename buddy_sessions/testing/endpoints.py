@@ -201,8 +201,6 @@ class Upload:
                     return 200, self._put(session_id, self._json())
                 case "POST", "sessions", session_id, "close":
                     return 200, self._close(session_id, self._json().get("status") if self.body else None)
-                case "POST", "sessions", session_id, "reopen":
-                    return 200, self.suite.reopen(session_id)
                 case "POST", "import":
                     return 201, self._import()
         except KeyError:

@@ -6,7 +6,6 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection
-from datetime import datetime
 from time import time
 from typing import Self
 
@@ -199,20 +198,14 @@ class FakeBuddy:
         del self.suites[suite.key]
         self._deleted_suites += 1
 
-    def add_demo_suites(self, workspace: str = "acme", *, until: datetime | None = None) -> list[FakeSuite]:
-        """Add six suites with 30 to 400 random sessions each, in the projects `storefront` and `payments`; return them.
-
-        Args:
-            workspace: The workspace to add them to.
-            until: An aware time. No session is created or finished later (default: now).
+    def add_demo_suites(self) -> list[FakeSuite]:
+        """Add six suites with 30 to 400 random sessions each to the workspace `acme`, and return them.
 
         Raises:
-            ValueError: The suites already exist, or `until` has no time zone.
+            ValueError: The suites already exist.
         """
         return [
-            self.add_suite(workspace, project, suite_id, name=name, identifier=identifier, runner=runner).populate(
-                count, until=until
-            )
+            self.add_suite("acme", project, suite_id, name=name, identifier=identifier, runner=runner).populate(count)
             for project, suite_id, identifier, name, count, runner in DEMO_SUITES
         ]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BadRequestError, BuddyClient, Cursor, ServerError, Session, SuiteKey, UnstableListingError
+from buddy_sessions import BadRequestError, BuddyClient, Cursor, Session, SuiteKey, UnstableListingError
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.effort import repeats
 from helpers.fake_list import assert_exact
@@ -293,17 +293,3 @@ class TestCursor:
             filtered = buddy.sessions(KEY, **options)
             await anext(filtered)
             assert filtered.total_at_most is None
-
-    async def test_error_carries_the_cursor_to_resume_from(
-        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
-    ) -> None:
-        suite.populate(100)
-        for position, count in (None, 0), (Cursor(81, 20), 20):
-            sessions = aiter(buddy.sessions(KEY))
-            seen = [(await anext(sessions)).relative_id for _ in range(count)]
-            fake.inject(Fault.status(503))
-            with pytest.raises(ServerError) as caught:
-                await anext(sessions)
-            assert caught.value.cursor == position
-            seen += ids_of(await buddy.sessions(KEY, cursor=caught.value.cursor).collect())
-            assert seen == list(range(100, 0, -1))

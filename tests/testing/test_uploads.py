@@ -124,27 +124,6 @@ async def test_case_uploaded_three_times(
 
 
 @pytest.mark.parametrize(
-    ("cases", "closed", "status"),
-    [
-        ([PASSED], "FAILED", "ERROR"),
-        ([], "ERROR", "ERROR"),
-        ([FAILED], "PASSED", "ERROR"),
-        ([PASSED], "PASSED", "SUCCESSFUL"),
-        ([FAILED], None, "ERROR"),
-    ],
-)
-async def test_status_of_a_closed_session(
-    cases: list[Any], closed: str | None, status: str, suite: FakeSuite, fake_buddy: FakeBuddy
-) -> None:
-    _, session = await upload(fake_buddy, suite, "POST", "sessions", json={"ref_type": "BRANCH", "ref_name": "main"})
-    path = f"sessions/{session['id']}"
-    await upload(fake_buddy, suite, "POST", f"{path}/cases/batch", json={"cases": cases})
-    body = {"json": {"status": closed}} if closed else {}
-    assert (await upload(fake_buddy, suite, "POST", f"{path}/close", **body))[1]["status"] == status
-    assert (await upload(fake_buddy, suite, "POST", f"{path}/reopen"))[1]["status"] == "IN_PROGRESS"
-
-
-@pytest.mark.parametrize(
     ("method", "path", "options", "status", "message"),
     [
         ("POST", "sessions", {"data": b"{"}, 400, "Expecting property name"),
