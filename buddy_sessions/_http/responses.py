@@ -157,8 +157,8 @@ def _connection_error(error: Exception, url: URL, header: Secret) -> BuddyError:
         message = f"the proxy {proxy} responded with {error.status} {text}"
         return TransportError(message, retryable=error.status >= 500, url=str(url))
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
-        cause = _clean(str(getattr(error, "os_error", error)), header)
-        return TransportError(f"TLS failed with {error.host}:{error.port}: {cause}", retryable=False, url=str(url))
+        reason = _clean(str(getattr(error, "os_error", error)), header)
+        return TransportError(f"TLS failed with {error.host}:{error.port}: {reason}", retryable=False, url=str(url))
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp reports a response that it cannot parse as status 400, which the server has not sent.
         return ResponseError(f"the response is not HTTP: {text}", url=str(url))
