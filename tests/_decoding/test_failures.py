@@ -96,6 +96,8 @@ def test_entities_are_not_expanded() -> None:
 
 
 LONG = "\n[cut: longer than 1,000,000 characters]"
+TAG = "<a b='".ljust(1_000_000 - len("'/></failure></testcase>"), "y") + "'/>"
+"""As long as a tag may be, with what follows."""
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,19 @@ LONG = "\n[cut: longer than 1,000,000 characters]"
         ("x<a>y" * 2_000_000 + "</a>" * 2_000_000, "xy" * 98 + "x\n[cut: more than 100 nested elements]"),
         ("x" + "".join(f"<a{n}/>" for n in range(1_500_000)), "x\n[cut: more than 100,000 elements]"),
         ("x<a " + "".join(f"a{n}='' " for n in range(1_500_000)) + "/>", "x" + LONG),
+        (f"x{TAG}", "x"),
+        (f"x{TAG} ", "x" + LONG),
     ],
-    ids=["text", "entities", "just-short-enough", "nested", "distinct-names", "distinct-attributes"],
+    ids=[
+        "text",
+        "entities",
+        "short-enough",
+        "nested",
+        "distinct-names",
+        "distinct-attributes",
+        "short-tag",
+        "long-tag",
+    ],
 )
 def test_large_failure_is_cut(content: str, text: str) -> None:
     """In little memory, with a remark."""
