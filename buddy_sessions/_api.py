@@ -39,10 +39,9 @@ _T = TypeVar("_T")
 
 _PROJECT_QUERIES: tuple[dict[str, str | int], ...] = (
     {"per_page": 100, "sort_by": "create_date", "sort_direction": "ASC"},  # new projects come at the end
-    {"per_page": 100},
     {"per_page": DOCUMENTED_SIZE},
 )
-"""What to ask for a list of projects, until the server accepts it."""
+"""What to ask for a list of projects; the second if the server refuses the first."""
 _MAX_PROJECT_READS = 3
 
 _log = logging.getLogger("buddy_sessions")
