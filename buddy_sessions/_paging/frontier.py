@@ -1,18 +1,12 @@
 """The proof that a read misses no session: the frontier, and the one rule that accepts a page (README.md, One rule).
 
-The frontier is the lowest `relative_id` read so far. Page 1 is always accepted, because no row is above it. Any other
-page is accepted only if its first `relative_id` is at least `lowest_id - 1`.
-
-A page has no gaps: it contains every session between its first and its last row that existed when it was requested. So
-an accepted page misses no session between the frontier and its last row. This holds whatever was created or deleted
-between two requests, and in whatever order the pages were requested, so also for pages that were requested in advance.
+A page has no gaps: it contains every session between its first and its last row that existed when it was requested.
 
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the recent rows, or the
 rows above it do (`SKIPPED`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
 have no gaps either, and no row can appear between them later: a `relative_id` follows the order of creation.
 
-An accepted page that is not full is held (`HeldPage`) until what follows explains it: it is the last page, the server
-caps pages, or the response lacks rows (README.md, The end of a list).
+An accepted page that is not full is held (`HeldPage`) until what follows explains it (README.md, The end of a list).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Decides which pages of a changing list to request, and which to accept. No I/O, no clock, no asyncio.
 
 `Frontier` proves that an accepted page misses no session: read that module first. `Pacing` estimates which pages to
-request next; a wrong estimate costs requests, no session. The `Reconciler` joins them, and adds what the proof leaves
-open:
+request next. The `Reconciler` joins them, and adds what the proof leaves open:
 
 - A page that is not full (`HeldPage`). It is not believed before another one explains it.
 - A list that is out of order. It is read with deduplication by id, and the read is not verified.
