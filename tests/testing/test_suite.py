@@ -58,6 +58,8 @@ def test_rerun_is_of_the_same_commit_and_run(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"status": "red"}, "a session has no status 'red': use IN_PROGRESS, SUCCESSFUL, ERROR, SKIPPED, or a new one"),
+        ({"cases": [{"name": "a", "status": "SUCCESSFUL"}]}, "a test case has no status 'SUCCESSFUL': use PASSED, "),
         ({"faild_count": 3}, "a session has no field 'faild_count': did you mean 'failed_count'?"),
         ({"x": 3}, "a session has no field 'x': it has url, html_url, id"),
         (
@@ -69,33 +71,15 @@ def test_rerun_is_of_the_same_commit_and_run(runner: Runner) -> None:
         ({"cases": [{"naem": "a"}]}, "a test case has no field 'naem': did you mean 'name'?"),
         ({"cases": [{"name": "a"}, {"status": "FAILED"}]}, "a test case needs a name: {'status': 'FAILED'}"),
     ],
-    ids=["similar field", "other field", "datetime", "branch", "case", "field of a case", "case without a name"],
+    ids=lambda value: "" if isinstance(value, str) else repr(value)[:40],
 )
 def test_wrong_field_is_rejected(suite: FakeSuite, fields: dict[str, Any], message: str) -> None:
-    session = suite.create()
-    for change in (suite.create, lambda **given: suite.finish(session, **given)):
-        with pytest.raises(TypeError, match=re.escape(message)):
-            change(**fields)
-    assert suite.sessions == [session]
-    assert suite.cases(session) == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"status": "red"}, "a session has no status 'red': use IN_PROGRESS, SUCCESSFUL, ERROR, SKIPPED, or a new one"),
-        ({"status": "FAILED"}, "a session has no status 'FAILED'"),
-        ({"cases": [{"name": "a", "status": "failed"}]}, "a test case has no status 'failed': use PASSED, FAILED"),
-        ({"cases": [{"name": "a", "status": "SUCCESSFUL"}]}, "a test case has no status 'SUCCESSFUL'"),
-    ],
-    ids=["session", "status-of-a-case", "case", "status-of-a-session"],
-)
-def test_wrong_status_is_rejected(suite: FakeSuite, fields: dict[str, Any], message: str) -> None:
     session = suite.create("main", "PAUSED", cases=[{"name": "a", "status": "TIMED_OUT"}])  # Buddy adds values
     for change in (suite.create, lambda **given: suite.finish(session, **given)):
-        with pytest.raises(ValueError, match=re.escape(message)):
+        with pytest.raises(ValueError if " status " in message else TypeError, match=re.escape(message)):
             change(**fields)
     assert suite.sessions == [session]
+    assert [case["status"] for case in suite.cases(session)] == ["TIMED_OUT"]
 
 
 def test_create_takes_every_field_of_a_session(suite: FakeSuite) -> None:

@@ -57,42 +57,26 @@ async def test_recorded_run_is_read_back(
         assert (session.finish_date is None) == (recorded.finish_date is None)
 
 
-async def test_junit_xml_is_imported(suite: FakeSuite, fake_buddy: FakeBuddy, buddy_client: BuddyClient) -> None:
+async def test_no_case_of_junit_xml_is_lost(suite: FakeSuite, fake_buddy: FakeBuddy, buddy_client: BuddyClient) -> None:
     form = aiohttp.FormData({"ref_type": "BRANCH", "ref_name": "main", "revision": "1cc809d4"})
-    for name in ("x", "ü"):
-        form.add_field("files", f'<testsuite name="{name}"><testcase name="{name}"/></testsuite>', filename="a.xml")
+    for xml in (
+        '<testcase name="a" time="1,234.5"><skipped/></testcase>',
+        '<testsuite name="x"><testcase name="b"/><testsuite name="ü"><testcase name="c"/></testsuite></testsuite>',
+        '<j:testsuite xmlns:j="urn:j" name="x"><j:testcase name="d"><j:failure/></j:testcase></j:testsuite>',
+    ):
+        form.add_field("files", xml, filename="a.xml")
     assert (await upload(fake_buddy, suite, "POST", "import", data=form))[0] == 201
     (session,) = await buddy_client.sessions(suite.key).collect()
-    assert (session.status, session.branch, session.revision) == ("SUCCESSFUL", "main", "1cc809d4")
-    assert [str(case.key) for case in await buddy_client.cases(suite.key, session).collect()] == ["x > x", "ü > ü"]
-
-
-@pytest.mark.parametrize(
-    ("xml", "cases"),
-    [
-        ('<testcase name="a" time="1,234.5"><skipped/></testcase>', [(None, "a", "SKIPPED", 1234.5)]),
-        (
-            '<testsuite name="x"><testcase name="a"/><testsuite name="y"><testcase name="b"/></testsuite></testsuite>',
-            [("x", "a", "PASSED", 0), ("y", "b", "PASSED", 0)],
-        ),
-        (
-            '<j:testsuite xmlns:j="urn:j" name="x"><j:testcase name="a"><j:failure/></j:testcase></j:testsuite>',
-            [("x", "a", "FAILED", 0)],
-        ),
-    ],
-    ids=["one-case", "suite-in-a-suite", "namespace"],
-)
-async def test_no_case_of_junit_xml_is_lost(
-    xml: str, cases: list[Any], suite: FakeSuite, fake_buddy: FakeBuddy, buddy_client: BuddyClient
-) -> None:
-    form = aiohttp.FormData()
-    form.add_field("files", xml, filename="a.xml")
-    assert (await upload(fake_buddy, suite, "POST", "import", data=form))[0] == 201
-    (session,) = await buddy_client.sessions(suite.key).collect()
+    assert (session.status, session.branch, session.revision) == ("ERROR", "main", "1cc809d4")
     found = await buddy_client.cases(suite.key, session).collect()
-    assert [(case.test_group_name, case.name, case.status, case.time) for case in found] == cases
-    for failing in await buddy_client.failures(suite.key, session, details=True):
-        assert failing.failure == Failure(kind="failure")
+    assert [(case.test_group_name, case.name, case.status, case.time) for case in found] == [
+        (None, "a", "SKIPPED", 1234.5),
+        ("x", "b", "PASSED", 0),
+        ("ü", "c", "PASSED", 0),
+        ("x", "d", "FAILED", 0),
+    ]
+    (failing,) = await buddy_client.failures(suite.key, session, details=True)
+    assert failing.failure == Failure(kind="failure")
 
 
 async def test_documented_fields_are_taken(suite: FakeSuite, fake_buddy: FakeBuddy, buddy_client: BuddyClient) -> None:
