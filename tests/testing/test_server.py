@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -111,6 +112,19 @@ async def test_every_request_is_checked(fake: FakeBuddy, raw: Reader, path: str)
     assert await raw.get(path) == (403, "The client cannot receive data: the token lacks the scope UNIT_TEST_READ")
     fake.scopes, fake.token = {"UNIT_TEST_INFO"}, "renewed"
     assert await raw.status(path) == 200
+
+
+async def test_rate_limit(fake: FakeBuddy, raw: Reader) -> None:
+    fake.rate_limit = 2
+    assert await raw.status(token="wrong") == 401  # does not count
+    remaining: list[tuple[int, str]] = []
+    wait = 0.0
+    for _ in range(3):
+        async with raw.request(SESSIONS) as response:
+            remaining.append((response.status, response.headers["X-Rate-Limit-Remaining"]))
+            wait = int(response.headers["X-Rate-Limit-Reset"]) - time.time()
+    assert remaining == [(200, "1"), (200, "0"), (429, "0")]
+    assert 0 < wait <= fake.rate_window + 1
 
 
 def is_recent(session: dict[str, Any]) -> bool:
