@@ -126,13 +126,10 @@ class Stream(AsyncContext, ABC, AsyncIterator[_T], Generic[_T]):
     if not TYPE_CHECKING:
 
         def __iter__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} needs `async for`{self._instead(' in place of `for`, or')}")
+            other = f"await ….{self._whole}" if self._whole else "await anext(…)"
+            raise TypeError(f"a {type(self).__name__} needs `async for`, or `{other}`")
 
-        def __await__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} needs `async for`{self._instead(', or')}")
-
-    def _instead(self, text: str) -> str:
-        return f"{text} `await ….{self._whole}`" if self._whole else ", or `await anext(…)` for the next one"
+        __await__ = __iter__
 
 
 class Pages(AsyncContext, AsyncIterator[_P], Generic[_P]):

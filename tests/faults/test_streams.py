@@ -394,12 +394,9 @@ def enter(value: Any) -> None:
 @pytest.mark.parametrize(
     ("use", "make", "advice"),
     [
-        (list, lambda buddy: buddy.sessions(KEY), "needs `async for` in place of `for`, or `await ….collect()`"),
-        (list, lambda buddy: buddy.cases(KEY, "1"), "needs `async for` in place of `for`, or `await ….collect()`"),
-        (list, lambda buddy: buddy.harvest([KEY]), "needs `async for` in place of `for`, or `await ….run()`"),
-        (list, lambda buddy: buddy.watch([KEY]), "needs `async for`, or `await anext(…)` for the next one"),
-        (await_it, lambda buddy: buddy.sessions(KEY), "needs `async for`, or `await ….collect()`"),
-        (await_it, lambda buddy: buddy.harvest([KEY]), "needs `async for`, or `await ….run()`"),
+        (list, lambda buddy: buddy.sessions(KEY), "needs `async for`, or `await ….collect()`"),
+        (list, lambda buddy: buddy.harvest([KEY]), "needs `async for`, or `await ….run()`"),
+        (await_it, lambda buddy: buddy.cases(KEY, "1"), "needs `async for`, or `await ….collect()`"),
         (await_it, lambda buddy: buddy.watch_status([KEY]), "needs `async for`, or `await anext(…)`"),
         (enter, lambda buddy: buddy.harvest([KEY]), "needs `async with`"),
         (enter, lambda buddy: buddy, "needs `async with`"),
