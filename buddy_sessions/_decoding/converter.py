@@ -14,7 +14,6 @@ Each function that decodes a body raises `ResponseError` if the body is not vali
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -30,8 +29,6 @@ from ..errors import DecodeError, ResponseError
 from ..models import Failure, Member, Project, Session, Suite, SuiteKey, TestCase
 from .failures import read_failure
 from .hooks import FIRST_TIME, MAX_INTEGER, MIN_INTEGER, decode_json, fields_of, make_converter, wrong_type
-
-_log = logging.getLogger("buddy_sessions")
 
 _MAX_MESSAGES = 10
 _MAX_MESSAGE_LENGTH = 500  # characters
@@ -260,9 +257,7 @@ def fast_decoder() -> Callable[[bytes], tuple[Session, ...] | None] | None:
     try:
         import msgspec  # noqa: PLC0415 - optional, and too slow to import before the first page arrives
     except ImportError:
-        _log.debug("decoding pages with cattrs: msgspec (extra [speed]) is not installed")
         return None
-    _log.debug("decoding pages with msgspec")
     decoder = msgspec.json.Decoder(_SessionList)
 
     def decode(body: bytes) -> tuple[Session, ...] | None:
