@@ -178,7 +178,7 @@ class Reconciler:
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
         elif self._selection.reaches_limit(lowest_id, sessions):
             self.is_complete = True
-        elif not has_new and is_full and sessions and lowest_id is not None:
+        elif not has_new and is_full and lowest_id is not None:
             pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
         return self._selection.select(sessions[already_read:], start + already_read, proven_range)
 

@@ -78,6 +78,14 @@ def test_rows_move_up_into_a_page_that_lacks_one(missing: int, options: dict[str
     assert reconciler.verified
 
 
+def test_list_that_is_cleared_after_page_3_was_requested() -> None:
+    listing = FakeList(range(1, 64))
+    pages = {window: listing.read(window) for window in (Window(1, 20), Window(3, 20))}
+    listing.read = lambda window: pages.pop(window, ())  # type: ignore[method-assign]  # see above
+    found, _, reconciler = read_list(listing, experienced(), read_ahead=8)
+    assert (len(found), reconciler.verified) == (20, True)
+
+
 class RandomServer(FakeList):
     """A random list on a random server, which may have one `fault`. Without one, it is honest."""
 

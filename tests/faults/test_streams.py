@@ -323,23 +323,6 @@ async def test_part_is_no_whole(fake: FakeBuddy, buddy: BuddyClient) -> None:
             await work
 
 
-async def test_suite_that_is_cleared_during_a_read(fake: FakeBuddy) -> None:
-    """Page 3 was requested in advance, before the sessions were deleted."""
-    suite = fake.suites[KEY]
-
-    async def clear(request: Any) -> None:
-        if request.page == 2:
-            await asyncio.sleep(0.05)
-            for session in suite.sessions:
-                suite.delete(session["id"])
-
-    fake.on_request = clear
-    async with BuddyClient(TOKEN, base_url=fake.base_url, per_page=20, read_ahead=8) as client:
-        sessions = client.sessions(KEY)
-        assert len(await sessions.collect()) == 20
-    assert sessions.stats.verified
-
-
 @pytest.mark.parametrize("kind", ["harvest", "sync", "watch"])
 async def test_dropped_after_a_cancelled_step(
     fake: FakeBuddy, buddy: BuddyClient, store: SessionStore, kind: str
