@@ -13,7 +13,6 @@ import pytest
 from buddy_sessions import (
     BuddyClient,
     ConfigError,
-    ForbiddenError,
     NotFoundError,
     Project,
     Session,
@@ -293,18 +292,6 @@ class TestProjects:
         fake.add_suite("other", "shop", "c")
         fake.on_request = lambda request: fake.inject(Fault.status(404)) if "/docs/" in request.path else None
         assert [suite.key for suite in await buddy.suites("acme")] == keys
-
-    @pytest.mark.parametrize("change", [{"scopes": ["UNIT_TEST_READ"]}, {"api_enabled": False}], ids=str)
-    async def test_forbidden_error_names_the_scope(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, change: dict[str, Any]
-    ) -> None:
-        for name, value in change.items():
-            setattr(fake, name, value)
-        for read in (buddy.projects, buddy.suites):
-            with pytest.raises(ForbiddenError, match="and, for projects, PROJECT_READ") as caught:
-                await read("acme")
-            assert caught.value.scopes == tuple(fake.scopes)
-            assert caught.value.accepted_scopes == ("PROJECT_READ", "WORKSPACE")
 
 
 class TestSessionRef:

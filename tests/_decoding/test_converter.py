@@ -59,9 +59,7 @@ def decode_shop(body: bytes) -> list[Suite]:
     ("decode", "body", "problem"),
     [
         (decode_session, b"[]", "the response is not a JSON object: check the URL of the API"),
-        (decode_session, b"{}", "field id: is missing"),
         (decode_session, b'{"id": "a", "relative_id": "2"}', "field relative_id: must be a whole number, not a string"),
-        (decode_shop, b"[]", "the response is not a JSON object: check the URL of the API"),
         (decode_shop, b"{}", "field suites: is missing"),
         (decode_shop, b'{"suites": [{}]}', "item 0, field id: is missing"),
         (decode_shop, b'{"suites": [{"id": "a"}, {"id": true, "name": 1}]}', "item 1, field id: must be a string.*"),

@@ -121,7 +121,7 @@ PROXIES: dict[str, Row] = {
         (401, b'{"type": "about:blank"}', AuthenticationError, 1, f"the token was rejected (401), {NOT_FROM_BUDDY}"),
         (403, b"<html>", ForbiddenError, 1, f"access denied (403), {NOT_FROM_BUDDY}"),
         # These may be from Buddy: a 4xx without a body, and a 5xx.
-        (403, b" \n", ForbiddenError, 1, "UNIT_TEST_READ"),
+        (403, b" \n", ForbiddenError, 1, "UNIT_TEST_READ and, for projects, PROJECT_READ"),
         (502, b"<html>", ServerError, 3, "the server failed (502): try again later; 3 attempts; GET"),
     ]
 }
