@@ -38,6 +38,13 @@ def is_hidden(number: int, share: float) -> bool:
     return number * 2654435761 % 1000003 < share * 1000003
 
 
+@pytest.mark.parametrize("read_ahead", [1, 4, 16])
+def test_holes_cost_an_eighth_more(read_ahead: int) -> None:
+    """A page below a gap is kept, and accepted once another one has closed the gap."""
+    listing = FakeList([number for number in range(1, 5001) if not is_hidden(number, 0.1)])
+    assert count_requests(listing, ServerTraits(), per_page=100, read_ahead=read_ahead) <= 45 * 9 / 8
+
+
 @pytest.mark.parametrize("share", [0.1, 0.7])
 def test_hidden_rows_cost_a_tenth_more(share: float) -> None:
     """A filter removes them from each page after it was cut. The list is read to an empty page, and not verified."""
