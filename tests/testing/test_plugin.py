@@ -48,20 +48,6 @@ def test_environment_is_restored():
     assert not {"BUDDY_TOKEN", "BUDDY_API_URL"} & set(os.environ)
     assert os.environ["BUDDY_API_ENDPOINT"] == "https://buddy.example.com/api"
 """
-ANYIO_TEST = """
-import pytest
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-@pytest.mark.anyio
-async def test_newest_session(fake_buddy, buddy_client):
-    suite = fake_buddy.add_suite("acme", "shop", "MNbyVedg").populate(250)
-    async for session in buddy_client.sessions(suite.key, per_page=10):
-        assert session.id == suite.sessions[0]["id"]
-        break
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +62,6 @@ def isolated_runs(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) ->
 def run(pytester: pytest.Pytester, *options: str, tests: str) -> pytest.RunResult:
     pytester.makepyfile(tests)
     return pytester.runpytest_inprocess("-W", "error", "-p", PLUGIN, *options)
-
-
-def test_anyio(pytester: pytest.Pytester) -> None:
-    run(pytester, "-p", "anyio.pytest_plugin", tests=ANYIO_TEST).assert_outcomes(passed=1)
 
 
 def test_synchronous_tests(pytester: pytest.Pytester) -> None:
