@@ -148,7 +148,9 @@ class Waiting:
 
     async def _read(self) -> None:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
-        spec, first = self.spec, self._highest_id is None
+        spec = self.spec
+        is_search = self._highest_id is None and spec.belong_together  # earlier ones may belong to them
+        count = MAX_SEARCHED if is_search else max(NEWEST, spec.count)
         unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
         stop_at = None if self._highest_id is None else min([self._highest_id, *unfinished])
         listed = SessionList(sessions=(), below="nothing", as_of=datetime.now(UTC))
@@ -157,8 +159,7 @@ class Waiting:
             async for part in parts:
                 sessions += part.sessions
                 listed = evolve(part, doubt=listed.doubt or part.doubt)
-                is_enough = are_enough(sessions, stop_at=stop_at, count=MAX_SEARCHED if first else NEWEST)
-                if is_enough or len(sessions) >= MAX_SEARCHED or self._has_passed(sessions):
+                if are_enough(sessions, stop_at=stop_at, count=count) or len(sessions) >= MAX_SEARCHED:
                     break
         self._highest_id = max([self._highest_id or 0, *(session.relative_id for session in sessions)])
         self._has_gap = spec.belong_together and has_gap(evolve(listed, sessions=sessions))
@@ -168,14 +169,6 @@ class Waiting:
         matching = [each for each in sessions if has_revision(each, spec.revision) and has_run_url(each, spec.run_url)]
         self.matching = sorted(matching, key=lambda session: -session.relative_id)
         self.listed = end_search(evolve(listed, sessions=sessions))
-
-    def _has_passed(self, sessions: Sequence[Session]) -> bool:
-        """Return whether all awaited ones are above the last of these sessions."""
-        spec = self.spec
-        if spec.belong_together:  # earlier ones may belong to them
-            return False
-        is_below = isinstance(spec.after, int) and sessions[-1].relative_id <= spec.after
-        return is_below or sum(is_since(each, spec.after) for each in sessions) >= spec.count
 
 
 def is_since(session: Session, after: int | datetime | None) -> bool:
