@@ -20,7 +20,7 @@ from ..analysis.same_tests import without_same
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError
 from ..models import Session, SuiteKey, SuiteRef, TestCase
-from ..questions.suite_reader import ApiSource, SuiteReader, merge_lists
+from ..questions.suite_reader import ApiSource, SuiteReader
 from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
@@ -256,12 +256,12 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
     async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.
 
-        If one of the commit that decided the status is missing, they are read once more: one response may lack it.
+        If one of the commit that decided the status is missing, they are read once more: the list may be an older one.
         """
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
         if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
-            newest = merge_lists(newest, await SuiteReader(self._source, suite).newest())
+            newest = await SuiteReader(self._source, suite).newest()
         return SuiteReader(self._source, suite, newest)
 
 

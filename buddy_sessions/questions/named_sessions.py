@@ -15,7 +15,7 @@ from ..analysis.judgement import NameKind
 from ..analysis.remarks import remarks_text
 from ..errors import ConfigError, NotFoundError, NoVerdictError
 from ..models import Session, SessionRef, SuiteKey, has_revision, has_run_url, parse_session_url
-from .suite_reader import MAX_SEARCHED, SuiteReader, has_gap, merge_lists
+from .suite_reader import MAX_SEARCHED, SuiteReader
 
 _RELATIVE_ID = re.compile("#([0-9]{1,18})|([0-9]{1,7})")
 _SHORT_HASH = re.compile("(?=.*[a-f])[0-9a-f]{4,6}", re.IGNORECASE)
@@ -120,20 +120,13 @@ def _commit_in_status(listed: SessionList, sessions: Sequence[Session]) -> Teste
 
 
 async def _search(reader: SuiteReader, where: Callable[[Session], bool]) -> tuple[list[Session], SessionList]:
-    """Return the newest sessions for which `where` is true, until 200 other ones are below them; and the list.
-
-    If a `relative_id` is missing, the list is read once more, because one response may lack a session.
-    """
+    """Return the newest sessions for which `where` is true, until 200 other ones are below them; and the list."""
 
     def is_enough(listed: SessionList) -> bool:
         indexes = [index for index, session in enumerate(listed.sessions) if where(session)]
         return len(listed.sessions) > (indexes[-1] + _MAX_BELOW if indexes else MAX_SEARCHED - 1)
 
     listed = await reader.search(None, is_enough)
-    # A list that a wait has read was read twice.
-    if not reader.source.is_saved and listed.below != "out of reach" and has_gap(listed):
-        again = SuiteReader(reader.source, reader.suite)
-        listed = merge_lists(listed, await again.search(None, is_enough))
     return list(filter(where, listed.sessions)), listed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -316,13 +316,6 @@ def are_enough(sessions: Sequence[Session], *, stop_at: int | None = None, count
     return len(sessions) >= count and (stop_at is None or sessions[-1].relative_id <= stop_at + 1)
 
 
-def has_gap(listed: SessionList) -> bool:
-    """Return whether a `relative_id` is missing in a list: the session was deleted, or one response lacked it."""
-    numbers = {session.relative_id for session in listed.sessions}
-    lowest = 1 if listed.below == "nothing" else min(numbers, default=0)
-    return bool(numbers) and len(numbers) <= max(numbers) - lowest
-
-
 def _cut(listed: SessionList, count: int) -> SessionList:
     is_whole = count >= len(listed.sessions)
     return listed if is_whole else evolve(listed, sessions=listed.sessions[:count], below="more")
@@ -331,10 +324,3 @@ def _cut(listed: SessionList, count: int) -> SessionList:
 def end_search(listed: SessionList) -> SessionList:
     """Return a list of which no question reads more."""
     return evolve(listed, below="out of reach") if listed.below == "more" else listed
-
-
-def merge_lists(listed: SessionList, again: SessionList) -> SessionList:
-    """Return what either of two reads of a list shows."""
-    sessions: Mapping[str, Session] = {each.id: each for each in [*listed.sessions, *again.sessions]}
-    newest_first = sorted(sessions.values(), key=lambda each: -each.relative_id)
-    return evolve(again, sessions=newest_first, doubt=listed.doubt or again.doubt)

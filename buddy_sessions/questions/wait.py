@@ -18,7 +18,7 @@ from ..analysis.commits import SessionList
 from ..analysis.remarks import CHECK_UPLOAD, name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
-from .suite_reader import MAX_SEARCHED, ApiSource, Source, are_enough, end_search, has_gap
+from .suite_reader import MAX_SEARCHED, ApiSource, Source, are_enough, end_search
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -68,9 +68,7 @@ class Waiting:
         self.spec = spec
         self._source = source
         self._highest_id: int | None = None  # `relative_id` in the earlier polls; None before the first success
-        self._has_gap = False  # whether a `relative_id` is missing in its list: one response may lack a session
-        self._previous: list[Session] | None = None  # what a list with a gap has shown
-        self._pause: float | None = None  # before the next poll; None for the first one
+        self._pause = 0.0  # before the next poll
         self._started = asyncio.get_running_loop().time()
 
     @property
@@ -86,8 +84,7 @@ class Waiting:
         deadline = asyncio.timeout_at(self._started + seconds)
         try:
             async with deadline:
-                if self._pause is not None:
-                    await asyncio.sleep(self._pause)
+                await asyncio.sleep(self._pause)
                 await self._poll()
         except TimeoutError:
             if not deadline.expired():
@@ -98,33 +95,24 @@ class Waiting:
 
     def is_complete(self) -> bool:
         """Return whether nothing has to be awaited any more, as far as the last poll says."""
-        return self.failure is None and self.spec.is_enough(self.awaited) and self._is_sure()
-
-    def _is_sure(self) -> bool:
-        """Return whether nothing is missing. Otherwise, the next poll is at once: a second one has to show the same."""
-        is_sure = not self._has_gap or self.matching == self._previous
-        self._previous = self.matching
-        if not is_sure:
-            self._pause = 0.0
-        return is_sure
+        return self.failure is None and self.spec.is_enough(self.awaited)
 
     def too_late(self) -> WaitTimeoutError:
         """Return the error of a timeout: what is missing, and what to do."""
         spec, awaited = self.spec, self.awaited
-        if self.listed is None:
-            text, advice = f"{spec} could not be read", "check the network, or wait longer"
-            self.failure = self.failure or TransportError("no response so far")
-        elif len(awaited) < spec.count:
+        unfinished = [session for session in awaited if not session.is_finished]
+        if self.listed is not None and len(awaited) < spec.count:
             counts = f"{len(awaited):,} of {spec.count:,} sessions"
             some = f"only {counts} ({name_sessions(awaited)})" if awaited else "no session"
             text, advice = f"{some} of {spec} appeared", "check that its tests have started, or wait longer"
             if spec.tests_have_ended:
                 advice = CHECK_UPLOAD
-        elif unfinished := [session for session in awaited if not session.is_finished]:
+        elif unfinished:
             text = f"{name_sessions(unfinished)} of {spec} did not finish"
             advice = "wait longer, or if an earlier run was killed, for what is after it"
         else:
-            text, advice = f"{name_sessions(awaited)} of {spec} could not be read twice", "try again"
+            text, advice = f"{spec} could not be read", "check the network, or wait longer"
+            self.failure = self.failure or TransportError("no response so far")
         last = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
         seconds = round(asyncio.get_running_loop().time() - self._started)
         return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", awaited)
@@ -162,7 +150,6 @@ class Waiting:
                 if are_enough(sessions, stop_at=stop_at, count=count) or len(sessions) >= MAX_SEARCHED:
                     break
         self._highest_id = max([self._highest_id or 0, *(session.relative_id for session in sessions)])
-        self._has_gap = spec.belong_together and has_gap(evolve(listed, sessions=sessions))
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.
         sessions += [each for each in self.matching if each.is_finished and each.id not in ids]
