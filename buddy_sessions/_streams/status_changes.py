@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from attrs import frozen
@@ -19,7 +19,7 @@ from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.same_tests import without_same
 from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError
-from ..models import Session, SuiteKey, SuiteRef, TestCase
+from ..models import SuiteKey, SuiteRef, TestCase
 from ..questions.suite_reader import ApiSource, SuiteReader
 from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
 from .watch import SuiteWatch
@@ -94,8 +94,7 @@ class LastStatus:
     """The status of a suite in the last poll of a watch."""
 
     commit: TestedCommit  # that decides it
-    failing: tuple[TestCase, ...] = ()  # its failing tests
-    carried: tuple[TestCase, ...] = ()  # those that failed before, and may still fail in a session that is running
+    failing: tuple[TestCase, ...] = ()  # its failing tests, and those before that may still fail in a running session
 
 
 @frozen
@@ -124,11 +123,10 @@ def next_status(
     | not known | green or red | CURRENT |
     | green | red | FAILING |
     | red | green | RECOVERED |
-    | red | red, and other tests fail, or they cannot be read | STILL_FAILING |
+    | red | red, and other tests fail, or those of another session cannot be read | STILL_FAILING |
     | green or red | the same | none |
     """
-    before = () if last is None else (*last.failing, *last.carried)
-    now = failing or ()
+    before, now = () if last is None else last.failing, failing or ()
     newly_failing, gone = without_same(now, before), without_same(before, now)
     # A red commit that is open does not say that a test has ceased to fail.
     is_open = commit.is_failing and (may_grow or not now or not commit.is_whole)
@@ -137,9 +135,9 @@ def next_status(
         kind = StatusKind.CURRENT
     elif commit.is_failing != last.commit.is_failing:
         kind = StatusKind.FAILING if commit.is_failing else StatusKind.RECOVERED
-    elif newly_failing or (gone and not is_open) or failing is None:
+    elif newly_failing or (gone and not is_open) or (failing is None and commit.session != last.commit.session):
         kind = StatusKind.STILL_FAILING
-    new = LastStatus(commit, now, gone if is_open else ())
+    new = LastStatus(commit, (*now, *gone) if is_open else now)
     if kind is None:
         return new, None
     return new, StatusChange(
@@ -164,21 +162,18 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
     return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
 
 
-@frozen(kw_only=True)
-class _JudgedSessions:
-    """The sessions that the last status of a suite rests on: those among its newest 100."""
+class _Judged(NamedTuple):
+    """What the last status of a suite rests on, among its newest 100 sessions."""
 
-    judged_at: float  # the time of the event loop
+    at: float  # the time of the event loop
+    branch: str | None
     main: str | None  # the main branch of these sessions
-    branch: str | None  # that was judged
-    own: dict[int, int]  # the hashes of its sessions by `relative_id`
+    own: dict[int, int]  # the hashes of the sessions of `branch` by `relative_id`
 
-    @classmethod
-    def of(cls, branch: str | None, newest: SessionList) -> _JudgedSessions:
-        """Return it for a branch."""
-        own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
-        now = asyncio.get_running_loop().time()
-        return cls(judged_at=now, main=main_branch(newest.sessions), branch=branch, own=own)
+
+def _judged(branch: str | None, newest: SessionList) -> _Judged:
+    own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
+    return _Judged(asyncio.get_running_loop().time(), branch, main_branch(newest.sessions), own)
 
 
 class StatusPoller(Poller[StatusChange, LastStatus]):
@@ -196,7 +191,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _JudgedSessions] = WeakKeyDictionary()
+        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _Judged] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[LastStatus], saved: Any) -> Pending[StatusChange] | None:
@@ -229,14 +224,13 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
         self._judged.pop(suite, None)
         if commit is None and status.reason != "incomplete":
-            self._judged[suite] = _JudgedSessions.of(status.branch, newest)
+            self._judged[suite] = _judged(status.branch, newest)
         if commit is None or suite.is_held or is_older:
             return []
-        is_same = last is not None and _red_sessions(last.commit) == _red_sessions(commit)
-        failing = last.failing if last is not None and is_same else await _read_tests(reader, suite, commit)
+        failing = await _read_tests(reader, suite, commit)
         suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
         if not newest.doubt and not may_grow:
-            self._judged[suite] = _JudgedSessions.of(status.branch, newest)
+            self._judged[suite] = _judged(status.branch, newest)
         return [_pending(suite.state, event)]
 
     def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
@@ -247,11 +241,10 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         last = self._judged.get(suite)
         if last is None or newest.doubt:
             return False
-        now = _JudgedSessions.of(last.branch, newest)
-        if now.judged_at - last.judged_at >= LOOK_UP.total_seconds():
-            return False
+        now = _judged(last.branch, newest)
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        return now.main == last.main and now.own == {key: each for key, each in last.own.items() if key >= lowest_id}
+        own = {key: each for key, each in last.own.items() if key >= lowest_id}
+        return (now.main, now.own) == (last.main, own) and now.at - last.at < LOOK_UP.total_seconds()
 
     async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:
         """Return a reader that knows the newest sessions.
@@ -276,10 +269,6 @@ async def _read_tests(
     if suite.failed_polls + 1 < _MAX_UNREAD:
         raise BuddyError(why.without_advice, retryable=True)
     return None
-
-
-def _red_sessions(commit: TestedCommit) -> list[Session]:
-    return [session for session in commit.counted if session.is_failing]
 
 
 def _pending(last: LastStatus, event: StatusChange | None) -> Pending[StatusChange]:
