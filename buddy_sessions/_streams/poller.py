@@ -84,20 +84,15 @@ class WatchedSuite(PollTarget, Generic[_S]):
     digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
     is_held: bool = False  # whether the next poll must compare every page, because a change is held back
     state: _S | None = None
-    _unfinished: frozenset[str] = frozenset()  # ids, in the last poll
 
     def remember_poll(self, sessions: Sequence[Session], *, first_page: int, digest: bytes) -> None:
         """Decide whether the next poll can skip an equal first page, which had so many sessions.
 
-        It cannot if an unfinished session is below it, or was not listed by this poll, as opposed to the one before: a
-        single response may be wrong.
+        It cannot if an unfinished session is below it.
         """
         self.highest_id = max(map(relative_id_of, sessions), default=self.highest_id or 0)
-        watched = sessions[:REMEMBERED_SESSIONS]
-        is_running_below = any(not each.is_finished for each in watched[first_page:])
-        is_one_unlisted = not self._unfinished.issubset(each.id for each in sessions)
-        self.digest = b"" if is_running_below or is_one_unlisted or self.is_held else digest
-        self._unfinished = frozenset(each.id for each in watched if not each.is_finished)
+        is_running_below = any(not each.is_finished for each in sessions[first_page:REMEMBERED_SESSIONS])
+        self.digest = b"" if is_running_below or self.is_held else digest
 
     def is_recreated(self, sessions: Sequence[Session], seen: Collection[Session]) -> bool:
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
