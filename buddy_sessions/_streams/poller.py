@@ -86,10 +86,7 @@ class WatchedSuite(PollTarget, Generic[_S]):
     state: _S | None = None
 
     def remember_poll(self, sessions: Sequence[Session], *, first_page: int, digest: bytes) -> None:
-        """Decide whether the next poll can skip an equal first page, which had so many sessions.
-
-        It cannot if an unfinished session is below it.
-        """
+        """Let the next poll skip an equal first page, of so many sessions, unless an unfinished one is below it."""
         self.highest_id = max(map(relative_id_of, sessions), default=self.highest_id or 0)
         is_running_below = any(not each.is_finished for each in sessions[first_page:REMEMBERED_SESSIONS])
         self.digest = b"" if is_running_below or self.is_held else digest
@@ -109,27 +106,10 @@ class FollowedGroup(PollTarget):
     """A project or a workspace whose suites are looked up. In its key, the names that it does not have are empty."""
 
     suites: frozenset[SuiteKey] = frozenset()  # those that were listed in the last look-up
-    _looked_up: datetime | None = None  # the time of the last one
+    looked_up: datetime | None = None  # the time of the last one
 
     def __str__(self) -> str:
         return "/".join(filter(None, self.key))
-
-    async def look_up(self, api: Api, saved: SavedStates | None) -> list[WatchedSuite[Any]]:
-        """Return the suites that were not listed in the last look-up."""
-        now = datetime.now(UTC)
-        suites = [suite.key for suite in await api.suites(self.key.workspace, self.key.project or None)]
-        if self._looked_up is None and saved is not None:
-            text = await saved.load(self.key)
-            self._looked_up = None if text is None else datetime.fromisoformat(text)
-        # An hour earlier: clocks differ, and a watch may end before it has polled all suites of the look-up.
-        since = None if self._looked_up is None else self._looked_up - LOOK_UP
-        new = [
-            WatchedSuite[Any](key=key, is_followed=True, new_since=since) for key in suites if key not in self.suites
-        ]
-        if saved is not None:
-            await saved.update(self.key, lambda _: now.isoformat())
-        self._looked_up, self.suites = now, frozenset(suites)
-        return new
 
 
 class Pending(NamedTuple, Generic[_T]):
@@ -264,10 +244,19 @@ class Poller(ABC, Generic[_T, _S]):
                 target.timer = loop.call_at(started + add_jitter(wait), self._make_due, target)
 
     async def _look_up(self, group: FollowedGroup) -> float:
-        """Watch the suites of a group that are new. Return the seconds from now to the next look-up."""
-        for suite in await group.look_up(self.api, self._saved):
-            self.add(suite)
-        group.failed_polls = 0
+        """Watch the suites that were not listed in the last look-up. Return the seconds to the next one."""
+        now = datetime.now(UTC)
+        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
+        if group.looked_up is None and self._saved is not None:
+            text = await self._saved.load(group.key)
+            group.looked_up = None if text is None else datetime.fromisoformat(text)
+        # An hour earlier: clocks differ, and a watch may end before it has polled all suites of the look-up.
+        since = None if group.looked_up is None else group.looked_up - LOOK_UP
+        await self.save(group.key, lambda _: now.isoformat())
+        for key in suites:
+            if key not in group.suites:
+                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
+        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
         return LOOK_UP.total_seconds()
 
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:

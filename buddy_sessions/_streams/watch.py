@@ -196,9 +196,8 @@ class ChangePoller(Poller[Change, bytes]):
 
     def restore(self, suite: WatchedSuite[bytes], saved: Any) -> None:
         """Continue with the saved sessions: all changes in them were acknowledged."""
-        sessions = list(map(session_from_dict, saved))
-        suite.highest_id = max(map(relative_id_of, sessions), default=0)
-        _keep(suite, {session.id: session for session in sessions})
+        suite.highest_id = max((row["relative_id"] for row in saved), default=0)
+        _keep(suite, saved)
 
     async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
         """Return the changes; in a first poll, only sessions that were created after `new_since` are new."""
@@ -209,10 +208,10 @@ class ChangePoller(Poller[Change, bytes]):
         if is_first or suite.is_recreated(newest.sessions, seen.values()):
             since = suite.new_since
             old = [each for each in newest.sessions if is_first and (since is None or is_before(each, since))]
-            seen = {session.id: session for session in old}
-            await self.save(suite.key, lambda _: _rows_to_save(map(to_dict, old)))
+            seen, rows = {session.id: session for session in old}, _newest_rows(map(to_dict, old))
+            await self.save(suite.key, lambda _: rows)
         changes = find_changes(suite.key, newest.sessions, seen)
-        _keep(suite, seen | {change.session.id: change.session for change in changes})
+        _keep(suite, [*rows, *(to_dict(change.session) for change in changes)])
         return [Pending(change, partial(_add_session, change.session)) for change in changes]
 
 
@@ -233,19 +232,18 @@ def find_changes(suite: SuiteKey, sessions: Sequence[Session], seen: Mapping[str
     return changes
 
 
-def _keep(suite: WatchedSuite[bytes], seen: Mapping[str, Session]) -> None:
+def _keep(suite: WatchedSuite[bytes], seen: Iterable[dict[str, Any]]) -> None:
     """Keep the newest of the sessions that were reported, or need not be."""
-    kept = sorted(seen.values(), key=relative_id_of)[-REMEMBERED_SESSIONS:]
-    rows = json.dumps(list(map(to_dict, kept)))
-    suite.state = zlib.compress(rows.encode(), level=1)  # the fastest level, and hardly larger
+    # The fastest level, and hardly larger.
+    suite.state = zlib.compress(json.dumps(_newest_rows(seen)).encode(), level=1)
 
 
 def _add_session(session: Session, saved: Any) -> list[dict[str, Any]]:
     """Return saved sessions with another one, or a newer version of one."""
-    return _rows_to_save([*(saved or ()), to_dict(session)])
+    return _newest_rows([*(saved or ()), to_dict(session)])
 
 
-def _rows_to_save(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _newest_rows(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the newest of these sessions, each once: the last one with an ID counts."""
     latest = {session["id"]: session for session in sessions}.values()
     return sorted(latest, key=lambda session: session["relative_id"])[-REMEMBERED_SESSIONS:]
