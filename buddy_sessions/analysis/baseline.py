@@ -138,13 +138,8 @@ def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     return [case for case in listing if case.is_failing]
 
 
-def lists_too_few(session: Session, cases: Cases) -> bool:
-    """Return whether a red session lists fewer failing cases than it counts, or they cannot be read."""
-    return why_incomplete(session, cases) is not None
-
-
 def why_incomplete(session: Session, cases: Cases) -> BuddyError | None:
-    """Return why failing cases of a red session are missing; None if none is."""
+    """Return why failing cases of a red session are missing: fewer are listed than counted, or none can be read."""
     if not session.is_failing:
         return None
     listing = cases.get(session.id)

@@ -61,23 +61,12 @@ def match_tests(
     return matches
 
 
-def distinct_tests(sessions: Mapping[TestKey, int]) -> list[TestKey]:
-    """Return the tests that failed in so many sessions; of those that differ only in random ids, the first one."""
-    by_form: dict[TestKey, TestKey] = {}
-    for key, count in sessions.items():
-        by_form.setdefault((form_of(key) if count == 1 else None) or key, key)
-    return list(by_form.values())
+def same_key(key: TestKey, sessions: Mapping[TestKey, int]) -> TestKey:
+    """Return what the names of one test have in common: all but random ids.
 
-
-def is_same_test(key: TestKey, other: TestKey, sessions: Mapping[TestKey, int]) -> bool:
-    """Return whether two names are of one test: they are equal, or differ only in random ids.
-
-    `sessions` says in how many sessions each failed: a name of several has fixed parameters.
+    `sessions` says in how many sessions each name failed: one of several has fixed parameters, and no ids.
     """
-    if key == other:
-        return True
-    form = form_of(key) if sessions.get(key, 0) <= 1 and sessions.get(other, 0) <= 1 else None
-    return form is not None and form == form_of(other)
+    return (form_of(key) if sessions.get(key, 0) <= 1 else None) or key
 
 
 def without_same(cases: Iterable[TestCase], others: Iterable[TestCase]) -> tuple[TestCase, ...]:

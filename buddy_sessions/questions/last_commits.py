@@ -9,13 +9,13 @@ from attrs import evolve
 
 from .._base.figures import format_count
 from .._base.workers import map_concurrently
-from ..analysis.baseline import Cases, failing_in, is_outage, lists_too_few, older_commits, was_outage
+from ..analysis.baseline import Cases, failing_in, is_outage, older_commits, was_outage, why_incomplete
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, usual_size
 from ..analysis.remarks import name_sessions
 from ..analysis.reruns import find_possible_rerun
 from ..analysis.results import Comparison, FlakyTest, FlakyTests, TestHistory, TestOutcome, compare_cases, count_flips
-from ..analysis.same_tests import distinct_tests, find_test, find_tests, is_same_test, is_whole_name
+from ..analysis.same_tests import find_test, find_tests, is_whole_name, same_key
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids, sort_key
 from .named_sessions import NamedSessions, find_sessions
@@ -62,7 +62,8 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     sessions = [session for commit in commits[:last] for session in commit.counted]
     cases = await reader.read_failing(sessions)
     seen = _count_sessions(sessions, cases)
-    key = await _find_test(reader, commits, distinct_tests(seen), test, last=last)
+    distinct = {same_key(key, seen): key for key in reversed(seen)}  # of equal ones, the newest
+    key = await _find_test(reader, commits, list(distinct.values()), test, last=last)
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
     read = 0
@@ -74,8 +75,8 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
             seen += _count_sessions(commit.counted, cases)
         read += 1
         failures = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        failed = [(session, case) for session, case in failures if is_same_test(case.key, key, seen)]
-        if not failed and (short := [each for each in commit.counted if lists_too_few(each, cases)]):
+        failed = [(session, case) for session, case in failures if same_key(case.key, seen) == same_key(key, seen)]
+        if not failed and (short := [each for each in commit.counted if why_incomplete(each, cases)]):
             unread += short
             continue
         if not failed and not commit.is_whole:  # perhaps it did not run
@@ -132,7 +133,7 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
     red = {each.id: each for each in ran if each.is_failing and not is_outage(each)}
     red |= {each.id: each for pair in reruns for each in pair if each.is_failing}
     cases = await reader.read_failing(red.values())
-    unread = [session for session in red.values() if lists_too_few(session, cases)]
+    unread = [session for session in red.values() if why_incomplete(session, cases)]
     first = cases[unread[0].id] if unread and len(unread) == len(red) and reader.source.is_saved else None
     if isinstance(first, BuddyError):  # no failing test was saved
         raise first
@@ -191,7 +192,7 @@ async def _reruns_elsewhere(
 async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: Cases) -> set[TestKey]:
     """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
     failed = {case.key for case in failing_in(old, cases)} - {case.key for case in failing_in(new, cases)}
-    if not failed or is_outage(old) or lists_too_few(new, cases):
+    if not failed or is_outage(old) or why_incomplete(new, cases):
         return set()
     try:
         passed = await reader.source.cases(reader.suite, new, TestStatus.PASSED)
@@ -208,7 +209,7 @@ def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[
     for commit in commits:
         red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
         is_whole = commit.is_whole and not any(map(is_outage, commit.counted))
-        is_whole = is_whole and not any(lists_too_few(session, cases) for session in red)
+        is_whole = is_whole and not any(why_incomplete(session, cases) for session in red)
         results.append((is_whole, {case.key: case.status for each in red for case in failing_in(each, cases)}))
     keys = dict.fromkeys([key for _, failed in results for key in failed]) | dict.fromkeys(others)
     return [
@@ -241,7 +242,7 @@ async def compare_sessions(
         each.session
         for side in reversed(sides)
         for each in side
-        if lists_too_few(each.session, {each.session.id: each.cases})
+        if why_incomplete(each.session, {each.session.id: each.cases})
     ]
     return evolve(compare_cases(*cases), old=sessions[0], new=sessions[1], incomplete=incomplete)
 

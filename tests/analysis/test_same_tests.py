@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buddy_sessions import TestKey
-from buddy_sessions.analysis.same_tests import distinct_tests, match_tests, strip_ids
+from buddy_sessions.analysis.same_tests import match_tests, same_key, strip_ids
 
 
 def keys(text: str) -> set[TestKey]:
@@ -59,7 +59,7 @@ def test_match(sessions: list[str], commits: list[list[str]], expected: list[str
     assert list(map(names, found)) == expected
 
 
-def test_one_of_several_names_of_a_test() -> None:
-    sessions = {TestKey(None, None, name): count for name, count in {"a 3f2a9c1b": 1, "a 77d0e4f2": 1, "b": 3}.items()}
-    assert [test.name for test in distinct_tests(sessions)] == ["a 3f2a9c1b", "b"]
-    assert len(distinct_tests(dict.fromkeys(sessions, 2))) == 3
+def test_names_of_one_test() -> None:
+    """A name of several sessions has fixed parameters."""
+    (name,) = keys("a-3f2a9c1b")
+    assert [same_key(name, {name: count}).name for count in (0, 1, 2)] == ["a-…", "a-…", "a-3f2a9c1b"]
