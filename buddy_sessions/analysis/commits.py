@@ -65,7 +65,11 @@ class SessionList:
         oldest_first = list(groups.values())[1 if self.goes_on else 0 :]
         # Above an unknown commit, the sessions that most commits have say how many are usual.
         usual = 1 if self.below == "nothing" else most_frequent_size(oldest_first)
-        return _make_commits(oldest_first, usual, as_of=self.as_of)
+        commits: list[TestedCommit] = []  # newest first
+        for sessions in oldest_first:
+            older = list(islice((commit for commit in commits if commit.has_result), LAST))
+            commits.insert(0, make_commit(sessions, older, usual_size(older) if older else usual, as_of=self.as_of))
+        return commits
 
     @cached_property
     def judged_commits(self) -> list[TestedCommit]:
@@ -201,22 +205,6 @@ def usual_size(older: Iterable[TestedCommit]) -> int:
     """Return how many sessions a commit has at most, judging by the older ones, newest first; 1 if none is known."""
     judged = islice((commit for commit in older if commit.has_result), LAST)
     return max((commit.size for commit in judged), default=1)
-
-
-def _make_commits(oldest_first: Iterable[Sequence[Session]], usual: int, *, as_of: datetime) -> list[TestedCommit]:
-    """Return the commits of these groups of sessions, newest first, each judged by the ten before it with a result.
-
-    `usual` is the usual number of sessions while there are none before.
-    """
-    commits: list[TestedCommit] = []  # oldest first
-    older: list[TestedCommit] = []  # those with a result, newest first
-    for sessions in oldest_first:
-        compared = older[:LAST]
-        size = usual_size(compared) if compared else usual
-        commits.append(make_commit(sessions, compared, size, as_of=as_of))
-        if commits[-1].has_result:
-            older.insert(0, commits[-1])
-    return commits[::-1]
 
 
 def make_commit(

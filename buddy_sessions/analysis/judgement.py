@@ -112,10 +112,12 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
             yield Remark("retries unknown")
     yield from _on_red_sessions(evidence, crashed)
     if commit.is_running:
-        yield _unfinished(commit)
+        yield Reason("unfinished", _running(commit))
     yield from _on_unknown_statuses(commit)
     if evidence.outcome == "failure" and not evidence.tests and not crashed:
-        yield from _on_unexplained_failure(evidence)
+        yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
+        if evidence.ignored:
+            yield Remark("ignored", evidence.ignored)
     yield from _on_number_of_tests(evidence)
 
 
@@ -140,12 +142,6 @@ def _on_after(evidence: Evidence) -> Iterator[Remark]:
         yield Reason("no session", detail=f"{text}: run all jobs again")
 
 
-def _on_unexplained_failure(evidence: Evidence) -> Iterator[Remark]:
-    yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
-    if evidence.ignored:
-        yield Remark("ignored", evidence.ignored)
-
-
 def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
     for session in commit.counted:
         if session.is_finished and not session.has_known_status and not session.is_failing:
@@ -155,16 +151,12 @@ def _on_unknown_statuses(commit: TestedCommit) -> Iterator[Reason]:
 def _without_verdict(commit: TestedCommit, outcome: ProgramOutcome | None) -> Reason:
     """Return the reason for sessions of which none passed or failed."""
     if commit.is_running:
-        return Reason("ended early", _running(commit)) if outcome == "failure" else _unfinished(commit)
+        return Reason("ended early" if outcome == "failure" else "unfinished", _running(commit))
     if outcome == "failure":
         return Reason("outcome", detail="and no session did")
     if unknown := next(_on_unknown_statuses(commit), None):
         return unknown
     return Reason("no session", commit.sessions, detail=f"{name_sessions(commit.sessions)} neither passed nor failed")
-
-
-def _unfinished(commit: TestedCommit) -> Reason:
-    return Reason("unfinished", _running(commit))
 
 
 def _running(commit: TestedCommit) -> list[Session]:

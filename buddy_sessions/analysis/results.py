@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise, takewhile
 
 from attrs import field, frozen
@@ -279,19 +279,13 @@ def _group_by_test(cases: Iterable[TestCase]) -> dict[TestKey, list[TestCase]]:
 
 
 def _worst(cases: list[TestCase]) -> TestCase:
-    return _highest(cases, lambda case: (_SEVERITY.get(case.status, _UNKNOWN_SEVERITY), case.status, _time(case)))
+    return max(cases, key=lambda case: (_SEVERITY.get(case.status, _UNKNOWN_SEVERITY), case.status, *_length(case)))
 
 
 def _longest(cases: list[TestCase]) -> TestCase:
-    return _highest(cases, _time)
+    return max(cases, key=_length)
 
 
-def _highest(cases: list[TestCase], rank: Callable[[TestCase], object]) -> TestCase:
-    """Return the case with the highest rank. The other fields decide between equal ones, and not their order."""
-    if len(cases) == 1:
-        return cases[0]
-    return max(cases, key=lambda case: (rank(case), repr(case)))
-
-
-def _time(case: TestCase) -> float:
-    return -math.inf if case.time is None else case.time
+def _length(case: TestCase) -> tuple[float, str, str]:
+    """Return the time of a case. Its IDs, and not the order, decide between equal ones."""
+    return -math.inf if case.time is None else case.time, case.test_group_id or "", case.id

@@ -154,15 +154,13 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
     return FlakyTests(
         branch=commits[-1].branch or "" if commits else "",
         sessions=[session for session in ran if session not in unread],
-        tests=sorted((evolve(test, wasted=wasted[test.key]) for test in tests), key=_cost),
+        tests=sorted(
+            (evolve(test, wasted=wasted[test.key]) for test in tests),
+            key=lambda test: (-test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)),
+        ),
         wasted=[session for session, _ in only_flaky],
         unread=unread,
     )
-
-
-def _cost(test: FlakyTest) -> tuple[object, ...]:
-    """Return what flaky tests are sorted by: those first because of which alone most sessions failed."""
-    return -test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)
 
 
 async def _reruns_elsewhere(
