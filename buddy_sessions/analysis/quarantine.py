@@ -57,30 +57,19 @@ def find_entries(
 ) -> dict[TestKey, list[QuarantinedTest]]:
     """Return the entries that match a test, in their order, for each test that has some.
 
-    Names are compared without random ids if no whole name matches.
+    An entry that matches no whole name matches one without its random ids.
     """
     patterns = [(entry, _compile(entry)) for entry in quarantine]
     texts = {key: str(key) for key in keys}
     matches = {key: [entry for entry, pattern in patterns if pattern.match(text)] for key, text in texts.items()}
     matches = {key: entries for key, entries in matches.items() if entries}
-    return matches | _find_without_ids(quarantine, [key for key in texts if key not in matches], matches)
-
-
-def _find_without_ids(
-    quarantine: Sequence[QuarantinedTest],
-    keys: Iterable[TestKey],
-    matches: Mapping[TestKey, Sequence[QuarantinedTest]],
-) -> dict[TestKey, list[QuarantinedTest]]:
-    """Return the entries of single tests that match no whole name, but one without its random ids."""
     used = {id(entry) for entries in matches.values() for entry in entries}
     forms: dict[str, list[QuarantinedTest]] = {}
     for entry in quarantine:
-        form = strip_ids(entry.pattern)
-        is_single = entry.exact or not {"*", "?"} & set(entry.pattern)
-        if form != entry.pattern and is_single and id(entry) not in used:
-            forms.setdefault(form, []).append(entry)
-    texts = {key: strip_ids(str(key)) for key in keys} if forms else {}
-    return {key: forms[text] for key, text in texts.items() if text in forms}
+        if id(entry) not in used:
+            forms.setdefault(strip_ids(entry.pattern), []).append(entry)
+    rest = {key: strip_ids(text) for key, text in texts.items() if key not in matches}
+    return matches | {key: forms[form] for key, form in rest.items() if form in forms}
 
 
 def unneeded_entries(
