@@ -6,38 +6,36 @@ Run it to look at their report: `PYTHONPATH=tests python tests/helpers/team.py F
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 from buddy_sessions import BuddyClient, SessionStore, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from buddy_sessions.testing.random_history import Runner
 
-JEST = ("admin-panel", "design-system", "storefront", "web-frontend")
-PYTEST = (
-    *("accounts", "analytics", "billing", "catalog", "data-pipeline", "gateway", "identity", "inventory"),
-    *("mobile-api", "notifications", "payments", "pricing", "recommendations", "reporting", "search", "shipping"),
+PROJECTS = (
+    "accounts admin-panel analytics billing catalog data-pipeline design-system gateway identity inventory mobile-api "
+    "notifications payments pricing recommendations reporting search shipping storefront web-frontend"
 )
+JEST = {"admin-panel", "design-system", "storefront", "web-frontend"}
 JEST_SUITES = (
-    *("Unit tests", "Components", "Hooks", "Visual snapshots", "E2E chromium", "E2E firefox", "E2E webkit"),
-    *("Accessibility", "i18n", "Checkout flow", "Login flow", "Cart flow", "Node 22", "Node 24", "Storybook"),
+    "Unit tests, Components, Hooks, Visual snapshots, E2E chromium, E2E firefox, E2E webkit, Accessibility, i18n, "
+    "Checkout flow, Login flow, Cart flow, Node 22, Node 24, Storybook"
 )
 PYTEST_SUITES = (
-    *("Unit tests", "Integration tests", "API tests", "Contract tests", "Workers", "Migrations", "Smoke tests"),
-    *("Python 3.12", "Python 3.13", "Slow tests", "Security", "CLI", "Docs examples", "Property tests", "E2E"),
+    "Unit tests, Integration tests, API tests, Contract tests, Workers, Migrations, Smoke tests, Python 3.12, "
+    "Python 3.13, Slow tests, Security, CLI, Docs examples, Property tests, E2E"
 )
-PEOPLE = ("Ann Kowalska", "Marek Wójcik", "Priya Raman", "Lucía Fernández", "Jonas Weber", "Chen Wei", "Olu Adeyemi")
 RUNNERS: tuple[Runner, Runner] = ("pytest", "jest")
-CLASSES = ("CartTest", "OrderTest", "UserTest", "StockTest", "MailTest", "PriceTest", "JobTest")
-TESTS = ("adds tax", "rejects an empty cart", "sums items", "keeps the currency", "expires", "sorts by date", "retries")
+PEOPLE = ("Ann Kowalska", "Marek Wójcik", "Priya Raman", "Lucía Fernández", "Jonas Weber", "Chen Wei", "Olu Adeyemi")
 
 
 class Red(NamedTuple):
-    """A red suite: which cause it has, since how many hours, and how many tests fail."""
+    """A cause of red suites: since how many hours they are red, by whom, and how many tests fail in each."""
 
     type: str | None
     message: str
@@ -90,97 +88,69 @@ CAUSES = {
     },
 }
 """Which suites of which projects are red for a cause."""
-RECOVERED = {"storefront/Unit tests": 5, "search/Unit tests": 6, "identity/E2E": 11, "analytics/Unit tests": 17}
-"""Since how many hours they are green."""
-STALE = {"data-pipeline/Docs examples": 23, "analytics/Migrations": 16, "accounts/Migrations": 60}  # days
-FLAKY = {"storefront/E2E firefox", "web-frontend/E2E webkit", "search/E2E", "payments/E2E", "shipping/E2E"}
 REDS = {
     f"{project}/{name}": red
     for red, projects in CAUSES.items()
     for project, names in projects.items()
     for name in names.split(", ")
 }
+RECOVERED = {"storefront/Unit tests": 5, "search/Unit tests": 6, "identity/E2E": 11, "analytics/Unit tests": 17}
+"""Since how many hours they are green."""
+STALE = {"data-pipeline/Docs examples": 23, "analytics/Migrations": 16, "accounts/Migrations": 60}  # days
+FLAKY = {"storefront/E2E firefox", "web-frontend/E2E webkit", "search/E2E", "payments/E2E", "shipping/E2E"}
 FLAKE = Red("TimeoutError", "no element '#pay' within {} ms", 0, None, 1)
-COMMITS = 24
 
 
 def add_team(fake: FakeBuddy, now: datetime) -> None:
-    """Add the suites to a fake server."""
-    for project in sorted((*JEST, *PYTEST)):
-        for name in JEST_SUITES if project in JEST else PYTEST_SUITES:
+    """Add the suites to a fake server, each with the sessions of 16 commits or more."""
+    for project in PROJECTS.split():
+        for name in (JEST_SUITES if project in JEST else PYTEST_SUITES).split(", "):
             place, runner = f"{project}/{name}", RUNNERS[project in JEST]
             suite = fake.add_suite("acme", project, sha1(place.encode()).hexdigest()[:8], name=name, runner=runner)
-            _add_history(suite, place, now)
-
-
-def _add_history(suite: FakeSuite, place: str, now: datetime) -> None:
-    """Add the sessions of 24 commits: a red suite began to fail with one of the last ones."""
-    rng, red, recovered = random.Random(place), REDS.get(place), RECOVERED.get(place)
-    newest = STALE.get(place, 0) * 24 or (0.9 if recovered is None else recovered * 0.5)
-    began = red.hours if red is not None else recovered or newest + 90
-    steps = rng.randrange(2, 9)  # commits since it began
-    ages = [began * (1 + 0.3 * (COMMITS - steps - index) ** 1.2) for index in range(COMMITS - steps)]
-    ages += [newest + (began - newest) * (1 - index / steps) for index in range(steps + 1)]
-    tests = rng.choice([24, 60, 140, 380, 900])
-    for index, hours in enumerate(ages):
-        failing: list[Red] = []
-        if red is not None and hours <= began:
-            failing.append(red)
-        if recovered is not None and began < hours < began + 80:
-            failing.append(FLAKE)
-        if place in FLAKY and index % 3 == 1:
-            failing.append(FLAKE)
-        author = red.author if red is not None and hours == began else rng.choice(PEOPLE)
-        _add_session(suite, place, now - timedelta(hours=hours), failing, author, tests)
+            rng, red = Random(place), REDS.get(place)
+            newest = STALE.get(place, 0) * 24 + 0.4
+            began = red.hours if red is not None else RECOVERED.get(place, newest)
+            ages = {newest + 9 * number for number in range(16)} | {began + 9 * number for number in range(3)}
+            tests = rng.choice([24, 60, 140, 380, 900])
+            for index, hours in enumerate(sorted(ages, reverse=True)):
+                cause = red if red is not None and hours <= began else None
+                if (place in RECOVERED and hours > began) or (place in FLAKY and index % 3 == 1):
+                    cause = FLAKE
+                author = red.author if red is not None and hours == began else rng.choice(PEOPLE)
+                _add_session(suite, place, now - timedelta(hours=hours), cause, author, tests)
 
 
 def _add_session(
-    suite: FakeSuite, place: str, time: datetime, causes: list[Red], author: str | None, count: int
+    suite: FakeSuite, place: str, time: datetime, cause: Red | None, author: str | None, tests: int
 ) -> None:
     project = suite.key[1]
-    revision = sha1(f"{project} {time:%Y-%m-%d %H:%M}".encode()).hexdigest()
-    cases = [case for cause in causes for case in _cases(cause, place)]
-    fields: dict[str, Any] = (
-        {"created_by": {"id": 1 + PEOPLE.index(author), "name": author}} if author in PEOPLE else {}
-    )
+    revision, iso = sha1(f"{project} {time:%Y-%m-%d %H:%M}".encode()).hexdigest(), f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    fields: dict[str, Any] = {"created_by": {"id": 1, "name": author}}
     if project in JEST:
         url = f"https://github.com/acme/{project}/actions/runs/{int(revision[:8], 16)}"
         fields = {"created_by": None, "ci_provider": "GITHUB_ACTION", "ci_run_url": url}
-    elif author is not None and author not in PEOPLE:
-        fields = {"created_by": {"id": 99, "name": author}}
-    if place in FLAKY and FLAKE not in causes:
-        cases += [{**case, "status": "PASSED"} for case in _cases(FLAKE, place)]
-    crashed = [cause.message for cause in causes if not cause.tests]
-    iso = f"{time:%Y-%m-%dT%H:%M:%SZ}"
     suite.create(
         "main",
-        cases=[*cases, *({"name": f"passes {number}"} for number in range(3))],
-        status="ERROR" if causes else "SUCCESSFUL",
-        error_message=crashed[0] if crashed else None,
-        **{"revision": revision, "create_date": iso, "finish_date": iso, "tests_count": count, **fields},
+        "SUCCESSFUL" if cause is None else "ERROR",
+        cases=[*_cases(cause, place), *({"name": f"passes {number}"} for number in range(3))],
+        error_message=cause.message if cause is not None and not cause.tests else None,
+        **{"revision": revision, "create_date": iso, "finish_date": iso, "tests_count": tests, **fields},
     )
 
 
-def _cases(cause: Red, place: str) -> list[dict[str, Any]]:
+def _cases(cause: Red | None, place: str) -> list[dict[str, Any]]:
+    """Return the failing tests of a cause."""
+    if cause is None:
+        return []
     project, name = place.split("/")
-    number = int(sha1(place.encode()).hexdigest()[:3], 16)
     file = f"src/{project}.test.tsx" if project in JEST else f"tests/test_{project.replace('-', '_')}.py"
-    message = cause.message.format(number)
-    return [
-        {
-            "name": f"{name} > {TESTS[(len(cause.message) + index) % len(TESTS)]}",
-            "test_group_name": file,
-            "classname": file if project in JEST else CLASSES[len(cause.message) % len(CLASSES)],
-            "status": "FAILED",
-            "type": cause.type,
-            "message": message,
-        }
-        for index in range(cause.tests)
-    ]
+    message = cause.message.format(len(place) ** 2)
+    fields = {"test_group_name": file, "classname": file, "status": "FAILED", "type": cause.type, "message": message}
+    return [{"name": f"{name} > {len(message)} > case {number}", **fields} for number in range(cause.tests)]
 
 
-async def sync_team(path: Path, *, cases: Any = "failed") -> None:
-    """Save the suites to a database."""
+async def sync_team(path: Path) -> None:
+    """Save the suites and their failing tests to a database."""
     fake = FakeBuddy()
     add_team(fake, datetime.now(UTC))
     async with (
@@ -188,8 +158,8 @@ async def sync_team(path: Path, *, cases: Any = "failed") -> None:
         BuddyClient(fake.token, base_url=fake.base_url, max_concurrency=32) as buddy,
         SessionStore(path) as store,
     ):
-        await store.sync(buddy, [SuiteKey(*key) for key in fake.suites], cases=cases).run()
+        await store.sync(buddy, [SuiteKey(*key) for key in fake.suites], cases="failed").run()
 
 
 if __name__ == "__main__":
-    asyncio.run(sync_team(Path(sys.argv[1]), cases=sys.argv[2] if len(sys.argv) > 2 else "failed"))
+    asyncio.run(sync_team(Path(sys.argv[1])))
