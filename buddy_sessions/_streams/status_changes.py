@@ -213,7 +213,11 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
             last = suite.state = None
         if self._is_unchanged(suite, newest):
             return []
-        reader = await self._reader(suite.key, newest, last)
+        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
+        expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
+        if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):  # the list may be older
+            newest = await SuiteReader(self._source, suite.key).newest()
+        reader = SuiteReader(self._source, suite.key, newest)
         status = await reader.status(self._branch)
         commit = status.commit
         if last is not None and commit is not None and last.commit.branch != commit.branch:
@@ -245,17 +249,6 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         own = {key: each for key, each in last.own.items() if key >= lowest_id}
         return (now.main, now.own) == (last.main, own) and now.at - last.at < LOOK_UP.total_seconds()
-
-    async def _reader(self, suite: SuiteKey, newest: SessionList, last: LastStatus | None) -> SuiteReader:
-        """Return a reader that knows the newest sessions.
-
-        If one of the commit that decided the status is missing, they are read once more: the list may be an older one.
-        """
-        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
-        if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):
-            newest = await SuiteReader(self._source, suite).newest()
-        return SuiteReader(self._source, suite, newest)
 
 
 async def _read_tests(
