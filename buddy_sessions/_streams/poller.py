@@ -210,8 +210,7 @@ class Poller(ABC, Generic[_T, _S]):
         """Poll something now, or once more after the poll that is running."""
         target.stop()
         target.is_due = True
-        if not target.is_running:
-            self._due.put_nowait((not is_first, next(self._order), target))
+        self._due.put_nowait((not is_first, next(self._order), target))
 
     async def _run(self) -> None:
         """Poll all suites until an error ends the watch."""
@@ -227,7 +226,7 @@ class Poller(ABC, Generic[_T, _S]):
         while True:
             _, _, target = await self._due.get()
             if not target.is_due or target.is_running:
-                continue  # it was removed, or is in the queue twice
+                continue  # it was removed, is in the queue twice, or is due again once its poll has ended
             started = loop.time()
             target.is_due, target.is_running = False, True
             target.polls += 1

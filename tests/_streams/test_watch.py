@@ -238,25 +238,6 @@ class TestFailures:
             late.create()
             assert await changes.after(ONE_POLL) == [(NEW, 2)]
 
-    @pytest.mark.parametrize("is_recreated", [True, False])
-    async def test_suite_that_was_missing(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, is_recreated: bool
-    ) -> None:
-        """All sessions of a suite that was created again are new."""
-        suite.populate(200)
-        async with watching(buddy, suite) as changes:
-            fake.delete_suite(suite)
-            assert await changes.after(INTERVAL * 3) == []
-            if is_recreated:
-                suite = fake.add_suite(*suite.key)
-                create(suite, 3, **DONE)
-                expected = [(NEW, 1), (NEW, 2), (NEW, 3)]
-            else:
-                fake.suites[suite.key] = suite
-                suite.create()
-                expected = [(NEW, 201)]
-            assert await changes.after(INTERVAL * 5) == expected
-
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_poll_is_raised(
         self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
@@ -305,6 +286,13 @@ async def test_changes_of_a_suite_that_was_removed_are_dropped(fake: FakeBuddy, 
         watch.remove(removed.key)
         kept.create()
         assert (await anext(watch)).suite == kept.key
+        for change in (watch.add, watch.remove):
+            with pytest.raises(ConfigError):
+                change("acme/shop")
+        with pytest.raises(ConfigError, match="is not watched"):
+            await watch.refresh(kept.key, removed.key)
+    with pytest.raises(RuntimeError, match="ended"):
+        watch.add(removed.key)
 
 
 @pytest.mark.parametrize("suites", [[], "", "acme/", "acme/shop/unit", "https://app.buddy.works/acme/shop"])
@@ -327,46 +315,31 @@ class TestRefresh:
             assert [change.suite for change in changes.take()] == keys(changed)
             assert len(fake.requests) == 30 + len(changed)
 
-    @pytest.mark.parametrize("unknown", ["acme/shop/other", 7])
-    async def test_unknown_suite_is_an_error(self, buddy: BuddyClient, suite: FakeSuite, unknown: Any) -> None:
-        async with watching(buddy, suite) as changes:
-            with pytest.raises(ConfigError, match=r"not a suite|is not watched"):
-                await changes.watch.refresh(suite.key, unknown)
 
+async def test_settled_waits_until_every_change_was_handled(fake: FakeBuddy, buddy: BuddyClient) -> None:
+    suites = add_suites(fake, 20)
+    fake.latency = 0.1
+    handled: list[int] = []
 
-class TestSettled:
-    async def test_every_change_was_handled(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 20)
-        fake.latency = 0.1
-        handled: list[int] = []
+    async def handle(watch: Watch) -> None:
+        await asyncio.sleep(5)  # the loop starts later
+        async for change in watch:
+            await asyncio.sleep(1)
+            handled.append(change.session.relative_id)
 
-        async def handle(watch: Watch) -> None:
-            await asyncio.sleep(5)  # the loop starts later
-            async for change in watch:
-                await asyncio.sleep(1)
-                handled.append(change.session.relative_id)
-
-        async with asyncio.TaskGroup() as group, buddy.watch(keys(suites)) as watch:
-            group.create_task(handle(watch))
-            await watch.settled()
-            for suite in suites:
-                suite.create()
-            await watch.settled()
-            assert (handled, len(fake.requests)) == ([2] * 20, 40)
-
-    async def test_change_during_a_check_is_handled(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """A check that began before the call is not enough."""
-        suite.create()
+    async with asyncio.TaskGroup() as group, buddy.watch(keys(suites)) as watch:
+        group.create_task(handle(watch))
+        await watch.settled()
+        for suite in suites:
+            suite.create()
+        await watch.settled()
+        assert (handled, len(fake.requests)) == ([2] * 20, 40)
         fake.latency = 10
-        async with watching(buddy, suite) as changes:
-            await changes.watch.settled()
-            await changes.watch.refresh()
-            await asyncio.sleep(9)
-            asyncio.get_running_loop().call_later(2, suite.create)  # after the response that is in flight
-            await changes.watch.settled()
-            assert await changes.after(0) == [(NEW, 2)]
+        await watch.refresh(suites[0].key)
+        await asyncio.sleep(9)
+        asyncio.get_running_loop().call_later(2, suites[0].create)  # after the response that is in flight
+        await watch.settled()
+        assert handled[20:] == [3]
 
 
 async def test_settled_inside_the_loop_is_an_error(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
