@@ -304,7 +304,7 @@ class _SuiteQueue:
 
     def stop(self) -> int | None:
         """Return no more suites. Return how many were left; None if that is unknown."""
-        self._suites, self._missing = iter(()), set()
+        self._suites = iter(())
         return self._remaining
 
 

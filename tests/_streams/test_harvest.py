@@ -133,10 +133,8 @@ class TestStream:
         ("options", "message"),
         [
             ({"after": {"acme/shop/s0": -1}}, "after of acme/shop/s0 must be a whole number of at least 0, not -1"),
-            ({"after": "118"}, "after must be a whole number"),
-            ({"cursors": [Cursor(3, 8)]}, "cursors must be a mapping, such as {suite: …}, not [Cursor("),
-            ({"cursors": {"acme/shop/s0": "3@8"}}, "cursors of acme/shop/s0 must be a Cursor, not '3@8'"),
             ({"cursors": {"acme/shop/s0": Cursor(0, 8)}}, "cursors of acme/shop/s0.lowest_id must be a whole number"),
+            ({"cursors": {"acme/shop/s0": "3@8"}}, "cursors of acme/shop/s0 must be a Cursor, not '3@8'"),
             (
                 {"after": {"acme/shop/s0": 1, SuiteKey("acme", "shop", "s0"): 2}},
                 "after names acme/shop/s0 twice: leave one out",
@@ -215,14 +213,9 @@ class TestFailures:
         assert len(fake.requests) == 1
 
     async def test_closed_client_ends_the_harvest(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = add_suites(fake, 100, 1)
         await buddy.close()
-        async with buddy.harvest(suites) as harvest:
-            with pytest.raises(
-                ClientClosedError, match="the client is closed: keep it open until your loops have ended"
-            ):
-                await anext(harvest)
-        assert {type(error) for error in harvest.failures.values()} == {ClientClosedError}
+        with pytest.raises(ClientClosedError, match="the client is closed: keep it open until your loops have ended"):
+            await buddy.harvest(add_suites(fake, 2, 1)).run()
 
 
 class TestEqualFailures:

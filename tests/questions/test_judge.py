@@ -161,18 +161,6 @@ async def test_latest_without_a_verdict(buddy: BuddyClient, suite: FakeSuite) ->
         await buddy.judge(suite.key, branch="nope")
 
 
-async def test_session_that_one_list_lacks_is_judged(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
-    """A commit is not green because one response lacks a number; a deleted session is missing twice."""
-    suite.create("main", "SUCCESSFUL", tests_count=2)
-    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
-    red = fail(suite)
-    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
-    fake.inject(Fault.missing_row(1))
-    assert (await buddy.judge(suite.key, FIX)).passes is False
-    suite.delete(red)
-    assert (await buddy.judge(suite.key, FIX)).passes is True
-
-
 @pytest.mark.parametrize(("baseline", "times"), [("main", 9), (None, 9), (None, 1)], ids=str)
 async def test_unverified_list_is_no_verdict(
     baseline: str | None, times: int, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite

@@ -255,38 +255,6 @@ async def test_main_branch_below_the_newest_100(
         assert (await store.status())[0].branch == expected
 
 
-async def test_large_matrix(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
-    """Its jobs start one after the other. None is a re-run: the commit before has as many."""
-    start, jobs = datetime.now(UTC) - timedelta(hours=9), 120
-    for number in range(3 * jobs):
-        suite.create(
-            "main",
-            "ERROR" if number == 2 * jobs else "SUCCESSFUL",
-            revision=f"{number // jobs:040}",
-            tests_count=10,
-            create_date=str(start + timedelta(minutes=number)),
-            finish_date=str(start + timedelta(minutes=number + 1)),
-        )
-    async with SessionStore(tmp_path / "sessions.db") as store:
-        await store.sync(buddy, [suite.key]).run()
-        for source in (buddy, store):
-            assert (await source.status([suite.key]))[0].is_failing is True
-        await store.prune(older_than=timedelta(minutes=1))
-        assert (await store.status())[0].is_failing is True
-
-
-async def test_latest_red_commit_was_not_repaired(buddy: BuddyClient, suite: FakeSuite) -> None:
-    """The newest 100 sessions lack the commit that says how many sessions are usual: which one is a re-run."""
-    start = datetime.now(UTC) - timedelta(hours=9)
-    for number in range(121):
-        began = start + timedelta(minutes=number)
-        dates: dict[str, Any] = {"create_date": str(began), "finish_date": str(began + timedelta(seconds=30))}
-        result, commit = "ERROR" if number == 60 else "SUCCESSFUL", min(number // 60, 1)
-        suite.create("main", result, revision=f"{commit:040}", tests_count=10, **dates)
-    assert (await buddy.status([suite.key]))[0].is_failing is False
-    assert await buddy.latest(suite.key, is_failing=True) is None
-
-
 @pytest.mark.parametrize(("is_again", "decides", "advice"), [(False, 1, "; run it again"), (True, 3, "")])
 async def test_session_that_never_finished_is_named(
     is_again: bool, decides: int, advice: str, suite: FakeSuite, ask: Ask
