@@ -147,7 +147,7 @@ class Waiting:
             async for part in parts:
                 sessions += part.sessions
                 listed = evolve(part, doubt=listed.doubt or part.doubt)
-                if are_enough(sessions, stop_at=stop_at, count=count) or len(sessions) >= MAX_SEARCHED:
+                if are_enough(sessions, stop_at=stop_at, count=count):
                     break
         self._highest_id = max([self._highest_id or 0, *(session.relative_id for session in sessions)])
         ids = {session.id for session in sessions}

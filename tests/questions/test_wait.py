@@ -114,6 +114,12 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         25,
     ),
     "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"after": 0}, [2], 0),
+    "newest 150 sessions of a branch": (
+        [(0, create(160, status="SUCCESSFUL"))],
+        {"branch": "main", "count": 150},
+        [*range(160, 10, -1)],
+        0,
+    ),
     "CI run, not another one of the same commit": (
         [(0, create(status="ERROR", **COMMIT)), (0, create(ci_run_url=f"{RUN_URL}/")), (25, finish(2))],
         {"run_url": RUN_URL},
@@ -176,6 +182,16 @@ async def test_sessions_that_are_awaited(fake: FakeBuddy, buddy: BuddyClient, su
     found, waited = await wait(fake, buddy, suite, steps, **options)
     assert found == expected
     assert seconds <= waited <= seconds + 11
+
+
+async def test_requests(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    """One for the newest session of a branch; a commit is searched among 1,000."""
+    create(1200, status="SUCCESSFUL")(fake, suite)
+    await buddy.wait(suite.key, branch="main")
+    assert len(fake.requests) == 1
+    with pytest.raises(WaitTimeoutError):
+        await buddy.wait(suite.key, revision=SHA, timeout=1)
+    assert len(fake.requests) == 1 + 10
 
 
 TOO_LATE: dict[str, tuple[Steps, dict[str, Any], list[int], str]] = {
