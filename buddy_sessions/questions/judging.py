@@ -14,7 +14,6 @@ from ..analysis.baseline import (
     NOVELTIES,
     Baseline,
     Cases,
-    FailingTest,
     compare_with,
     failing_in,
     find_causes,
@@ -150,11 +149,17 @@ async def _read_evidence(
         cases |= await reader.read_failing(baseline.red_sessions)
     entries = find_entries(spec.quarantine, failed)
     tests = compare_with(commit, baseline, cases, entries, today)
-    tests, has_passed_cases = await _explain_new(reader, commit, baseline, tests, cases, outcome=spec.outcome)
+    retried: set[TestKey] | None = set()
+    if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
+        retried = await _find_retried(reader, commit, cases, counting)
+        tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
+    if new := [test.case.key for test in tests if test.novelty == "new"]:
+        counts = await _count_elsewhere(reader, commit, baseline, new)
+        tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
     evidence = Evidence(
         named=named.what,
         commit=commit,
-        tests=tests,
+        tests=sorted(tests, key=lambda test: NOVELTIES.index(test.novelty or "new")),
         baseline=baseline,
         is_new_suite=_is_new(newest, spec.baseline),
         cases=cases,
@@ -162,7 +167,7 @@ async def _read_evidence(
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
         outcome=spec.outcome,
         min_tests=spec.min_tests,
-        has_passed_cases=has_passed_cases,
+        has_passed_cases=retried is not None,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
         has_session_since=any(is_since(session, spec.after) for session in sessions),
         ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
@@ -209,29 +214,6 @@ def _judged_commit(
         return named.commit
     older = () if named.what == "session" else baseline.older
     return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
-
-
-async def _explain_new(
-    reader: SuiteReader,
-    commit: TestedCommit,
-    baseline: Baseline,
-    tests: list[FailingTest],
-    cases: Cases,
-    *,
-    outcome: ProgramOutcome | None,
-) -> tuple[list[FailingTest], bool]:
-    """Return the failing tests, those that count first, and whether passed cases are saved, too.
-
-    A new one is "retried" if it also passed, or else failed on other branches, too.
-    """
-    retried: set[TestKey] | None = set()
-    if outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
-        retried = await _find_retried(reader, commit, cases, counting)
-        tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
-    if new := [test.case.key for test in tests if test.novelty == "new"]:
-        counts = await _count_elsewhere(reader, commit, baseline, new)
-        tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
-    return sorted(tests, key=lambda test: NOVELTIES.index(test.novelty or "new")), retried is not None
 
 
 async def _count_elsewhere(
