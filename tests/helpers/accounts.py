@@ -89,7 +89,7 @@ class Account:
         view = self.view(request)
 
         async def handle(raw: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response | None:
-            response = self._respond_to_others(fake, request, make_response())
+            response = self._list_workspaces(fake, request, make_response())
             for change in self.changes:
                 changed = change(request, response)
                 if isinstance(changed, bytes):
@@ -101,24 +101,15 @@ class Account:
 
         return fake.inject(Fault(self.name, handle, view))
 
-    def _respond_to_others(self, fake: FakeBuddy, request: RecordedRequest, response: web.Response) -> web.Response:
-        """Respond to paths that FakeBuddy may not know, if the token is valid."""
-        if response.status in {401, 429}:
+    def _list_workspaces(self, fake: FakeBuddy, request: RecordedRequest, response: web.Response) -> web.Response:
+        """Respond to the list of workspaces, which FakeBuddy does not know, if the token is valid."""
+        if request.path != "/workspaces" or response.status in {401, 429}:
             return response
-        lists_projects = fake.api_enabled and not {"PROJECT_READ", "WORKSPACE"}.isdisjoint(fake.scopes)
-        match request.path.split("/")[1:]:
-            case ["workspaces", *others] if len(others) in {0, 3} and not lists_projects:
-                response = error(403, "The client cannot receive data", response)
-            case ["workspaces"]:
-                workspaces = sorted({workspace for workspace, _ in fake.projects})
-                rows = [{"url": "", "html_url": "", "id": 1, "name": name, "domain": name} for name in workspaces]
-                response = success({"url": "", "html_url": "", "workspaces": rows}, response)
-            case ["workspaces", workspace, "projects", project] if (workspace, project) in fake.projects:
-                row = {"name": project, "display_name": project, "status": "ACTIVE", "default_branch": "main"}
-                response = success(row, response)
-            case _:
-                pass
-        return response
+        if not fake.api_enabled or {"PROJECT_READ", "WORKSPACE"}.isdisjoint(fake.scopes):
+            return error(403, "The client cannot receive data", response)
+        workspaces = sorted({workspace for workspace, _ in fake.projects})
+        rows = [{"url": "", "html_url": "", "id": 1, "name": name, "domain": name} for name in workspaces]
+        return success({"url": "", "html_url": "", "workspaces": rows}, response)
 
 
 def success(content: JsonObject, response: web.Response) -> web.Response:
