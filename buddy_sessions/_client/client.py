@@ -241,9 +241,9 @@ class BuddyClient(AsyncContext, Questions):
         """Wait until sessions exist and have finished, such as those of a CI run; return all of them, newest first.
 
         A session must match each of `revision`, `run_url`, `branch` and `after` that you pass. Without a `revision` or
-        a `run_url`, only the newest `count` sessions are awaited. The first poll searches the newest 1,000 sessions, a
-        later one the newest 100 and all new ones. After the first read, a failed request is retried until the
-        timeout, also after a 401, 403 or 404.
+        a `run_url`, only the newest `count` sessions are awaited. Otherwise, the first poll searches the newest 1,000
+        sessions; a later one the newest 100, and all new ones. After the first read, a failed request is retried until
+        the timeout, also after a 401, 403 or 404.
 
         Args:
             revision: Only sessions of this commit: 7 or more digits of its hash.

@@ -202,12 +202,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         return None if status.event is None else _pending(status.known, status.event)
 
     async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> list[Pending[StatusChange]]:
-        """Return the event of a poll, if the status has changed.
-
-        There is none, and the last status stays, if no session of the branch has changed, without a commit with a
-        verdict, while a red suite whose newest commit is green may get more sessions of it, and if the commit that
-        decides precedes the last one.
-        """
+        """Return the event of a poll, if the status has changed. As long as it is not certain, the last one stays."""
         last = suite.state
         if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
             last = suite.state = None

@@ -75,10 +75,7 @@ def find_entries(
 def unneeded_entries(
     quarantine: Sequence[QuarantinedTest], matches: Mapping[TestKey, Sequence[QuarantinedTest]], day: date
 ) -> tuple[list[QuarantinedTest], list[QuarantinedTest]]:
-    """Return the entries that match a failing test, but whose last day is over; and those that match none.
-
-    `matches` is what `find_entries` returns.
-    """
+    """Return the entries whose last day is over, of those in `matches` of `find_entries`; and those that match none."""
     matching = {id(entry) for entries in matches.values() for entry in entries}
     expired = [entry for entry in quarantine if id(entry) in matching and entry.until < day]
     return expired, [entry for entry in quarantine if id(entry) not in matching]

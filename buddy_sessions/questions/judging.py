@@ -136,10 +136,7 @@ async def _judge_sessions(
 async def _read_evidence(
     reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec, today: date
 ) -> tuple[Evidence, Mapping[TestKey, Sequence[QuarantinedTest]]]:
-    """Return the evidence, and the entries of the quarantine that match a test.
-
-    The failing tests of the baseline are read only if there are some to compare.
-    """
+    """Return the evidence, and the entries of the quarantine that match a test."""
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
