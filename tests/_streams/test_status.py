@@ -262,17 +262,6 @@ class TestChanges:
 
 
 class TestStart:
-    async def test_each_suite_begins_with_its_latest_session(self, fake: FakeBuddy, buddy: BuddyClient) -> None:
-        suites = [fake.add_suite("acme", "shop", name) for name in ("red", "running", "empty")]
-        red(suites[0], "a b")
-        suites[0].create()
-        suites[1].create()
-        async with watching(buddy, *suites) as events:
-            assert await events.settled() == [(CURRENT, 1, "a b", "")]
-            suites[1].finish(suites[1].sessions[0], cases=cases_of(""))
-            red(suites[2], "c")
-            assert sorted(await events.settled()) == [(CURRENT, 1, "", ""), (CURRENT, 1, "c", "")]
-
     async def test_branch(self, buddy: BuddyClient, suite: FakeSuite, restarted: SessionStore | None) -> None:
         """Each one has its own state."""
         green(suite, branch="master")
