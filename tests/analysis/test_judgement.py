@@ -29,8 +29,8 @@ class History:
         self.sessions: list[Session] = []
         self.cases: dict[str, list[TestCase]] = {}
 
-    def add(self, failing: str = "", *, passing: str = "", branch: str = "main", **fields: Any) -> None:
-        """Add a session of 30 tests of a commit of its own, of which those of `failing` fail."""
+    def add(self, failing: str = "", *, passing: str = "", branch: str = "main", **fields: Any) -> History:
+        """Add a session of 30 tests of a commit of its own, of which those of `failing` fail. Return the history."""
         number = len(self.sessions) + 1
         created = START + timedelta(minutes=5 * number)
         names = failing.split()
@@ -53,6 +53,7 @@ class History:
             TestCase(id=f"{name}{index}", name=name, status=status, test_group_name="a", test_group_id="g")
             for index, (name, status) in enumerate(found)
         ]
+        return self
 
     def judge(self, name: Any = FIX, **options: Any) -> Judgement:
         now = (self.sessions[-1].create_date or START) + timedelta(hours=1)
@@ -70,25 +71,8 @@ def main(*failing: str, **fields: Any) -> History:
 
 def two_jobs() -> History:
     """Return a history with a red job #3, and a green one that began before #3 ended."""
-    history = main("", "")
-    history.add("pays", branch="fix", revision=FIX)
-    history.add(branch="fix", revision=FIX, create_date=history.sessions[-1].create_date)
-    return history
-
-
-def green_job() -> History:
-    """Return a history with a green session of the fix."""
-    history = main("", "")
-    history.add(branch="fix", revision=FIX)
-    return history
-
-
-def fix_before_main_broke() -> History:
-    """Return a history of a red fix, and of a commit of main in which the same test fails later."""
-    history = main("", "")
-    history.add("pays", branch="fix", revision=FIX)
-    history.add("pays")
-    return history
+    history = main("", "").add("pays", branch="fix", revision=FIX)
+    return history.add(branch="fix", revision=FIX, create_date=history.sessions[-1].create_date)
 
 
 def matrix() -> History:
@@ -129,7 +113,7 @@ VERDICTS = {
     ),
     "new failure": (verdict(main("", ""), "pays"), NEW),
     "known failure": (verdict(main("", "pays"), "pays"), "passes"),
-    "main failed only later": (fix_before_main_broke().judge(), NEW),
+    "main failed only later": (main("", "").add("pays", branch="fix", revision=FIX).add("pays").judge(), NEW),
     "failed earlier": (verdict(main("pays", ""), "pays"), "passes"),
     "compared with nothing": (verdict(main("", "pays"), "pays", options={"baseline": None}), "fails: 1 failing test"),
     "an outage excuses nothing": (verdict(main("", OUTAGE), "t1"), NEW),
@@ -190,7 +174,7 @@ VERDICTS = {
     ),
     "running": (verdict(main("", ""), status=RUNNING, finish_date=None), "no verdict: #3 did not finish"),
     "one of two is running": (
-        verdict(green_job(), status=RUNNING, finish_date=None),
+        verdict(main("", "").add(branch="fix", revision=FIX), status=RUNNING, finish_date=None),
         "no verdict: #4 did not finish",
     ),
     "running, but the tests have failed": (
@@ -286,9 +270,7 @@ def test_known_rerun(options: dict[str, Any], passes: bool, remarks: list[str]) 
 )
 def test_which_green_session_repairs(later: dict[str, Any], passes: bool) -> None:
     """One of the same ref with at least as many tests: a run that stopped at its first failure had fewer."""
-    history = main("", "")
-    history.add("pays", branch="fix", revision=FIX)
-    history.add(branch="fix", **{"revision": FIX, **later})
+    history = main("", "").add("pays", branch="fix", revision=FIX).add(branch="fix", **{"revision": FIX, **later})
     assert history.judge(outcome="success").passes is passes
 
 
@@ -298,7 +280,4 @@ def test_green_session_with_failing_counts_is_named() -> None:
 
 
 def test_judged_commit_is_not_its_own_baseline() -> None:
-    history = main("", "")
-    history.add("pays", revision=FIX)
-    history.add("pays", revision=FIX)
-    assert history.judge().passes is False
+    assert main("", "").add("pays", revision=FIX).add("pays", revision=FIX).judge().passes is False
