@@ -18,8 +18,6 @@ def main() -> int:
     try:
         from .cli import run  # noqa: PLC0415 - the extra [cli] may not be installed
     except ModuleNotFoundError as error:
-        if error.name not in {"cyclopts", "rich"}:
-            raise
         sys.stderr.write(
             f"error: {error.name} is not installed: run pip install '.[cli]' in the clone of buddy_sessions\n"
         )
