@@ -253,7 +253,7 @@ def _data(record: Record) -> Iterator[Finding]:
     is_failing = case.get("status") in ("FAILED", "ERROR")
     if is_failing and not text:
         yield _problem("data of a failing test is missing")
-    elif text and failure is None and (is_failing or form == "another format"):
+    elif is_failing and failure is None:
         yield _problem(f"data of a test is {form}, without a known failure")
     elif failure is not None and not failure.message and not failure.text:
         yield _note(f"{form} without a message")

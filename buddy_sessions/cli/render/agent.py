@@ -198,5 +198,5 @@ def _advise(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
     named = " or ".join(name for name in ("session", "old", "new", "branch") if arguments.get(name))
     other = f"call again with another {named}, or without it, for the latest commit" if named else ""
     advice = "tell the user: Buddy does not respond as it should" if error.retryable else error.advice or other
-    is_possible = error.retryable or set(error.arguments) <= set(arguments)
+    is_possible = error.retryable or set(error.arguments).issubset(arguments)
     return f"{advice[0].upper()}{advice[1:]}." if advice and is_possible else ""

@@ -566,6 +566,7 @@ async def test_large_results_are_cut_and_all_can_be_read(
         pages = await read_all(client, "get_failures")
         one = await read_all(client, "get_failures", test=f"fails_{0 if saved else failures - 1}_")
     shown = "\n".join(page.inside for page in pages)
+    assert ["Compared with main" in page.inside for page in pages] == [page is pages[0] for page in pages]
     listed = re.findall(r"^\d tests? \(new\): AssertionError: no (q\w+)", shown, re.MULTILINE)
     read = {number % causes for number in sorted(range(failures), key=str)[: 100 if saved else 50]}
     assert len(set(listed)) == len(read)

@@ -218,6 +218,11 @@ HISTORIES: dict[str, tuple[list[Any], str, str]] = {
         "Broke since",
         "1 h ago beefbee",
     ),
+    "commit that GitHub does not know": (
+        [([None], 2, {}), (["lost"], 1, {"created_by": None, "ci_run_url": RUN, "revision": "HEAD"})],
+        "Broke since",
+        "1 h ago HEAD 1 test",
+    ),
 }
 
 

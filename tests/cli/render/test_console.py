@@ -198,6 +198,15 @@ def test_message_on_a_terminal_breaks_between_words(monkeypatch: pytest.MonkeyPa
     assert terminal.getvalue().splitlines() == [words, "\u200b::error::evil", key, "end"]
 
 
+def test_messages_after_a_closed_stderr_are_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, a watch would keep them all."""
+    with closed_pipe() as pipe:
+        monkeypatch.setattr(sys, "stderr", pipe)
+        output = Output(stderr=True)
+        output.print_note("lost")
+    assert output.quiet
+
+
 URL = "https://app.buddy.works/acme/shop/a/1"
 
 
