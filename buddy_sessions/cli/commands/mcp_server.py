@@ -44,7 +44,6 @@ from ..render.agent import (
     list_causes,
     render_error,
     render_for_agent,
-    shows_all_traces,
     similar_names,
 )
 from ..render.result import CommandResult, Item, Section, gate_result
@@ -167,7 +166,7 @@ class Tools:
             result = evolve(result, title=title, is_red=failures.is_red, problems=problems)
         title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
         result = evolve(result, title=title, sections=list_causes(judgement))
-        hint = "" if shows_all_traces(result.sections) else "For the message and trace of a test, add test=NAME."
+        hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         if baseline and any(reason.kind == "no baseline" for reason in judgement.reasons):
             (status,) = await self._answers.status([key])
             hint = hint if status.branch in {None, baseline} else f"Call again with baseline={status.branch}."

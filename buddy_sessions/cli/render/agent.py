@@ -83,7 +83,9 @@ _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url
 
 def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
     """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
-    limit = _trace_limit(result.sections)
+    limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+    if [len(section.items) for section in result.sections] == [1]:
+        limit = _ONLY_TRACE
     for section in result.sections:
         heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
@@ -91,20 +93,6 @@ def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
             heading = "\n".join(filter(None, (heading, trace)))
         for item in section.items:
             yield heading, f"- {item_line(item, result.columns, _STYLE)}"
-
-
-def _trace_limit(sections: Sequence[Section]) -> int:
-    if [len(section.items) for section in sections] == [1]:
-        return _ONLY_TRACE
-    return share(_ALL_TRACES, len(sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
-
-
-def shows_all_traces(sections: Sequence[Section]) -> bool:
-    """Return whether the trace of each item is shown: only that of the first one of a section is, cut if it is long."""
-    limit = _trace_limit(sections)
-    failures = [item.case.failure for section in sections for item in section.items if item.case is not None]
-    is_short = all(each is not None and len(trace_of(each, limit=limit)) <= limit for each in failures)
-    return is_short and len(failures) == len(sections)
 
 
 def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str]]) -> list[Section]:
