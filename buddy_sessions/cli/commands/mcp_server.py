@@ -47,7 +47,7 @@ from ..render.agent import (
     similar_names,
 )
 from ..render.result import CommandResult, Item, Section, gate_result
-from ..render.text import count_marks, cut, format_age, format_moment, read_text, share
+from ..render.text import count_marks, cut, format_age, format_moment, read_text
 from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
 from .failures import failures_result
@@ -71,7 +71,7 @@ the rest."""
 MAX_DETAILS = 50  # how many failing tests are read with their messages, new ones first; from a database, all
 MAX_CAUSES = 100  # of how many red suites the first cause is read; from a database, of all
 
-_ALL_CAUSES, _SHORTEST_CAUSE, _LONGEST_CAUSE = 3_000, 60, 200
+_MAX_CAUSE = 150  # characters: a result of 50 red suites has less than 10,000
 _ALSO_GREEN = ', also with status="green"'  # which it leaves out otherwise
 _MISSING = {"missing", "too_short"}  # or empty; the words of pydantic
 _CHOOSE = "pass the key of the one that is meant, and ask the user if you do not know"
@@ -121,9 +121,7 @@ class Tools:
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
         red = [each for each in shown if each.is_failing][: None if self._is_saved else MAX_CAUSES]
         causes = await read_causes(self._answers, red)
-        distinct = len({cause.template for cause in causes.values()})  # each is shown once
-        width = share(_ALL_CAUSES, distinct, shortest=_SHORTEST_CAUSE, longest=_LONGEST_CAUSE)
-        result = status_result(shown, now, causes={key: cut(cause.text, width) for key, cause in causes.items()})
+        result = status_result(shown, now, causes={key: cut(cause.text, _MAX_CAUSE) for key, cause in causes.items()})
         sections = group_by_cause(result.items, {str(key): (each.template, each.note) for key, each in causes.items()})
         result = evolve(result, title=total.title, is_red=total.is_red, sections=sections)
         hint = "For messages and traces, call get_failures." if red else ""
@@ -167,9 +165,6 @@ class Tools:
         title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
         result = evolve(result, title=title, sections=list_causes(judgement))
         hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
-        if baseline and any(reason.kind == "no baseline" for reason in judgement.reasons):
-            (status,) = await self._answers.status([key])
-            hint = hint if status.branch in {None, baseline} else f"Call again with baseline={status.branch}."
         return await self._render(result, offset=offset, hint=hint)
 
     async def get_test_history(
