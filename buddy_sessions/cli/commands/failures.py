@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from attrs import evolve
 from cyclopts import Parameter
 
 from buddy_sessions import ConfigError, Session, SuiteKey
@@ -17,8 +16,8 @@ from buddy_sessions.analysis.remarks import crash_text
 from ..errors import ExitCode, error_text
 from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item, since_fact
-from ..render.show import FOR_PEOPLE, choose_format, show
+from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item
+from ..render.show import choose_format, show
 from ..render.text import cause_text, read_text, unfinished_text
 from ..suite_selection import parse_session
 
@@ -54,8 +53,8 @@ async def command(
 ) -> ExitCode:
     r"""Print the failing tests of a session, a commit or a CI run, with their messages.
 
-    Without --db, the message of each failing test costs a request. For people, the first red session of the branch is
-    named, which costs one more. "gate" says which failures are new.
+    Without --db, the message of each failing test costs a request. "gate" says which failures are new, and since when
+    the others fail.
 
     For example:
 
@@ -78,14 +77,7 @@ async def command(
         judgement = await answers.judge(
             suite, name, branch=question.branch, baseline=None, min_tests=0.0, details=details
         )
-        is_red = chosen in FOR_PEOPLE and judgement.is_failing
-        statuses = await answers.status([suite], branch=question.branch) if is_red else []
-    since = [
-        since_fact(status.since.turning_session)
-        for status in statuses
-        if status.since is not None and status.commit is not None and status.commit.session in judgement.sessions
-    ]
-    result = evolve(failures_result(judgement, by_cause=group and chosen != "markdown"), facts=since)
+    result = failures_result(judgement, by_cause=group and chosen != "markdown")
     for problem in result.problems if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(problem)
     if group and (read := read_text(judgement.tests)):

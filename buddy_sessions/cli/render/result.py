@@ -270,16 +270,11 @@ def _one_session(judgement: Judgement, about: str) -> Iterator[str]:
         yield f"Only #{session.relative_id} was judged: what other jobs of its commit say is not known"
 
 
-def since_fact(session: Session) -> str:
-    """Return since which session something fails, of which commit that is, and by whom."""
-    return f"Failing since #{session.relative_id}: {origin(session)}"
-
-
 def _facts(judgement: Judgement) -> Iterator[str]:
     """Yield since when the known failures fail, and what they were compared with."""
     first = {test.since.first for test in judgement.tests if test.since is not None}
     for session in sorted(first, key=lambda each: each.relative_id)[-MAX_SESSIONS:]:
-        yield since_fact(session)
+        yield f"Failing since #{session.relative_id}: {origin(session)}"
     if (baseline := judgement.baseline) is not None and baseline.commits:
         commits = baseline.commits
         ends = dict.fromkeys(f"#{each.relative_id}" for each in (commits[-1].first, commits[0].sessions[0]))

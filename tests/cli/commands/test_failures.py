@@ -83,16 +83,6 @@ def test_session_and_failures_without_optional_fields(fake: FakeBuddy, call: Cal
     ]
 
 
-@pytest.mark.parametrize(("session", "shown"), [("latest", True), ("2", False)])
-def test_people_read_since_when_a_branch_is_red(session: str, shown: bool, fake: FakeBuddy, call: Call) -> None:
-    """If its newest session is printed."""
-    suite, failed = fake.add_suite("acme", "shop", "b"), {"name": "pays", "status": "FAILED"}
-    for digit, cases in zip("123", ([{"name": "pays"}], [failed], [failed]), strict=True):
-        suite.create("main", revision=digit * 40, created_by={"name": f"Ann {digit}"}, cases=cases)
-    out = call("failures", B, session, "--format", "table").out
-    assert ("Failing since #2: commit 222222222222, by Ann 2, " in out) == shown
-
-
 def test_causes(fake: FakeBuddy, call: Call) -> None:
     """Tests whose message was not read come last."""
     names = ["order 17", "order 18", "zip"]
