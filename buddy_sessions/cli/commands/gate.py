@@ -38,7 +38,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import CommandResult, advice_for, gate_result
+from ..render.result import ADVICE, ADVICE_WITHOUT_WAIT, CommandResult, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
@@ -189,7 +189,7 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = advice_for(outcome, is_awaited=is_awaited, db=question.db, baseline=verdict.baseline)
+        advice = ADVICE if is_awaited else ADVICE_WITHOUT_WAIT
         result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it

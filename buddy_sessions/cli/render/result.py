@@ -9,13 +9,12 @@ from itertools import islice
 from attrs import evolve, frozen
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyError, Main, Session, SuiteKey, TestCase, TestKey
+from buddy_sessions import BuddyError, Session, SuiteKey, TestCase, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions._export import SESSION_CASE_COLUMNS, Row, session_case_row, session_row
 from buddy_sessions.analysis import FailingTest, Judgement
 from buddy_sessions.analysis.baseline import NOVELTIES, Cause
-from buddy_sessions.analysis.branches import MAIN_NAMES
 from buddy_sessions.analysis.commits import has_crashed
 from buddy_sessions.analysis.remarks import CHECK_UPLOAD
 
@@ -139,17 +138,17 @@ _TITLES = {
 }
 """What fails if no new failure does, or is missing for a verdict, by `Reason.kind`."""
 
-_FEW_TESTS = "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, pass"
 ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
     "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
-    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}",
+    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
-    "few tests": f"{_FEW_TESTS} --outcome success if they ended well, or a lower --min-tests",
+    "few tests": "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, "
+    "pass --outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
-    "few sessions": "wait longer with --timeout, or see why jobs uploaded nothing",
+    "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}; or wait longer with --timeout",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another "
     "commit, or before --after",
     "incomplete list": "run the gate again, with --db after the next sync",
@@ -161,22 +160,10 @@ ADVICE = {
     "ignored": "check --after, and the clock that it comes from",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
-"""What to do, by the `kind` of a reason or a remark, if nothing else is known: see `advice_for`."""
+"""What to do, by the `kind` of a reason or a remark."""
 _NOT_AWAITED = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url"
-
-
-def advice_for(
-    outcome: str | None, *, is_awaited: bool, db: object = None, baseline: str | Main = MAIN
-) -> dict[str, str]:
-    """Return what to do, by the `kind` of a reason or a remark; after tests that have ended, waiting does not help."""
-    advice = ADVICE if is_awaited else ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
-    if db is not None:
-        advice = {**advice, "no upload": f"{ADVICE['no upload']}; run sync first"}
-    if baseline not in {MAIN, *MAIN_NAMES}:  # perhaps it is misspelt
-        advice = {**advice, "no baseline": "compare with another --baseline"}
-    if outcome is not None:
-        advice = {**advice, "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}"}
-    return {**advice, "few tests": f"{_FEW_TESTS} a lower --min-tests"} if outcome == "failure" else advice
+ADVICE_WITHOUT_WAIT = ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
+"""The same if sessions are judged as they are."""
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:
