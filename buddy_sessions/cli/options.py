@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -189,9 +188,6 @@ class Connection:
     @asynccontextmanager
     async def open_client(self, messages: Output, *, max_wait: float = 300.0) -> AsyncIterator[BuddyClient]:
         """Open a client, and print its log to `messages`."""
-        if os.environ.get("GITLAB_CI") and not os.environ.get("BUDDY_TOKEN"):
-            text = "GitLab gives no variables to merge requests of forks, and protected ones only to protected branches"
-            raise ConfigError(f"no BUDDY_TOKEN: {text}: unprotect it, or let the outcome of the tests decide")
         with messages.show_logs(debug=self.verbose):
             async with BuddyClient.from_env(
                 region=self.region,
