@@ -28,18 +28,15 @@ def parsed(parse: Callable[[str], object], **options: Any) -> Parameter:
     return Parameter(converter=lambda _, tokens: parse(tokens[0].value), **options)
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
-_PART = "([0-9]{1,9}(?:[.][0-9]{1,9})?)(ms|[smhdw])"
-_NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,9})?")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
+_DURATION = re.compile("([0-9]{1,12}(?:[.][0-9]{1,9})?)([smhdw]?)")
 _LONGEST = 99_999 * _UNITS["w"]  # before the year 1, there is no datetime
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that a text names: `30s`, `5m`, `2h`, `90d`, `4m08s`; a bare number is seconds."""
-    if re.fullmatch(f"(?:{_PART})+", text):
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
-    else:
-        seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
+    """Return the seconds that a text names: `30s`, `5m`, `2h`, `90d`; a bare number is seconds."""
+    match = _DURATION.fullmatch(text)
+    seconds = float(match[1]) * _UNITS[match[2]] if match is not None else math.inf
     if seconds > _LONGEST:
         raise ValueError(f"{text!r} is not a duration: write 30s, 5m, 2h or 90d; a number alone is seconds")
     return seconds

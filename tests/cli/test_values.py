@@ -17,7 +17,6 @@ NOW = datetime(2026, 3, 29, 12, 30, tzinfo=UTC)
         ("90s", NOW - timedelta(seconds=90)),
         ("7m", NOW - timedelta(minutes=7)),
         ("1.5h", NOW - timedelta(minutes=90)),
-        ("1h30m", NOW - timedelta(minutes=90)),
         ("24h", NOW - timedelta(hours=24)),
         ("2w", NOW - timedelta(days=14)),
         ("0d", NOW),
@@ -43,7 +42,7 @@ def test_other_text_is_rejected_with_a_hint(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 30), ("0.5", 0.5), ("0", 0), ("40ms", 0.04), ("30s", 30), ("4m08s", 248), ("2h", 7200), ("90d", 7_776_000)],
+    [("30", 30), ("0.5", 0.5), ("0", 0), ("30s", 30), ("1.5m", 90), ("2h", 7200), ("90d", 7_776_000)],
 )
 def test_duration_is_seconds_or_has_units(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
