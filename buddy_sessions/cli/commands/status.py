@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.text import Text
 
-from buddy_sessions import MAIN, BuddyError, ConfigError, SessionStore, SuiteKey, TestKey
+from buddy_sessions import MAIN, BuddyError, SessionStore, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._base.workers import map_concurrently
 from buddy_sessions._export import suite_names
@@ -26,7 +25,6 @@ from buddy_sessions.analysis.suite_status import is_stale
 from ..errors import ExitCode, error_text, many_suites_code
 from ..git_authors import Clone, name_authors
 from ..options import ROWS, Access, Answers, BranchOption, Flag, FromFile, Keys, ReadFile, lacks_branch, open_answers
-from ..render.news import is_steady
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import FOR_PEOPLE, choose_format, show
 from ..render.text import (
@@ -103,7 +101,7 @@ async def command(
 
     Args:
         why: Print why one test of each red suite fails, with two or three requests for each. With --db, print
-            the first cause in a report, without a request.
+            the cause of most failing tests, without a request.
         red: Print only suites that are red or stale, or cannot be read.
         max_age: A suite is stale if its newest verdict, or with --db its last sync, is older than DURATION, such as 7d.
         exit_code: Exit with 1 if a suite is red or stale, with 5 if none has the branch.
@@ -138,28 +136,22 @@ async def command(
 
 
 async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict[SuiteKey, FirstCause]:
-    """Return why each red suite is red: its first cause, or that no test failed, or why that cannot be read.
+    """Return why each red suite is red: the cause of most tests, or that no test failed, or why that cannot be read.
 
-    From a database, it is the cause that a report of the suite names first. A client reads the message of one test.
+    A client reads the message of one test.
     """
+    details = isinstance(answers, SessionStore) or 1
 
     async def read(red_suite: tuple[SuiteStatus, TestedCommit]) -> FirstCause:
         status, commit = red_suite
         suite = status.suite
-        flaky: set[TestKey] = set()
         try:
-            judgement = await answers.judge(suite, commit.session, baseline=None, details=1)
-            if judgement.tests and isinstance(answers, SessionStore):
-                branch = commit.branch or MAIN
-                judgement = await answers.judge(suite, branch=branch, baseline=branch)
-                with suppress(ConfigError):  # the failing tests were not saved
-                    flaky = {test.key for test in (await answers.flaky(suite, branch=branch)).tests}
+            judgement = await answers.judge(suite, commit.session, baseline=None, details=details)
         except BuddyError as error:
             return _other_cause(f"the cause cannot be read: {error_text(error)}")
-        causes = [cause for cause in judgement.causes if is_steady(cause, flaky)] or judgement.causes
-        if not causes:
+        if not judgement.causes:
             return _other_cause(next((reason.describe(error_text) for reason in judgement.reasons), ""))
-        first = evolve(causes[0], tests=causes[0].tests[:1])
+        first = evolve(judgement.causes[0], tests=judgement.causes[0].tests[:1])
         place = suite[:2] if first.is_place else ()
         later = "" if commit is status.since else f"newest #{first.tests[0].session.relative_id}"
         note = ", ".join(filter(None, (later, _count_causes(judgement))))

@@ -246,27 +246,19 @@ def _describe_cause(
     message = "" if failure is None else read_message(failure)[1]
     if cause.is_place:
         message = " ".join(filter(None, (cut(message, _MAX_MESSAGE // 2), cause.template)))
-    steady = is_steady(cause, flaky)
+    is_flaky = all(test.case.key in flaky for test in cause.tests)
+    is_steady = not is_flaky and any(test.novelty != "earlier" for test in cause.tests)
     return SuiteCause(
         key=("test", cause.type or "", cause.template, *(suite.key[:2] if cause.is_place else ())),
         prefix=cut(cause.type or "", _MAX_TYPE),
         message=cut(message or cause.template or ("" if cause.type else "no message"), _MAX_MESSAGE),
         began=began.turning_session,
         is_exact=began is not suite.status.since or suite.status.is_since_exact,
-        is_new=suite.state == "new" or (steady and period.includes(time_of(began.turning_session))),
-        is_steady=steady,
-        is_flaky=_is_flaky(cause, flaky),
+        is_new=suite.state == "new" or (is_steady and period.includes(time_of(began.turning_session))),
+        is_steady=is_steady,  # more than flaky tests, or tests that failed earlier
+        is_flaky=is_flaky,
         cases=[test.case for test in cause.tests],
     )
-
-
-def is_steady(cause: Cause, flaky: Collection[TestKey]) -> bool:
-    """Return whether a cause is more than flaky tests, or tests that failed earlier."""
-    return not _is_flaky(cause, flaky) and any(test.novelty != "earlier" for test in cause.tests)
-
-
-def _is_flaky(cause: Cause, flaky: Collection[TestKey]) -> bool:
-    return all(test.case.key in flaky for test in cause.tests)
 
 
 def _unknown_cause(suite: SuiteNews, first: TestedCommit, unread: Sequence[FailingTest] = ()) -> SuiteCause:

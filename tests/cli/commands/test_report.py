@@ -185,7 +185,7 @@ class TestCauses:
     def test_flaky_test_is_not_the_first_cause(
         self, fake: FakeBuddy, suite: FakeSuite, call: Call, tmp_path: Path
     ) -> None:
-        """Neither in the digest nor in `status`, although its message is the first one."""
+        """Although its message is the first one."""
         for hours, *messages in ((9, None, None), (8, "late", None), (7, None, None), (6, "late", "lost")):
             finish(suite, *messages, hours=hours)
         finish(suite, "late", "lost", hours=5)
@@ -193,8 +193,6 @@ class TestCauses:
         sync_database(fake, db, cases="failed")
         _, cause = rows(call("report", "--db", str(db), "--format", "jsonl").out)
         assert cause["text"].startswith("ValueError: lost · 1 suite, 1 test, 1 other earlier or flaky · shop Backend")
-        (status,) = rows(call("status", "--db", str(db), "--why").out)
-        assert status["cause"] == "(newest #5, 1 of 2 causes) ValueError: lost"
 
 
 HISTORIES: dict[str, tuple[list[Any], str, str]] = {
