@@ -57,16 +57,16 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
     head = verdict(result)
     page = [cut(web_url(session.html_url), _MAX_NAME) for session in result.sessions[:1]]
     lines = [] if offset else [*fact_lines(result, _STYLE), *filter(None, page)]
-    count, heading = 0, ""
+    count, last = 0, -1
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
-    for title, line in islice(_lines(result), offset, None):
-        new = [line] if title in {"", heading} else ["", title, line]
+    for number, title, line in islice(_lines(result), offset, None):
+        new = [line] if not title or number == last else ["", title, line]
         room -= sum(len(each) + 1 for each in new)
         if room < 0:
             hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new
-        heading, count = title, count + 1
+        last, count = number, count + 1
     if offset and not count:
         hint = f"Nothing follows: the result has only {len(result.items):,}, and offset was {offset:,}."
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
@@ -81,46 +81,38 @@ def _shown_name(name: str) -> str:
 _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url: text)
 
 
-def _lines(result: CommandResult) -> Iterator[tuple[str, str]]:
-    """Yield a heading and a line for each item. Below the title of a section is the trace of its first failure."""
+def _lines(result: CommandResult) -> Iterator[tuple[int, str, str]]:
+    """Yield for each item its section, a heading and a line. Below the title is the trace of the first failure."""
     limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     if [len(section.items) for section in result.sections] == [1]:
         limit = _ONLY_TRACE
-    for section in result.sections:
+    for number, section in enumerate(result.sections):
         heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
         if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
             heading = "\n".join(filter(None, (heading, trace)))
         for item in section.items:
-            yield heading, f"- {item_line(item, result.columns, _STYLE)}"
+            yield number, heading, f"- {item_line(item, result.columns, _STYLE)}"
 
 
 def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str]]) -> list[Section]:
-    """Return the red suites by the cause that they share; then those with another one, then the others.
+    """Return the red suites by their causes, then the others.
 
     The order is that of the items: the cause of the suite that turned red last comes first.
     `causes` are what the causes of suites are compared by, and notes about them, by the key of the suite.
     """
     others: list[Item] = []
-    by_cause: dict[object, list[tuple[Item, str]]] = {}
+    by_cause: dict[object, tuple[str, list[Item]]] = {}
     for item in items:
         row = item.row or {}
         if row["status"] == "red":
-            template, note = causes.get(row["key"], (row["key"], ""))
-            by_cause.setdefault(template, []).append((item, note))
+            template, note = causes.get(row["key"], (None, ""))
+            _, same = by_cause.setdefault(template, (item.remark or "the cause was not read", []))
+            same.append(evolve(item, remark=note.strip()))
         else:
             others.append(item)
-    groups = list(by_cause.values())
-    shared = [
-        Section(
-            f"{len(same):,} red suites: {same[0][0].remark}", [evolve(item, remark=note.strip()) for item, note in same]
-        )
-        for same in groups
-        if len(same) > 1
-    ]
-    single = [evolve(item, remark=note + item.remark) for same in groups if len(same) == 1 for item, note in same]
-    title = "Other red suites, each with a cause of its own" if shared else "Red suites"
-    return [*shared, Section(title, single), Section("Other suites", others)]
+    red = [Section(f"{format_count(len(same), 'red suite')}: {cause}", same) for cause, same in by_cause.values()]
+    return [*red, Section("Other suites", others)]
 
 
 def list_causes(judgement: Judgement) -> list[Section]:
