@@ -6,19 +6,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Annotated
 
-from cyclopts import Parameter, convert
 from rich.text import Text
 
-from buddy_sessions import Session, SessionPaginator, SessionStatus, SuiteKey
+from buddy_sessions import Session, SessionPaginator, SuiteKey
 from buddy_sessions._base.figures import format_count
 from buddy_sessions._export import KEYED_SESSION_COLUMNS, Row, keyed_rows
 
 from ..options import Access, After, Branch, Count, Emails, Key, TableFormat, check_branch
 from ..render.console import Output
 from ..render.result import Column, CommandResult, Item, Section
-from ..render.show import choose_format, make_writer, print_result
+from ..render.show import choose_format, default_limit, make_writer, print_result
 from ..render.text import (
     UNKNOWN,
     age_of,
@@ -40,12 +38,6 @@ _COLUMNS = (
     Column("COMMIT", is_number=False),
     Column("AUTHOR", is_number=False, can_be_cut=True),
 )
-_TABLE_LIMIT = 50  # the default number of rows of a table, which one request can return
-
-_PRINTED = {"passed": SessionStatus.SUCCESSFUL, "failed": SessionStatus.ERROR}
-_STATUS = Parameter(
-    converter=lambda kind, tokens: _PRINTED.get(tokens[0].value.lower()) or convert(kind, tokens), metavar="STATUS"
-)
 
 
 async def command(
@@ -55,7 +47,6 @@ async def command(
     branch: Branch = None,
     after: After = None,
     since: Since = None,
-    status: Annotated[SessionStatus | None, _STATUS] = None,
     limit: Count | None = None,
     output_format: TableFormat = None,
     emails: Emails = False,
@@ -66,42 +57,32 @@ async def command(
     For example:
 
     - buddy-sessions list acme/storefront/MNbyVedg --branch main --since 7d
-    - buddy-sessions list acme/storefront/MNbyVedg --branch main --status successful --limit 1
     - buddy-sessions list MNbyVedg -w acme -p storefront --limit 5
 
     Args:
-        status: Only sessions with this status. All sessions are read until --limit of them are found.
         limit: Maximum number of sessions (default: 50 in a table, otherwise all).
     """
     suite = access.defaults.parse_suite(key)
     messages, chosen = access.messages(), choose_format(output_format)
-    is_limited = chosen == "table" and limit is None
+    most = limit or default_limit(output_format)
     async with access.connection.open_client(messages) as buddy:
-        most = _TABLE_LIMIT if is_limited else limit
-        max_sessions = most if status is None else None
-        paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=max_sessions)
+        paginator = buddy.sessions(suite, branch=branch, after=after, since=since, max_sessions=most)
         writer = make_writer(chosen, sys.stdout, KEYED_SESSION_COLUMNS) if chosen != "table" else None
         shown: list[Session] = []  # a table is printed when all of them are known
-        count = 0
         with messages.progress(enabled=not sys.stdout.isatty()) as show:
             async with aclosing(paginator.pages()) as pages:
                 async for page in pages:
-                    sessions = [session for session in page.sessions if status in {None, session.status}]
-                    sessions = sessions[: None if most is None else most - count]
                     if writer is None:
-                        shown += sessions
+                        shown += page.sessions
                     else:
-                        writer.write(keyed_rows(suite, sessions, emails=emails))
-                    count += len(sessions)
-                    show(_summary(paginator, count))
-                    if count == most:
-                        break
+                        writer.write(keyed_rows(suite, page.sessions, emails=emails))
+                    show(_summary(paginator))
         if not paginator.stats.sessions:
             messages.print_warning(await check_branch(buddy, suite, branch))
     if writer is None:
         print_result(Output(), sessions_result(suite, shown, branch=branch))
-        more = "; for older sessions add --limit N" if is_limited and count == most else ""
-        messages.print_note(f"{_summary(paginator, count)}{more}")
+        more = "; for older sessions add --limit N" if limit is None and len(shown) == most else ""
+        messages.print_note(f"{_summary(paginator)}{more}")
 
 
 def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str | None) -> CommandResult:
@@ -131,7 +112,6 @@ def sessions_result(suite: SuiteKey, sessions: Sequence[Session], *, branch: str
     )
 
 
-def _summary(paginator: SessionPaginator, count: int) -> str:
+def _summary(paginator: SessionPaginator) -> str:
     stats = paginator.stats
-    chosen = f"{count:,} of " if count != stats.sessions else ""
-    return f"{chosen}{format_count(stats.sessions, 'session')}, {format_count(stats.requests, 'request')}"
+    return f"{format_count(stats.sessions, 'session')}, {format_count(stats.requests, 'request')}"

@@ -112,27 +112,3 @@ def test_character_that_the_encoding_lacks_is_replaced(fake: FakeBuddy, monkeypa
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert run(["list", SUITE, "--format", "table"]) == 0
     assert b"1  ? failed " in written.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "found", "requests"),
-    [
-        ("--status successful --limit 1", [1], 3),
-        ("--status error --limit 2", [250, 249], 1),
-        ("--status skipped", [], 3),
-        ("--status failed --limit 2", [250, 249], 1),
-        ("--status Passed --limit 1", [1], 3),
-        ("--status in-progress --branch fix", [251], 2),
-    ],
-)
-def test_status_selects_sessions(arguments: str, found: list[int], requests: int, fake: FakeBuddy, call: Call) -> None:
-    suite = fake.add_suite("acme", "shop", "long")
-    suite.create(status="SUCCESSFUL")
-    for _ in range(249):
-        suite.create(status="ERROR")
-    suite.create("fix")
-    code, out, err = call("list", "acme/shop/long", *arguments.split())
-    assert (code, numbers(out), err) == (0, found, "")
-    assert len(fake.requests) == requests
-    shown = call("list", "acme/shop/long", *arguments.split(), "--format", "table")
-    assert shown.err.startswith(f"{len(found)} of ") or found == [251]
