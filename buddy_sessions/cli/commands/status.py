@@ -88,7 +88,7 @@ async def command(
     """Print which suites are red, since which commit, and by whom. Those that turned red last come first.
 
     SINCE, AGE, COMMIT and AUTHOR are those of the first session in this state. In a narrow terminal, names are cut,
-    then COMMIT, FAIL and NAME are left out, in this order, then authors are cut; then each suite gets two lines.
+    then COMMIT, FAIL and NAME are left out, in this order, then authors are cut, and left out.
 
     Each suite costs one request, or two if the branch is rare among its newest 100 sessions, or none with --db. A suite
     that cannot be read does not stop the others. But if 20 in a row fail with the same error, the command ends.

@@ -208,19 +208,17 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         title = "TEST" if any(column.title for column in columns) else ""
         columns = [*columns, Column(title, is_number=False, wraps=True)]
     shown, widths = _fit(columns, rows, output.width)
-    kept, heading = [columns[index] for index in shown], 0 not in shown and columns[0].title == "SUITE"
+    kept = [columns[index] for index in shown]
     titles: list[str | Text] = [Text(column.title, "dim") for column in columns]
     indent = sum(widths[:-1]) + _GAP * (len(widths) - 1) if has_names else _GAP
     for row, item in zip([titles, *rows], [Item(None), *items], strict=True):
-        if heading:
-            output.print_line(row[0])
         if row is not titles or any(column.title for column in kept):
             cells = [row[index] for index in shown if index < len(row)]
-            _print_row(output, kept, widths, cells, indent=_INDENT * heading)
+            _print_row(output, kept, widths, cells)
         for line in _lines_below(item, output, output.width - indent):
             line.rstrip()
             output.print_line(" " * indent, line)
-    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title][heading:]
+    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
     if output.has_width and hidden:
         output.print_message((f"left out in this width: {', '.join(hidden)}", "dim"))
     if any(column.title == "RECENT" for column in kept):
@@ -228,20 +226,14 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 
 
 def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int) -> tuple[list[int], list[int]]:
-    """Return the numbers of the columns that fit in a line, and their widths.
-
-    If the key of a suite leaves too little space, it gets a line of its own, with the other columns below.
-    """
-    shown, may_move = list(range(len(columns))), bool(columns) and columns[0].title == "SUITE"
+    """Return the numbers of the columns that fit in a line, and their widths."""
+    shown = list(range(len(columns)))
     while True:
         kept = [columns[index] for index in shown]
         widths = _cut(kept, _widths(columns, rows, shown), width)
         if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= width:
             return shown, widths
-        if may_move and not any(column.rank for column in kept):
-            shown, width, may_move = list(range(1, len(columns))), width - _GAP, False
-        else:
-            shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
+        shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], shown: Sequence[int]) -> list[int]:
@@ -269,9 +261,7 @@ def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[i
     return fitted
 
 
-def _print_row(
-    output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text], *, indent: str
-) -> None:
+def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]) -> None:
     """Print cells, each cut or padded to the width of its column. One that wraps, the last one, may have more lines."""
     texts: list[Text] = []
     more: list[Text] = []
@@ -285,10 +275,9 @@ def _print_row(
         texts.append(text)
     row = Text(" " * _GAP).join(texts)
     row.rstrip()
-    output.print_line(indent, row)
-    indent += " " * (sum(widths[:-1]) + _GAP * len(widths))
+    output.print_line(row)
     for text in more:
-        output.print_line(indent, text)
+        output.print_line(" " * (sum(widths[:-1]) + _GAP * len(widths)), text)
 
 
 def _lines_below(item: Item, output: Output, width: int) -> Iterator[Text]:

@@ -141,7 +141,11 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "unknown baseline": (
         "get_failures",
         {"baseline": "mian"},
-        ["No verdict: nothing to compare with, 3 failures", "no session of branch 'mian'", "latest sessions are of main"],
+        [
+            "No verdict: nothing to compare with, 3 failures",
+            "no session of branch 'mian'",
+            "latest sessions are of main",
+        ],
     ),
     "one test": (
         "get_failures",
