@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from buddy_sessions.cli.doctor.shapes import CONSTANT, OBJECTS, Shape, form_of
+from buddy_sessions.cli.doctor.shapes import CONSTANT, OBJECTS, Shape
 from buddy_sessions.testing import FakeBuddy
 from helpers.accounts import add_suite
 from helpers.buddy_responses import RESPONSES
@@ -104,27 +104,3 @@ async def test_real_account_sends_what_is_known(report: dict[str, Any]) -> None:
         constants = OBJECTS[kind][field]
         assert isinstance(constants, frozenset)
         assert values.keys() <= constants, f"add it to the values of {name}"
-
-
-@pytest.mark.parametrize(
-    ("value", "form"),
-    [
-        (None, "null"),
-        (0.25, "decimal number"),
-        (float("-inf"), "negative decimal number"),
-        ([], "empty list"),
-        ("2025-10-21T06:42:16Z", "time with Z"),
-        ("2025-10-21T06:42:16.123456789Z", "time with fraction and Z"),
-        ("68f72b4466907cbc77887a08", "24 hexadecimal digits"),
-        ("YDnagwGk", "8 letters and digits"),
-        ("john.doe@company.com", "e-mail address"),
-        ("https://api.eu.buddy.works/workspaces/acme/members/1", "API/workspaces/*/members/*"),
-        ("https://app.buddy.works/acme/shop/unit-tests/MNbyVedg", "PAGES/*/*/unit-tests/*"),
-        ("<testcase name='a'/>", "XML of a test case"),
-        ("main", "word"),
-        ("feature/cart", "name"),
-        ("GOOD morning", "text"),
-    ],
-)
-def test_form_of_value(value: Any, form: str) -> None:
-    assert form_of(value) == form
