@@ -126,22 +126,6 @@ def record(*exchanges: Exchange) -> Record:
     return Record({each.purpose: each for each in exchanges})
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        exchange({}, headers={"x-oauth-scopes": f"{SECRET}, {SECRET}_READ", "date": SECRET}, status=403),
-        exchange({}, headers={"content-type": f"text/html; {SECRET}"}, body=f"<h1>{SECRET}</h1>".encode()),
-        exchange({"sessions": [{"id": SECRET, SECRET: 1, f"{SECRET}_x".lower() + "y" * 40: 1, "created_by": SECRET}]}),
-        exchange({"sessions": [{"id": 1, "status": f"OK\n{SECRET}", f"ok\n{SECRET}": 1, "create_date": SECRET}]}),
-        exchange({"id": 1, "status": "FAILED", "data": f"<testcase {SECRET}='1'><{SECRET}/></testcase>"}, "case"),
-        exchange({"suites": [{"id": 1, "url": f"https://app.buddy.works/{SECRET}/{SECRET}/x/{SECRET}"}]}, "suites"),
-    ],
-    ids=lambda each: str(each.body[:60] or each.error),
-)
-def test_hostile_word_is_counted_only(hostile: Exchange) -> None:
-    assert SECRET.casefold() not in report_of(record(hostile)).casefold()
-
-
 async def test_token_of_another_region_is_suspected() -> None:
     async with BuddyClient("token", region="US") as buddy:
         found = Probe(buddy.api).record
