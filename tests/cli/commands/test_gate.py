@@ -24,7 +24,6 @@ from helpers.command_line import Call, Source, closed_pipe, rows
 SUITE = "acme/shop/a"
 URL = "https://ci/17"
 OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url": URL}
-CRASH: dict[str, Any] = {"status": "ERROR", "error_message": "disk full"}
 LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
 UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
 COMPARED = "Compared with main: 2 commits, #1 to #2\n"
@@ -98,13 +97,10 @@ class TestVerdict:
     ("judged", "options", "code", "shown"),
     [
         ({"tests_count": 3}, "", 1, "Fails: tests did not run\n"),
-        ({"tests_count": 3}, "", 1, "If tests were removed, pass --outcome success if they ended well, or a lower"),
         ({"tests_count": 3}, "--min-tests 30%", 0, "Passes"),
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
-        ({}, "--outcome 2", 1, "the tests failed, but no test did: a file or the configuration is broken"),
         ({}, "--outcome 2", 1, "running them again does not repair a broken file or configuration"),
         ({"status": "IN_PROGRESS"}, "", 6, f"#3 did not finish\n{COMPARED}{NO_WAIT}"),
-        ({"status": "IN_PROGRESS"}, "--outcome 0", 6, f"#3 did not finish\n{COMPARED}{NO_WAIT}"),
         ({}, "--count 2", 5, f"only 1 of 2 sessions exist (#3)\n{COMPARED}{NO_WAIT}"),
         (
             {"ref_name": ""},
@@ -112,7 +108,6 @@ class TestVerdict:
             0,
             "#3 has no branch, so no other gate is compared with it: check ref_name in its upload",
         ),
-        (CRASH, "--outcome success", 0, "#3 failed without a failing test: disk full, but the tests succeeded"),
         ({"status": "SKIPPED"}, "", 5, "#3 neither passed nor failed"),
         ({}, "--baseline mian", 5, "no session of branch 'mian' in acme/shop/a: its latest sessions are of main, fix"),
     ],
@@ -207,8 +202,6 @@ class TestWaiting:
             ([], "--outcome 0", 5, f"appeared within 1s: {UPLOAD}"),
             ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}"),
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
-            ([{}], "--count 3 --outcome success", 6, "only 1 of 3 sessions exist (#2)"),
-            ([{}], "--count 3 --outcome failure", 1, "only 1 of 3 sessions exist (#2)"),
             ([{}], "--count 3 --outcome failure", 1, f"\nsee why jobs uploaded nothing, and {UPLOAD}; or wait"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
             (
@@ -217,22 +210,10 @@ class TestWaiting:
                 0,
                 "or their upload was lost\nCompared with main: 1 commit, #1\nsee with buddy-sessions list SUITE",
             ),
-            ([{}], "--after 2 --outcome failure", 1, "the tests failed, but no test did"),
             ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, "#3 was ignored, because it began before this"),
-            ([{}, {"failing": "new"}], "--after 3 --outcome 1", 1, ADVICE["ignored"]),
-            ([{"failing": "new"}], "--after 2 --outcome 1", 1, "#2 was ignored, because it began before this"),
-            (
-                [{"failing": "new"}, {"failing": "new"}],
-                "--after 3 --outcome 1",
-                1,
-                "#3, #2 were ignored, because they began before this",
-            ),
             ([{"failing": "new"}], "--count 2", 1, "Fails: 1 new failure"),
-            ([{"status": "IN_PROGRESS"}], "", 6, "#2 did not finish"),
             ([{"status": "IN_PROGRESS"}], "", 6, "leave out its sessions with --after"),
-            ([{"status": "IN_PROGRESS"}], "--outcome failure", 1, "the tests failed, and #2 did not finish"),
             ([{"status": "IN_PROGRESS"}], "--outcome 137", 1, "Fails: the test program ended before its session did\n"),
-            ([{"status": "IN_PROGRESS"}], "--outcome 137", 1, ADVICE["ended early"]),
             ([{"failing": "new"}, {"status": "IN_PROGRESS"}], "--no-fail-fast", 1, "Fails: 1 new failure"),
             ([{"status": "IN_PROGRESS"}, {}], "--after 2", 0, "Passes"),
             ([{"failing": "new", "create_date": "2026-01-01T10:00:00Z"}, {}], "--after 2026-01-01T11:00Z", 0, "Passes"),
