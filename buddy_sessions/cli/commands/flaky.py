@@ -17,13 +17,12 @@ from ..options import ROWS, Count, Key, Last, Limit, MaxBytes, Question, ask
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import Column, CommandResult, Item, Section
 from ..render.show import KEYED_TEST_COLUMNS, default_limit, keyed_test_row, show, write_text
-from ..render.text import SHORT_HASH, recent_marks, session_range, unread_text
+from ..render.text import SHORT_HASH, session_range, unread_text
 from ..values import Age
 
-_COLUMNS = (Column("FLIPS", "{} flips"), Column("FAILED", "failed in {}"), Column("RECENT", "", is_number=False))
+_COLUMNS = (Column("FLIPS", "{} flips"), Column("FAILED", "failed in {}"))
 _FIGURES = "flips", "failed", "commits", "revisions", "wasted"
 _QUARANTINE = timedelta(days=14)
-_RECENT_MARKS = 12
 
 
 async def command(
@@ -82,7 +81,7 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
     """Return the tests that flipped often in the last commits, or that passed when they were run again."""
 
     def describe(test: FlakyTest) -> Item:
-        cells = (str(test.flips), f"{test.failed} of {test.commits}", recent_marks(test.statuses[-_RECENT_MARKS:]))
+        cells = (str(test.flips), f"{test.failed} of {test.commits}")
         row = keyed_test_row(suite, test.key, flaky.branch, flaky.sessions)
         row |= {name: getattr(test, name) for name in _FIGURES}
         return Item(test.key, cells, _describe(test), row=row)

@@ -221,8 +221,6 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
     if output.has_width and hidden:
         output.print_message((f"left out in this width: {', '.join(hidden)}", "dim"))
-    if any(column.title == "RECENT" for column in kept):
-        output.print_line(("RECENT: ▂ passed, █ failed; the newest is on the right", "dim"))
 
 
 def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int) -> tuple[list[int], list[int]]:

@@ -15,12 +15,11 @@ from datetime import datetime
 from rich.style import Style
 from rich.text import Text
 
-from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey, TestStatus
+from buddy_sessions import Failure, RefType, Session, SessionStatus, TestKey
 from buddy_sessions._base.figures import format_count, format_duration
 from buddy_sessions.analysis.baseline import Baseline, Cause, FailingTest
 from buddy_sessions.analysis.causes import read_message, says_nothing, without_library_frames
 from buddy_sessions.analysis.remarks import name_sessions
-from buddy_sessions.models import FAILING
 
 _MAX_AUTHOR = 18  # characters
 UNKNOWN = "-"  # the text of an unknown value
@@ -55,7 +54,6 @@ _STATUSES = {
     "SKIPPED": ("○", "skipped", "yellow"),
     "IN_PROGRESS": ("◌", "running", "cyan"),
 }
-_PASSED_MARK, _FAILED_MARK = ("▂", "green"), ("█", "bold red")
 
 
 def escape(text: str) -> str:
@@ -278,11 +276,6 @@ def name_text(key: TestKey) -> Text:
     """Return the name of a test, its last part in bold."""
     before, separator, name = one_line(str(key)).rpartition(" > ")
     return Text.assemble(before, separator, (name, "bold"))
-
-
-def recent_marks(statuses: Iterable[TestStatus]) -> Text:
-    """Return one mark for each of the last statuses of a test, the newest on the right."""
-    return Text.assemble(*(_FAILED_MARK if status in FAILING else _PASSED_MARK for status in statuses))
 
 
 def plain(text: str | None) -> Text:
