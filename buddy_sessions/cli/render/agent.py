@@ -67,8 +67,6 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
             break
         lines += new
         last, count = number, count + 1
-    if offset and not count:
-        hint = f"Nothing follows: the result has only {len(result.items):,}, and offset was {offset:,}."
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 

@@ -33,7 +33,18 @@ from .console import Output
 from .markdown import render_markdown
 from .result import Column, CommandResult, Item
 from .runners import render_arguments, render_github, render_junit
-from .text import author_name, escape, format_age, name_text, one_line, ref_name, revision_text, status_text, summary_of
+from .text import (
+    author_name,
+    cut,
+    escape,
+    format_age,
+    name_text,
+    one_line,
+    ref_name,
+    revision_text,
+    status_text,
+    summary_of,
+)
 
 KEYED_TEST_COLUMNS = (*SuiteKey._fields, "test_group_name", "classname", "name", "branch", "oldest", "newest")
 """What names a test across sessions, and the sessions that were looked at."""
@@ -43,7 +54,6 @@ _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
 _INDENT = " " * _GAP  # of the lines that continue a text
 _MIN_CUT, _MIN_WRAPPED = 8, 30  # to which a column is cut, or wrapped
-_MAX_LINES = 2  # of a remark or a message below a row
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -281,15 +291,7 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
 def _lines_below(item: Item, output: Output, width: int) -> Iterator[Text]:
     """Yield the remark about an item, and the message of a test's failure. This, and why a suite is red, are cut."""
     if item.remark:
-        lines = [*Text(one_line(item.remark), "yellow").wrap(output, width)]
-        yield from lines if item.key is not None else _cut_lines(lines, width)
+        remark = cut(item.remark, 2 * width) if item.key is None else one_line(item.remark)
+        yield from Text(remark, "yellow").wrap(output, width)
     if item.case is not None and (failure := item.case.failure) is not None:
-        yield from _cut_lines([*Text(summary_of(failure), "dim").wrap(output, width)], width)
-
-
-def _cut_lines(lines: list[Text], width: int) -> list[Text]:
-    if len(lines) <= _MAX_LINES:
-        return lines
-    last = Text.assemble(*lines[_MAX_LINES - 1 :])
-    last.truncate(width, overflow="ellipsis")
-    return [*lines[: _MAX_LINES - 1], last]
+        yield from Text(cut(summary_of(failure), 2 * width), "dim").wrap(output, width)
