@@ -54,7 +54,6 @@ CASES = {
         "list acme/shop",
         "a suite is WORKSPACE/PROJECT/SUITE_ID: pass its key, its URL or, with -w and -p, its ID: buddy",
     ),
-    "negative relative_id": (f"list {A} --after -1", "--after"),
     "age of a verdict": (f"status {A} --max-age 5m", "'5m' is less than an hour: write 24h, 90d or 12w"),
     "age without a unit": ("prune --db sessions.db --keep 90", "'90' has no unit: write 24h, 90d or 12w"),
     "time": (f"list {A} --since yesterday", "--since: 'yesterday' is not a time: write 24h, 7d or 2w"),
@@ -67,22 +66,15 @@ CASES = {
         f"gate {A} --after 2026-01-31",
         "'2026-01-31' needs an offset, because a local time may be in the future: pass a relative_id, or a time",
     ),
-    "start of a run in local time": (f"gate {A} --after 2026-01-31T08:30:01", "needs an offset"),
     "outcome of no tests": (f"gate {A} --outcome 0", "--outcome needs the tests that ended so: pass --revision"),
-    "outcome of main": (f"gate {A} latest --outcome 0", "--outcome needs the tests that ended so: pass --revision"),
     "duration": (f"wait {A} --after 1 --timeout 30x", "--timeout: '30x' is not a duration: write 30s, 5m, 2h or 90d"),
     "no interval": (f"gate {A} --interval 0s", 'Invalid value "0.0" for --interval. Must be > 0'),
-    "no timeout": (f"wait {A} --timeout 0", 'Invalid value "0.0" for --timeout. Must be > 0'),
-    "unknown format": (f"failures {A} --format xml", "--format"),
-    "verdict in an unknown format": (f"gate {A} --write pdf=x", "pdf"),
     "verdict without a file": (f"gate {A} --write markdown=", "--write"),
-    **{
-        f"verdict in {name}": (
-            f"gate {A} --write markdown={file}",
-            f"cannot write '{file}': name a file in a folder that",
-        )
-        for name, file in {"a missing folder": "none/gate.md", "place of a folder": "folder.csv"}.items()
-    },
+    "verdict in a missing folder": (
+        f"gate {A} --write markdown=none/gate.md",
+        "'none/gate.md': name a file in a folder",
+    ),
+    "verdict in place of a folder": (f"gate {A} --write markdown=folder.csv", "'folder.csv': name a file in a folder"),
     "two commits to judge": (f"gate {A} 3 --revision f00df00", "SESSION, --run-url and --revision exclude each other"),
     "short hash": (f"gate {A} --revision abc", "value for --revision: 'abc' is not a hash of at least 7 digits: pass"),
     "name of a commit": (
@@ -95,7 +87,7 @@ CASES = {
             f"gate {A} --min-tests={share}",
             f"Invalid value for --min-tests: {share!r} is not a share: write 90%, or 0",
         )
-        for share in ("90", "-1%", "101%", "much")
+        for share in ("90", "101%")
     },
     "share of faults": ("serve --faults 3", "Invalid value for --faults: '3' is not a share: write 90%, or 0"),
     "missing quarantine": (f"gate {A} --quarantine no.toml", "cannot read 'no.toml'"),
@@ -103,8 +95,6 @@ CASES = {
     "causes as JUnit": (f"failures {A} --group --format junit", "--group contradicts --format junit"),
     "ending": (f"harvest {A} --out x.xlsx", "cannot write 'x.xlsx': name a file that ends in .jsonl, .csv or .parquet"),
     "ending and format": (f"harvest {A} --out x.csv --format jsonl", "the format jsonl contradicts --out x.csv: leave"),
-    "no attempt": (f"harvest {A} --attempts 0", "--attempts"),
-    "new since": (f"report {' '.join(DB)} --new-since 0 -o x.html", "'0' is not a time"),
     "missing database": (f"flaky {A} --db none.db", "'none.db' not found: create it with buddy-sessions sync … --db"),
     "digest as a page": (
         "report --db sessions.db --format jsonl -o x.jsonl",

@@ -94,19 +94,6 @@ def interrupt_at_request(fake: FakeBuddy, number: int) -> None:
     fake.on_request = on_request
 
 
-def lines_at_each_request(fake: FakeBuddy) -> list[int]:
-    """Return a list of the number of lines on stdout when each request arrives, the next command included."""
-    counts: list[int] = []
-
-    def on_request(_: object) -> None:
-        assert isinstance(sys.stdout, io.TextIOWrapper)
-        assert isinstance(sys.stdout.buffer, io.BytesIO)
-        counts.append(sys.stdout.buffer.getvalue().count(b"\n"))
-
-    fake.on_request = on_request
-    return counts
-
-
 def run_process(environment: dict[str, str], *arguments: str, stdin: str | None = None) -> Result:
     """Run a command in a process of its own."""
     done = subprocess.run(

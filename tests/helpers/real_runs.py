@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.uploads import GIT
 
-PACKAGES = ["@buddy-works/unit-tests@0.20.0", "jest@30", "mocha@11", "vitest@4", "jasmine@5", "@playwright/test@1"]
+PACKAGES = ["@buddy-works/unit-tests@0.20.0", "jest@30", "mocha@11", "vitest@4", "@playwright/test@1"]
 CI = Literal["github", "gitlab", "circleci"]
 
 
@@ -49,13 +49,6 @@ RUNNERS = {
         "describe",
         "it",
         ("mocha", "--reporter", "@buddy-works/unit-tests/mocha", "cart.js"),
-    ),
-    "jasmine": Runner(
-        "cart.jasmine.js",
-        "const assert = require('assert')",
-        "describe",
-        "it",
-        ("jasmine", "--random=false", "--reporter=@buddy-works/unit-tests/jasmine", "cart.jasmine.js"),
     ),
     "playwright": Runner(
         "cart.spec.js",

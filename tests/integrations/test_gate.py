@@ -229,13 +229,6 @@ async def test_verdict_is_in_each_place(verdict: str, suite: FakeSuite, open_gat
     assert github.comments.get(3) == (None if verdict == "green" else comment)
 
 
-async def test_wrong_input_is_named(suite: FakeSuite, open_gate: Any) -> None:
-    gate = open_gate(PUSH)
-    gate.inputs["outcome"] = ""
-    code, out = await gate.judge()
-    assert (code, "::error title=No gate::One outcome is empty" in out, gate.outputs["verdict"]) == (2, True, "none")
-
-
 @pytest.mark.parametrize(
     ("recording", "variables", "stored"),
     [

@@ -12,7 +12,7 @@ import pytest
 from buddy_sessions import SuiteKey
 from buddy_sessions.cli import run
 from buddy_sessions.testing import FakeBuddy, FakeSuite
-from helpers.command_line import Call, lines_at_each_request, numbers
+from helpers.command_line import Call, numbers
 
 KEY = SuiteKey("acme", "shop", "MNbyVedg")
 SUITE = "/".join(KEY)
@@ -35,7 +35,13 @@ def add(suite: FakeSuite, **fields: Any) -> None:
 
 @pytest.mark.usefixtures("suite")
 def test_jsonl_is_written_page_by_page(fake: FakeBuddy, call: Call) -> None:
-    lines = lines_at_each_request(fake)
+    lines: list[int] = []
+
+    def on_request(_: object) -> None:
+        stdout: Any = sys.stdout
+        lines.append(stdout.buffer.getvalue().count(b"\n"))
+
+    fake.on_request = on_request
     code, out, err = call("list", SUITE)
     assert (code, err, lines[:2]) == (0, "", [0, 100])
     assert numbers(out) == [*range(250, 0, -1)]

@@ -117,11 +117,6 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"project": "acme/shop", "branch": "feature", "status": "green"},
         ["✅ 1 suite on feature: 1 green", "- acme/shop/a, Unit tests, green, since #6"],
     ),
-    "suites without the branch": (
-        "list_suites",
-        {"project": "acme/shop", "branch": "mian"},
-        ["1 suite: 1 without a verdict", "- acme/shop/a, Unit tests, no session"],
-    ),
     "failures": (
         "get_failures",
         {},
@@ -383,12 +378,6 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         {"session": "feature"},
         "no session feature in acme/shop/a: it is a branch",
         "\nPass it as branch.",
-    ),
-    "session and branch": (
-        "get_failures",
-        {"session": "#5", "branch": "feature"},
-        "a branch selects the latest session",
-        "\nLeave out branch, or do not name a session.",
     ),
     "unknown session": (
         "get_failures",
