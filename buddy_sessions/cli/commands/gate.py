@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from attrs import evolve
 from cyclopts import Group, Parameter
@@ -42,7 +42,7 @@ from ..render.result import ADVICE, ADVICE_WITHOUT_WAIT, CommandResult, gate_res
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
-from ..values import FILE, Outcome, Share, Timeout, parse_since, parsed, read_text
+from ..values import Outcome, Share, Timeout, parse_since, parsed, read_text
 from .failures import DETAILS
 
 _TIMEOUT = 1800.0  # seconds
@@ -64,10 +64,18 @@ def _parse_after(text: str) -> int | datetime:
     return time
 
 
+def _read_quarantine(name: str) -> tuple[QuarantinedTest, ...]:
+    text = read_text(name)
+    try:
+        return tuple(parse_quarantine(text))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
 @Parameter(name="*", group=Group("Verdict", sort_key=1))  # before that of the connection
 @dataclass(frozen=True)
 class VerdictOptions:
-    """The options that say what fails: arguments of `judge`, with a file in place of the tests in quarantine."""
+    """The options that say what fails: arguments of `judge`."""
 
     outcome: Outcome = None
     """How the test programs of all jobs ended: an exit code, or a word of your CI, such as success or failed; of
@@ -76,7 +84,10 @@ class VerdictOptions:
     last: Count = LAST
     """Number of commits of the baseline. With more, flaky tests block fewer good changes, but more regressions
     pass."""
-    quarantine: Annotated[Path | None, FILE] = None
+    quarantine: Annotated[
+        tuple[QuarantinedTest, ...],
+        parsed(_read_quarantine, accepts_keys=False, n_tokens=1, metavar="FILE", show_default=False),
+    ] = ()
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Share = MIN_TESTS
     """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
@@ -104,11 +115,6 @@ class WaitOptions:
         if self.timeout is not None or is_saved:
             return self.timeout
         return _TIMEOUT if outcome is None else AFTER_TESTS
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The other arguments of `judge` that these options are."""
-        return {"count": self.count, "interval": self.interval, "fail_fast": not self.no_fail_fast}
 
 
 _Format = Annotated[
@@ -166,10 +172,10 @@ async def command(
     """
     suite, name = parse_session(question.access.defaults, key, session)
     name, is_awaited = _name_tests(name, run_url, revision, verdict.outcome)
-    outputs = (Destination(output_format, None), *write)
-    details = max(DETAILS.get(each.format, DETAILS["markdown"]) for each in outputs)
-    quarantine = [] if verdict.quarantine is None else _read_quarantine(verdict.quarantine)
-    options = {**vars(verdict), "quarantine": quarantine, "branch": question.branch, "details": details}
+    formats = (output_format, *(each.format for each in write))
+    details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
+    options = {**vars(verdict), "branch": question.branch, "details": details}
+    options |= {"count": waiting.count, "interval": waiting.interval, "fail_fast": not waiting.no_fail_fast}
     outcome, messages, code = verdict.outcome, question.access.messages(), ExitCode.NO_VERDICT
     problem = f"the tests were {outcome}"
     judgement: Judgement | None = None
@@ -181,7 +187,7 @@ async def command(
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
-                judgement = await answers.judge(suite, name, timeout=seconds, **waiting.options, **options)
+                judgement = await answers.judge(suite, name, timeout=seconds, **options)
             except ConfigError:
                 raise
             except BuddyError as error:
@@ -189,22 +195,15 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        advice = ADVICE if is_awaited else ADVICE_WITHOUT_WAIT
-        result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
+        result = _judged_result(await name_authors(judgement, git), about=name, is_awaited=is_awaited)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
-    _print_verdict(result, outputs, messages, problems=problems, limit=limit, max_bytes=max_bytes)
+    _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
+    for output in write:
+        output.write(result, messages, max_bytes=max_bytes)
     if failure is not None:
         raise failure
     return code
-
-
-def _read_quarantine(path: Path) -> list[QuarantinedTest]:
-    text = read_text(str(path))
-    try:
-        return parse_quarantine(text)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: str | None) -> tuple[str, bool]:
@@ -219,29 +218,19 @@ def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: s
 
 
 def _print_verdict(
-    result: CommandResult,
-    outputs: Sequence[Destination],
-    messages: Output,
-    *,
-    problems: Sequence[str],
-    limit: int,
-    max_bytes: int,
+    result: CommandResult, output_format: str, messages: Output, *, problems: Sequence[str], limit: int, max_bytes: int
 ) -> None:
-    """Print the result in the first format, with these problems, and write it in the others."""
-    first, *others = outputs
-    if first.format == "table":
+    if output_format == "table":
         show(evolve(result, problems=problems), "table", messages, limit=limit)
-    else:
-        for text in (result.title, *problems):
-            messages.print_note(text)
-        show(result, first.format, messages, max_bytes=max_bytes)
-    for output in others:
-        output.write(result, messages, max_bytes=max_bytes)
+        return
+    for text in (result.title, *problems):
+        messages.print_note(text)
+    show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str, advice: Mapping[str, str]) -> CommandResult:
+def _judged_result(judgement: Judgement, *, about: str, is_awaited: bool) -> CommandResult:
     """Return the verdict; if nothing was named, it says which commit was taken."""
-    result = gate_result(judgement, about=about, advice=advice)
+    result = gate_result(judgement, about=about, advice=ADVICE if is_awaited else ADVICE_WITHOUT_WAIT)
     if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]
