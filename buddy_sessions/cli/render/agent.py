@@ -22,7 +22,7 @@ from buddy_sessions.analysis import FailingTest, Judgement
 
 from .markdown import Style, cause_line, fact_lines, item_line, verdict
 from .result import CommandResult, Item, Section, failing_item
-from .text import count_marks, cut, escape, one_line, share, trace_of, web_url
+from .text import cut, escape, one_line, share, trace_of, web_url
 
 MAX_RESULT = 24_000  # the maximum number of characters of a result
 
@@ -115,11 +115,7 @@ def group_by_cause(items: Sequence[Item], causes: Mapping[str, tuple[object, str
 
 def list_causes(judgement: Judgement) -> list[Section]:
     """Return the failing tests by cause. Those whose messages were not read come last."""
-    groups: list[tuple[str, Sequence[FailingTest]]] = []
-    for cause in judgement.causes:
-        is_said = len(count_marks(cause.tests)) == 1  # by the line of the cause: since when all of them fail
-        tests = [evolve(test, since=None) for test in cause.tests] if is_said else cause.tests
-        groups.append((cause_line(cause, _STYLE), tests))
+    groups = [(cause_line(cause, _STYLE), cause.tests) for cause in judgement.causes]
     if unread := [test for test in judgement.tests if not test.case.has_details]:
         groups.append((f"{format_count(len(unread), 'test')}: messages that were not read", unread))
     return [Section(title, [describe_failing(judgement, test) for test in tests]) for title, tests in groups]

@@ -126,21 +126,13 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
             "Compared with main: 5 commits, #1 to #5",
             "- tests/cart/test_total.py > CartTest > adds: new",
             "2 tests (1 earlier, 1 failing since #5): AssertionError: order <number> is lost",
+            "add test=NAME",
         ],
     ),
     "may a branch be merged": (
         "get_failures",
         {"branch": "feature", "baseline": "main"},
         ["✅ Passes: 0 new failures: acme/shop/a #6", "Compared with main: 5 commits"],
-    ),
-    "unknown baseline": (
-        "get_failures",
-        {"baseline": "mian"},
-        [
-            "No verdict: nothing to compare with, 3 failures",
-            "no session of branch 'mian'",
-            "latest sessions are of main",
-        ],
     ),
     "one test": (
         "get_failures",
@@ -243,15 +235,6 @@ async def test_verdict_on_one_test_is_that_of_the_list(fake: FakeBuddy) -> None:
     for answer in answers:
         assert "> pays: new; it also failed on another branch lately" in answer.inside
         assert "\n\n\n" not in answer.inside
-
-
-async def test_what_is_true_of_all_tests_of_a_cause_is_said_once(fake: FakeBuddy) -> None:
-    suite = fake.add_suite("acme", "shop", "a")
-    for _ in range(3):
-        suite.create("main", cases=[{"name": "sells"}, *failing("pays", "adds it")])
-    (answer,) = await ask_new(("get_failures", {}))
-    assert len(re.findall("(?m)^.*failing since #1.*$", answer.inside)) == 1
-    assert "add test=NAME" in answer.outside
 
 
 async def test_causes_are_compared_before_they_are_cut(fake: FakeBuddy) -> None:
