@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
@@ -18,7 +17,7 @@ from .errors import describe_os_error
 from .values import parsed
 
 _T = TypeVar("_T")
-_TIMEOUT = 10.0  # seconds
+_TIMEOUT = 5.0  # seconds
 
 
 def _find_clone(folder: str) -> Path:
@@ -57,7 +56,7 @@ async def name_authors(result: _T, clone: Path) -> _T:
         return session
 
     _map_sessions(result, note, {})
-    authors = await _read_authors(clone, revisions) if revisions else {}
+    authors = await asyncio.to_thread(_read_authors, clone, revisions) if revisions else {}
 
     def name(session: Session) -> Session:
         author = authors.get(session.revision or "")
@@ -69,23 +68,23 @@ async def name_authors(result: _T, clone: Path) -> _T:
     return named
 
 
-async def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
+def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
     """Return the authors of the commits that a clone has; none without Git, or if the folder is no clone."""
     command = ("git", "-C", str(clone), "log", "--no-walk=unsorted", "--ignore-missing", "--stdin", "--format=%H %an")
+    hashes = "".join(f"{each}\n" for each in revisions)
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
-    except OSError:
+        done = subprocess.run(  # noqa: S603 - the Git of the user
+            command,
+            input=hashes,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=_TIMEOUT,
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return {}
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            out, _ = await process.communicate("".join(f"{each}\n" for each in revisions).encode())
-    except TimeoutError:
-        return {}
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    lines = out.decode(errors="replace").splitlines()
+    lines = done.stdout.splitlines()
     return {revision: author for revision, _, author in (line.partition(" ") for line in lines) if author}
 
 
