@@ -78,6 +78,25 @@ def test_rows_move_up_into_a_page_that_lacks_one(missing: int, options: dict[str
     assert reconciler.verified
 
 
+def test_rows_move_up_past_a_page_that_lacks_one() -> None:
+    """So its second response is empty, and what follows is on a page above."""
+    listing = FakeList(range(1, 63))
+    read = listing.read
+
+    def read_without_a_row(window: Window) -> tuple[Session, ...]:
+        rows = read(window)
+        if window.page == 2 and len(listing.numbers) == 62:
+            rows = rows[:-1]
+            for _ in range(45):
+                listing.delete(0)
+        return rows
+
+    listing.read = read_without_a_row  # type: ignore[method-assign]  # see above
+    found, _, reconciler = read_list(listing, experienced())
+    assert_exact(found, listing.stable)
+    assert reconciler.verified
+
+
 def test_list_that_is_cleared_after_page_3_was_requested() -> None:
     listing = FakeList(range(1, 64))
     pages = {window: listing.read(window) for window in (Window(1, 20), Window(3, 20))}
