@@ -64,7 +64,6 @@ def validate_name(what: str, name: str) -> str:
     """Return a name that stays one segment of a URL's path, even if a proxy decodes it twice."""
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{what} must be a name, not {name!r}")
-    validate_utf8(what, name)
     for text in (name, unquote(name)):
         is_path = text in {".", ".."} or "/" in text or "\\" in text or text[1:] == ":"  # C: is a drive
         if is_path or not text.isprintable():

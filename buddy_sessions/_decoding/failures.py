@@ -76,7 +76,6 @@ def _read_xml(data: str) -> Failure | None:
     """
     reader = _FailureReader()
     parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
     parser.EntityDeclHandler = _reject_entity
     parser.StartElementHandler = reader.start_element
     parser.EndElementHandler = reader.end_element

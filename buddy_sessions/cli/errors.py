@@ -68,8 +68,7 @@ def many_suites_code(errors: Iterable[Exception], *, is_any_read: bool, is_red: 
 def error_text(error: Exception) -> str:
     """Return the cause and what to do, without the URL of the request, which --verbose shows."""
     if isinstance(error, CycloptsError):
-        text = _usage_text(error)
-        return f"{text if text.endswith('...') else text.removesuffix('.')} (see --help)"
+        return f"{_usage_text(error).removesuffix('.')} (see --help)"
     if isinstance(error, OSError) and not isinstance(error, BuddyError):
         return describe_os_error(error)
     return error.describe(_name_option) if isinstance(error, BuddyError) else str(error)

@@ -153,6 +153,7 @@ class TestEnvironment:
         ("variables", "arguments", "url"),
         [
             ({}, {}, "https://api.buddy.works"),
+            ({"REGION": "", "BASE_URL": ""}, {}, "https://api.buddy.works"),
             ({"REGION": "AS"}, {}, "https://api.asia.buddy.works"),
             ({"REGION": "EU", "BASE_URL": "https://a.example/api"}, {}, "https://a.example/api"),
             ({"BASE_URL": "https://a.example", "API_URL": "https://b.example"}, {}, "https://b.example"),

@@ -48,6 +48,12 @@ def test_each_command_has_help_with_examples(command: str, call: Call) -> None:
     assert not re.findall(r"--\S+ (?:STR|INT|CHOICE|FLOAT|PATH|TIMEDELTA|DATETIME)\b", out)
 
 
+def test_help_is_as_wide_as_columns_says(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe, too."""
+    monkeypatch.setenv("COLUMNS", "120")
+    assert max(map(len, call("gate", "--help").out.splitlines())) > 100
+
+
 def test_page_of_the_site_has_the_help_of_every_command() -> None:
     page = runpy.run_path(str(ROOT / ".github" / "site" / "help.py"))["help_page"]()
     assert re.findall(r"^## (\w+)$", page, re.MULTILINE)[: len(COMMANDS)] == COMMANDS

@@ -137,6 +137,13 @@ class TestFlaky:
             suite.create(status="SUCCESSFUL", cases=[])
         assert bool((await (await ask()).flaky(suite.key)).tests) == is_found
 
+    @all_cases
+    async def test_oldest_commit_of_the_suite(self, suite: FakeSuite, ask: Ask) -> None:
+        for hour, status in enumerate(("FAILED", "PASSED")):
+            suite.create("fix", revision="f1" * 20, cases=[{"name": "pays", "status": status}], **at(hour))
+        suite.create(status="SUCCESSFUL")
+        assert [test.key.name for test in (await (await ask()).flaky(suite.key)).tests] == ["pays"]
+
     @pytest.mark.parametrize("commits", ["abcDefGhi", "aBbcdXxe"])
     async def test_outages_make_no_test_flaky(self, commits: str, suite: FakeSuite, ask: Ask) -> None:
         """The upper-case sessions are outages. Some commits pass when they are tested again; x is one of a fix."""
@@ -213,9 +220,10 @@ class TestCompare:
             ([None, 6], ([2], [6])),
             ([None, "https://app.buddy.works/acme/shop/unit-tests/unit/five"], ([3], [5])),
             ([None, "f00df00"], ([2], [6])),
+            ([None, "8888888"], ([6], [8])),
             ([2, 3], ([2], [3])),
         ],
-        ids=["main branch", "branch", "pull request", "commit", "both"],
+        ids=["main branch", "branch", "pull request", "commit", "commit without verdict", "both"],
     )
     @all_cases
     async def test_default_sessions(

@@ -216,8 +216,10 @@ async def use(store):
     await report("close", store.close())
     async with SessionStore(path) as own:
         await report("own", own.prune(older_than=DAY))
+        os.write(reported, b"x")
+        await report("own", own.prune(older_than=DAY, wait=30))  # the parent releases its lock
 
-path = sys.argv[1]
+path, (is_reported, reported) = sys.argv[1], os.pipe()
 store, loop, lock = SessionStore(path), asyncio.new_event_loop(), lock_file(path)
 loop.run_until_complete(store.open())
 loop.run_until_complete(lock.__aenter__())
@@ -225,17 +227,20 @@ if os.fork() == 0:
     asyncio.run(use(store))
     sys.stdout.flush()
     os._exit(0)
+os.read(is_reported, 1)
+loop.run_until_complete(lock.__aexit__(None, None, None))
 os.wait()
 loop.run_until_complete(store.close())
 """
 
 
 def test_fork_can_use_neither_store_nor_lock_of_its_parent(path: Path) -> None:
-    """Each call names the cause at once."""
+    """Each call names the cause at once. It can lock the file when the parent does not hold the lock any more."""
     result = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=120, check=True)
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     methods = "open", "sessions", "prune", "sync", "watch", "close"
     message = f"this process was forked after the store {path} was opened: open a store in each process"
     assert lines[:6] == [f"{method} {message}" for method in methods]
-    assert lines[6].startswith(f"own another process is syncing or pruning {path}")
+    (busy,) = lines[6:]
+    assert busy.startswith(f"own another process is syncing or pruning {path}")

@@ -143,7 +143,7 @@ class Record(dict[str, Exchange]):
         listed = sorted({*first.numbers, *self["page-2"].numbers}, reverse=True)
         if not page.numbers or page.numbers[0] not in listed:
             return 0
-        size = min(page.size, len(first.rows)) if page.purpose == "page-2" else page.size  # page 1 may be cut
+        size = min(page.size, len(first.rows))  # the server may cut page 1; a window is smaller
         return (int(page.query["page"]) - 1) * size - listed.index(page.numbers[0])
 
     @cached_property

@@ -108,7 +108,7 @@ class SuiteNews:
     @property
     def other_causes(self) -> Sequence[SuiteCause]:
         """Those of tests that are flaky or failed earlier, if it has a steady cause."""
-        return [cause for cause in self.causes if not cause.is_steady and self.main_causes[0].is_steady]
+        return [cause for cause in self.causes if cause not in self.main_causes]
 
     @property
     def since(self) -> datetime | None:

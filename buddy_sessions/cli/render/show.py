@@ -289,9 +289,8 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
 
 
 def _lines_below(item: Item, output: Output, width: int) -> Iterator[Text]:
-    """Yield the remark about an item, and the message of a test's failure. This, and why a suite is red, are cut."""
+    """Yield the remark about an item, and the message of a test's failure, which is cut."""
     if item.remark:
-        remark = cut(item.remark, 2 * width) if item.key is None else one_line(item.remark)
-        yield from Text(remark, "yellow").wrap(output, width)
+        yield from Text(one_line(item.remark), "yellow").wrap(output, width)
     if item.case is not None and (failure := item.case.failure) is not None:
         yield from Text(cut(summary_of(failure), 2 * width), "dim").wrap(output, width)

@@ -97,6 +97,7 @@ def test_demo_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypa
     code, out, err = call("demo")
     (path,) = tmp_path.rglob("demo.db")
     assert (code, err) == (0, "")
+    assert "\n6 suites on main: 3 red, 3 green\n" in out
     assert "of the 1,190 sessions that existed\nbefore, 0 were missed, and 0 were read twice." in out
     assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
     assert max(len(line) for line in out.splitlines() if str(path) not in line and " > " not in line) <= 80
