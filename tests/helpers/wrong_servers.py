@@ -154,7 +154,7 @@ def _one_row_less(_request: RecordedRequest, found: list[JsonObject]) -> None:
 
 
 def _more_rows(_request: RecordedRequest, found: list[JsonObject]) -> None:
-    found += [{**found[0], "id": f"{number:024x}"} for number in range(23)]
+    found += [{**found[0], "id": f"{number:024x}", "name": f"more {number}"} for number in range(23)]
 
 
 _LOCAL = timedelta(hours=2)
