@@ -98,6 +98,7 @@ class TestFlaky:
         assert [(test.key.name, test.revisions, test.flips) for test in found.tests] == [("pays", ("b" * 40,), 0)]
         assert numbers(found.wasted) == [2]
 
+    @pytest.mark.virtual_time  # a list that is too short is read again, ten seconds later
     @pytest.mark.parametrize(("fields", "wasted"), [({}, [2, 4]), ({"failed_count": 2}, [])])
     async def test_sessions_that_failed_only_because_of_them(
         self, fields: dict[str, Any], wasted: list[int], buddy: BuddyClient, suite: FakeSuite
