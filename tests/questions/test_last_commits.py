@@ -264,6 +264,15 @@ class TestCompare:
         found = await (await ask()).compare(suite.key, new=name)
         assert (numbers(found.old), numbers(found.new), found.newly_failing) == ([1], [3], [])
 
+    async def test_ci_run_that_does_not_count(self, buddy: BuddyClient, suite: FakeSuite) -> None:
+        """It was run again with another URL, but is compared if it is named."""
+        suite.create(cases=[{"name": "pays"}])
+        for hour, status in enumerate(("FAILED", "PASSED")):
+            cases = [{"name": "pays", "status": status}]
+            suite.create(revision="b" * 40, ci_run_url=f"https://ci.example/{hour}", cases=cases, **at(hour))
+        found = await buddy.compare(suite.key, new="https://ci.example/0")
+        assert (numbers(found.old), numbers(found.new)) == ([1], [2])
+
     @pytest.mark.parametrize(("cases", "crashed"), [([], [2]), ([{"name": "pays", "status": "FAILED"}], [])])
     async def test_crash(
         self, cases: list[dict[str, str]], crashed: list[int], buddy: BuddyClient, suite: FakeSuite
@@ -321,6 +330,7 @@ class TestTests:
         assert list(run.cases) == cases
 
     async def test_only_session_is_running(self, buddy: BuddyClient, suite: FakeSuite) -> None:
-        suite.create()
+        suite.create(status="IN_PROGRESS", cases=[{"name": "adds"}])
         with pytest.raises(NoVerdictError, match=r"^no tests of acme/shop/unit: main: #1 is running$"):
             await buddy.tests(suite.key)
+        assert numbers([run.session for run in await buddy.tests(suite.key, 1)]) == [1]
