@@ -162,18 +162,21 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
     return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
 
 
-class _Judged(NamedTuple):
-    """What the last status of a suite rests on, among its newest 100 sessions."""
+class _Basis(NamedTuple):
+    """What the last status of a suite rests on, among its newest 100 sessions: those of other branches may change.
 
-    at: float  # the time of the event loop
+    If no session at all has changed, `WatchedSuite.digest` says so before.
+    """
+
+    read_at: float  # the time of the event loop
     branch: str | None
     main: str | None  # the main branch of these sessions
     own: dict[int, int]  # the hashes of the sessions of `branch` by `relative_id`
 
 
-def _judged(branch: str | None, newest: SessionList) -> _Judged:
+def _basis_of(branch: str | None, newest: SessionList) -> _Basis:
     own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
-    return _Judged(asyncio.get_running_loop().time(), branch, main_branch(newest.sessions), own)
+    return _Basis(asyncio.get_running_loop().time(), branch, main_branch(newest.sessions), own)
 
 
 class StatusPoller(Poller[StatusChange, LastStatus]):
@@ -191,7 +194,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        self._judged: WeakKeyDictionary[WatchedSuite[LastStatus], _Judged] = WeakKeyDictionary()
+        self._bases: WeakKeyDictionary[WatchedSuite[LastStatus], _Basis] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
     def restore(self, suite: WatchedSuite[LastStatus], saved: Any) -> Pending[StatusChange] | None:
@@ -221,29 +224,28 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         suite.is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and may_grow
         # A commit that precedes the last one: that is running again, or was deleted.
         is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
-        self._judged.pop(suite, None)
-        if commit is None and status.reason != "incomplete":
-            self._judged[suite] = _judged(status.branch, newest)
-        if commit is None or suite.is_held or is_older:
-            return []
-        failing = await _read_tests(reader, suite, commit)
-        suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
-        if not newest.doubt and not may_grow:
-            self._judged[suite] = _judged(status.branch, newest)
-        return [_pending(suite.state, event)]
+        self._bases.pop(suite, None)
+        events: list[Pending[StatusChange]] = []
+        if commit is not None and not suite.is_held and not is_older:
+            failing = await _read_tests(reader, suite, commit)
+            suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
+            events = [_pending(suite.state, event)]
+        if not newest.doubt and status.reason != "incomplete" and (commit is None or not may_grow):
+            self._bases[suite] = _basis_of(status.branch, newest)
+        return events
 
     def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
         """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
 
         Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
         """
-        last = self._judged.get(suite)
+        last = self._bases.get(suite)
         if last is None or newest.doubt:
             return False
-        now = _judged(last.branch, newest)
+        now = _basis_of(last.branch, newest)
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         own = {key: each for key, each in last.own.items() if key >= lowest_id}
-        return (now.main, now.own) == (last.main, own) and now.at - last.at < LOOK_UP.total_seconds()
+        return (now.main, now.own) == (last.main, own) and now.read_at - last.read_at < LOOK_UP.total_seconds()
 
 
 async def _read_tests(
