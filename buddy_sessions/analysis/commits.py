@@ -33,6 +33,9 @@ MIN_TESTS = 0.9
 _KILLED = timedelta(days=1)
 """A session that has been unfinished for so long was killed."""
 
+Below = Literal["nothing", "limit", "more"]
+"""What is below a list of sessions: nothing; only sessions older than the limit of a database; or perhaps more."""
+
 
 @frozen(kw_only=True)
 class SessionList:
@@ -44,7 +47,7 @@ class SessionList:
     """
 
     sessions: Sequence[Session]
-    below: Literal["nothing", "limit", "more", "out of reach"]
+    below: Literal[Below, "out of reach"]
     as_of: datetime  # when the list was read
     doubt: str = ""  # why sessions may have been missed in it; empty if none is
 

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
+from ..analysis.commits import Below
 from ..models import SuiteKey
 from .cases import delete_cases, forget_unused_tests
 from .copies import record_forget, record_prune
 from .file import DatabaseFile, DatabaseThread
 from .saved_source import find_deciding_sessions
 from .schema import CREATED_BEFORE, DAY, OF_SUITE, SUITE_NUMBER, time_to_prefix, to_time
-from .suites import ALL_TIME, Below, load_state, save_state
+from .suites import ALL_TIME, load_state, save_state
 
 SAME_COMMIT = timedelta(days=1)
 """Sessions of one commit that were created within this time of each other are kept or deleted together."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
 from attrs import evolve, frozen
 
 from ..analysis.branches import MAIN
-from ..analysis.commits import SessionList
+from ..analysis.commits import Below, SessionList
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
 from ..errors import ConfigError
 from ..models import FAILING, CaseScope, Session, Suite, SuiteKey, TestCase, TestKey, TestStatus
@@ -119,7 +118,7 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
         doubt = f"newer sessions than #{state.covered[1]} were not read completely"
     elif state.is_doubtful:
         doubt = "sessions may have been missed: the list could not be verified"
-    below: Literal["nothing", "limit", "more"] = "more"
+    below: Below = "more"
     if state.below in {"nothing", "end"} or not newest:
         below = "nothing"
     elif state.below == "limit" and state.limit != state.since:  # `since` may have cut the lowest commit
@@ -231,7 +230,7 @@ class SavedSuite:
     missing: int
     deleted: int
     covered: Interval | None
-    below: Literal["nothing", "limit", "more"]
+    below: Below
     synced_at: datetime | None
     missing_since: datetime | None
     deleted_at: datetime | None

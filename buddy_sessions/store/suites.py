@@ -15,6 +15,7 @@ from cattrs.preconf.json import make_converter
 
 from .._decoding.hooks import unstructure_time
 from ..analysis.branches import MAIN, Main
+from ..analysis.commits import Below
 from ..errors import ConfigError
 from ..models import CaseScope, Session, Suite, SuiteKey, is_before
 from .file import DatabaseFile, DatabaseThread
@@ -59,12 +60,8 @@ ALL_NUMBERS: Interval = (1, 2**63 - 1)
 ALL_TIME = datetime.min.replace(tzinfo=UTC)
 """The limit of a suite of which everything is saved."""
 
-Below = Literal["nothing", "end", "limit", "more"]
-"""What is below the covered range.
-
-Nothing; nothing, as one sync has found ("end"), so that the next one asks again; only sessions that are older than the
-limit; or more, which no sync has read yet.
-"""
+BelowCovered = Literal[Below, "end"]
+"""What is below the covered range; "end" is nothing, as one sync has found, so that the next one asks again."""
 
 
 @frozen(kw_only=True)
@@ -73,7 +70,7 @@ class SuiteState:
 
     # Every existing session in this range is saved, if it was created at `limit` or later.
     covered: Interval | None = None
-    below: Below = "more"
+    below: BelowCovered = "more"
     # Sessions that were created before are not saved. The first sync sets it, and a prune moves it up.
     limit: datetime | None = None
     # The earliest `since` of all syncs: an earlier one moves the limit down.

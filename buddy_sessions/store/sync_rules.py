@@ -19,7 +19,7 @@ from attrs import Factory, define, evolve, frozen
 from .._paging.paginator import SessionPage
 from ..models import Session, is_before
 from .schema import FIELDS, SessionValues
-from .suites import ALL_NUMBERS, Below, Interval, Marks, SuiteState, next_marks
+from .suites import ALL_NUMBERS, BelowCovered, Interval, Marks, SuiteState, next_marks
 
 MAX_CHECKS = 10
 """The number of unfinished sessions that the sync of a suite requests by themselves."""
@@ -219,7 +219,7 @@ def find_effects(
     is_range_read = after.covered == evidence.read_range
     is_below_shown = after.below != evidence.claimed.below
     if effects.is_contradiction and not (is_range_read and is_below_shown):  # only what this sync has read is covered
-        below: Below = "nothing" if evidence.read_range and evidence.read_range[0] == 1 else "more"
+        below: BelowCovered = "nothing" if evidence.read_range and evidence.read_range[0] == 1 else "more"
         effects.state = evolve(after, covered=evidence.read_range, below=below)
     return effects
 
@@ -261,7 +261,7 @@ def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: 
     return evolve(state, covered=covered, below=below, is_doubtful=is_doubtful)
 
 
-def _below(start: SuiteState, covered: Interval | None, part: Part) -> Below:
+def _below(start: SuiteState, covered: Interval | None, part: Part) -> BelowCovered:
     """Return what is below the covered range, if a part has shown that. The end of a list above 1 is found twice."""
     if part.has_older:
         return "limit"

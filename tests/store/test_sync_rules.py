@@ -12,7 +12,7 @@ from attrs import asdict, evolve
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.paginator import SessionPage
 from buddy_sessions.store.schema import FIELDS
-from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, Below, Interval, SuiteState
+from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, BelowCovered, Interval, SuiteState
 from buddy_sessions.store.sync_rules import (
     ListEvidence,
     Part,
@@ -185,7 +185,7 @@ def test_full_sync_begins_with_the_whole_list() -> None:
     assert next_part(progress(ALL), full=True) == Part()
 
 
-Read = tuple[Interval | None, Below]
+Read = tuple[Interval | None, BelowCovered]
 """The covered range, and what is below."""
 
 
