@@ -105,63 +105,49 @@ def crash_text(session: Session) -> str:
     return f"#{session.relative_id} failed without a failing test{message}"
 
 
-def _rerun_text(about: Remark) -> str:
-    later, red = (f"#{session.relative_id}" for session in about.sessions)
-    if about.kind == "maybe rerun":
-        return f"{later} began after {red} had failed: perhaps it was run again"
-    if about.detail:
-        return f"the red {red} does not count: {about.detail}"
-    return f"{later} replaced {red}: it was run again"
+_TEXTS = {
+    "outcome": "the tests failed, {detail}",
+    "ended early": "the tests failed, and {names} did not finish",
+    "no upload": "the tests failed, but no session of them was found",
+    "no test ran": "no test ran in {names}",
+    "unknown count": "the number of tests is not known: whether all ran was not checked",
+    "no count": "the number of tests is not known: whether all ran cannot be said",
+    "unknown status": "{names} has the status {detail}, which is not known",
+    "unfinished": "{names} did not finish",
+    "running": "{names} is running",
+    "maybe rerun": "#{0.relative_id} began after #{1.relative_id} had failed: perhaps it was run again",
+    "no branch": "{names} has no branch, so no other gate is compared with it: check ref_name in its upload",
+    "outage": "not compared with {names}, because most tests failed there",
+    "new suite": "nothing to compare with yet: each failure counts",
+    "retries unknown": "retries are not known: only failing tests were saved",
+}
+"""The texts that only the sessions, their names and the detail are put into. The others are in `_describe`."""
 
 
-def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table of texts
+def _describe(about: Remark, describe_error: Callable[[BuddyError], str]) -> str:  # noqa: PLR0911 - one for each kind
     names, numbers, detail = name_sessions(about.sessions), about.numbers, about.detail
     match about.kind:
         case "new failure":
             return format_count(numbers[0], detail)
         case "no failing test" | "crash":
             return ", ".join(filter(None, (crash_text(about.sessions[0]), detail)))
-        case "outcome":
-            return f"the tests failed, {detail}"
-        case "ended early":
-            return f"the tests failed, and {names} did not finish"
-        case "no upload":
-            return "the tests failed, but no session of them was found"
-        case "no test ran":
-            return f"no test ran in {names}"
         case "few tests":
             ran, fewest, *_ = numbers
             of_which = f"{names}: " if names else ""
             before = f", at least {fewest:,} in {detail} before" if fewest else ""
             return f"{of_which}{format_count(ran, 'test')} ran{before}"
-        case "unknown count":
-            return "the number of tests is not known: whether all ran was not checked"
-        case "no count":
-            return "the number of tests is not known: whether all ran cannot be said"
-        case "unknown status":
-            return f"{names} has the status {detail}, which is not known"
         case "green with failures":
             return f"{names} passed, but counts {format_count(numbers[0], 'failing test')}"
-        case "unfinished":
-            return f"{names} did not finish"
         case "few sessions":
             return f"only {numbers[0]:,} of {format_count(numbers[1], 'session')} exist ({names})"
-        case "running":
-            return f"{names} is running"
         case "killed":
             return f"{names} never finished: that run was killed" + ("" if numbers[0] else "; run it again")
-        case "rerun" | "maybe rerun":
-            return _rerun_text(about)
+        case "rerun":
+            later, red = (f"#{session.relative_id}" for session in about.sessions)
+            return f"the red {red} does not count: {detail}" if detail else f"{later} replaced {red}: it was run again"
         case "ignored":
             began = "was ignored, because it" if len(about.sessions) == 1 else "were ignored, because they"
             return f"{names} {began} began before this attempt"
-        case "no branch":
-            return f"{names} has no branch, so no other gate is compared with it: check ref_name in its upload"
-        case "outage":
-            return f"not compared with {names}, because most tests failed there"
-        case "new suite":
-            return "nothing to compare with yet: each failure counts"
-        case "retries unknown":
-            return "retries are not known: only failing tests were saved"
         case "no session" | "incomplete list" | "incomplete cases" | "no baseline":
             return ": ".join(filter(None, (detail, describe_error(about.error) if about.error is not None else "")))
+    return _TEXTS[about.kind].format(*about.sessions, names=names, detail=detail)
