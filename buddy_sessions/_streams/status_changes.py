@@ -230,7 +230,7 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
             failing = await _read_tests(reader, suite, commit)
             suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
             events = [_pending(suite.state, event)]
-        if not newest.doubt and status.reason != "incomplete" and (commit is None or not may_grow):
+        if status.reason != "incomplete" and (commit is None or not may_grow):
             self._bases[suite] = _basis_of(status.branch, newest)
         return events
 
@@ -239,13 +239,13 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
 
         Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
         """
-        last = self._bases.get(suite)
-        if last is None or newest.doubt:
+        basis = self._bases.get(suite)
+        if basis is None or newest.doubt:
             return False
-        now = _basis_of(last.branch, newest)
+        now = _basis_of(basis.branch, newest)
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        own = {key: each for key, each in last.own.items() if key >= lowest_id}
-        return (now.main, now.own) == (last.main, own) and now.read_at - last.read_at < LOOK_UP.total_seconds()
+        own = {key: each for key, each in basis.own.items() if key >= lowest_id}
+        return (now.main, now.own) == (basis.main, own) and now.read_at - basis.read_at < LOOK_UP.total_seconds()
 
 
 async def _read_tests(

@@ -426,6 +426,18 @@ async def test_own_list_is_read_only_for_new_sessions_of_the_branch(
             assert ([kind for kind, *_ in found], len(fake.requests)) == (kinds, requests)
 
 
+async def test_list_that_may_lack_sessions_is_judged_again(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    for _ in range(10):
+        green(suite)
+    fake.on_request = lambda _: fake.inject(Fault.swapped(1))
+    async with watching(buddy, suite) as events:
+        assert await events.settled() == []
+        fake.on_request = None
+        assert await events.settled() == [(CURRENT, 10, "", "")]
+
+
 async def test_status_is_judged_again_after_an_hour(buddy: BuddyClient, suite: FakeSuite) -> None:
     """Then also a change of a session below the newest 100 is noticed."""
     green(suite)
