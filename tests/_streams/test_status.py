@@ -426,6 +426,17 @@ async def test_own_list_is_read_only_for_new_sessions_of_the_branch(
             assert ([kind for kind, *_ in found], len(fake.requests)) == (kinds, requests)
 
 
+async def test_branch_without_verdict_is_read_once(fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.create(status="SKIPPED")
+    for _ in range(100):
+        suite.create("fix", "SUCCESSFUL")
+    async with watching(buddy, suite) as events:
+        assert await events.settled() == []
+        fake.requests.clear()
+        suite.create("fix", "SUCCESSFUL")
+        assert (await events.settled(), len(fake.requests)) == ([], 1)
+
+
 async def test_list_that_may_lack_sessions_is_judged_again(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
 ) -> None:
