@@ -159,15 +159,14 @@ class Pacing:
         """Return the offset of the probable end: after `max_id` more `relative_id`s, or `remaining` sessions."""
         return self.offset + min(max_id * self._density, remaining)
 
-    def on_accepted(self, window: Window, relative_ids: Sequence[int], already_read: int, *, is_full: bool) -> None:
+    def on_accepted(self, window: Window, relative_ids: Sequence[int], *, is_full: bool) -> None:
         count = len(relative_ids)
         self.go_on_after(window)
         self._frontier_offset = self.offset
         if count > 1:
             self._density = count / (relative_ids[0] - relative_ids[-1] + 1)
         self._full_pages = self._full_pages + 1 if is_full else 0
-        if already_read < count:
-            self.overlap = int(self._density <= _DENSE)
+        self.overlap = int(self._density <= _DENSE)
 
     def go_on_after(self, window: Window) -> None:
         self.offset = self.page_size.end_of(window)

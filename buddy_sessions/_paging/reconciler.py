@@ -172,7 +172,7 @@ class Reconciler:
         has_new = already_read < len(sessions)
         proven_range = self._frontier.move(sessions, already_read)
         lowest_id = self._frontier.lowest_id
-        pacing.on_accepted(window, relative_ids, already_read, is_full=is_full)
+        pacing.on_accepted(window, relative_ids, is_full=is_full)
         self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones

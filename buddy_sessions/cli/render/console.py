@@ -170,7 +170,7 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = one_line(record.getMessage() if self._is_debug else _message_of(record))
-        if record.levelno <= logging.DEBUG:
+        if record.levelno == logging.DEBUG:
             self._output.print_line((text, "dim"))
         elif self._is_debug or getattr(record, "kind", "") != _HIDDEN:
             self._output.print_message((text, "yellow"))

@@ -135,7 +135,7 @@ class Destination:
     def parse(cls, text: str) -> Destination:
         """Return the format and the file of `FORMAT=FILE`. Raises ConfigError for another format, or no such folder."""
         name, _, file = text.partition("=")
-        if name not in _WRITTEN_FORMATS or not file:
+        if name not in _WRITTEN_FORMATS:
             raise ConfigError(f"pass FORMAT=FILE with {', '.join(_WRITTEN_FORMATS)}, not {text!r}")
         path = Path(file)
         if path.is_dir() or not path.parent.is_dir():
