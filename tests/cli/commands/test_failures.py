@@ -55,7 +55,9 @@ def test_characters_that_xml_forbids_are_escaped(fake: FakeBuddy, call: Call) ->
     odd_names = dict.fromkeys(("name", "classname", "test_group_name"), odd)
     fake.add_suite("acme", "shop", "b").create(cases=[{**odd_names, "status": "FAILED", "data": data}])
     shown = "\\u001b[31m]]> <&'\" \ufffd\\ufffe é日😀\\u0000"
-    document = ET.fromstring(call("failures", B, "--format", "junit").out)
+    text = call("failures", B, "--format", "junit").out
+    assert text.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
+    document = ET.fromstring(text)
     assert document.attrib.items() >= {"tests": "1", "failures": "1"}.items()
     assert [each.get("name") for each in document.iter("testsuite")] == [shown]
     (case,) = document.iter("testcase")
