@@ -23,7 +23,7 @@ class TestOutcome:
     Attributes:
         commit: The commit.
         session: The newest session in which it failed; or else that of the commit.
-        case: What it did there; None if only failing tests were read, and it is none of them: it did not fail.
+        case: Its failure there; None if it did not fail.
     """
 
     __test__ = False  # pytest must not collect it
@@ -35,7 +35,7 @@ class TestOutcome:
     @property
     def is_failing(self) -> bool:
         """Whether the test failed or ended with an error."""
-        return self.case is not None and self.case.is_failing
+        return self.case is not None
 
 
 @frozen(kw_only=True)
