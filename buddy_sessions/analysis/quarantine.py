@@ -66,8 +66,9 @@ def find_entries(
     used = {id(entry) for entries in matches.values() for entry in entries}
     forms: dict[str, list[QuarantinedTest]] = {}
     for entry in quarantine:
-        if id(entry) not in used:
-            forms.setdefault(strip_ids(entry.pattern), []).append(entry)
+        form = strip_ids(entry.pattern)
+        if form != entry.pattern and id(entry) not in used:
+            forms.setdefault(form, []).append(entry)
     rest = {key: strip_ids(text) for key, text in texts.items() if key not in matches}
     return matches | {key: forms[form] for key, form in rest.items() if form in forms}
 

@@ -42,6 +42,7 @@ def test_entry_with_a_random_id() -> None:
     assert find_entries(entries, keys("loads user 77d0e4f2")) == {keys("loads user 77d0e4f2")[0]: entries}
     names = "loads user 77d0e4f2", "loads user 3f2a9c1b"
     assert list(find_entries(entries, keys(*names))) == keys(names[1])
+    assert find_entries([entry("loads user …")], keys(names[0])) == {}  # it has no id: the text is as it is
 
 
 encodable = st.text(st.characters(codec="utf-8"))
