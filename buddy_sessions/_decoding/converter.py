@@ -2,8 +2,8 @@
 
 Pages are decoded by msgspec where it is installed (extra `[speed]`), from bytes directly into the frozen models. The
 result is the same, with two exceptions. If a time has more than six digits of fraction, msgspec rounds to microseconds,
-and cattrs drops the rest. In fields that the models do not have, msgspec ignores numbers with thousands of digits, and
-cattrs rejects the page.
+and cattrs drops the rest. In fields that the models do not have, msgspec ignores invalid UTF-8 and numbers with
+thousands of digits, and cattrs rejects the page.
 
 A value that does not fit its field is None, and is added to the list `invalid`. Only a field that every object has must
 fit: of a session, `id`, `relative_id` and `status`.
@@ -262,10 +262,8 @@ def fast_decoder() -> Callable[[bytes], tuple[Session, ...] | None] | None:
 
     def decode(body: bytes) -> tuple[Session, ...] | None:
         try:
-            if not body.isascii():
-                body.decode()  # msgspec ignores invalid UTF-8 in fields that the models do not have
             sessions = decoder.decode(body).sessions
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, RecursionError):
             return None
         return sessions if _follow_rules(sessions) else None
 
