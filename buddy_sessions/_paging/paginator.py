@@ -72,12 +72,13 @@ class PageReader:
         self._requests = requests
         self._listed: tuple[Session, ...] = ()  # the same, for the next page
         self._invalid_fields: dict[str, frozenset[str]] = {}
-        self._stats = Stats(verified=spec.cursor is None or spec.cursor.verified)  # without the requests
+        self.is_verified = spec.cursor is None or spec.cursor.verified
+        self._pages = self._sessions = 0
 
     @property
     def stats(self) -> Stats:
         """The cost so far."""
-        return self._stats + self._requests.cost
+        return self._requests.cost + Stats(pages=self._pages, sessions=self._sessions, verified=self.is_verified)
 
     @property
     def total_at_most(self) -> int | None:
@@ -87,7 +88,7 @@ class PageReader:
             return None
         if spec.cursor is not None:
             return spec.cursor.lowest_id - 1
-        return self._reconciler.highest_id if self._stats.pages else None
+        return self._reconciler.highest_id if self._pages else None
 
     async def next_page(self) -> SessionPage | None:
         """Return the next page; None at the end, or if it is closed. If this is cancelled, call it again."""
@@ -137,7 +138,7 @@ class PageReader:
         self.invalid_fields, self._invalid_fields = self._invalid_fields, {}
         if result.sessions and self._reconciler.is_ordered:
             offset = result.offset + len(result.sessions)
-            self.cursor = Cursor(result.sessions[-1].relative_id, offset, self._stats.verified)
+            self.cursor = Cursor(result.sessions[-1].relative_id, offset, self.is_verified)
         return SessionPage(
             suite=self.suite,
             number=number,
@@ -151,20 +152,22 @@ class PageReader:
         """Do not trust the selection of sessions whose branch or date cannot be read."""
         names = {name for name, limit in (("ref_name", self.spec.branch), ("create_date", self.spec.since)) if limit}
         ids = {session_id for session_id, fields in page.invalid_fields.items() if fields & names}
-        if ids and self._stats.verified:
+        if ids and self.is_verified:
             _log.warning("%s: sessions may be missed: the branch or date of some cannot be read", self.suite)
         if ids:
             if self.spec.branch:
                 self._reconciler.leave_out(each for each in ids if "ref_name" in page.invalid_fields[each])
-            self._stats += Stats(verified=False)
+            self.is_verified = False
 
     def _count(self, result: NewSessions) -> None:
         """Count a page that the reconciler has taken. Log the first doubt."""
         reconciler = self._reconciler
-        if self._stats.verified and not reconciler.verified:
+        if self.is_verified and not reconciler.verified:
             _log.warning("%s: sessions may be missed or repeated: %s", self.suite, reconciler.doubt)
-        self._stats += Stats(pages=1, sessions=len(result.sessions), verified=reconciler.verified)
-        if self.cursor is not None and not self._stats.verified:
+        self.is_verified = self.is_verified and reconciler.verified
+        self._pages += 1
+        self._sessions += len(result.sessions)
+        if self.cursor is not None and not self.is_verified:
             self.cursor = attrs.evolve(self.cursor, verified=False)
 
 
@@ -223,7 +226,7 @@ class SessionPaginator(Stream[Session]):
         If a page is out of order, it stays before that page.
         """
         cursor = self._page.cursor_before(self._unread, self._start)
-        return cursor if cursor is None or self._reader.stats.verified else attrs.evolve(cursor, verified=False)
+        return cursor if cursor is None or self._reader.is_verified else attrs.evolve(cursor, verified=False)
 
     @property
     def stats(self) -> Stats:

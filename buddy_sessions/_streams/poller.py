@@ -303,9 +303,9 @@ class Poller(ABC, Generic[_T, _S]):
                     break
         if reader.is_not_modified:
             return ()
-        listed = list_of(sessions, is_complete=is_complete, is_verified=reader.stats.verified)
+        listed = list_of(sessions, is_complete=is_complete, is_verified=reader.is_verified)
         events = await self.events(suite, listed)
-        digest = reader.first_digest if reader.stats.verified else None
+        digest = reader.first_digest if reader.is_verified else None
         suite.remember_poll(sessions, first_page=reader.first_rows, digest=digest or b"")
         return events
 
