@@ -29,12 +29,8 @@ from buddy_sessions import (
     BuddyError,
     ClientOptions,
     Session,
-    SessionStatus,
     StatusError,
-    SuiteKey,
     TestCase,
-    TestStatus,
-    to_row,
 )
 from buddy_sessions.testing import FakeBuddy
 from helpers.uploads import GIT, trial_commands, upload
@@ -224,22 +220,6 @@ def test_table_of_errors_is_complete() -> None:
     raised = {name for name in buddy_sessions.__all__ if name.endswith("Error")}
     bases = {BuddyError.__name__, StatusError.__name__}
     assert set(re.findall(r"`(\w+Error)`", table)) - {"ValueError", "TimeoutError"} == raised - bases
-
-
-@pytest.mark.parametrize(
-    ("kind", "ids", "model"),
-    [
-        ("session", [], Session(id="a", relative_id=1, status=SessionStatus.ERROR)),
-        ("test case", ["session_id", "relative_id"], TestCase(id="a", name="a", status=TestStatus.PASSED)),
-    ],
-)
-def test_list_of_columns_is_complete(kind: str, ids: list[str], model: Session | TestCase) -> None:
-    """The guide names only one column of a member."""
-    columns = [*SuiteKey._fields, *ids, *to_row(model)]
-    guide = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(\w+)`", re.split(r"[;.]\n", guide.partition(f"\n- of a {kind}: ")[2])[0])
-    unnamed = {name for name in columns if name.startswith("created_by_")} - {"created_by_name"}
-    assert [name for name in named if name not in unnamed] == [name for name in columns if name not in unnamed]
 
 
 @pytest.mark.parametrize(

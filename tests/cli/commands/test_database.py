@@ -17,7 +17,6 @@ from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.command_line import Call, down_from, numbers_by_suite, rows, sync_database
 from helpers.stores import ABSENCES, query
 
-GUIDE = Path(__file__).parents[3] / "buddy_sessions" / "cli" / "README.md"
 A, B, C, X = "acme/shop/a", "acme/shop/b", "acme/shop/c", "acme/other/x"
 
 COUNTS = "SELECT suite_id, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY 1 ORDER BY 1"
@@ -152,16 +151,6 @@ def test_arguments_of_export_select_sessions(
 ) -> None:
     code, out, err = call("export", "--db", str(saved), *arguments.split())
     assert (code, numbers_by_suite(out), err, fake.requests) == (0, expected, "", [])
-
-
-def test_guide_lists_the_columns(call: Call, saved: Path) -> None:
-    """Of both kinds of rows, by their name; `created_by_…` are several."""
-    section = GUIDE.read_text(encoding="utf-8").partition("## Export")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"`(\w+)`", section))
-    for options in ((), ("--cases",)):
-        out = call("export", "--db", str(saved), "--format", "csv", *options).out
-        columns = {re.sub("^created_by_.*", "created_by_name", name) for name in out.splitlines()[0].split(",")}
-        assert columns <= listed
 
 
 @pytest.mark.parametrize("command", [("harvest", A), ("export", A, "--db")], ids=["harvest", "export"])
