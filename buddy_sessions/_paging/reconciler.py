@@ -228,8 +228,7 @@ class Reconciler:
             self._held_page = None
             return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
-        have_rows_moved_up = held.is_above(again.sessions)
-        if have_rows_moved_up and not held.rows_follow:  # so it may not be the last one
+        if held.is_above(again.sessions):  # rows have moved up, so what followed the first response does not tell
             self._hold(evolve(again, following=None, is_reread=False), again.next_window)
             return NewSessions()
         return self._settle(again)

@@ -97,6 +97,20 @@ def test_rows_move_up_past_a_page_that_lacks_one() -> None:
     assert reconciler.verified
 
 
+def test_rows_move_up_into_a_page_that_is_cut() -> None:
+    """Between its first response and its second one, rows after it are read. The last one is deleted, too."""
+    listing = FakeList(range(1, 85), cap=30)
+    deleted: dict[int, list[int]] = {1: [0] * 45, 2: [0] * 20 + [-1] + [0] * 8}  # offsets, by the request
+
+    def before_request(requests: int) -> None:
+        for offset in deleted.get(requests, []):
+            listing.delete(offset)
+
+    found, _, reconciler = read_list(listing, ServerTraits(), before_request, per_page=31)
+    assert_exact(found, listing.stable)
+    assert reconciler.verified
+
+
 def test_list_that_is_cleared_after_page_3_was_requested() -> None:
     listing = FakeList(range(1, 64))
     pages = {window: listing.read(window) for window in (Window(1, 20), Window(3, 20))}
