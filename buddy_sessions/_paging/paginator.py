@@ -62,9 +62,7 @@ class PageReader:
     ) -> None:
         self.suite = suite
         self.spec = spec
-        self.is_not_modified = False  # page 1 has the digest of the last read: no page is returned
-        self.first_digest: bytes | None = None  # of page 1, if one was asked for
-        self.first_rows = 0  # on that page
+        self.first_page = DecodedPage(())  # page 1, if its digest was asked for; if unchanged, no page is returned
         self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
         self.invalid_fields: dict[str, frozenset[str]] = {}  # of these, the fields that could not be read, by their IDs
         self.cursor = spec.cursor  # the position after the last page
@@ -104,11 +102,10 @@ class PageReader:
                     continue
                 if decoded is None:
                     return None
-                if decoded.is_unchanged:
-                    self.is_not_modified = True
-                    return None
                 if decoded.digest is not None:
-                    self.first_digest, self.first_rows = decoded.digest, len(decoded.sessions)
+                    self.first_page = decoded
+                if decoded.is_unchanged:
+                    return None
                 self._listed += decoded.sessions
                 self._invalid_fields |= decoded.invalid_fields
                 self._note_invalid_fields(decoded)

@@ -301,12 +301,12 @@ class Poller(ABC, Generic[_T, _S]):
                 is_complete = page.is_last
                 if are_enough(sessions, stop_at=suite.highest_id, count=REMEMBERED_SESSIONS):
                     break
-        if reader.is_not_modified:
+        if reader.first_page.is_unchanged:
             return ()
         listed = list_of(sessions, is_complete=is_complete, is_verified=reader.is_verified)
         events = await self.events(suite, listed)
-        digest = reader.first_digest if reader.is_verified else None
-        suite.remember_poll(sessions, first_page=reader.first_rows, digest=digest or b"")
+        digest = reader.first_page.digest if reader.is_verified else None
+        suite.remember_poll(sessions, first_page=len(reader.first_page.sessions), digest=digest or b"")
         return events
 
 

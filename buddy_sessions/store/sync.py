@@ -194,9 +194,9 @@ class SuiteSync:
                 await self._lose_order(progress)
             raise failure
         if part.high is None:
-            self._digest = reader.first_digest
+            self._digest = reader.first_page.digest
             progress.top = progress.top or 0
-            if reader.is_not_modified:
+            if reader.first_page.is_unchanged:
                 progress.stop = "unchanged"
         end_part(progress, part)
 
