@@ -47,24 +47,7 @@ class SuiteView:
     """The sessions and pages that a response shows. By default, all that the suite contains."""
 
     snapshot: Snapshot | None = None  # the sessions to show in place of those that exist now
-    is_hidden: Callable[[JsonObject], bool] = lambda _: False  # a session that is left out
     cut: Cut = cut_page
-
-    def page(self, current: Snapshot, number: int, size: int, branch: str | None) -> list[JsonObject]:
-        """Return a page of the sessions of a suite, or of one branch: neither tags nor pull requests."""
-        shown = (session.fields for session in self._sessions(current))
-        rows = [
-            row.copy() for row in shown if branch is None or (row["ref_type"], row["ref_name"]) == ("BRANCH", branch)
-        ]
-        return self.cut([row for row in rows if not self.is_hidden(row.copy())], number, size)
-
-    def session(self, current: Snapshot, session_id: str) -> StoredSession | None:
-        """Return the session with this ID, as text; None if there is none, or it is hidden."""
-        session = next((each for each in self._sessions(current) if str(each.fields["id"]) == session_id), None)
-        return None if session is None or self.is_hidden(session.fields.copy()) else session
-
-    def _sessions(self, current: Snapshot) -> Snapshot:
-        return current if self.snapshot is None else self.snapshot
 
 
 _POSITIVE = re.compile(r"0*[1-9][0-9]{0,8}")
@@ -129,7 +112,7 @@ class Call:
             case []:
                 return {**suite.summary(), **suite.settings}
             case ["sessions"]:
-                sessions = self.view.page(suite.snapshot(), *self._page(), self.query.get("branch"))
+                sessions = self.view.cut(self._shown(suite, self.query.get("branch")), *self._page())
                 return {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
             case ["sessions", session_id]:
                 return self._session(suite, session_id).fields
@@ -154,11 +137,21 @@ class Call:
         rows = [shown_in_list(case) for case in self.view.cut(of_group, *self._page())]
         return {"url": f"{session.fields['url']}/cases", "html_url": session.fields["html_url"], "cases": rows}
 
+    def _shown(self, suite: FakeSuite, branch: str | None) -> list[JsonObject]:
+        """Return the sessions of a suite, or of one branch: neither tags nor pull requests."""
+        rows = [session.fields.copy() for session in self._sessions(suite)]
+        if branch is None:
+            return rows
+        return [row for row in rows if (row["ref_type"], row["ref_name"]) == ("BRANCH", branch)]
+
     def _session(self, suite: FakeSuite, session_id: str) -> StoredSession:
-        session = self.view.session(suite.snapshot(), session_id)
-        if session is None:
-            raise ErrorResponse(404, "Session not found")
-        return session
+        for session in self._sessions(suite):
+            if str(session.fields["id"]) == session_id:
+                return session
+        raise ErrorResponse(404, "Session not found")
+
+    def _sessions(self, suite: FakeSuite) -> Snapshot:
+        return suite.snapshot() if self.view.snapshot is None else self.view.snapshot
 
     def _page(self) -> tuple[int, int]:
         """Return the number and the size of the requested page."""

@@ -29,10 +29,9 @@ class Fault:
     `status`, `body`, `disconnect`, `truncate`, `stall` and `hang` are faults of a network or a proxy. Unless their
     handler calls `make_response`, the token is not checked, and the request does not count against the rate limit.
 
-    The other ones are wrong responses of Buddy: the status is 200 and the content is plausible. `stale` and `filtered`
-    change lists of sessions and single sessions: a session that is left out has no test cases either, and a stale one
-    has those of that time. `short_page`, `swapped` and `missing_row` change lists of sessions and of test cases, if
-    these have such a row.
+    The other ones are wrong responses of Buddy: the status is 200 and the content is plausible. `stale` changes lists
+    of sessions, single sessions, and their test cases. `short_page`, `swapped` and `missing_row` change lists of
+    sessions and of test cases, if these have such a row.
 
     Attributes:
         name: The name of the fault, for `repr`.
@@ -116,18 +115,10 @@ class Fault:
         """Return a fault that responds as if the suite were still in an older state, as a replica that is behind.
 
         Args:
-            snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads.
+            snapshot: The result of `FakeSuite.snapshot`, for the suite that the request reads; or a part of it, as for
+                a token that may not see the others.
         """
         return Fault(f"stale({len(snapshot)} sessions)", view=SuiteView(snapshot=snapshot))
-
-    @staticmethod
-    def filtered(hidden: Callable[[JsonObject], bool]) -> "Fault":
-        """Return a fault that leaves out sessions, as for a token that may not see them: they get a 404.
-
-        Args:
-            hidden: Returns whether a session, in the API's JSON, is left out.
-        """
-        return Fault("filtered()", view=SuiteView(is_hidden=hidden))
 
     @staticmethod
     def short_page(rows: int) -> "Fault":

@@ -63,7 +63,9 @@ def _filters(hides: Callable[[JsonObject, str], bool]) -> Callable[[RecordedRequ
 
     def view(request: RecordedRequest) -> SuiteView:
         branch = _without(request, "branch")
-        return SuiteView() if branch is None else SuiteView(is_hidden=lambda row: hides(row, branch))
+        if branch is None:
+            return SuiteView()
+        return SuiteView(cut=lambda rows, *page: cut_page([row for row in rows if not hides(row, branch)], *page))
 
     return view
 
