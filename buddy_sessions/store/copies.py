@@ -70,7 +70,7 @@ async def iterate_changes(thread: DatabaseThread, after: int) -> AsyncIterator[S
 
 def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
     """Return the next changes after a position, in their order; none if there are no more."""
-    with file.snapshot():
+    with file.begin("DEFERRED"):
         newest = file.number(NEWEST_POSITION)
         if after > newest:
             raise StoreError(

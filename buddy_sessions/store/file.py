@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Event
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from ..errors import ConfigError, DecodeError, StoreError
 from .schema import APPLICATION_ID, APPLICATION_ID_1, NEWEST_POSITION, SCHEMA, VERSION
@@ -144,7 +144,7 @@ class DatabaseFile:
 
     def _create(self) -> None:
         """Create the schema, unless another process has just done it."""
-        with self._begin("IMMEDIATE"):
+        with self.begin("IMMEDIATE"):
             if self._is_new():
                 for statement in SCHEMA:
                     self.execute(statement)
@@ -179,18 +179,15 @@ class DatabaseFile:
         """Save all changes of a block, or none of them after an error."""
         # IMMEDIATE waits for other writers here. A transaction that begins with a read cannot wait: it fails at its
         # first write if another program has written since.
-        with self._begin("IMMEDIATE"):
+        with self.begin("IMMEDIATE"):
             self._position = self.number(NEWEST_POSITION)
             yield
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let all queries of a block see the same state of the file."""
-        with self._begin("DEFERRED"):
-            yield
+    def begin(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> sqlite3.Connection:
+        """Begin a transaction: all its queries see one state of the file.
 
-    def _begin(self, kind: str) -> sqlite3.Connection:
-        """Begin a transaction. Return its context, which commits, or rolls back after an error."""
+        Return its context, which commits, or rolls back after an error.
+        """
         return self.execute(f"BEGIN {kind}").connection
 
     def next_position(self) -> int:
