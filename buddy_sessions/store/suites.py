@@ -92,7 +92,7 @@ class SuiteState:
         if since is None or since >= self.since:
             return self
         below = "more" if self.below == "limit" else self.below
-        return evolve(self, limit=min(since, self.limit), since=since, below=below, clean=None)
+        return evolve(self, limit=since, since=since, below=below, clean=None)
 
     def claims(self, session: Session) -> bool:
         """Return whether a listed session must be in the database, if what it claims is right."""

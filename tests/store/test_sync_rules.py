@@ -12,7 +12,7 @@ from attrs import asdict, evolve
 from buddy_sessions import Session, SessionStatus
 from buddy_sessions._paging.paginator import SessionPage
 from buddy_sessions.store.schema import FIELDS
-from buddy_sessions.store.suites import ALL_NUMBERS, ALL_TIME, BelowCovered, Interval, SuiteState
+from buddy_sessions.store.suites import ALL_NUMBERS, BelowCovered, Interval, SuiteState
 from buddy_sessions.store.sync_rules import (
     ListEvidence,
     Part,
@@ -292,26 +292,6 @@ def test_missing_sessions_that_are_still_to_be_looked_for(
     part.take(SessionPage(suite=KEY, number=1, sessions=tuple(map(session, numbers))), None)
     end_part(found, part)
     assert [*found.missing] == left
-
-
-@pytest.mark.parametrize(
-    ("limit", "since", "given", "expected"),
-    [
-        (None, None, None, (ALL_TIME, ALL_TIME)),
-        (None, None, NEW, (NEW, NEW)),
-        (ALL_TIME, ALL_TIME, NEW, (ALL_TIME, ALL_TIME)),
-        (NEW, NEW, None, (NEW, NEW)),
-        (NEW, NEW, NOW, (NEW, NEW)),
-        (NEW, NEW, OLD, (OLD, OLD)),
-        pytest.param(NOW, NEW, NEW, (NOW, NEW), id="a-prune-has-moved-it-up"),
-        pytest.param(NOW, NEW, OLD, (OLD, OLD), id="an-earlier-one-after-a-prune"),
-    ],
-)
-def test_limit_of_a_sync(
-    limit: datetime | None, since: datetime | None, given: datetime | None, expected: tuple[datetime, datetime]
-) -> None:
-    state = SuiteState(limit=limit, since=since).limit_to(given)
-    assert (state.limit, state.since) == expected
 
 
 @pytest.mark.parametrize(
