@@ -30,7 +30,6 @@ _SESSION_FIELDS = (
 )
 _UPLOADED_FIELDS = (*_SESSION_FIELDS, "run_id")  # which no documented response shows
 _NO_FIELDS = dict.fromkeys(("test_group_name", "classname", "time", "data"))
-_PROJECT_ORDERS = "name", "create_date", "repository_size"
 _JUNIT_STATUSES = {"failure": "FAILED", "error": "ERROR", "skipped": "SKIPPED"}  # of the elements of JUnit XML
 
 Cut: TypeAlias = Callable[[list[JsonObject], int, int], list[JsonObject]]
@@ -87,10 +86,6 @@ class Call:
         names = [name for in_workspace, name in self.projects() if in_workspace == workspace]
         if not names:
             raise ErrorResponse(404, "Workspace not found")
-        order, direction = self.query.get("sort_by", "create_date"), self.query.get("sort_direction", "ASC")
-        if order not in _PROJECT_ORDERS or direction not in ("ASC", "DESC"):
-            raise ErrorResponse(400, f"sort_by must be one of {', '.join(_PROJECT_ORDERS)}, sort_direction ASC or DESC")
-        names = (sorted(names) if order == "name" else names)[:: 1 if direction == "ASC" else -1]
         rows = [{"name": name, "display_name": name, "status": "ACTIVE", **_urls(workspace, name)} for name in names]
         urls = {name: url.rpartition("/")[0] for name, url in _urls(workspace, "").items()}
         return {**urls, "projects": self.view.cut(rows, *self._page())}

@@ -33,7 +33,8 @@ class FakeBuddy:
     has happened. You may change every attribute while it runs. `host`, `port` and `ssl_context` apply from the next
     start.
 
-    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`.
+    It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. It ignores
+    `sort_by`: projects are listed in the order in which they were added.
 
     It assumes what Buddy does not document: that sessions are listed newest first, and any `per_page` is honoured;
     `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR fails, although no test case failed; that

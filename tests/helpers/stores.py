@@ -167,6 +167,5 @@ class SyncedSuite:
 
     def recreate(self, count: int) -> FakeSuite:
         """Delete the suite, and create another one of the same name, whose sessions have other ids."""
-        del self.fake.suites[KEY]
-        self.fake.seed += 1
+        self.fake.delete_suite(self.fake.suites[KEY])
         return create_finished(self.fake.add_suite(*KEY), count)
