@@ -229,7 +229,7 @@ def read_range_after(progress: SyncProgress, part: Part) -> Interval | None:
     read_range = progress.read_range
     if part.high is None:
         return part.kept
-    if part.is_around or read_range is None or part.kept is None or read_range[0] > part.high:
+    if read_range is None or part.kept is None or read_range[0] > part.high:
         return read_range
     return min(read_range[0], part.kept[0]), read_range[1]
 

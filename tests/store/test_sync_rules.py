@@ -267,7 +267,6 @@ def test_range_that_a_page_proves_and_end_of_the_list(
         (None, Part(), (4, 6)),
         ((8, 9), Part(high=8), (4, 9)),
         pytest.param((9, 9), Part(high=7), (9, 9), id="not-from-the-top"),
-        pytest.param((8, 9), Part(low=7, high=7, is_around=True), (8, 9), id="around"),
     ],
 )
 def test_what_a_sync_has_read_from_the_top(read: Interval | None, part: Part, expected: Interval) -> None:
