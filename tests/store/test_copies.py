@@ -29,7 +29,7 @@ from buddy_sessions.store.suites import SuiteState
 from buddy_sessions.store.sync_rules import ListEvidence
 from buddy_sessions.testing import FakeBuddy, FakeSuite
 from helpers.effort import repeats
-from helpers.stores import ABSENCES, KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
+from helpers.stores import KEY, OTHER_KEY, DatabaseCopy, SyncedSuite, create_finished, query
 
 FAILING = [{"name": "test", "status": "FAILED"}, {"name": "other"}]
 DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ async def test_copy_follows_from_any_position(fake: FakeBuddy, buddy: BuddyClien
             assert await follow(copy, store) == 0
 
 
-async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> None:
+async def test_change_has_session_and_failing_tests(db: SyncedSuite) -> None:
     create_finished(db.suite, 2)
     await db.sync()
     assert [change.failures async for change in db.store.changes()] == [None, None]
@@ -103,16 +103,6 @@ async def test_change_has_session_marks_and_failing_tests(db: SyncedSuite) -> No
     assert [[case.name for case in change.failures or ()] for change in changes if change.session] == [[], [], ["test"]]
     await db.sync(full=True)
     assert [change async for change in db.store.changes(newest)] == [], "unchanged sessions keep their positions"
-
-    db.suite.delete(db.suite.sessions[-2]["id"])
-    for marks in range(1, ABSENCES + 1):
-        await db.sync(full=True)
-        (change,) = [change async for change in db.store.changes(newest)]
-        assert change.position > newest
-        assert change.session is not None
-        assert (change.session.relative_id, change.missing_since is not None) == (2, True)
-        assert change.deleted_at == (change.missing_since if marks == ABSENCES else None)
-        newest = change.position
 
 
 async def test_position_of_another_file_is_an_error(db: SyncedSuite) -> None:

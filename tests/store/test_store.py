@@ -158,34 +158,21 @@ class TestFile:
         assert len(await db.sync(KEY, OTHER_KEY)) == 6
 
     @pytest.mark.fault
-    async def test_lock_of_another_program_is_waited_for(
-        self, path: Path, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        """For up to 30 seconds, without blocking the event loop."""
-        create_finished(suite, 50)
-        async with SessionStore(path) as store:
-            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    async def test_lock_of_another_program_is_waited_for(self, db: SyncedSuite) -> None:
+        """For up to 30 seconds, without blocking the event loop; but not to close the store."""
+        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+            for is_released in (True, False):
+                create_finished(db.suite, 50)
                 other.execute("BEGIN EXCLUSIVE")
-                syncing = asyncio.create_task(sync(store, buddy, KEY))
+                syncing = asyncio.create_task(db.sync())
                 await asyncio.sleep(0.5)
                 assert not syncing.done()
-                other.execute("ROLLBACK")
-            assert await syncing == list(range(50, 0, -1))
-            assert await store.sessions(KEY) == sessions_of(suite)
-
-    @pytest.mark.fault
-    async def test_lock_of_another_program_does_not_delay_closing(
-        self, path: Path, buddy: BuddyClient, suite: FakeSuite
-    ) -> None:
-        create_finished(suite, 50)
-        store = SessionStore(path)
-        await store.open()
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            syncing = asyncio.create_task(sync(store, buddy, KEY))
-            await asyncio.sleep(0.5)
-            async with asyncio.timeout(20):  # it would wait for 30 seconds
-                await store.close()
+                if is_released:
+                    other.execute("ROLLBACK")
+                    assert await syncing == list(range(50, 0, -1))
+                    assert await db.is_complete()
+            async with asyncio.timeout(20):
+                await db.store.close()
             with pytest.raises(StoreError):
                 await syncing
 

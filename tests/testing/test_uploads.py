@@ -121,13 +121,7 @@ async def test_case_uploaded_three_times(
         ("POST", "sessions/nope/close", {}, 404, "Session not found"),
         ("POST", "import", {"data": b"<testsuite/>"}, 400, "the form has no file with a test case"),
         ("GET", "sessions", {}, 404, "Not found"),
-        (
-            "POST",
-            "sessions",
-            {"token": "fake-buddy-token"},
-            401,
-            "not the token of a suite",
-        ),
+        ("POST", "sessions", {"token": "fake-buddy-token"}, 401, "not the token of a suite"),
     ],
 )
 async def test_wrong_upload_is_rejected(
