@@ -22,17 +22,7 @@ from .._decoding.converter import case_from_dict
 from ..errors import BuddyError, ConfigError, NotFoundError, ResponseError, UnstableListingError
 from ..models import CaseScope, Session, SuiteKey, TestCase, TestStatus, case_ids, is_before
 from .file import DatabaseFile, DatabaseThread
-from .schema import (
-    CASE_SQL,
-    CASES,
-    IS_TEST,
-    OF_BRANCH,
-    OF_SUITE,
-    SESSION_SQL,
-    SESSIONS,
-    SUITE_NUMBER,
-    to_sessions,
-)
+from .schema import CASE_SQL, CASES, IS_TEST, OF_BRANCH, OF_SUITE, SESSION_SQL, SESSIONS, SUITE_NUMBER, to_sessions
 from .suites import NOT_CLEAN, SyncScope
 
 MAX_READS = 4

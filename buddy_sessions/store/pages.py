@@ -25,16 +25,7 @@ from .schema import (
     to_time,
     to_values,
 )
-from .suites import (
-    MARK_COLUMNS,
-    LastCleanSync,
-    Marks,
-    SyncScope,
-    add_suite,
-    clear_suite_marks,
-    load_state,
-    save_state,
-)
+from .suites import MARK_COLUMNS, LastCleanSync, Marks, SyncScope, add_suite, clear_suite_marks, load_state, save_state
 from .sync_rules import (
     MAX_CHECKS,
     ListEvidence,

@@ -41,15 +41,7 @@ from .file import DatabaseFile, DatabaseThread
 from .lock import lock_file, lock_suite
 from .migrations import migrate
 from .prune import forget_suite, load_newest_date, prune_suite, return_space, time_before
-from .saved_source import (
-    SavedSource,
-    SavedSuite,
-    load_pages,
-    load_saved_suites,
-    load_sessions,
-    load_suites,
-    with_saved,
-)
+from .saved_source import SavedSource, SavedSuite, load_pages, load_saved_suites, load_sessions, load_suites, with_saved
 from .schema import VERSION
 from .suites import MAX_DETAILS, SyncScope, WatchState
 from .sync import SuiteSync, SyncRun

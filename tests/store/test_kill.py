@@ -19,15 +19,7 @@ from buddy_sessions import SessionStore
 from buddy_sessions.testing import FakeBuddy
 from helpers.effort import repeats
 from helpers.recipe_programs import running
-from helpers.stores import (
-    ABSENCES,
-    KEY,
-    SyncedSuite,
-    marked_numbers,
-    pass_two_days,
-    sessions_of,
-    sync,
-)
+from helpers.stores import ABSENCES, KEY, SyncedSuite, marked_numbers, pass_two_days, sessions_of, sync
 
 pytestmark = pytest.mark.fault
 

@@ -14,25 +14,9 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import (
-    BuddyClient,
-    ConfigError,
-    HarvestError,
-    NoVerdictError,
-    SessionStore,
-    StoreError,
-)
+from buddy_sessions import BuddyClient, ConfigError, HarvestError, NoVerdictError, SessionStore, StoreError
 from buddy_sessions.testing import FakeSuite
-from helpers.stores import (
-    KEY,
-    OTHER_KEY,
-    SyncedSuite,
-    create_finished,
-    file_size_limit,
-    query,
-    sessions_of,
-    sync,
-)
+from helpers.stores import KEY, OTHER_KEY, SyncedSuite, create_finished, file_size_limit, query, sessions_of, sync
 
 
 def store_threads() -> list[threading.Thread]:
