@@ -96,7 +96,7 @@ def make_report(record: Record, findings: Mapping[str, Finding]) -> dict[str, An
         "unknown_values": record.shape.unknown_values,
         "checks": {name: {each.level: each.public + " …" * bool(each.private)} for name, each in findings.items()},
         "requests": {
-            each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.rows)}
+            each.purpose: {"status": each.status, "per_page": each.size, "rows": len(each.models)}
             for each in record.values()
         },
         "responses": record.shape.fields,

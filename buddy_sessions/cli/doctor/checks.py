@@ -12,11 +12,10 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from buddy_sessions import DecodeError, RateLimit, Region, ResponseError
-from buddy_sessions._decoding.converter import InvalidValue
-from buddy_sessions._decoding.failures import read_failure
+from buddy_sessions import DecodeError, RateLimit, Region, SessionStatus
+from buddy_sessions.models import case_ids
 
-from .probe import DECODERS, SESSION_LISTS, JsonRow, Record, number_in, parse_time, seconds_of
+from .probe import SESSION_LISTS, Record
 from .shapes import CONSTANT, NEEDED_SCOPES
 
 
@@ -104,20 +103,20 @@ def _suites(record: Record) -> Iterator[Finding]:
     asked = record.asked
     if asked.status == HTTPStatus.NOT_FOUND:
         yield _problem(f"{asked.purpose}: not found (404)")
-    if asked.document and not asked.rows:
+    if asked.is_read and not asked.models:
         advice = "let its tests upload their results, and try again" if asked.name == "sessions" else ""
         yield _note(f"no {asked.name} to read", meaning="there is nothing to check", advice=advice)
 
 
 def _page_size(record: Record) -> Iterator[Finding]:
-    first = record["page-1"]
+    first, count = record["page-1"], len(record["page-1"].models)
     for each in (first, record["window"]):
-        if len(each.rows) > each.size:
-            yield _problem(f"asked for {each.size} sessions, received {len(each.rows)}")
-    if first.rows and first.size < _PAGE:
+        if len(each.models) > each.size:
+            yield _problem(f"asked for {each.size} sessions, received {len(each.models)}")
+    if count and first.size < _PAGE:
         yield _note(f"per_page=100 is refused, {first.size} is honoured")
-    if 0 < len(record["page-2"].rows) <= len(first.rows) < first.size:
-        yield _note(f"asked for {first.size} sessions, received {len(first.rows)}")
+    if 0 < len(record["page-2"].models) <= count < first.size:
+        yield _note(f"asked for {first.size} sessions, received {count}")
 
 
 def _order(record: Record) -> Iterator[Finding]:
@@ -131,26 +130,22 @@ def _paging(record: Record) -> Iterator[Finding]:
     for each in (record["page-2"], record["window"]):
         shift = record.shift_of(each)
         if shift and not 0 < shift <= max(again, default=first[0]) - first[0]:
-            place, side = f"page {each.query['page']} of {each.size}", "early" if shift > 0 else "late"
-            yield _problem(f"{place} begins {abs(shift)} sessions too {side}")
+            yield _problem(f"page 2 of {each.size} begins {abs(shift)} sessions too {'early' if shift > 0 else 'late'}")
 
 
 def _branch(record: Record) -> Iterator[Finding]:
-    listed = record["branch"]
-    if record["no-branch"].rows:
+    listed, branch = record["branch"], record["branch"].query.get("branch")
+    if record["no-branch"].models:
         yield _problem("a branch that does not exist has sessions: the filter is ignored")
-    if others := [row for row in listed.rows if row.get("ref_name") != listed.query["branch"]]:
-        yield _problem(f"{len(others)} of {len(listed.rows)} sessions of a branch are of another one")
-    reference = "BRANCH", listed.query.get("branch")
-    on_page_1 = (row for row in record["page-1"].rows if (row.get("ref_type"), row.get("ref_name")) == reference)
-    newest, listed_ids = next(on_page_1, {}).get("id"), [row.get("id") for row in listed.rows]
-    if listed.status == HTTPStatus.OK and newest not in (None, *listed_ids):
+    if others := [session for session in listed.models if session.ref_name != branch]:
+        yield _problem(f"{len(others)} of {len(listed.models)} sessions of a branch are of another one")
+    newest = next((session for session in record["page-1"].models if session.branch == branch), None)
+    if listed.is_read and newest is not None and newest.relative_id not in listed.numbers:
         yield _problem("the newest session of a branch is not listed for it", meaning="a verdict may be outdated")
 
 
 def _end(record: Record) -> Iterator[Finding]:
-    beyond = record["beyond"]
-    if beyond.status == HTTPStatus.OK and beyond.document.get("sessions") != []:
+    if record["beyond"].models:
         yield _problem("a page after the end is no empty list")
 
 
@@ -172,20 +167,16 @@ def _rate_limit(record: Record) -> Iterator[Finding]:
 
 
 def _fields(record: Record) -> Iterator[Finding]:
-    invalid: list[InvalidValue] = []
     for each in record.values():
-        try:
-            if each.status == HTTPStatus.OK and each.name in DECODERS:
-                DECODERS[each.name](each.body, invalid=invalid)
-        except DecodeError as error:
+        error = each.decoded.error
+        if isinstance(error, DecodeError):  # the check of the connection reports what is no JSON
             yield _problem(f"{each.purpose}: {error.field or 'the object'}", str(error))
-        except ResponseError:  # the check of the connection reports it
-            continue
+    invalid = (value for each in record.values() for value in each.decoded.invalid)
     counts = Counter(f"{each.model}.{each.field} {each.reason}" for each in invalid)
     if counts:
         values = "; ".join(f"{what} ({count})" for what, count in counts.items())
         yield _problem(values, meaning="these values are read as None")
-    missing = sorted(name for name in _USED if all(row.get(name) is None for row in record.finished))
+    missing = sorted(name for name in _USED if all(getattr(each, name) is None for each in record.finished))
     if len(record.finished) > 1 and missing:
         yield _note(f"no session has {', '.join(missing)}", meaning="what needs them finds nothing")
     if unknown := sorted(record.shape.unknown_fields):
@@ -199,64 +190,62 @@ def _values(record: Record) -> Iterator[Finding]:
             yield _problem(f"unknown {name}:", values, meaning="it counts as neither red nor green")
         elif name.startswith("session."):
             yield _note(f"unknown {name}:", values, meaning="it is kept")
-    counts = [[each for name in _COUNTS if type(each := row.get(name)) is int] for row in record.finished]
-    if wrong := [each for each in counts if len(each) == len(_COUNTS) and (min(each) < 0 or each[0] < sum(each[1:]))]:
+    counts = [[getattr(session, name) for name in _COUNTS] for session in record.finished]
+    if wrong := [each for each in counts if None not in each and (min(each) < 0 or each[0] < sum(each[1:]))]:
         yield _problem(f"the counts of {len(wrong)} sessions do not add up")
-    failing = [row for row in record.finished if row.get("failed_count") or row.get("error_count")]
-    green = [row for row in failing if row.get("status") == "SUCCESSFUL"]
+    failing = [each for each in record.finished if each.failing_count]
+    green = [each for each in failing if each.status == SessionStatus.SUCCESSFUL]
     if len(green) * 2 > len(failing):
         yield _problem(f"{len(green)} of {len(failing)} sessions with failing tests are SUCCESSFUL")
 
 
 def _dates(record: Record) -> Iterator[Finding]:
-    rows = record.sessions
     now = max((max(each.server_time or 0, each.at) for each in record.values()), default=0)  # by the later clock
-    ahead = max((parse_time(row.get("create_date")) or 0 for row in rows), default=0) - now
-    if ahead > 120:
+    created = [each.create_date.timestamp() for each in record.sessions if each.create_date]
+    if (ahead := max(created, default=0) - now) > 120:
         yield _problem(f"the newest session is created {ahead:,.0f} s in the future: times may be local ones")
-    lengths = [(length, number_in(row.get("duration"))) for row in rows if (length := seconds_of(row)) is not None]
-    ratios = [duration / length for length, duration in lengths if duration is not None and length >= 2]
+    ratios = [
+        each.duration / length
+        for each in record.sessions
+        if each.duration is not None and each.finish_date and (start := each.start_date or each.create_date)
+        if (length := (each.finish_date - start).total_seconds()) >= 2
+    ]
     if ratios and median(ratios) > 200:  # a ratio above it is no rounding, and no parallel run
         yield _problem("durations are in milliseconds")
-    seconds = [time for row in record["cases"].rows if (time := number_in(row.get("time"))) is not None]
-    duration = number_in(record["session"].document.get("duration"))
+    seconds = [case.time for case in record["cases"].models if case.time is not None]
+    duration = next((each.duration for each in record["session"].models), None)
     if seconds and duration is not None and median(seconds) > max(duration, 1):
         yield _problem("most tests take longer than their session: their times may be in milliseconds")
 
 
 def _case_ids(record: Record) -> Iterator[Finding]:
-    case, all_cases, failed = record["case"], record["cases"], record["failed"]
-    for each, name in ((all_cases, "tests_count"), (failed, "failed_count")):
-        listed, expected = len(each.rows), record["session"].document.get(name)
+    all_cases, failed = record["cases"].models, record["failed"].models
+    for cases, name in ((all_cases, "tests_count"), (failed, "failed_count")):
+        listed, expected = len(cases), next((getattr(session, name) for session in record["session"].models), None)
         is_cut = listed >= 20 and listed % 10 == 0  # a page may have fewer than 100: the documented size is 20
-        if each.document and type(expected) is int and not is_cut and listed != min(expected, _PAGE):
+        if cases and expected is not None and not is_cut and listed != min(expected, _PAGE):
             yield _problem(f"{listed} test cases are listed, {name} is {expected}")
-        if len({(str(row.get("test_group_id")), str(row.get("id"))) for row in each.rows}) < listed:
+        if len({*map(case_ids, cases)}) < listed:
             yield _problem("several test cases have the same id")
-        if lost := [row for row in each.rows if row.get("test_group_id") is None]:
+        if lost := [case for case in cases if case.test_group_id is None]:
             yield _problem(f"{len(lost)} test cases have no test_group_id")
-    ids = {_key(row): row.get("id") for row in all_cases.rows}
-    if any(row.get("id") != ids.get(_key(row), row.get("id")) for row in failed.rows):
+    ids = {case.key: case.id for case in all_cases}
+    if any(case.id != ids.get(case.key, case.id) for case in failed):
         yield _problem("the id of a test case differs from response to response")
-    if case.document and str(case.document.get("id")) != case.path[-1]:
+    if any(case.id != record["case"].path[-1] for case in record["case"].models):
         yield _problem("a single test case is another one", meaning="failures are those of other tests")
 
 
-def _key(row: JsonRow) -> tuple[str, ...]:
-    return tuple(str(row.get(name)) for name in ("test_group_name", "classname", "name"))
-
-
 def _data(record: Record) -> Iterator[Finding]:
-    case = record["case"].document
-    text = case["data"].strip() if isinstance(case.get("data"), str) else ""
-    form, failure = {"{": "JSON", "<": "XML"}.get(text[:1], "another format"), read_failure(text)
-    is_failing = case.get("status") in ("FAILED", "ERROR")
-    if is_failing and not text:
-        yield _problem("data of a failing test is missing")
-    elif is_failing and failure is None:
-        yield _problem(f"data of a test is {form}, without a known failure")
-    elif failure is not None and not failure.message and not failure.text:
-        yield _note(f"{form} without a message")
+    for case in record["case"].models:
+        text, failure = (case.data or "").strip(), case.failure
+        form = {"{": "JSON", "<": "XML"}.get(text[:1], "another format")
+        if case.is_failing and not text:
+            yield _problem("data of a failing test is missing")
+        elif case.is_failing and failure is None:
+            yield _problem(f"data of a test is {form}, without a known failure")
+        elif failure is not None and not failure.message and not failure.text:
+            yield _note(f"{form} without a message")
 
 
 def _latency(record: Record) -> Iterator[Finding]:
@@ -268,10 +257,10 @@ def _latency(record: Record) -> Iterator[Finding]:
 
 _NEEDS: dict[str, Callable[[Record], object]] = {
     "no response": lambda record: record.answered,
-    "no SUITE, PROJECT or WORKSPACE is given, or it cannot be read": lambda record: record.asked.document,
-    "no session": lambda record: record["page-1"].rows,
-    "no finished session with tests": lambda record: record["cases"].document,
-    "no test with data was read": lambda record: record["case"].document.get("data"),
+    "no SUITE, PROJECT or WORKSPACE is given, or it cannot be read": lambda record: record.asked.is_read,
+    "no session": lambda record: record["page-1"].models,
+    "no finished session with tests": lambda record: record["cases"].is_read,
+    "no test with data was read": lambda record: [case for case in record["case"].models if case.data],
 }
 """What a check needs, by the reason why there is nothing to look at."""
 

@@ -6,20 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from attrs import field, frozen
 
-from buddy_sessions import BuddyError, Project, RateLimit, RateLimitError, Region, Session, TestCase
+from buddy_sessions import BuddyError, Project, RateLimit, RateLimitError, Region, ResponseError, Session, TestCase
 from buddy_sessions._api import Api
-from buddy_sessions._decoding.converter import decode_list, decode_object, decode_page, decode_suites
+from buddy_sessions._decoding.converter import InvalidValue, decode_list, decode_object, decode_suites
+from buddy_sessions._http.rate_limit import parse_http_date
 
 from .shapes import Shape, load_json
-
-JsonRow: TypeAlias = dict[str, Any]
 
 MAX_REQUESTS = 15
 _SIZE, _DOCUMENTED_SIZE = 100, 20  # of a page
@@ -27,17 +25,25 @@ _FINAL = 0, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS
 _MAX_GROUPS = 3  # projects, or suites, in which to look for a session
 
 SESSION_LISTS = "page-1", "page-2", "window", "beyond", "branch"  # the purposes of requests for sessions of a suite
-FINISHED = "SUCCESSFUL", "ERROR", "SKIPPED"
 _RESPONSES = {**dict.fromkeys((*SESSION_LISTS, "again", "no-branch"), "sessions"), "failed": "cases"}
 
-DECODERS: dict[str, Callable[..., object]] = {
+_Model: TypeAlias = Any  # a Project, Suite, Session or TestCase
+_DECODERS: dict[str, Callable[..., _Model | list[_Model]]] = {
     "projects": partial(decode_list, name="projects", model=Project),
     "suites": partial(decode_suites, workspace="", project=""),
-    "sessions": decode_page,
+    "sessions": partial(decode_list, name="sessions", model=Session),
     "session": partial(decode_object, model=Session),
     "cases": partial(decode_list, name="cases", model=TestCase),
     "case": partial(decode_object, model=TestCase),
 }
+
+
+class Decoded(NamedTuple):
+    """What this package reads from a response: its models, the values that do not fit, and why nothing can be read."""
+
+    models: list[_Model]
+    invalid: list[InvalidValue]
+    error: ResponseError | None = None
 
 
 @frozen(kw_only=True, slots=False)
@@ -68,21 +74,32 @@ class Exchange:
         """The JSON value in the body; None if it is none."""
         return load_json(self.body)
 
-    @property
-    def document(self) -> JsonRow:
-        """The JSON object in the body of a success; an empty one if there is none."""
-        return self.json if self.status == HTTPStatus.OK and isinstance(self.json, dict) else {}
+    @cached_property
+    def decoded(self) -> Decoded:
+        """What is read from a success."""
+        invalid: list[InvalidValue] = []
+        if self.status != HTTPStatus.OK or self.name not in _DECODERS:
+            return Decoded([], invalid)
+        try:
+            content = _DECODERS[self.name](self.body, invalid=invalid)
+        except ResponseError as error:
+            return Decoded([], invalid, error)
+        return Decoded(content if isinstance(content, list) else [content], invalid)
 
     @property
-    def rows(self) -> list[JsonRow]:
-        """The objects in a list; none if there is no such list."""
-        rows = self.document.get(self.name)
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    def is_read(self) -> bool:
+        """Whether it is a success that can be read."""
+        return self.status == HTTPStatus.OK and self.decoded.error is None
+
+    @property
+    def models(self) -> list[_Model]:
+        """The objects in a list; or the only one of the response."""
+        return self.decoded.models
 
     @property
     def numbers(self) -> list[int]:
-        """The `relative_id` of each session in a list that has a valid one."""
-        return [row["relative_id"] for row in self.rows if type(row.get("relative_id")) is int]
+        """The `relative_id` of each session in a list."""
+        return [session.relative_id for session in self.models]
 
     @property
     def size(self) -> int:
@@ -92,10 +109,8 @@ class Exchange:
     @property
     def server_time(self) -> float | None:
         """The `Date` of the response in Unix seconds; None without a valid one."""
-        try:
-            return parsedate_to_datetime(self.headers.get("date", "")).timestamp()
-        except (ValueError, OverflowError):
-            return None
+        date = parse_http_date(self.headers.get("date"))
+        return None if date is None else date.timestamp()
 
     @property
     def is_disabled(self) -> bool:
@@ -128,23 +143,21 @@ class Record(dict[str, Exchange]):
         return self["page-1"] if "page-1" in self else self["suites"] if "suites" in self else self["projects"]
 
     @cached_property
-    def sessions(self) -> list[JsonRow]:
+    def sessions(self) -> list[Session]:
         """All sessions, each once."""
-        return [*{str(row.get("id")): row for name in SESSION_LISTS for row in self[name].rows}.values()]
+        return [*{session.id: session for name in SESSION_LISTS for session in self[name].models}.values()]
 
-    @cached_property
-    def finished(self) -> list[JsonRow]:
+    @property
+    def finished(self) -> list[Session]:
         """All sessions that have finished."""
-        return [row for row in self.sessions if row.get("status") in FINISHED]
+        return [session for session in self.sessions if session.is_finished]
 
     def shift_of(self, page: Exchange) -> int:
-        """Return how many sessions earlier than expected a page begins, as if so many were created; 0 if unknown."""
-        first = self["page-1"]
-        listed = sorted({*first.numbers, *self["page-2"].numbers}, reverse=True)
-        if not page.numbers or page.numbers[0] not in listed:
+        """Return how many sessions too early page 2 of any size begins, as if so many were created; 0 if unknown."""
+        first = self["page-1"].numbers
+        if not page.numbers or page.numbers[0] not in first:
             return 0
-        size = min(page.size, len(first.rows))  # the server may cut page 1; a window is smaller
-        return (int(page.query["page"]) - 1) * size - listed.index(page.numbers[0])
+        return min(page.size, len(first)) - first.index(page.numbers[0])  # the server may cut page 1
 
     @cached_property
     def shape(self) -> Shape:
@@ -160,26 +173,6 @@ class Record(dict[str, Exchange]):
 
 def _split(text: str) -> list[str]:
     return text.replace(",", " ").split()
-
-
-def parse_time(value: object) -> float | None:
-    """Return an ISO 8601 time, of which one without a zone is in UTC, in Unix seconds; None if it is none."""
-    try:
-        moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
-        return None if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def number_in(value: object) -> float | None:
-    """Return a number of a size with which one can calculate."""
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 else None
-
-
-def seconds_of(row: JsonRow) -> float | None:
-    """Return the seconds from the start of a session to its end; None if a date is missing."""
-    start, finish = parse_time(row.get("start_date") or row.get("create_date")), parse_time(row.get("finish_date"))
-    return None if start is None or finish is None else finish - start
 
 
 class Probe:
@@ -198,48 +191,46 @@ class Probe:
             return
         root = "workspaces", target[0], "projects"
         projects = await self._ask("projects", *root, page=1, per_page=20)
-        for project in target[1:2] or [str(row.get("name")) for row in projects.rows[:_MAX_GROUPS]]:
+        for project in target[1:2] or [each.name for each in projects.models[:_MAX_GROUPS]]:
             suites = await self._ask("suites", *root, project, "unit-tests", "suites")
-            for suite_id in target[2:] or [str(row.get("id")) for row in suites.rows[:_MAX_GROUPS]]:
+            for suite_id in target[2:] or [each.id for each in suites.models[:_MAX_GROUPS]]:
                 sessions = *root, project, "unit-tests", "suites", suite_id, "sessions"
                 first = await self._ask("page-1", *sessions, page=1, per_page=_SIZE)
                 if first.status == HTTPStatus.BAD_REQUEST:
                     first = await self._ask("page-1", *sessions, page=1, per_page=_DOCUMENTED_SIZE)
-                if first.rows:
+                if first.models:
                     await self._read_suite(sessions, first)
                     return
 
     async def _read_suite(self, sessions: tuple[str, ...], first: Exchange) -> None:
-        rows, size, record = first.rows, first.size, self.record
-        second = await self._ask("page-2", *sessions, page=2, per_page=size)
-        if len(rows) > 1:  # the second half of page 1, or a page across its end
-            page, per_page = (3, len(rows) * 2 // 5) if second.rows and len(rows) > 4 else (2, len(rows) // 2)
-            await self._ask("window", *sessions, page=page, per_page=per_page)
-        branches = Counter(str(row.get("ref_name")) for row in rows if row.get("ref_type") == "BRANCH")
-        for name, _ in branches.most_common(1):
+        count, size, record = len(first.models), first.size, self.record
+        await self._ask("page-2", *sessions, page=2, per_page=size)
+        if count > 1:  # the second half of page 1
+            await self._ask("window", *sessions, page=2, per_page=count // 2)
+        for name, _ in Counter(filter(None, (each.branch for each in first.models))).most_common(1):
             await self._ask("branch", *sessions, page=1, per_page=size, branch=name)
         if any(record.shift_of(record[name]) for name in ("page-2", "window")):
             await self._ask("again", *sessions, page=1, per_page=size)
-        end = max(first.numbers, default=0) // len(rows)  # the highest relative_id counts sessions
+        end = max(first.numbers) // count  # the highest relative_id counts sessions
         await self._ask("beyond", *sessions, page=end + 3, per_page=size)
         await self._ask("no-branch", *sessions, page=1, per_page=size, branch="no-such-branch")
         await self._read_cases(sessions, first)
 
     async def _read_cases(self, sessions: tuple[str, ...], first: Exchange) -> None:
         """Send the requests for a session, if possible one with failing tests, and for its test cases."""
-        finished = [row for row in first.rows if row.get("status") in FINISHED and row.get("tests_count")]
-        finished.sort(key=lambda row: not row.get("failed_count"))
-        row = (finished or first.rows)[0]
-        place, page = (*sessions, str(row.get("id"))), {"page": 1, "per_page": first.size}
+        finished = [each for each in first.models if each.is_finished and each.tests_count]
+        finished.sort(key=lambda each: not each.failed_count)
+        session = (finished or first.models)[0]
+        place, page = (*sessions, session.id), {"page": 1, "per_page": first.size}
         await self._ask("session", *place)
         if not finished:
             return
-        cases = (await self._ask("cases", *place, "cases", **page)).rows
-        if row.get("failed_count"):
-            cases = [*(await self._ask("failed", *place, "cases", **page, status="FAILED")).rows, *cases]
-        case = next((each for each in cases if each.get("status") in ("FAILED", "ERROR")), next(iter(cases), {}))
-        if case.get("id") is not None and case.get("test_group_id") is not None:
-            await self._ask("case", *place, "test-groups", str(case["test_group_id"]), "cases", str(case["id"]))
+        cases = (await self._ask("cases", *place, "cases", **page)).models
+        if session.failed_count:
+            cases = [*(await self._ask("failed", *place, "cases", **page, status="FAILED")).models, *cases]
+        case = next((each for each in cases if each.is_failing), next(iter(cases), None))
+        if case is not None and case.test_group_id is not None:
+            await self._ask("case", *place, "test-groups", case.test_group_id, "cases", case.id)
 
     async def _ask(self, purpose: str, *path: str, **query: str | int) -> Exchange:
         """Send a request, and return it with its response, or with the error in place of one.
@@ -258,7 +249,7 @@ class Probe:
             received["rate_limit"] = response.rate_limit
         except RateLimitError as error:  # the request was not sent
             received = {"status": HTTPStatus.TOO_MANY_REQUESTS, "error": str(error)}
-        except (BuddyError, UnicodeEncodeError) as error:  # a name that the server has sent
+        except BuddyError as error:
             received = {"error": str(error)}
         exchange = self.record[purpose] = Exchange(
             purpose=purpose,

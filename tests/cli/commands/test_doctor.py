@@ -68,7 +68,7 @@ def test_wrong_server_is_found(account: Account, call: Call, monkeypatch: pytest
             "403 with the scopes of the token and of the endpoint",
             "the token may not read the suites (403): the token has WORKSPACE, TOKEN_INFO; this needs UNIT_TEST_READ",
         ),
-        ("page 2 begins five rows too late", "page 3 of 40 begins 10 sessions too late"),
+        ("page 2 begins five rows too late", "page 2 of 50 begins 5 sessions too late"),
         ("per_page is silently reduced to 30", '"paging","level":"ok"'),
         ("more than a short page of cases are listed, and fewer counted", " test cases are listed, tests_count is "),
         ("nothing listens on the port", '"clock","level":"unchecked","found":"no response"'),
