@@ -17,7 +17,7 @@ from buddy_sessions._api import Api
 from buddy_sessions._decoding.converter import InvalidValue, decode_list, decode_object, decode_suites
 from buddy_sessions._http.rate_limit import parse_http_date
 
-from .shapes import Shape, load_json
+from .shapes import OBJECTS, Shape, load_json
 
 MAX_REQUESTS = 15
 _SIZE, _DOCUMENTED_SIZE = 100, 20  # of a page
@@ -166,8 +166,8 @@ class Record(dict[str, Exchange]):
         for each in self.answered:
             name = each.name if each.status == HTTPStatus.OK else "errors"
             shape.add(name, each.body.decode(errors="replace") if each.json is None else each.json)
-            lists = {name: _split(text) if "-scopes" in name else text for name, text in each.headers.items()}
-            shape.add("headers", lists)
+            headers = {name: each.headers[name] for name in OBJECTS["headers"] if name in each.headers}
+            shape.add("headers", {name: _split(text) if "-scopes" in name else text for name, text in headers.items()})
         return shape
 
 

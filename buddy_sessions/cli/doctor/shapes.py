@@ -69,8 +69,6 @@ OBJECTS: dict[str, Mapping[str, Kind]] = {
     },
 }
 """The documented objects: their fields, and what each contains."""
-_OPEN = "headers"
-"""The object to which anybody adds names of their own: these are counted only."""
 
 _HOSTS = {
     "API": r"(?:https://api\.(?:(?:eu|asia)\.)?buddy\.works|https?://[^/]+/api)",
@@ -156,10 +154,10 @@ class Shape:
             inner = f"{path}.{name}".removeprefix("body.")
             if name in value:
                 self._add(fields, inner, value[name], of, f"{kind}.{name}")
-            elif kind != _OPEN:
+            else:
                 fields.setdefault(inner, Counter())["missing"] += 1
         for name in (name for name in value if name not in documented):
-            if documented and kind != _OPEN:
+            if documented:
                 self._add_unknown_field(kind, name, value[name])
             else:
                 fields[path]["unknown name"] += 1
