@@ -92,7 +92,7 @@ def test_no_import_cycles() -> None:
 
 
 def test_command_line_imports_few_internal_names() -> None:
-    """Only what it shares: names of sessions, the files of `SessionStore.export`, and for `doctor` the decoders of responses."""
+    """Only what it shares: names of sessions, the files of `SessionStore.export`, and for `doctor` the decoders."""
     allowed = {"cli", "__init__", "models", "testing", "analysis", "_base", "_export"}
     for path in (PACKAGE / "cli").rglob("*.py"):
         more = {"_api", "_decoding", "_http"} if path.parent.name == "doctor" or path.name == "doctor.py" else set()
