@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
@@ -37,47 +38,38 @@ class KeyDefaults:
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
-        names = self._parse(text, "not a suite", "workspace/project/suite_id")
-        if isinstance(names, SuiteKey):
-            return names
-        name = "/".join(names)
+        group = self.parse_group(text)
+        if isinstance(group, SuiteKey):
+            return group
         advice = "pass its key, its URL or, with -w and -p, its ID: buddy-sessions status WORKSPACE prints the keys"
-        raise ConfigError(f"{name}: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
-
-    def _parse(self, text: str, what: str, form: str) -> SuiteKey | tuple[str, str]:
-        """Return the suite that a key or a URL names, or a project; without a text, the project of the defaults."""
-        names = text.split("/")
-        if len(names) > 1 and "." in names[0].strip(".") and "://" not in text:  # a host
-            raise ConfigError(f"{what}: {text!r}; a URL begins with https://, as in https://{text}")
-        if len(names) == 1 and self.workspace:
-            names = list(filter(None, [self.workspace, self.project, *names]))
-        if "://" not in text and len(names) == 2 and all(names):
-            return names[0], names[1]
-        try:
-            return SuiteKey.parse(text if "://" in text else "/".join(names))
-        except ValueError:
-            if "\\" in text:
-                raise ConfigError(f"{what}: {text!r}; write / between the names") from None
-            advice = (
-                f"write {form}, or paste the URL of a suite in Buddy; buddy-sessions status WORKSPACE prints the IDs, "
-                "and -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT) complete them"
-            )
-            raise ConfigError(f"{what}: {text!r}", advice=advice) from None
+        raise ConfigError(f"{'/'.join(group)}: a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
 
     def parse_group(self, text: str) -> Group:
         """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
 
         Raises ConfigError also for names that no URL can have.
         """
-        group: Group
-        if not text and self.workspace and not self.project:
-            group = (self.workspace,)
-        else:
-            is_workspace = text and "/" not in text and not (self.workspace or self.project)
-            forms = "workspace/project/suite_id or workspace/project"
-            group = (text,) if is_workspace else self._parse(text, "neither a suite nor a project", forms)
-        validate_key(SuiteKey(*group, *["any"] * (3 - len(group))))
-        return group
+        names = text.split("/") if text else []
+        is_host = len(names) > 1 and "." in names[0].strip(".")
+        if len(names) < 2 and self.workspace:
+            names = list(filter(None, (self.workspace, self.project, *names)))
+        advice = (
+            "write workspace/project/suite_id or workspace/project, or paste the URL of a suite in Buddy; "
+            "buddy-sessions status WORKSPACE prints the IDs, and -w and -p (BUDDY_WORKSPACE, BUDDY_PROJECT) complete "
+            "them"
+        )
+        if "://" in text:
+            with suppress(ValueError):
+                return validate_key(SuiteKey.parse(text))
+        elif "\\" in text:
+            advice = "write / between the names"
+        elif is_host:
+            advice = f"a URL begins with https://, as in https://{text}"
+        elif len(names) <= 3 and all(names) and (len(names) > 1 or not self.project):
+            key = SuiteKey(*names, *["any"] * (3 - len(names)))
+            validate_key(key)
+            return key if len(names) == 3 else key[:2] if len(names) == 2 else key[:1]
+        raise ConfigError(f"neither a suite nor a project: {text!r}", advice=advice)
 
 
 def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -> tuple[SuiteKey, str]:

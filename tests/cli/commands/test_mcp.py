@@ -305,7 +305,7 @@ async def test_long_error_is_cut(fake: FakeBuddy) -> None:
     project, answer = await ask_new(
         ("get_failures", {"suite": "acme/shop"}), ("get_failures", {"suite": "acme/shop/a", "test": "test"})
     )
-    assert project.inside == "acme/shop: two parts name a project; a suite is WORKSPACE/PROJECT/SUITE_ID"
+    assert project.inside == "acme/shop: a suite is WORKSPACE/PROJECT/SUITE_ID"
     assert (
         answer.is_error,
         "'test' fits 30 failing tests, the first 10 of which are below\n" in answer.inside,
@@ -334,7 +334,7 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "no name": (
         "get_failures",
         {"suite": "Unit tests"},
-        "not a suite: 'Unit tests'",
+        "Unit tests: a suite is WORKSPACE/PROJECT/SUITE_ID",
         "\nPass WORKSPACE/PROJECT/SUITE_ID or its URL: ",
     ),
     "no project": (
