@@ -155,6 +155,11 @@ def _one_row_less(_request: RecordedRequest, found: list[JsonObject]) -> None:
     del found[:1]
 
 
+def _passed_only(request: RecordedRequest, found: list[JsonObject]) -> None:
+    if request.query.get("status") == "FAILED":
+        found.clear()
+
+
 def _more_rows(_request: RecordedRequest, found: list[JsonObject]) -> None:
     found += [{**found[0], "id": f"{number:024x}", "name": f"more {number}"} for number in range(23)]
 
@@ -234,6 +239,7 @@ WRONG_SERVERS = (
     _wrong(
         "case-ids", "fewer failing cases are listed than counted", rows("cases", _one_row_less), also=("values", "data")
     ),
+    _wrong("case-ids", "no failing case is listed, although some are counted", rows("cases", _passed_only)),
     _wrong("case-ids", "more than a short page of cases are listed, and fewer counted", rows("cases", _more_rows)),
     _wrong("data", "a single case has no data", single_case(_loses("data"))),
     _wrong("data", "data is neither JSON nor XML", single_case(_sets(data="not ok 1 - adds\n ---\n found: 3\n"))),

@@ -219,18 +219,18 @@ def _dates(record: Record) -> Iterator[Finding]:
 
 
 def _case_ids(record: Record) -> Iterator[Finding]:
-    all_cases, failed = record["cases"].models, record["failed"].models
-    for cases, name in ((all_cases, "tests_count"), (failed, "failed_count")):
-        listed, expected = len(cases), next((getattr(session, name) for session in record["session"].models), None)
+    for each, name in ((record["cases"], "tests_count"), (record["failed"], "failed_count")):
+        cases, listed = each.models, len(each.models)
+        expected = next((getattr(session, name) for session in record["session"].models), None)
         is_cut = listed >= 20 and listed % 10 == 0  # a page may have fewer than 100: the documented size is 20
-        if cases and expected is not None and not is_cut and listed != min(expected, _PAGE):
+        if each.is_read and expected is not None and not is_cut and listed != min(expected, _PAGE):
             yield _problem(f"{listed} test cases are listed, {name} is {expected}")
         if len({*map(case_ids, cases)}) < listed:
             yield _problem("several test cases have the same id")
         if lost := [case for case in cases if case.test_group_id is None]:
             yield _problem(f"{len(lost)} test cases have no test_group_id")
-    ids = {case.key: case.id for case in all_cases}
-    if any(case.id != ids.get(case.key, case.id) for case in failed):
+    ids = {case.key: case.id for case in record["cases"].models}
+    if any(case.id != ids.get(case.key, case.id) for case in record["failed"].models):
         yield _problem("the id of a test case differs from response to response")
     if any(case.id != record["case"].path[-1] for case in record["case"].models):
         yield _problem("a single test case is another one", meaning="failures are those of other tests")
