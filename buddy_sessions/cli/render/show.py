@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -217,9 +218,9 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
     if has_names:
         title = "TEST" if any(column.title for column in columns) else ""
         columns = [*columns, Column(title, is_number=False, wraps=True)]
-    shown, widths = _fit(columns, rows, output.width)
-    kept = [columns[index] for index in shown]
     titles: list[str | Text] = [Text(column.title, "dim") for column in columns]
+    shown, widths = _fit(columns, [titles, *rows], output.width)
+    kept = [columns[index] for index in shown]
     indent = sum(widths[:-1]) + _GAP * (len(widths) - 1) if has_names else _GAP
     for row, item in zip([titles, *rows], [Item(None), *items], strict=True):
         if row is not titles or any(column.title for column in kept):
@@ -234,21 +235,14 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
 
 
 def _fit(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int) -> tuple[list[int], list[int]]:
-    """Return the numbers of the columns that fit in a line, and their widths."""
+    """Return the numbers of the columns that fit in a line, and their widths. The first row has the titles."""
+    widest = [max(cell_len(str(cell)) for cell in cells) for cells in zip_longest(*rows, fillvalue="")]
     shown = list(range(len(columns)))
     while True:
-        kept = [columns[index] for index in shown]
-        widths = _cut(kept, _widths(columns, rows, shown), width)
+        widths = _cut([columns[index] for index in shown], [widest[index] for index in shown], width)
         if len(shown) == 1 or sum(widths) + _GAP * (len(widths) - 1) <= width:
             return shown, widths
         shown.remove(max(shown, key=lambda index: (not columns[index].wraps, columns[index].rank, index)))
-
-
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], shown: Sequence[int]) -> list[int]:
-    return [
-        max(cell_len(str(cell)) for cell in [columns[index].title, *(cell for row in rows for cell in row[index:][:1])])
-        for index in shown
-    ]
 
 
 def _cut(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
