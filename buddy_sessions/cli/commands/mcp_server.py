@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import wraps
 from inspect import getdoc
 from pathlib import Path
@@ -301,11 +300,8 @@ class _StrictTool(Tool):
 
     async def run(self, arguments: dict[str, Any], *args: Any, **options: Any) -> Any:
         allowed = list(self.parameters["properties"])
-        for name in arguments:
-            if name not in allowed:
-                similar = get_close_matches(name, allowed, n=1)
-                hint = f"did you mean {similar[0]}?" if similar else f"{self.name} has {', '.join(allowed)}"
-                raise ToolError(f"unknown argument {cut(name)!r}: {hint}")
+        if unknown := [name for name in arguments if name not in allowed]:
+            raise ToolError(f"unknown argument {cut(unknown[0])!r}: {self.name} has {', '.join(allowed)}")
         try:
             return await super().run(arguments, *args, **options)
         except ToolError as error:

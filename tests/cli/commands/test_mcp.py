@@ -405,7 +405,6 @@ async def test_error_says_what_to_do(name: str, fake: FakeBuddy) -> None:
 
 
 WRONG_ARGUMENTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "misspelt": ("get_failures", {"sesion": "#5"}, "unknown argument 'sesion': did you mean session?"),
     "unknown": ("list_suites", {"x": 1}, "unknown argument 'x': list_suites has project, status, branch, offset"),
     "missing": ("get_test_history", {}, "missing argument test"),
     "empty": ("get_test_history", {"suite": None, "test": " "}, "missing argument suite; missing argument test"),
