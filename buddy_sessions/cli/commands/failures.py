@@ -18,7 +18,7 @@ from ..options import ROWS, Count, Flag, Key, MaxBytes, Question, SessionName, a
 from ..render.markdown import DEFAULT_MAX_BYTES
 from ..render.result import CASE_CELLS, CommandResult, Item, Section, crashed_sessions, failing_item
 from ..render.show import choose_format, show
-from ..render.text import cause_text, read_text, unfinished_text
+from ..render.text import cause_text, count_read_messages, unfinished_text
 from ..suite_selection import parse_session
 
 DETAILS = {"table": 50, "github": 50, "markdown": 200}
@@ -80,7 +80,7 @@ async def command(
     result = failures_result(judgement, by_cause=group and chosen != "markdown")
     for problem in result.problems if chosen in {"jsonl", "csv"} else ():  # other formats say it
         messages.print_warning(problem)
-    if group and (read := read_text(judgement.tests)):
+    if group and (read := count_read_messages(judgement.tests)):
         messages.print_note(f"{read}: the causes of the other tests are not known")
     show(result, chosen, messages, limit=None if group or chosen == "markdown" else count, max_bytes=max_bytes)
     running, *incomplete = result.warnings

@@ -46,7 +46,7 @@ from ..render.agent import (
     similar_names,
 )
 from ..render.result import CommandResult, Item, Section, gate_result
-from ..render.text import count_marks, cut, format_age, format_moment, read_text
+from ..render.text import count_marks, count_read_messages, cut, format_age, format_moment
 from ..suite_selection import KeyDefaults, parse_session
 from .compare import compare_result
 from .failures import failures_result
@@ -161,7 +161,7 @@ class Tools:
             said = "\n".join([*result.problems, *result.facts])
             problems = [*result.problems, *(each for each in failures.problems if each not in said)]
             result = evolve(result, title=title, is_red=failures.is_red, problems=problems)
-        title = "; ".join(filter(None, [result.title, read_text(judgement.tests)]))
+        title = "; ".join(filter(None, [result.title, count_read_messages(judgement.tests)]))
         result = evolve(result, title=title, sections=list_causes(judgement))
         hint = "For the message and trace of a test, add test=NAME." if judgement.tests else ""
         return await self._render(result, offset=offset, hint=hint)

@@ -33,11 +33,11 @@ from ..render.text import (
     author_name,
     author_text,
     cause_text,
+    count_read_messages,
     link,
     number_text,
     one_line,
     plain,
-    read_text,
     revision_text,
 )
 from ..suite_selection import SuiteSelection, select_keys
@@ -164,7 +164,7 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
 
 def _count_causes(judgement: Judgement) -> str:
     """Return how many causes a suite has; if not all messages were read, how many were."""
-    if text := read_text(judgement.tests):
+    if text := count_read_messages(judgement.tests):
         return text
     return f"1 of {len(judgement.causes):,} causes" if len(judgement.causes) > 1 else ""
 

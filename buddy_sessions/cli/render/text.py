@@ -129,7 +129,7 @@ def trace_of(failure: Failure, *, limit: int) -> str:
     return f"{trace[:half]}\n… {len(trace) - 2 * half:,} characters left out …\n{trace[-half:]}"
 
 
-def read_text(tests: Sequence[FailingTest]) -> str:
+def count_read_messages(tests: Sequence[FailingTest]) -> str:
     """Return of how many failing tests the messages were read, if not of all: `50 of 900 messages read`."""
     read = sum(test.case.has_details for test in tests)
     return f"{read:,} of {format_count(len(tests), 'message')} read" if read < len(tests) else ""
