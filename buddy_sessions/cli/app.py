@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from buddy_sessions import BuddyError, ConfigError, __version__
 
 from .errors import ExitCode, describe_error, exit_code_of
-from .render.console import Output
+from .render.console import DEFAULT_WIDTH, Output
 from .render.text import one_line
 
 _GROUPS = {
@@ -82,9 +82,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _check_values(tokens)
-        exit_code = app(
-            tokens, console=Output.for_help(), exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        # Help in a pipe, such as to a pager, is as wide as the terminal of stderr.
+        console = Output(file_width=Output(stderr=True, file_width=DEFAULT_WIDTH).width)
+        exit_code = app(tokens, console=console, exit_on_error=False, print_error=False, result_action="return_value")
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         return ExitCode.DONE
     except (CycloptsError, BuddyError, OSError) as error:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from attrs import define, field
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -24,10 +22,10 @@ from buddy_sessions import BuddyClient, BuddyError, Harvest, StoreError
 from buddy_sessions._base.figures import format_count, format_duration
 
 from ..errors import ExitCode, error_text, exit_code_of, many_suites_code
-from .text import one_line, without_commands
+from .text import cut, one_line, without_commands
 
 _SPINNER_WIDTH = 2
-_DEFAULT_WIDTH, _FILE_WIDTH = 80, 200
+DEFAULT_WIDTH = 80
 _LOG_INTERVAL = 30.0  # seconds between two lines of progress in a log
 _INTERVAL = 0.25  # seconds between two updates of the line of a harvest
 _HIDDEN = "no connection"
@@ -35,16 +33,18 @@ _HIDDEN = "no connection"
 
 
 class Output(Console):
-    """A rich console that prints text without markup. It raises BrokenPipeError if the reader of stdout has left."""
+    """A rich console that prints text without markup. It raises BrokenPipeError if the reader of stdout has left.
 
-    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+    `file_width` is the width of a file or a pipe without COLUMNS: by default, no line is too long for it.
+    """
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False, file_width: int = 10_000) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
         self._is_quiet = quiet
-        if not self.width:  # COLUMNS=0: it is unknown
-            self.width = _DEFAULT_WIDTH
-        self.has_width = self.is_terminal or "COLUMNS" in os.environ
         if not self.file.isatty() and "COLUMNS" not in os.environ:  # also with FORCE_COLOR
-            self.width = _FILE_WIDTH
+            self.width = file_width
+        elif not self.width:  # COLUMNS=0: it is unknown
+            self.width = DEFAULT_WIDTH
         if isinstance(self.file, TextIOWrapper):  # replace characters that its encoding lacks
             self.file.reconfigure(errors="replace")
 
@@ -54,15 +54,6 @@ class Output(Console):
             raise BrokenPipeError
         self.quiet = True
 
-    @classmethod
-    def for_help(cls) -> Output:
-        """Return the one of --help: in a pipe, such as to a pager, it is as wide as the terminal of stderr, or 80."""
-        output = cls()
-        if not output.file.isatty() and "COLUMNS" not in os.environ:
-            messages = cls(stderr=True)
-            output.width = messages.width if messages.file.isatty() else _DEFAULT_WIDTH
-        return output
-
     def print_line(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print texts, or pairs of a text and its style, without wrapping them."""
         line = Text.assemble(*parts)
@@ -70,15 +61,15 @@ class Output(Console):
         self.print(line, soft_wrap=True)
 
     def print_message(self, *parts: str | Text | tuple[str, str], indent: str = "") -> None:
-        """Print texts, or pairs of a text and its style. If the width is known, lines end between words.
+        """Print texts, or pairs of a text and its style. Lines end between words.
 
         With an `indent`, which all lines but the first one get, longer words are broken, but not in a text with a URL.
         """
-        text = Text.assemble(*parts)
+        text = Text.assemble(*parts, overflow="ignore")  # of words that are too long
         lines = [text]
-        if self.has_width and text.cell_len > self.width:
-            width, breaks = self.width - len(indent), indent and "://" not in text.plain
-            lines = [*(text.wrap(self, width) if breaks else text.divide(_ends_of_lines(text.plain, width)))]
+        if text.cell_len > self.width:
+            breaks = indent and "://" not in text.plain
+            lines = [*text.wrap(self, self.width - len(indent), overflow="fold" if breaks else None)]
         for number, line in enumerate(lines):
             line.rstrip()
             self.print_line(indent if number else "", line)
@@ -117,7 +108,7 @@ class Output(Console):
             yield lambda _: None
         elif self.is_terminal and not self.is_dumb_terminal:
             with self.status("reading…") as status:
-                yield lambda text: status.update(self._fit(text))
+                yield lambda text: status.update(Text(cut(text, self.width - _SPINNER_WIDTH)))
         else:
             shown = deque(["reading"], maxlen=1)
             task = asyncio.create_task(self._repeat(shown))
@@ -133,11 +124,6 @@ class Output(Console):
             await asyncio.sleep(_LOG_INTERVAL)
             self.print_note(f"{shown[-1]} · {format_duration(round(loop.time() - started))}")
 
-    def _fit(self, text: str) -> Text:
-        fitted = Text(text)
-        fitted.truncate(self.width - _SPINNER_WIDTH, overflow="ellipsis")
-        return fitted
-
     @contextmanager
     def show_logs(self, *, debug: bool) -> Iterator[None]:
         """Print the warnings that the library logs; if `debug` is true, also each request."""
@@ -150,16 +136,6 @@ class Output(Console):
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
-
-
-def _ends_of_lines(text: str, width: int) -> Iterator[int]:
-    """Yield where the lines of a text end: between words, of which none is broken."""
-    start = end = 0
-    for space in re.finditer(" +|$", text):
-        if end > start and cell_len(text[start : space.start()]) > width:
-            yield end
-            start = end
-        end = space.end()
 
 
 class _LogHandler(logging.Handler):

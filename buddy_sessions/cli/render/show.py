@@ -55,6 +55,7 @@ _WRITTEN_FORMATS = ("markdown", "json", "jsonl", "junit", "github")
 _GAP = 2  # characters between two columns of a table
 _INDENT = " " * _GAP  # of the lines that continue a text
 _MIN_CUT, _MIN_WRAPPED = 8, 30  # to which a column is cut, or wrapped
+_MAX_MESSAGE = 400  # characters below a test, also if the width is larger
 _CLOSED_PIPE = suppress(BrokenPipeError)
 """Ends printing: the exit code does not depend on what the reader of a pipe does."""
 
@@ -229,8 +230,7 @@ def _print_items(output: Output, columns: Sequence[Column], items: Sequence[Item
         for line in _lines_below(item, output, output.width - indent):
             line.rstrip()
             output.print_line(" " * indent, line)
-    hidden = [column.title for index, column in enumerate(columns) if index not in shown and column.title]
-    if output.has_width and hidden:
+    if hidden := [column.title for index, column in enumerate(columns) if index not in shown and column.title]:
         output.print_message((f"left out in this width: {', '.join(hidden)}", "dim"))
 
 
@@ -269,9 +269,9 @@ def _print_row(output: Output, columns: Sequence[Column], widths: Sequence[int],
     more: list[Text] = []
     for column, width, cell in zip(columns, widths, cells, strict=False):
         text = cell.copy() if isinstance(cell, Text) else Text(cell)
-        if column.wraps and output.has_width:  # all lines but the first one are indented
+        if column.wraps:  # all lines but the first one are indented
             text, *more = text.wrap(output, width if text.cell_len <= width else width - _GAP) or [text]
-        elif not column.wraps:
+        else:
             text.truncate(width, overflow="ellipsis")
             text.align("right" if column.is_number else "left", width)
         texts.append(text)
@@ -287,4 +287,4 @@ def _lines_below(item: Item, output: Output, width: int) -> Iterator[Text]:
     if item.remark:
         yield from Text(one_line(item.remark), "yellow").wrap(output, width)
     if item.case is not None and (failure := item.case.failure) is not None:
-        yield from Text(cut(summary_of(failure), 2 * width), "dim").wrap(output, width)
+        yield from Text(cut(summary_of(failure), min(2 * width, _MAX_MESSAGE)), "dim").wrap(output, width)
