@@ -32,9 +32,10 @@ _MAX_SIMILAR = 5  # suites that an error names
 _RESERVE = 600  # characters for the tags and the last line
 _MAX_NAME = 300
 _MAX_FACT = 700
-_ALL_TRACES = 10_000  # characters
+_ALL_FACTS, _SHORTEST_FACT = 8_000, 100  # characters
+_ALL_TRACES = 10_000
 _SHORTEST_TRACE, _LONGEST_TRACE = 200, 2_400
-_ONLY_TRACE = 20_000  # of a result with one test
+_ONLY_TRACE = 14_000  # of a result with one test
 _LOOKS_LIKE_TAG = re.compile(r"<(?=\s*/?\s*untrusted)", re.IGNORECASE)
 _NO_TAG = "\u2039"  # looks like <
 
@@ -56,13 +57,14 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
     """
     head = verdict(result)
     page = [cut(web_url(session.html_url), _MAX_NAME) for session in result.sessions[:1]]
-    lines = [] if offset else [*fact_lines(result, _STYLE), *filter(None, page)]
+    facts = [] if offset else [*fact_lines(result, _STYLE), *filter(None, page)]
+    lines = [cut(each, share(_ALL_FACTS, len(facts), shortest=_SHORTEST_FACT, longest=_MAX_FACT)) for each in facts]
     count, last = 0, -1
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
     for number, title, line in islice(_lines(result), offset, None):
         new = [line] if not title or number == last else ["", title, line]
         room -= sum(len(each) + 1 for each in new)
-        if room < 0:
+        if room < 0 and count:  # otherwise, the next page would be this one
             hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new

@@ -225,6 +225,18 @@ async def test_message_of_a_crash_is_said_once(fake: FakeBuddy) -> None:
         assert answer.inside.count("out of memory") == 1
 
 
+async def test_many_crashes_leave_space_for_the_tests(fake: FakeBuddy) -> None:
+    """Otherwise, no page would ever have the first one."""
+    suite = fake.add_suite("acme", "shop", "a")
+    for number in range(40):
+        message = f"out of memory {number}{' and swap' * 100}"
+        suite.create("main", status="ERROR", cases=[], revision="ab" * 20, error_message=message)
+    suite.create("main", cases=failing("pays"), revision="ab" * 20)
+    (answer,) = await ask_new(("get_failures", {}))
+    assert ("> pays" in answer.inside, "offset=" in answer.outside) == (True, False)
+    assert all(f"out of memory {number}" in answer.inside for number in range(40))
+
+
 async def test_verdict_on_one_test_is_that_of_the_list(fake: FakeBuddy) -> None:
     suite = fake.add_suite("acme", "shop", "a")
     suite.create("main", cases=[{"name": "pays"}])
