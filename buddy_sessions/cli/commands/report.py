@@ -22,7 +22,7 @@ from buddy_sessions.analysis.suite_status import is_stale
 from ..git_authors import Clone, name_authors
 from ..options import FORMAT, BranchOption, Quiet, SavedFile, SavedKeys, lacks_branch
 from ..render.console import Output
-from ..render.html import MIN_BYTES, NOT_RUN, Report, digest_rows, load_template, render_page
+from ..render.html import MIN_BYTES, Report, digest_rows, load_template, render_page
 from ..render.news import Period, SuiteNews, describe_suite, share_causes, time_of
 from ..render.show import make_writer
 from ..suite_selection import KeyDefaults, select_keys
@@ -67,8 +67,8 @@ async def command(
         max_bytes: Maximum size of the page, such as 100000 for a mail. A larger page leaves out failing tests first,
             then suites that are not red, and says so.
         output_format: Print a digest for a chat: JSON lines with a "text". They are a summary, the causes (one line for
-            those of the same suites), what has recovered, what is not judged, and what is green but has not run for
-            14 days.
+            those of the same suites), what has recovered, what is not judged, and what is judged with a remark, such
+            as a green suite that has not run for 14 days.
     """
     messages, now = Output(stderr=True, quiet=quiet), datetime.now(UTC)
     if out is None and output_format is None:
@@ -149,4 +149,4 @@ def _note(status: SuiteStatus, period: Period, synced_at: datetime | None) -> tu
     if few:
         return "few tests", few
     is_idle = period.max_age is None and status.is_failing is False and is_stale(status, period.now, _IDLE)
-    return (NOT_RUN, period.age(time_of(status.commit.session) or period.now)) if is_idle else ("", "")
+    return ("not run for 14 d", period.age(time_of(status.commit.session) or period.now)) if is_idle else ("", "")

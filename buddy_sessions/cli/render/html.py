@@ -25,7 +25,6 @@ from .news import Period, SharedCause, State, SuiteNews, time_of
 from .text import SHORT_HASH, author_name, cut, one_line, web_url
 
 MIN_BYTES = 32_000  # what a page may need that says only how many suites are red
-NOT_RUN = "not run for 14 d"  # the note on a suite that is green
 
 _MAX_PLACES = 6  # that a line of the digest names
 _SMALL, _LARGE = 30, 400  # suites: up to these nothing is folded; above these all that is not red is
@@ -253,7 +252,7 @@ def _escape_text(value: object) -> object:
 
 
 def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield what is posted to a chat: the whole, each cause, what has recovered, and what is not judged."""
+    """Yield what is posted to a chat: the whole, each cause, what has recovered, and the notes on suites."""
     recovered = report.by_state("recovered")
     yield {
         "kind": "summary",
@@ -274,11 +273,9 @@ def digest_rows(report: Report) -> Iterator[dict[str, Any]]:
         row = _suites_row(report, "recovered", f"{format_count(len(recovered), 'suite')} recovered", recovered)
         yield {**row, "since": min(moments, default=None)}
     for reason, suites in report.notes:
-        if suites[0].state == "unknown":
-            count = format_count(len(suites), "suite")
-            yield {**_suites_row(report, "not judged", f"{count} not judged, {reason}", suites), "reason": reason}
-        elif reason == NOT_RUN:
-            yield _suites_row(report, "not run", f"{format_count(len(suites), 'green suite')} {reason}", suites)
+        kind = "not judged" if suites[0].state == "unknown" else "judged with a remark"
+        text = f"{format_count(len(suites), 'suite')} {kind}, {reason}"
+        yield {**_suites_row(report, kind, text, suites), "reason": reason}
 
 
 def _suites_row(report: Report, kind: str, text: str, suites: Sequence[SuiteNews]) -> dict[str, Any]:
