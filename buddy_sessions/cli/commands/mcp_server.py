@@ -229,8 +229,7 @@ class Tools:
         if len(suites) > 1:
             names = ", ".join(sorted(str(each.key) for each in suites))
             raise ConfigError(f"{suite!r} is the name of {len(suites):,} suites: {names}", advice=_CHOOSE)
-        is_project = any("/".join(each[:2]) == suite for each in self._suites)
-        if not suites and self._suites and suite.count("/") < 2 and not is_project:
+        if not suites and self._suites and suite.count("/") < 2:
             similar = similar_names(self._suites.values(), suite.replace("/", " "))
             message = f"no suite is named {cut(suite)!r}" + (f"; similar names: {similar}" if similar else "")
             raise ConfigError(message, advice=_CHOOSE if similar else f"call list_suites to see all names{_ALSO_GREEN}")

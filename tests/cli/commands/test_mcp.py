@@ -461,12 +461,15 @@ async def test_database_that_lacks_test_cases(
     assert ("the user must sync the database, with all test cases." in answer.outside) == is_error
 
 
-async def test_misspelt_test_in_a_database_of_failing_tests(fake: FakeBuddy, tmp_path: Path) -> None:
-    """The agent can correct it."""
+async def test_misspelt_name_in_a_database_of_failing_tests(fake: FakeBuddy, tmp_path: Path) -> None:
+    """The agent can correct it: that of a test, or of a suite."""
     fake.add_suite("acme", "shop", "a").create("main", cases=failing("pays"))
     path = tmp_path / "x.db"
     await asyncio.to_thread(sync_database, fake, path, cases="failed")
-    (answer,) = await ask_new(("get_test_history", {"test": "pasy"}), db=path)
+    answer, unsaved = await ask_new(
+        ("get_test_history", {"test": "pasy"}), ("get_failures", {"suite": "acme/shop/b"}), db=path
+    )
+    assert (unsaved.is_error, unsaved.inside) == (True, "acme/shop/b was not saved in the database")
     assert "no failing test is named 'pasy'" in answer.inside
     assert "\nNo failing test of the last commits has this name, and tests that passed are not saved" in answer.outside
     assert "get_failures shows how failing tests are named" in answer.outside
