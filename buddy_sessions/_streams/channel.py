@@ -68,7 +68,7 @@ class Channel(Generic[_T]):
 
         The error of the work is raised. If this is cancelled, call it again.
         """
-        self._consumer = _reference_to_this_task()
+        self._consumer = weakref.ref(asyncio.current_task())
         if self._task is None and not self.is_closed:
             self._task = asyncio.create_task(self._work())
             _running.add(self._task)
@@ -98,9 +98,3 @@ class Channel(Generic[_T]):
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.failure = None if self.is_closed else failure
         self._queue.put_nowait(None)
-
-
-def _reference_to_this_task() -> Callable[[], asyncio.Task[Any] | None]:
-    # A local variable of `get` would keep the task: its error refers to the frame.
-    task = asyncio.current_task()
-    return weakref.ref(task) if task else lambda: None
