@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
-import attrs
+from attrs import define, evolve, field
 
 from .._api import Api
 from .._base.figures import Stats
@@ -94,9 +94,9 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self._api = api
         self._is_sync = is_sync
         self._run = _HarvestRun(
-            _SuiteQueue(suites, unique=is_sync, named=named),
-            new_reader,
-            RequestSlots(api.max_concurrency),
+            suites=_SuiteQueue(suites, unique=is_sync, named=named),
+            new_reader=new_reader,
+            slots=RequestSlots(api.max_concurrency),
             concurrency=concurrency,
             on_failure=on_failure,
             lock=lock,
@@ -127,7 +127,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
     def stats(self) -> Stats:
         """The `Stats` of the harvest so far."""
         total = self._run.stats
-        return attrs.evolve(total, verified=total.verified and not total.failed)
+        return evolve(total, verified=total.verified and not total.failed)
 
     @property
     def cursors(self) -> dict[SuiteKey, Cursor]:
@@ -169,40 +169,34 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
 
     def _take_rest(self) -> SessionPage | None:
         rest = tuple(session for _, session in self._batch)
-        return attrs.evolve(self._page, sessions=rest) if rest and self._page else None
+        return evolve(self._page, sessions=rest) if rest and self._page else None
 
     async def _stop(self) -> None:
         await self._channel.close()
 
 
+@define(eq=False, kw_only=True)
 class _HarvestRun:
     """Reads the suites, and puts their pages into a channel.
 
     It knows nothing of the stream that reads them, so that a dropped harvest is garbage-collected.
     """
 
-    def __init__(
-        self,
-        suites: _SuiteQueue,
-        new_reader: Callable[[SuiteKey, RequestSlots], SuitePages],
-        slots: RequestSlots,
-        *,
-        concurrency: int,
-        on_failure: OnFailure,
-        lock: Callable[[], AbstractAsyncContextManager[None]],
-        name: str,
-    ) -> None:
-        self.channel = Channel[SessionPage](self._work, size=concurrency, name=name)
-        self.failures: dict[SuiteKey, BuddyError] = {}
-        self._suites = suites
-        self._new_reader = new_reader
-        self._slots = slots
-        self._concurrency = concurrency
-        self._on_failure = on_failure
-        self._lock = lock
-        self._common_cause = CommonCause()
-        self._reading: set[SuitePages] = set()
-        self._ended_reads = Stats()
+    channel: Channel[SessionPage] = field(init=False)
+    failures: dict[SuiteKey, BuddyError] = field(factory=dict, init=False)
+    suites: _SuiteQueue
+    new_reader: Callable[[SuiteKey, RequestSlots], SuitePages]
+    slots: RequestSlots
+    concurrency: int
+    on_failure: OnFailure
+    lock: Callable[[], AbstractAsyncContextManager[None]]
+    name: str
+    _common_cause: CommonCause = field(factory=CommonCause, init=False)
+    _reading: set[SuitePages] = field(factory=set, init=False)
+    _ended_reads: Stats = field(factory=Stats, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.channel = Channel(self._work, size=self.concurrency, name=self.name)
 
     @property
     def stats(self) -> Stats:
@@ -210,25 +204,25 @@ class _HarvestRun:
 
     async def _work(self) -> None:
         """Read all suites. Raise the error that ends the harvest, or those of single suites."""
-        async with self._lock():
-            await run_workers(self._read_suites, self._concurrency)
-        if self._suites.error is not None:
-            raise self._suites.error
-        if self.failures and self._on_failure == "raise":
+        async with self.lock():
+            await run_workers(self._read_suites, self.concurrency)
+        if self.suites.error is not None:
+            raise self.suites.error
+        if self.failures and self.on_failure == "raise":
             raise HarvestError(self.failures)
 
     async def _read_suites(self) -> None:
-        while (key := await self._suites.next()) is not None:
+        while (key := await self.suites.next()) is not None:
             await self._read_suite(key)
 
     async def _read_suite(self, key: SuiteKey) -> None:
         try:
-            reader = self._new_reader(validate_key(key), self._slots)
+            reader = self.new_reader(validate_key(key), self.slots)
         except BuddyError as error:
             self._on_failed_suite(key, error)
             return
         self._reading.add(reader)
-        self._slots.reads += 1
+        self.slots.reads += 1
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
@@ -238,7 +232,7 @@ class _HarvestRun:
         except BuddyError as error:
             self._on_failed_suite(key, error)
         finally:
-            self._slots.reads -= 1
+            self.slots.reads -= 1
             self._reading.discard(reader)
             self._ended_reads += reader.stats
 
@@ -247,7 +241,7 @@ class _HarvestRun:
         self.failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
         if self._common_cause.is_shown_by(error):
-            error.not_tried = self._suites.stop()
+            error.not_tried = self.suites.stop()
             raise error
 
 
