@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, Change, SessionStore, StatusChange, StatusError
+from buddy_sessions import BuddyClient, Change, SessionStore, StatusChange
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.collector import Collector, collecting
 
@@ -122,15 +122,6 @@ async def test_suites_are_added_and_removed_by_hand(fake: FakeBuddy, buddy: Budd
         for each in (suite, other):
             each.create()
         assert await changes.after(INTERVAL * 1.2) == [("other/shop/unit", 1)]
-
-
-@pytest.mark.parametrize("status", [401, 403, 404])
-async def test_first_look_up_that_fails_ends_the_watch(fake: FakeBuddy, buddy: BuddyClient, status: int) -> None:
-    fake.inject(Fault.status(status))
-    async with buddy.watch("acme") as watch:
-        with pytest.raises(StatusError) as caught:
-            await anext(watch)
-    assert caught.value.status == status
 
 
 async def test_suite_that_cannot_be_read_does_not_end_the_watch(

@@ -238,12 +238,14 @@ class TestFailures:
             late.create()
             assert await changes.after(ONE_POLL) == [(NEW, 2)]
 
+    @pytest.mark.parametrize("suites", [["acme/shop/unit"], "acme"], ids=["suite", "workspace"])
     @pytest.mark.parametrize("status", [401, 403, 404])
     async def test_setup_error_in_the_first_poll_is_raised(
-        self, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, status: int
+        self, fake: FakeBuddy, buddy: BuddyClient, suites: list[str] | str, status: int
     ) -> None:
+        """Also of the first look-up."""
         fake.inject(Fault.status(status))
-        async with buddy.watch([suite.key]) as watch:
+        async with buddy.watch(suites) as watch:
             with pytest.raises(StatusError) as caught:
                 await anext(watch)
             for action in (watch.refresh, watch.settled):
