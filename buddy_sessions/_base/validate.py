@@ -12,18 +12,7 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import unquote
 
 from ..errors import ConfigError
-from ..models import (
-    CaseScope,
-    Cursor,
-    Session,
-    SessionRef,
-    Suite,
-    SuiteKey,
-    SuiteRef,
-    TestCase,
-    TestStatus,
-    parse_session_url,
-)
+from ..models import Cursor, Session, SessionRef, Suite, SuiteKey, SuiteRef, TestCase, TestStatus, parse_session_url
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -116,11 +105,11 @@ def validate_status(status: TestStatus | str | None) -> TestStatus | None:
     return TestStatus(validate_utf8("status", status))
 
 
-def validate_scope(cases: CaseScope) -> CaseScope:
-    """Return the scope of the test cases that a store saves."""
-    if cases not in get_args(CaseScope):
-        raise ConfigError(f"cases must be 'failed' or 'all', not {cases!r}")
-    return cases
+def validate_word(name: str, value: _T, words: object) -> _T:
+    """Return one of the words of a `Literal`. `name` is that of the argument."""
+    if value not in get_args(words):
+        raise ConfigError(f"{name} must be {' or '.join(map(repr, get_args(words)))}, not {value!r}")
+    return value
 
 
 def validate_group(text: str) -> tuple[str, str | None]:

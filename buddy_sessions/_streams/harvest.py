@@ -16,14 +16,14 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from types import MappingProxyType
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from attrs import define, evolve, field
 
 from .._api import Api
 from .._base.figures import Stats
 from .._base.streams import Pages, Stream
-from .._base.validate import validate_group, validate_key, validate_suite, validate_suites
+from .._base.validate import validate_group, validate_key, validate_suite, validate_suites, validate_word
 from .._base.workers import CommonCause, run_workers
 from .._paging.pacing import RequestSlots
 from .._paging.paginator import SessionPage
@@ -87,8 +87,6 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         cursors: Mapping[SuiteKey, Cursor] = MappingProxyType({}),  # where it begins
     ) -> None:
         super().__init__()
-        if on_failure not in get_args(OnFailure):
-            raise ConfigError(f"on_failure must be 'raise' or 'collect', not {on_failure!r}")
         if isinstance(suites, str):
             suites = _look_up(api, *validate_group(suites))
         self._api = api
@@ -98,7 +96,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
             new_reader=new_reader,
             slots=RequestSlots(api.max_concurrency),
             concurrency=concurrency,
-            on_failure=on_failure,
+            on_failure=validate_word("on_failure", on_failure, OnFailure),
             lock=lock,
             name="sync" if is_sync else "harvest",
         )

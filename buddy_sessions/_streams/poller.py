@@ -12,12 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from attrs import define, evolve
 
 from .._api import Api
-from .._base.validate import validate_branch, validate_group, validate_key, validate_seconds, validate_suites
+from .._base.validate import (
+    validate_branch,
+    validate_group,
+    validate_key,
+    validate_seconds,
+    validate_suites,
+    validate_word,
+)
 from .._base.workers import add_jitter, run_workers
 from .._paging.selection import ReadSpec
 from ..analysis.commits import SessionList
@@ -136,8 +143,6 @@ class Poller(ABC, Generic[_T, _S]):
         on_failure: OnFirstFailure,
         saved: SavedStates | None = None,
     ) -> None:
-        if on_failure not in get_args(OnFirstFailure):
-            raise ConfigError(f"on_failure must be 'raise' or 'retry', not {on_failure!r}")
         self.api = api
         self._group: FollowedGroup | None = None
         if isinstance(suites, str):
@@ -149,7 +154,7 @@ class Poller(ABC, Generic[_T, _S]):
         self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most polls need one page
         self._interval = validate_seconds("interval", interval)
-        self._on_failure = on_failure
+        self._on_failure = validate_word("on_failure", on_failure, OnFirstFailure)
         self._saved = saved
         self._due: asyncio.PriorityQueue[tuple[bool, int, WatchedSuite[_S] | FollowedGroup]] = asyncio.PriorityQueue()
         self._order = itertools.count()

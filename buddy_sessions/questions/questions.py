@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import get_args
 
 from attrs import evolve
 
@@ -14,12 +13,12 @@ from .._base.validate import (
     validate_group,
     validate_int,
     validate_key,
-    validate_scope,
     validate_seconds,
     validate_session_ref,
     validate_share,
     validate_status,
     validate_suites,
+    validate_word,
 )
 from .._base.workers import CommonCause, map_concurrently
 from ..analysis.branches import MAIN, Main, validate_judged_branch
@@ -171,15 +170,13 @@ class Questions:
             (False, ['adds_discount'])
         """
         key = validate_key(suite)
-        if outcome is not None and outcome not in get_args(ProgramOutcome):
-            raise ConfigError(f"outcome must be 'success', 'failure' or None, not {outcome!r}")
         spec = JudgeSpec(
             session=validate_session_name(session, key),
             branch=validate_judged_branch(branch),
             baseline=None if baseline is None else validate_judged_branch(baseline, "baseline"),
             last=validate_int("last", last),
             quarantine=validate_quarantine(quarantine),
-            outcome=outcome,
+            outcome=None if outcome is None else validate_word("outcome", outcome, ProgramOutcome),
             min_tests=validate_share("min_tests", min_tests),
             after=validate_after(after),
             details=_validate_details(details),
@@ -223,7 +220,7 @@ class Questions:
             cases: "all", or only those that "failed".
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        wanted = validate_scope(cases)
+        wanted = validate_word("cases", cases, CaseScope)
         return await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
 
     async def flaky(

@@ -17,11 +17,11 @@ from .._base.validate import (
     validate_group,
     validate_int,
     validate_key,
-    validate_scope,
     validate_seconds,
     validate_session,
     validate_since,
     validate_suites,
+    validate_word,
 )
 from .._client.client import BuddyClient
 from .._export import keyed_rows, open_file
@@ -161,7 +161,7 @@ class SessionStore(AsyncContext, Questions):
         validate_seconds("wait", wait, zero_allowed=True)
         validate_since(since)
         if cases is not None:
-            validate_scope(cases)
+            validate_word("cases", cases, CaseScope)
         validate_branch(cases_branch, "cases_branch")
         validate_int("details", details, minimum=0)
         if keep is not None:
