@@ -155,8 +155,6 @@ def _advise(error: BuddyError, tool: str, arguments: Mapping[str, str]) -> str:
     if isinstance(error, AuthenticationError | ForbiddenError):
         return f"You cannot fix this: the user must {error.advice}, then restart this server."
     if isinstance(error, NotFoundError):
-        if tool != "list_suites":
-            return 'To see the suites of a project, call list_suites, also with status="green".'
         # The URL without a project is that of a workspace.
         advice = 'list_suites of the workspace shows its suites, green ones with status="green". '
         return f"{advice if '/projects/' in error.url else ''}Ask the user for the name."

@@ -341,7 +341,7 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "get_failures",
         {"suite": "acme/shop/unit-test"},
         "Suite not found (404)",
-        'To see the suites of a project, call list_suites, also with status="green".',
+        'list_suites of the workspace shows its suites, green ones with status="green". Ask the user for the name.',
     ),
     "no name": (
         "get_failures",
