@@ -25,7 +25,7 @@ from .schema import (
     to_time,
     to_values,
 )
-from .suites import MARK_COLUMNS, LastCleanSync, Marks, SyncScope, add_suite, clear_suite_marks, load_state, save_state
+from .suites import NO_MARKS, LastCleanSync, SyncScope, add_suite, clear_suite_marks, load_state, save_state
 from .sync_rules import (
     MAX_CHECKS,
     ListEvidence,
@@ -54,14 +54,15 @@ _HIGHEST = f"SELECT max(relative_id) FROM session_rows AS sessions WHERE {_LIVIN
 _SAVE_SESSION = f"""
     INSERT INTO session_rows (suite, checked_at, position, {_COLUMNS})
     VALUES (?, ?, ?, {_PARAMETERS})
-    ON CONFLICT (suite, id) DO UPDATE SET ({_COLUMNS}, checked_at, position, {MARK_COLUMNS}) =
-    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position, NULL, NULL)
+    ON CONFLICT (suite, id) DO UPDATE SET {NO_MARKS}, ({_COLUMNS}, checked_at, position) =
+    ({", ".join(f"excluded.{name}" for name in FIELDS)}, excluded.checked_at, excluded.position)
 """
 _ABSENT = """
     SELECT number FROM session_rows WHERE suite = ? AND relative_id BETWEEN ? AND ? AND deleted_at IS NULL
     AND number NOT IN (SELECT value FROM json_each(?))
 """
-_SET_MARKS = f"UPDATE session_rows SET position = next_position(), ({MARK_COLUMNS}) = (?, ?) WHERE"
+_CHANGE = "UPDATE session_rows SET position = next_position(),"
+_SET_MARKS = f"{_CHANGE} missing_since = ?, deleted_at = ? WHERE number = ?"
 
 
 def load_start(file: DatabaseFile, key: SuiteKey, now: datetime, since: datetime | None) -> SyncProgress:
@@ -117,7 +118,7 @@ def save_page(file: DatabaseFile, key: SuiteKey, evidence: ListEvidence, now: da
         sql = "INSERT INTO members (member) VALUES (?) ON CONFLICT DO NOTHING"
         file.execute_many(sql, [(member,) for member in members])
         file.execute_many(_SAVE_SESSION, to_save)
-        file.execute_many(f"{_SET_MARKS} number = ?", [(*Marks(), each) for each in effects.restored])
+        file.execute_many(f"{_CHANGE} {NO_MARKS} WHERE number = ?", [(each,) for each in effects.restored])
         if effects.changed:
             of_changed = "FROM session_rows WHERE suite = :suite AND id IN (SELECT value FROM json_each(:ids))"
             delete_cases(file, of_changed, {"suite": suite, "ids": json.dumps([*effects.changed])})
@@ -165,10 +166,10 @@ def _judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, tim
         for session in _load_saved(file, of_chunk, json.dumps([*progress.absent[start : start + _CHUNK]])):
             marks = marks_of_absent(session, progress, time)
             if marks != (session["missing_since"], session["deleted_at"]):
-                file.execute(f"{_SET_MARKS} number = ?", (*marks, session["number"]))
+                file.execute(_SET_MARKS, (*marks, session["number"]))
     # Buddy has deleted what is older: below the end of the list, nothing is missing.
     older = f"suite = {SUITE_NUMBER} AND relative_id < ? AND missing_since IS NOT NULL AND deleted_at IS NULL"
-    file.execute(f"{_SET_MARKS} {older}", (*Marks(), *key, progress.state.lowest))
+    file.execute(f"{_CHANGE} {NO_MARKS} WHERE {older}", (*key, progress.state.lowest))
 
 
 def _is_clean(file: DatabaseFile, key: SuiteKey, progress: SyncProgress) -> bool:

@@ -110,8 +110,8 @@ class Marks(NamedTuple):
     deleted_at: str | None = None
 
 
-MARK_COLUMNS = ", ".join(Marks._fields)
-"""Their columns, in SQL."""
+NO_MARKS = "missing_since = NULL, deleted_at = NULL"
+"""Removes both, in SQL."""
 
 
 def next_marks(marks: Marks, now: str, *, may_delete: bool = True) -> Marks:
@@ -159,17 +159,16 @@ def to_state(text: str | None) -> SuiteState:
 
 def mark_suite_missing(file: DatabaseFile, key: SuiteKey, now: datetime) -> None:
     """Record that the server does not know a suite. Its sessions and its covered range stay."""
-    row = file.execute(f"SELECT {MARK_COLUMNS} FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
+    row = file.execute(f"SELECT missing_since, deleted_at FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is not None:
         marks = next_marks(Marks(*row), unstructure_time(now))
-        sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (?, ?), {NOT_CLEAN} WHERE {OF_SUITE}"
+        sql = f"UPDATE suite_rows SET missing_since = ?, deleted_at = ?, {NOT_CLEAN} WHERE {OF_SUITE}"
         file.execute(sql, (*marks, *key))
 
 
 def clear_suite_marks(file: DatabaseFile, key: SuiteKey) -> None:
     """Record that the server knows a suite."""
-    sql = f"UPDATE suite_rows SET ({MARK_COLUMNS}) = (NULL, NULL) WHERE {OF_SUITE} AND missing_since NOT NULL"
-    file.execute(sql, key)
+    file.execute(f"UPDATE suite_rows SET {NO_MARKS} WHERE {OF_SUITE} AND missing_since NOT NULL", key)
 
 
 def is_project_listed(file: DatabaseFile, workspace: str, project: str, now: datetime) -> bool:
@@ -192,9 +191,8 @@ def save_names(
         file.execute_many(
             f"""
             INSERT INTO suite_rows (workspace, project, suite_id, name, identifier, html_url) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (workspace, project, suite_id) DO UPDATE
-            SET (name, identifier, html_url, {MARK_COLUMNS}) =
-                (excluded.name, excluded.identifier, excluded.html_url, NULL, NULL)
+            ON CONFLICT (workspace, project, suite_id) DO UPDATE SET {NO_MARKS},
+                (name, identifier, html_url) = (excluded.name, excluded.identifier, excluded.html_url)
             """,
             [(workspace, project, suite.id, suite.name, suite.identifier, suite.html_url) for suite in suites],
         )
