@@ -113,6 +113,12 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [1],
         25,
     ),
+    "pull request that CircleCI uploads under its branch": (
+        [(0, create()), (15, create(branch="fix", ref_type="PULL_REQUEST")), (45, finish(2))],
+        {"branch": "fix"},
+        [2],
+        45,
+    ),
     "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"after": 0}, [2], 0),
     "newest 150 sessions of a branch": (
         [(0, create(160, status="SUCCESSFUL"))],
