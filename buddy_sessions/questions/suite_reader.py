@@ -249,15 +249,13 @@ class SuiteReader:
                 count += len(part.sessions)
                 doubt = doubt or part.doubt
                 listed = evolve(part, sessions=sessions, doubt=doubt)
-                while step <= len(sessions):
+                while step <= min(len(sessions), MAX_SEARCHED):
                     cut = _cut(listed, step)
                     if is_enough(cut):
                         return cut
-                    if step >= MAX_SEARCHED:
-                        return end_search(cut)
                     step += _STEP
                 if count >= MAX_SEARCHED:
-                    return end_search(listed)
+                    return end_search(_cut(listed, MAX_SEARCHED))
         return listed
 
     async def read_failing(
