@@ -220,8 +220,8 @@ class Questions:
             cases: "all", or only those that "failed".
         """
         reader, selected = self._reader(suite), validate_judged_branch(branch)
-        wanted = validate_word("cases", cases, CaseScope)
-        return await read_last_commits(reader, selected, last=validate_int("last", last), cases=wanted)
+        validate_word("cases", cases, CaseScope)
+        return await read_last_commits(reader, selected, last=validate_int("last", last), cases=cases)
 
     async def flaky(
         self, suite: SuiteRef, *, branch: str | Main = MAIN, last: int = LAST, flips: int = 3
