@@ -263,7 +263,7 @@ def fast_decoder() -> Callable[[bytes], tuple[Session, ...] | None] | None:
     def decode(body: bytes) -> tuple[Session, ...] | None:
         try:
             sessions = decoder.decode(body).sessions
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # the second: older versions of msgspec
             return None
         return sessions if _follow_rules(sessions) else None
 
