@@ -169,11 +169,18 @@ class Csv(RowWriter):
         super().__init__(stream, escape)
         self._writer = csv.writer(stream)
         self._columns = columns
-        self._writer.writerow(flat_columns(columns))
+        self._header_written = False
 
     def write(self, rows: Iterable[Row]) -> None:
+        if not self._header_written:
+            self._header_written = True
+            self._writer.writerow(flat_columns(self._columns))
         self._writer.writerows(self._cells(row) for row in rows)
         self._stream.flush()
+
+    def finish(self) -> None:
+        self.write(())  # the header, if there were no rows
+        super().finish()
 
     def _cells(self, row: Row) -> list[_Cell]:
         cells = list(map(_to_cell, flat_values(row, self._columns)))
