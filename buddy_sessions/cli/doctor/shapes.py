@@ -20,6 +20,8 @@ from buddy_sessions import Member, Project, Session, Suite, TestCase
 Kind: TypeAlias = frozenset[str] | str | None
 """What a field contains: values of an enumeration, an object of `OBJECTS`, a list of either, or anything else."""
 
+NOT_SHOWN = "(not shown)"
+"""Stands for names and values that are counted only."""
 MAX_WORDS = 20
 """How many unknown fields are shown, and how many unknown values of one enumeration."""
 CONSTANT = re.compile("[A-Z][A-Z_]{1,30}")
@@ -134,15 +136,10 @@ class Shape:
 
     def _add(self, fields: dict[str, Counter[str]], path: str, value: Any, kind: Kind, place: str) -> None:
         forms = fields.setdefault(path, Counter())
-        if not (isinstance(value, str) and isinstance(kind, frozenset)):
-            forms[form_of(value)] += 1
-        elif value in kind:
-            forms[value] += 1
+        if isinstance(value, str) and isinstance(kind, frozenset):
+            forms[value if value in kind else self._unknown_value(value, place)] += 1
         else:
-            forms["unknown value"] += 1
-            words = self.unknown_values.setdefault(place, Counter())
-            if CONSTANT.fullmatch(value) and _has_room(words, value):
-                words[value] += 1
+            forms[form_of(value)] += 1
         if isinstance(value, list) and not path.endswith("[]"):
             for each in value:
                 self._add(fields, f"{path}[]", each, kind, place)
@@ -160,15 +157,21 @@ class Shape:
             else:
                 fields.setdefault(inner, Counter())["missing"] += 1
         for name in (name for name in value if name not in documented):
-            word = f"{kind}.{name}"
-            if documented and _FIELD.fullmatch(name) and _has_room(self.unknown_fields, word):
-                self.unknown_fields.setdefault(word, Counter())[form_of(value[name])] += 1
+            if documented:
+                self._add_unknown_field(kind, name, value[name])
             else:
                 fields[path]["unknown name"] += 1
 
+    def _unknown_value(self, value: str, place: str) -> str:
+        values = self.unknown_values.setdefault(place, Counter())
+        is_shown = CONSTANT.fullmatch(value) and (value in values or len(values) < MAX_WORDS)
+        values[value if is_shown else NOT_SHOWN] += 1
+        return "unknown value"
 
-def _has_room(words: Mapping[str, object], word: str) -> bool:
-    return word in words or len(words) < MAX_WORDS
+    def _add_unknown_field(self, kind: str, name: str, value: object) -> None:
+        words = self.unknown_fields
+        is_shown = _FIELD.fullmatch(name) and (f"{kind}.{name}" in words or len(words) < MAX_WORDS)
+        words.setdefault(f"{kind}.{name}" if is_shown else f"{kind} {NOT_SHOWN}", Counter())[form_of(value)] += 1
 
 
 def form_of(value: object) -> str:
