@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -48,28 +48,24 @@ Clone: TypeAlias = Annotated[
 
 async def name_authors(result: _T, clone: Path) -> _T:
     """Return a result in which sessions without an author have that of their commit, if the clone has the commit."""
-    objects: dict[int, Any] = {}
-    _collect(result, objects)
-    sessions: dict[int, Any] = {key: value for key, value in objects.items() if isinstance(value, Session)}
-    unknown = {key: session for key, session in sessions.items() if session.created_by is None and session.revision}
-    revisions = {str(session.revision) for session in unknown.values() if REVISION.fullmatch(str(session.revision))}
+    revisions: set[str] = set()
+
+    def note(session: Session) -> Session:
+        if session.created_by is None and REVISION.fullmatch(session.revision or ""):
+            revisions.add(session.revision or "")
+        return session
+
+    _map_sessions(result, note, {})
     authors = await asyncio.to_thread(_read_authors, clone, revisions) if revisions else {}
-    for key, session in unknown.items():
-        if author := authors.get(str(session.revision)):
-            sessions[key] = attrs.evolve(session, created_by=Member(name=author))
-    return copy.deepcopy(result, sessions) if authors else result  # with these in place of copies
 
+    def name(session: Session) -> Session:
+        author = authors.get(session.revision or "")
+        if author is None or session.created_by is not None:
+            return session
+        return attrs.evolve(session, created_by=Member(name=author))
 
-def _collect(value: Any, objects: dict[int, Any]) -> None:
-    """Add what is in a result of the library, by its id."""
-    if id(value) in objects:
-        return
-    objects[id(value)] = value
-    parts = value if type(value) in {list, tuple} else ()
-    if attrs.has(type(value)) and not isinstance(value, Session):
-        parts = [getattr(value, field.name) for field in attrs.fields(type(value))]
-    for part in parts:
-        _collect(part, objects)
+    named: _T = _map_sessions(result, name, {}) if authors else result
+    return named
 
 
 def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
@@ -90,3 +86,20 @@ def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:
         return {}
     lines = done.stdout.splitlines()
     return {revision: author for revision, _, author in (line.partition(" ") for line in lines) if author}
+
+
+def _map_sessions(value: Any, change: Callable[[Session], Session], done: dict[int, Any]) -> Any:
+    """Return a result of the library with other sessions. What it has several times is also one object afterwards."""
+    if id(value) in done:
+        return done[id(value)]
+    mapped = value
+    if isinstance(value, Session):
+        mapped = change(value)
+    elif type(value) in {list, tuple}:
+        mapped = type(value)(_map_sessions(each, change, done) for each in value)
+    elif attrs.has(type(value)):
+        fields = [field for field in attrs.fields(type(value)) if field.init]
+        values = {field.alias: _map_sessions(getattr(value, field.name), change, done) for field in fields}
+        mapped = attrs.evolve(value, **values)
+    done[id(value)] = mapped
+    return mapped
