@@ -242,8 +242,8 @@ class BuddyClient(AsyncContext, Questions):
 
         A session must match each of `revision`, `run_url`, `branch` and `after` that you pass. Without a `revision` or
         a `run_url`, only the newest `count` sessions are awaited. Otherwise, the first poll searches the newest 1,000
-        sessions; a later one the newest 100, or up to 1,000 if so many are new. After the first read, a failed request
-        is retried until the timeout, also after a 401, 403 or 404.
+        sessions; a later one the newest 100, and all new ones. After the first read, a failed request is retried until
+        the timeout, also after a 401, 403 or 404.
 
         Args:
             revision: Only sessions of this commit: 7 or more digits of its hash.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import aclosing
+from datetime import UTC, datetime
 
 from attrs import evolve, frozen
 
 from .._api import Api
 from .._base.figures import format_duration
 from .._base.workers import add_jitter
-from ..analysis.branches import JudgedBranch
+from ..analysis.branches import NEWEST
 from ..analysis.commits import SessionList
 from ..analysis.remarks import CHECK_UPLOAD, name_sessions
 from ..errors import BuddyError, ResponseError, StatusError, TransportError, WaitTimeoutError
 from ..models import Session, SuiteKey, has_revision, has_run_url
-from .suite_reader import MAX_SEARCHED, ApiSource, Source, SuiteReader, are_enough, end_search
+from .suite_reader import MAX_SEARCHED, ApiSource, Source, are_enough, end_search
 
 _log = logging.getLogger("buddy_sessions")
 
@@ -137,19 +138,17 @@ class Waiting:
         """Also read what is new: down to the newest session of the poll before, and to those that had not finished."""
         spec = self.spec
         is_search = self._highest_id is None and spec.belong_together  # earlier ones may belong to them
-        count = MAX_SEARCHED if is_search else spec.count
+        count = MAX_SEARCHED if is_search else max(NEWEST, spec.count)
         unfinished = [session.relative_id - 1 for session in self.matching if not session.is_finished]
         stop_at = None if self._highest_id is None else min([self._highest_id, *unfinished])
-        reader = SuiteReader(self._source, spec.suite)
-
-        def is_enough(listed: SessionList) -> bool:
-            return are_enough(listed.sessions, stop_at=stop_at, count=count)
-
-        if spec.branch is None:
-            listed = await reader.search(None, is_enough)
-        else:
-            listed = await reader.of_branch(JudgedBranch(spec.branch), is_enough)
-        sessions = [*listed.sessions]
+        listed = SessionList(sessions=(), below="nothing", as_of=datetime.now(UTC))
+        sessions: list[Session] = []
+        async with aclosing(self._source.parts(spec.suite, spec.branch)) as parts:
+            async for part in parts:
+                sessions += part.sessions
+                listed = evolve(part, doubt=listed.doubt or part.doubt)
+                if are_enough(sessions, stop_at=stop_at, count=count):
+                    break
         self._highest_id = max([self._highest_id or 0, *(session.relative_id for session in sessions)])
         ids = {session.id for session in sessions}
         # Finished ones may be below what was read. One that had not finished was read, unless it was deleted.

@@ -113,12 +113,6 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         [1],
         25,
     ),
-    "pull request that CircleCI uploads under its branch": (
-        [(0, create()), (15, create(branch="fix", ref_type="PULL_REQUEST")), (45, finish(2))],
-        {"branch": "fix"},
-        [2],
-        45,
-    ),
     "newest session of all": ([(0, create(2, status="SUCCESSFUL"))], {"after": 0}, [2], 0),
     "newest 150 sessions of a branch": (
         [(0, create(160, status="SUCCESSFUL"))],
@@ -154,6 +148,12 @@ AWAITED: dict[str, tuple[Steps, dict[str, Any], list[int], float]] = {
         COMMIT,
         [2],
         5,
+    ),
+    "runs on below 1,050 newer ones, while another one has finished": (
+        [(0, RUNNING), (0, DONE), (5, create(1050)), (45, finish(1))],
+        COMMIT,
+        [2, 1],
+        45,
     ),
     "on a later page of a server with short pages": (
         [(0, SHORT_PAGES), (0, RUNNING), (0, create(50)), (25, finish(1))],
