@@ -65,7 +65,7 @@ class KeyDefaults:
             advice = "write / between the names"
         elif is_host:
             advice = f"a URL begins with https://, as in https://{text}"
-        elif len(names) <= 3 and all(names) and (len(names) > 1 or not self.project):
+        elif 0 < len(names) <= 3 and all(names) and (len(names) > 1 or not self.project):
             key = SuiteKey(*names, *["any"] * (3 - len(names)))
             validate_key(key)
             return key if len(names) == 3 else key[:2] if len(names) == 2 else key[:1]
