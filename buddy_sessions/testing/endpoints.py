@@ -107,7 +107,8 @@ class Call:
             case []:
                 return {**suite.summary(), **suite.settings}
             case ["sessions"]:
-                sessions = self.view.cut(self._shown(suite, self.query.get("branch")), *self._page())
+                rows = self.view.cut(self._shown(suite, self.query.get("branch")), *self._page())
+                sessions = [row.copy() for row in rows]
                 return {"url": f"{suite.url}/sessions", "html_url": suite.html_url, "sessions": sessions}
             case ["sessions", session_id]:
                 return self._session(suite, session_id).fields
@@ -134,7 +135,7 @@ class Call:
 
     def _shown(self, suite: FakeSuite, branch: str | None) -> list[JsonObject]:
         """Return the sessions of a suite, or of one branch: neither tags nor pull requests."""
-        rows = [session.fields.copy() for session in self._sessions(suite)]
+        rows = [session.fields for session in self._sessions(suite)]
         if branch is None:
             return rows
         return [row for row in rows if (row["ref_type"], row["ref_name"]) == ("BRANCH", branch)]
