@@ -66,11 +66,11 @@ class PageReader:
         self.listed: tuple[Session, ...] = ()  # all sessions received since the page before, selected or not
         self.invalid_fields: dict[str, frozenset[str]] = {}  # of these, the fields that could not be read, by their IDs
         self.cursor = spec.cursor  # the position after the last page
+        self.is_verified = spec.cursor is None or spec.cursor.verified  # nothing is in doubt so far
         self._reconciler = reconciler
         self._requests = requests
         self._listed: tuple[Session, ...] = ()  # the same, for the next page
         self._invalid_fields: dict[str, frozenset[str]] = {}
-        self.is_verified = spec.cursor is None or spec.cursor.verified
         self._pages = self._sessions = 0
 
     @property

@@ -92,7 +92,7 @@ class ApiSource(Source):
         reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.stats.verified)
+                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.is_verified)
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one)."""
