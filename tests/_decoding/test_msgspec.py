@@ -134,7 +134,9 @@ def bodies(draw: st.DrawFn) -> bytes:
 @given(bodies() | st.binary(max_size=30))
 def test_decoders_agree_on_any_page(body: bytes) -> None:
     assume(not re.search(rb":\d\d\.\d{7}", body))  # msgspec rounds to microseconds, cattrs cuts
-    assert outcome(decode_page, body) == outcome(decode_by_cattrs, body)
+    # In a field that no model has, msgspec ignores invalid UTF-8.
+    repaired = body.decode("utf-8", "replace").encode()
+    assert outcome(decode_page, body) in [outcome(decode_by_cattrs, each) for each in (body, repaired)]
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
