@@ -151,9 +151,7 @@ def finish_sync(
         if scope.cases is not None and progress.stop != "unchanged":
             pending = load_pending(file, key, scope, full=full)
         if progress.stop is None:
-            still_doubtful = progress.start.is_doubtful and progress.read_range != state.covered
-            state = evolve(state, is_doubtful=still_doubtful or not progress.verified)
-            if digest and progress.verified and not pending and _is_clean(file, key, progress):
+            if digest and not pending and _is_clean(file, key, progress):
                 state = evolve(state, clean=LastCleanSync(digest, scope))
             save_state(file, key, state)
     return pending
@@ -162,7 +160,7 @@ def finish_sync(
 def _judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, time: str) -> None:
     """Mark the sessions that a verified read should have listed: see `marks_of_absent`."""
     of_chunk = "sessions.number IN (SELECT value FROM json_each(?)) AND sessions.deleted_at IS NULL"
-    for start in range(0, len(progress.absent) if progress.verified else 0, _CHUNK):
+    for start in range(0, len(progress.absent), _CHUNK):
         for session in _load_saved(file, of_chunk, json.dumps([*progress.absent[start : start + _CHUNK]])):
             marks = marks_of_absent(session, progress, time)
             if marks != (session["missing_since"], session["deleted_at"]):

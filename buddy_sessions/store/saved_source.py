@@ -116,8 +116,6 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
         doubt = "the list of sessions was not read completely"
     elif state.covered is not None and newest > state.covered[1]:
         doubt = f"newer sessions than #{state.covered[1]} were not read completely"
-    elif state.is_doubtful:
-        doubt = "sessions may have been missed: the list could not be verified"
     below: Below = "more"
     if state.below in {"nothing", "end"} or not newest:
         below = "nothing"

@@ -75,8 +75,6 @@ class SuiteState:
     limit: datetime | None = None
     # The earliest `since` of all syncs: an earlier one moves the limit down.
     since: datetime | None = None
-    # Whether sessions of the covered range may have been missed, because a list could not be verified.
-    is_doubtful: bool = False
     # The last sync, if it was clean and nothing has changed since: then the same first page needs no comparison.
     clean: LastCleanSync | None = None
 

@@ -174,9 +174,8 @@ class SuiteSync:
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    # If only the length of pages is in doubt, they still prove something.
-                    if not reader.stats.verified and page.proven_range is None:
-                        await self._lose_order(progress)
+                    if not reader.is_verified:
+                        await self._withdraw_claims(progress)
                     saved = await self._save_page(progress, part, page, reader)
                     yield attrs.evolve(page, sessions=saved.sessions)
                     if part.is_done:
@@ -186,12 +185,11 @@ class SuiteSync:
         finally:
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
-            progress.verified &= reader.stats.verified
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
             if isinstance(failure, NotFoundError):
                 await self.run.thread.run(mark_suite_missing, self.key, self.run.now)
-            if not reader.stats.verified:
-                await self._lose_order(progress)
+            if not reader.is_verified:
+                await self._withdraw_claims(progress)
             raise failure
         if part.high is None:
             self._digest = reader.first_page.digest
@@ -225,7 +223,7 @@ class SuiteSync:
         )
         if progress.stop is None:
             proven = part.take(page, limit)
-            after = state_after(progress, part, is_last=page.is_last, verified=reader.stats.verified)
+            after = state_after(progress, part, is_last=page.is_last)
             progress.read_range = read_range = read_range_after(progress, part)
             evidence = attrs.evolve(
                 evidence, claimed_next=after, listed=reader.listed, proven=proven, read_range=read_range
@@ -282,10 +280,10 @@ class SuiteSync:
         progress.note(evidence, saved)
         return saved
 
-    async def _lose_order(self, progress: SyncProgress) -> None:
-        """The list is out of order: its pages prove nothing. After a contradiction, nothing is claimed any more."""
+    async def _withdraw_claims(self, progress: SyncProgress) -> None:
+        """Claim what was claimed before this sync: the read is not verified. After a contradiction, claim nothing."""
         if progress.stop is None:
-            progress.stop = "unordered"
+            progress.stop = "unverified"
             progress.state = attrs.evolve(progress.start, clean=None)
             if progress.is_contradiction:
                 progress.state = attrs.evolve(progress.state, covered=None, below="more")

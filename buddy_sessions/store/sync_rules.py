@@ -84,13 +84,12 @@ class SyncProgress:
     due: dict[int, str]  # the ids of unfinished sessions that are still to be checked, by `relative_id`
     missing: array[int]  # the `relative_id`s of sessions that were missing before, still to be looked for; ascending
     newest_missing: SessionToCheck | None = None  # the newest one of these, until it was requested
-    verified: bool = True  # whether all reads were
     top: int | None = None  # the highest `relative_id` of the list, 0 if it is empty; None before its first page
     read_range: Interval | None = None  # what this sync itself has read without a gap, from the top of the list
     is_end_read: bool = False  # whether it has read the end of the list
     absent: array[int] = Factory(lambda: array("q"))  # the rows of sessions that pages should have listed
-    # Why nothing else is read: the first page is that of the last clean sync, or the list is out of order.
-    stop: Literal["unchanged", "unordered"] | None = None
+    # Why nothing else is read: the first page is that of the last clean sync, or a read is not verified.
+    stop: Literal["unchanged", "unverified"] | None = None
     is_contradiction: bool = False  # whether a page has contradicted what the database claimed
     is_outdated: bool = False  # whether a session above the top of the list exists
 
@@ -147,7 +146,7 @@ class ListEvidence:
     # What it claims afterwards, if the page does not contradict it.
     claimed_next: SuiteState = Factory(lambda self: self.claimed, takes_self=True)
     # All sessions that responses have listed since the page before, also those that were read before: they are compared
-    # with what the database claims. Empty for a session that was requested alone, and for a list out of order.
+    # with what the database claims. Empty for a session that was requested alone, and for an unverified read.
     listed: Sequence[Session] = ()
     proven: Interval | None = None  # the range of `relative_id`s whose existing sessions are all listed
     read_range: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
@@ -234,7 +233,7 @@ def read_range_after(progress: SyncProgress, part: Part) -> Interval | None:
     return min(read_range[0], part.kept[0]), read_range[1]
 
 
-def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: bool) -> SuiteState:
+def state_after(progress: SyncProgress, part: Part, *, is_last: bool) -> SuiteState:
     """Return what the database may claim after a page of a part, if the page does not contradict it.
 
     A part below the covered range, or of a list of which nothing is known, extends it page by page. One from the top
@@ -247,18 +246,17 @@ def state_after(progress: SyncProgress, part: Part, *, is_last: bool, verified: 
         # The list ends in the covered range: Buddy may have deleted the missing session, and all below, by their age.
         return evolve(state, covered=(part.lowest, covered[1]), below="end")
     is_last |= part.is_done
-    is_doubtful = state.is_doubtful or not verified
     if part.high is None and covered is not None and covered != progress.read_range:
         if not is_last or not part.lowest:
             return state
         highest = max(covered[1], kept[1] if kept else 0)
         if part.low > 1 and part.lowest <= covered[1]:
-            return evolve(state, covered=(covered[0], highest), is_doubtful=is_doubtful)
+            return evolve(state, covered=(covered[0], highest))
         covered = (kept[0], highest) if kept else None
     elif kept is not None:
         covered = (kept[0], covered[1] if covered else kept[1])
     below = _below(progress.start, covered, part) if part.is_end or part.is_done else "more"
-    return evolve(state, covered=covered, below=below, is_doubtful=is_doubtful)
+    return evolve(state, covered=covered, below=below)
 
 
 def _below(start: SuiteState, covered: Interval | None, part: Part) -> BelowCovered:

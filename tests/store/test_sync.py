@@ -268,25 +268,13 @@ async def test_only_sessions_since_a_time_are_saved(db: SyncedSuite) -> None:
     assert [each.below for each in await db.store.info()] == ["nothing"]
 
 
-async def test_full_sync_ends_the_doubt_about_a_list(db: SyncedSuite) -> None:
-    """Until then, there is no verdict."""
-    create_finished(db.suite, 30)
-    await db.sync()
-    query(db.path, "UPDATE suite_rows SET state = json_set(state, '$.is_doubtful', json('true'))")
-    for options, is_doubtful in (({}, True), ({"full": True}, False)):
-        db.suite.create(status="ERROR", branch="main")
-        await db.sync(**options)
-        (status,) = await db.store.status()
-        assert (status.is_failing is None) is is_doubtful
-
-
 async def test_last_page_has_no_session(db: SyncedSuite) -> None:
     create_finished(db.suite, 30)
     pages = [page async for page in db.store.sync(db.buddy, [KEY]).pages()]
     assert [(len(page.sessions), page.is_last) for page in pages] == [(20, False), (10, False), (0, True)]
 
 
-class TestListOutOfOrder:
+class TestUnverifiedRead:
     @pytest.mark.parametrize(
         ("has_new_rows", "fails"),
         [(True, False), (True, True), (False, True)],
@@ -305,6 +293,21 @@ class TestListOutOfOrder:
         assert await db.covered_range() is None
         await db.sync()
         assert await db.covered_range() == (1, 60), "the same first page is read again"
+
+    @pytest.mark.parametrize(
+        "faults",
+        [[Fault.swapped(25)], [Fault.missing_row(5), Fault.stall(0), Fault.missing_row(5)]],
+        ids=["out-of-order", "a-page-is-too-short-twice"],
+    )
+    async def test_no_session_is_marked(self, db: SyncedSuite, faults: list[Fault]) -> None:
+        """Page 1 lacks a session, and what follows cannot be verified."""
+        create_finished(db.suite, 60)
+        await db.sync()
+        delete(57)(db)
+        db.fake.inject(Fault.stall(0), *faults)
+        assert not (await db.store.sync(db.buddy, [KEY], full=True).run()).verified
+        assert db.marked("missing_since") == []
+        assert await db.covered_range() == (1, 60)
 
     async def test_new_sessions_are_saved_down_to_the_covered_range(self, db: SyncedSuite) -> None:
         create_finished(db.suite, 60)

@@ -167,7 +167,7 @@ NEWEST = SessionToCheck(9, "id9")
         (progress(ALL, top=5, missing=(2, 4), due={1: "id1"}), AROUND_4),
         (progress(ALL, top=5, due={1: "id1"}), SessionToCheck(1, "id1")),
         (progress(ALL, top=5, due={1: "id1"}, stop="unchanged"), None),
-        (progress(ALL, top=5, due={1: "id1"}, stop="unordered"), None),
+        (progress(ALL, top=5, due={1: "id1"}, stop="unverified"), None),
         (progress(ALL, top=5, newest_missing=NEWEST), NEWEST),
         pytest.param(progress(ALL, top=9, newest_missing=NEWEST), None, id="the-newest-missing-one-is-not-above"),
         (progress(CUT, top=5, missing=(4,)), Part(high=3)),
@@ -199,9 +199,6 @@ Read = tuple[Interval | None, BelowCovered]
         pytest.param(SuiteState(), Part(), (), {"is_last": True}, (None, "more"), id="empty-list"),
         pytest.param(ALL, Part(low=5), (9, 7), {}, ((1, 5), "nothing"), id="the-range-is-not-reached-yet"),
         pytest.param(ALL, Part(low=5), (9, 5), {"is_last": True}, ((1, 9), "nothing"), id="the-range-is-reached"),
-        pytest.param(
-            ALL, Part(low=5), (6, 5), {"is_last": True, "verified": False}, ((1, 6), "nothing"), id="in-doubt"
-        ),
         pytest.param(ALL, Part(low=5), (4, 3), {"is_last": True}, ((1, 5), "nothing"), id="the-newest-is-not-listed"),
         pytest.param(ALL, Part(low=5), (9, 7), {"is_last": True}, ((7, 9), "end"), id="the-list-ends-above-the-range"),
         pytest.param(ALL, Part(low=5), (), {"is_last": True}, ((1, 5), "nothing"), id="empty-list-keeps-the-range"),
@@ -224,9 +221,8 @@ def test_covered_range_after_a_page(
     page = SessionPage(suite=KEY, number=1, sessions=sessions, is_last=is_last)
     part = evolve(part)  # the cases share it
     part.take(page, NEW)
-    verified = options.get("verified", True)
-    found = state_after(progress(start), part, is_last=is_last, verified=verified)
-    assert (found.covered, found.below, found.is_doubtful) == (*expected, not verified)
+    found = state_after(progress(start), part, is_last=is_last)
+    assert (found.covered, found.below) == expected
 
 
 TOP = ALL_NUMBERS[1]
