@@ -226,7 +226,12 @@ class SuiteSync:
             after = state_after(progress, part, is_last=page.is_last)
             progress.read_range = read_range = read_range_after(progress, part)
             evidence = attrs.evolve(
-                evidence, claimed_next=after, listed=reader.listed, proven=proven, read_range=read_range
+                evidence,
+                claimed_next=after,
+                listed=reader.listed,
+                proven=proven,
+                read_range=read_range,
+                is_contradicted=progress.is_contradiction,
             )
         else:
             is_below = part.low > 1 and any(each.relative_id <= part.low for each in page.sessions)

@@ -143,13 +143,14 @@ class ListEvidence:
 
     claimed: SuiteState  # what the database claims before this page
     sessions: Sequence[Session]
-    # What it claims afterwards, if the page does not contradict it.
+    # What it claims afterwards, unless this is the first page that contradicts it.
     claimed_next: SuiteState = Factory(lambda self: self.claimed, takes_self=True)
     # All sessions that responses have listed since the page before, also those that were read before: they are compared
     # with what the database claims. Empty for a session that was requested alone, and for an unverified read.
     listed: Sequence[Session] = ()
     proven: Interval | None = None  # the range of `relative_id`s whose existing sessions are all listed
     read_range: Interval | None = None  # what the sync has read without a gap from the top of the list, with this page
+    is_contradicted: bool = False  # an earlier page has contradicted it: it claims only what this sync has read
     limit: datetime | None = None  # sessions that were created before are saved only if they were saved before
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
@@ -213,11 +214,7 @@ def find_effects(
     effects.is_contradiction |= any(
         each.id not in saved_ids and evidence.claimed.claims(each) for each in evidence.listed
     )
-    # After a contradiction, what was claimed before may be wrong. None of it is left in a state whose range was read by
-    # this sync, and whose end was shown by this page.
-    is_range_read = after.covered == evidence.read_range
-    is_below_shown = after.below != evidence.claimed.below
-    if effects.is_contradiction and not (is_range_read and is_below_shown):  # only what this sync has read is covered
+    if effects.is_contradiction and not evidence.is_contradicted:  # from now on, only what the sync reads is covered
         below: BelowCovered = "nothing" if evidence.read_range and evidence.read_range[0] == 1 else "more"
         effects.state = evolve(after, covered=evidence.read_range, below=below)
     return effects

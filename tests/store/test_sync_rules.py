@@ -66,23 +66,13 @@ AGAIN: dict[str, Any] = {"is_contradiction": True, "state": evolve(CLAIMED, cove
 CASES: dict[str, tuple[ListEvidence, list[SavedSession], dict[str, Any]]] = {
     "found-again": (page(1, sessions=()), [MISSING], FOUND),
     "deleted-one-reappears": (page(1, sessions=()), [DELETED], {**FOUND, **AGAIN}),
-    "below-it-was-read": (
-        evolve(page(1, sessions=(), read_range=(2, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
+    "what-was-read": (page(1, sessions=(), read_range=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
+    "all-was-read": (page(1, sessions=(), read_range=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
+    "what-was-read-since-the-first-contradiction": (
+        page(1, sessions=(), read_range=(2, 4), is_contradicted=True),
         [DELETED],
         {**FOUND, "is_contradiction": True},
     ),
-    "below-it-was-claimed-before": (
-        page(1, sessions=(), read_range=(2, 4)),
-        [DELETED],
-        {**FOUND, **AGAIN, "covered": (2, 4)},
-    ),
-    "the-range-was-claimed-before": (
-        evolve(page(1, sessions=(), read_range=(3, 4)), claimed=SuiteState(), claimed_next=CLAIMED),
-        [DELETED],
-        {**FOUND, **AGAIN, "covered": (3, 4)},
-    ),
-    "what-was-read": (page(1, sessions=(), read_range=(7, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (7, 9)}),
-    "all-was-read": (page(1, sessions=(), read_range=(1, 9)), [DELETED], {**FOUND, **AGAIN, "covered": (1, 9)}),
     "another-session-with-its-number": (page_of_another(9), [saved(9)], {**ANOTHER, **AGAIN}),
     "number-of-a-missing-one": (page_of_another(1, date=None), [MISSING], ANOTHER),
     "another-session-that-was-read-before": (page_of_another(9, sessions=()), [saved(9)], AGAIN),
