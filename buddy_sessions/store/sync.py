@@ -223,7 +223,7 @@ class SuiteSync:
         )
         if progress.stop is None:
             proven = part.take(page, limit)
-            after = state_after(progress, part, is_last=page.is_last)
+            after = state_after(progress, part)
             progress.read_range = read_range = read_range_after(progress, part)
             evidence = attrs.evolve(
                 evidence,

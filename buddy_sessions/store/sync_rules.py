@@ -230,7 +230,7 @@ def read_range_after(progress: SyncProgress, part: Part) -> Interval | None:
     return min(read_range[0], part.kept[0]), read_range[1]
 
 
-def state_after(progress: SyncProgress, part: Part, *, is_last: bool) -> SuiteState:
+def state_after(progress: SyncProgress, part: Part) -> SuiteState:
     """Return what the database may claim after a page of a part, if the page does not contradict it.
 
     A part below the covered range, or of a list of which nothing is known, extends it page by page. One from the top
@@ -242,13 +242,12 @@ def state_after(progress: SyncProgress, part: Part, *, is_last: bool) -> SuiteSt
             return state
         # The list ends in the covered range: Buddy may have deleted the missing session, and all below, by their age.
         return evolve(state, covered=(part.lowest, covered[1]), below="end")
-    is_last |= part.is_done
     if part.high is None and covered is not None and covered != progress.read_range:
-        if not is_last or not part.lowest:
-            return state
         highest = max(covered[1], kept[1] if kept else 0)
         if part.low > 1 and part.lowest <= covered[1]:
             return evolve(state, covered=(covered[0], highest))
+        if not (part.is_end or part.is_done):
+            return state
         covered = (kept[0], highest) if kept else None
     elif kept is not None:
         covered = (kept[0], covered[1] if covered else kept[1])

@@ -206,12 +206,11 @@ Read = tuple[Interval | None, BelowCovered]
 def test_covered_range_after_a_page(
     start: SuiteState, part: Part, numbers: tuple[int, ...], options: dict[str, Any], expected: Read
 ) -> None:
-    date, is_last = options.get("date", NOW), options.get("is_last", False)
-    sessions = tuple(session(number, date=date) for number in numbers)
-    page = SessionPage(suite=KEY, number=1, sessions=sessions, is_last=is_last)
+    sessions = tuple(session(number, date=options.get("date", NOW)) for number in numbers)
+    page = SessionPage(suite=KEY, number=1, sessions=sessions, is_last=options.get("is_last", False))
     part = evolve(part)  # the cases share it
     part.take(page, NEW)
-    found = state_after(progress(start), part, is_last=is_last)
+    found = state_after(progress(start), part)
     assert (found.covered, found.below) == expected
 
 
