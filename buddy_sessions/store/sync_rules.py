@@ -96,7 +96,7 @@ class SyncProgress:
     def note(self, evidence: ListEvidence, effects: PageEffects) -> None:
         """Note what a page has shown. Unfinished sessions that it lists, or should list, need no check."""
         self.state = effects.state
-        self.absent = self.absent + effects.absent if self.absent else effects.absent
+        self.absent.extend(effects.absent)
         self.is_contradiction |= effects.is_contradiction
         low, high = evidence.proven or (1, 0)
         lowest = self.state.lowest
