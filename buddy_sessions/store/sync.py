@@ -185,11 +185,11 @@ class SuiteSync:
         finally:
             self._counts += attrs.evolve(reader.stats, sessions=0)
             self._reader = None
+        if not reader.is_verified:
+            await self._withdraw_claims(progress)
         if failure is not None:  # not raised above: the frames of two errors would keep pages in memory
             if isinstance(failure, NotFoundError):
                 await self.run.thread.run(mark_suite_missing, self.key, self.run.now)
-            if not reader.is_verified:
-                await self._withdraw_claims(progress)
             raise failure
         if part.high is None:
             self._digest = reader.first_page.digest
