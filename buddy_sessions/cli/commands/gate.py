@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from attrs import evolve
 from cyclopts import Group, Parameter
 
-from buddy_sessions import MAIN, BuddyError, ConfigError, parse_quarantine
+from buddy_sessions import MAIN, BuddyError, ConfigError, Main, SuiteKey, parse_quarantine
 from buddy_sessions._base.figures import format_duration
 from buddy_sessions._base.validate import LATEST
 from buddy_sessions.analysis import Judgement, QuarantinedTest
 from buddy_sessions.analysis.commits import LAST, MIN_TESTS
-from buddy_sessions.analysis.judgement import AFTER_TESTS
+from buddy_sessions.analysis.judgement import AFTER_TESTS, ProgramOutcome
 
 from ..errors import ExitCode, error_text
 from ..git_authors import Clone, name_authors
 from ..options import (
     FORMAT,
+    Answers,
     BranchOption,
     Count,
     Flag,
@@ -174,8 +175,6 @@ async def command(
     name, is_awaited = _name_tests(name, run_url, revision, verdict.outcome)
     formats = (output_format, *(each.format for each in write))
     details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
-    options = {**vars(verdict), "branch": question.branch, "details": details}
-    options |= {"count": waiting.count, "interval": waiting.interval, "fail_fast": not waiting.no_fail_fast}
     outcome, messages, code = verdict.outcome, question.access.messages(), ExitCode.NO_VERDICT
     problem = f"the tests were {outcome}"
     judgement: Judgement | None = None
@@ -187,7 +186,9 @@ async def command(
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
-                judgement = await answers.judge(suite, name, timeout=seconds, **options)
+                judgement = await _judge(
+                    answers, suite, name, verdict, waiting, branch=question.branch, details=details, timeout=seconds
+                )
             except ConfigError:
                 raise
             except BuddyError as error:
@@ -215,6 +216,35 @@ def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: s
     if outcome is not None and name == LATEST:  # main may have other tests
         raise ConfigError("--outcome needs the tests that ended so: pass --revision or --run-url, or name a SESSION")
     return name, bool(awaited)
+
+
+async def _judge(
+    answers: Answers,
+    suite: SuiteKey,
+    name: str,
+    verdict: VerdictOptions,
+    waiting: WaitOptions,
+    *,
+    branch: str | Main,
+    details: int,
+    timeout: float | None,  # noqa: ASYNC109 - the verdict says what is missing
+) -> Judgement:
+    return await answers.judge(
+        suite,
+        name,
+        branch=branch,
+        baseline=verdict.baseline,
+        last=verdict.last,
+        quarantine=verdict.quarantine,
+        outcome=cast("ProgramOutcome | None", verdict.outcome),  # neither cancelled nor skipped
+        min_tests=verdict.min_tests,
+        after=verdict.after,
+        details=details,
+        count=waiting.count,
+        timeout=timeout,
+        interval=waiting.interval,
+        fail_fast=not waiting.no_fail_fast,
+    )
 
 
 def _print_verdict(
