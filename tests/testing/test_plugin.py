@@ -72,8 +72,9 @@ def test_examples_of_the_guides(pytester: pytest.Pytester) -> None:
     guide = (PROJECT / "buddy_sessions/testing/README.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     code = "\n".join(each for each in examples if "def test_" in each)
-    options = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
-    run(pytester, "-p", "pytest_asyncio.plugin", *options, tests=code).assert_outcomes(passed=2)
+    (settings,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    pytester.makepyprojecttoml(settings)
+    run(pytester, "-p", "pytest_asyncio.plugin", tests=code).assert_outcomes(passed=2)
 
 
 def test_entry_point() -> None:
