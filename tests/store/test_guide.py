@@ -19,7 +19,7 @@ QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
 
 ROWS: list[list[tuple[Any, ...]]] = [
     [("main", 3, 67.0, 20.0), ("feature", 1, 0.0, 20.0)],
-    [("Tests", "quick", 1), ("Tests", "slow", 1)],
+    [("Tests", "quick", 1, "2026-01-02"), ("Tests", "slow", 1, "2026-01-03")],
 ]
 """The rows of each query, in the order of the guide."""
 
@@ -56,6 +56,13 @@ async def synced(db: SyncedSuite) -> SyncedSuite:
 def test_query_of_the_guide(synced: SyncedSuite, number: int) -> None:
     assert len(QUERIES) == len(ROWS)
     assert query(synced.path, QUERIES[number]) == ROWS[number]
+
+
+async def test_queries_find_rows_of_a_fake_buddy(db: SyncedSuite) -> None:
+    """As after the first sync of the guide, from `buddy-sessions serve`."""
+    db.suite.populate(50)
+    await db.sync(cases="failed")
+    assert all(query(db.path, each) for each in QUERIES)
 
 
 async def test_backup_is_continued_by_the_next_sync(synced: SyncedSuite, tmp_path: Path) -> None:
