@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ from ..options import (
 )
 from ..render.console import Output
 from ..render.markdown import DEFAULT_MAX_BYTES
-from ..render.result import ADVICE, ADVICE_WITHOUT_WAIT, CommandResult, gate_result
+from ..render.result import CommandResult, advice_for, gate_result
 from ..render.show import Destination, show
 from ..render.text import HASH
 from ..suite_selection import parse_session
@@ -196,7 +196,8 @@ async def command(
     if judgement is None:
         result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
     else:
-        result = _judged_result(await name_authors(judgement, git), about=name, is_awaited=is_awaited)
+        advice = advice_for(outcome=outcome, is_awaited=is_awaited)
+        result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
         code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
@@ -258,9 +259,9 @@ def _print_verdict(
     show(result, output_format, messages, max_bytes=max_bytes)
 
 
-def _judged_result(judgement: Judgement, *, about: str, is_awaited: bool) -> CommandResult:
+def _judged_result(judgement: Judgement, *, about: str, advice: Mapping[str, str]) -> CommandResult:
     """Return the verdict; if nothing was named, it says which commit was taken."""
-    result = gate_result(judgement, about=about, advice=ADVICE if is_awaited else ADVICE_WITHOUT_WAIT)
+    result = gate_result(judgement, about=about, advice=advice)
     if about != LATEST or not judgement.sessions:
         return result
     session = judgement.sessions[0]

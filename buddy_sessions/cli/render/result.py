@@ -138,6 +138,8 @@ _TITLES = {
 }
 """What fails if no new failure does, or is missing for a verdict, by `Reason.kind`."""
 
+_FEW_TESTS = "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, pass "
+_NOT_AWAITED = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url"
 ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
@@ -145,8 +147,7 @@ ADVICE = {
     "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
     "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
     "no test ran": "check which tests the job selects",
-    "few tests": "see the log of the tests: a file that cannot be loaded may upload nothing. If tests were removed, "
-    "pass --outcome success if they ended well, or a lower --min-tests",
+    "few tests": f"{_FEW_TESTS}--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}; or wait longer with --timeout",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another "
@@ -160,10 +161,17 @@ ADVICE = {
     "ignored": "check --after, and the clock that it comes from",
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
-"""What to do, by the `kind` of a reason or a remark."""
-_NOT_AWAITED = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url"
-ADVICE_WITHOUT_WAIT = ADVICE | dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
-"""The same if sessions are judged as they are."""
+"""What to do, by the `kind` of a reason or a remark, if no option says otherwise."""
+_AFTER_FAILURE = {
+    "few tests": f"{_FEW_TESTS}a lower --min-tests",
+    "no count": "run the tests again: if they succeed, their number is not needed",
+}
+
+
+def advice_for(*, outcome: str | None, is_awaited: bool) -> dict[str, str]:
+    """Return what to do after a gate with these options. A failure must not be passed as a success."""
+    not_awaited = {} if is_awaited else dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
+    return ADVICE | not_awaited | (_AFTER_FAILURE if outcome == "failure" else {})
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:

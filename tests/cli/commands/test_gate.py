@@ -97,6 +97,9 @@ class TestVerdict:
     ("judged", "options", "code", "shown"),
     [
         ({"tests_count": 3}, "", 1, "Fails: tests did not run\n"),
+        ({"tests_count": 3}, "", 1, "pass --outcome success if they ended well, or a lower --min-tests\n"),
+        ({"tests_count": 3}, "--outcome 2", 1, "If tests were removed, pass a lower --min-tests\n"),
+        ({"tests_count": None}, "", 5, "\npass --outcome: it says that all tests ran\n"),
         ({"tests_count": 3}, "--min-tests 30%", 0, "Passes"),
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
         ({}, "--outcome 2", 1, "running them again does not repair a broken file or configuration"),
