@@ -176,11 +176,11 @@ async def command(
     formats = (output_format, *(each.format for each in write))
     details = max(DETAILS.get(each, DETAILS["markdown"]) for each in formats)
     outcome, messages, code = verdict.outcome, question.access.messages(), ExitCode.NO_VERDICT
-    problem = f"the tests were {outcome}"
-    judgement: Judgement | None = None
-    seconds: float | None = None
+    result = CommandResult(command="gate", suite=suite, about=name, title="No verdict")
     failure: BuddyError | None = None
-    if outcome not in {"cancelled", "skipped"}:
+    if outcome in {"cancelled", "skipped"}:
+        result = evolve(result, problems=[f"the tests were {outcome}"], advice=["run the tests, then the gate again"])
+    else:
         async with ask(key, question) as (answers, suite, messages):
             seconds = waiting.seconds(outcome, is_saved=question.db is not None) if is_awaited else None
             if seconds is not None and not messages.is_terminal:
@@ -192,13 +192,11 @@ async def command(
             except ConfigError:
                 raise
             except BuddyError as error:
-                failure, problem = error, error_text(error)
-    if judgement is None:
-        result = CommandResult(command="gate", suite=suite, about=name, title="No verdict", problems=[problem])
-    else:
-        advice = advice_for(outcome=outcome, is_awaited=is_awaited)
-        result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
-        code = _exit_code(judgement, has_waited=seconds is not None)
+                failure, result = error, evolve(result, problems=[error_text(error)])
+            else:
+                advice = advice_for(outcome=outcome, is_awaited=is_awaited)
+                result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
+                code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it
     _print_verdict(result, output_format, messages, problems=problems, limit=limit, max_bytes=max_bytes)
     for output in write:

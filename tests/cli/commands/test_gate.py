@@ -338,6 +338,7 @@ def test_json_has_the_verdict(suite: FakeSuite, call: Call, tmp_path: Path) -> N
     assert "Compared with main: 2 commits, #1 to #2" in value["facts"]
     (value,) = rows(call(*words, "--outcome", "cancelled").out)
     assert (value["verdict"], value["reasons"], value["counts"]) == ("none", ["the tests were cancelled"], None)
+    assert value["advice"] == ["run the tests, then the gate again"]
     assert rows(call("gate", SUITE, "1", "--format", "json").out)[0]["verdict"] == "passes"
 
 
