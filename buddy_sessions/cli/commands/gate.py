@@ -182,7 +182,8 @@ async def command(
         result = evolve(result, problems=[f"the tests were {outcome}"], advice=["run the tests, then the gate again"])
     else:
         async with ask(key, question) as (answers, suite, messages):
-            seconds = waiting.seconds(outcome, is_saved=question.db is not None) if is_awaited else None
+            is_saved = question.db is not None
+            seconds = waiting.seconds(outcome, is_saved=is_saved) if is_awaited else None
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
@@ -194,7 +195,7 @@ async def command(
             except BuddyError as error:
                 failure, result = error, evolve(result, problems=[error_text(error)])
             else:
-                advice = advice_for(outcome=outcome, is_awaited=is_awaited)
+                advice = advice_for(outcome=outcome, is_awaited=is_awaited, is_saved=is_saved)
                 result = _judged_result(await name_authors(judgement, git), about=name, advice=advice)
                 code = _exit_code(judgement, has_waited=seconds is not None)
     problems = result.problems if failure is None else []  # otherwise, the error says it

@@ -145,16 +145,15 @@ ADVICE = {
     "no failing test": "see the log of the tests: they ended before all had run",
     "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
     "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
-    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}; with --db, run sync first",
+    "no upload": f"see the log of the tests, and {CHECK_UPLOAD}",
     "no test ran": "check which tests the job selects",
     "few tests": f"{_FEW_TESTS}--outcome success if they ended well, or a lower --min-tests",
     "unfinished": "allow more time with --timeout; if an earlier run was killed, leave out its sessions with --after",
     "few sessions": f"see why jobs uploaded nothing, and {CHECK_UPLOAD}; or wait longer with --timeout",
     "no session": "see with buddy-sessions list SUITE what there is: the tests uploaded nothing, or for another "
     "commit, or before --after",
-    "incomplete list": "run the gate again, with --db after the next sync",
-    "incomplete cases": "run the gate again in a minute, or with --db after sync --cases failed; if that does not "
-    "help, run the tests again",
+    "incomplete list": "run the gate again",
+    "incomplete cases": "run the gate again in a minute; if that does not help, run the tests again",
     "unknown status": "update this package; until then, look at the session in Buddy",
     "no count": "pass --outcome: it says that all tests ran",
     "maybe rerun": "if a job was run again, pass --after with the start of this attempt; or pass --outcome",
@@ -162,16 +161,22 @@ ADVICE = {
     "no baseline": "run the tests on each push to the main branch, too, or compare with another --baseline",
 }
 """What to do, by the `kind` of a reason or a remark, if no option says otherwise."""
+_OF_DATABASE = {
+    "no upload": f"run sync first; if that does not help, see the log of the tests, and {CHECK_UPLOAD}",
+    "incomplete list": "run sync, then the gate again",
+    "incomplete cases": "run sync --cases failed, then the gate again; if that does not help, run the tests again",
+}
 _AFTER_FAILURE = {
     "few tests": f"{_FEW_TESTS}a lower --min-tests",
     "no count": "run the tests again: if they succeed, their number is not needed",
 }
 
 
-def advice_for(*, outcome: str | None, is_awaited: bool) -> dict[str, str]:
+def advice_for(*, outcome: str | None, is_awaited: bool, is_saved: bool) -> dict[str, str]:
     """Return what to do after a gate with these options. A failure must not be passed as a success."""
     not_awaited = {} if is_awaited else dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
-    return ADVICE | not_awaited | (_AFTER_FAILURE if outcome == "failure" else {})
+    after = _AFTER_FAILURE if outcome == "failure" else {}
+    return ADVICE | not_awaited | after | (_OF_DATABASE if is_saved else {})
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:

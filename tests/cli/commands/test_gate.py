@@ -203,7 +203,7 @@ class TestWaiting:
         [
             ([], "", 5, "appeared within 1s: check that its tests have started"),
             ([], "--outcome 0", 5, f"appeared within 1s: {UPLOAD}"),
-            ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}"),
+            ([], "--outcome failure", 1, f"{LOST}\nsee the log of the tests, and {UPLOAD}\n"),
             ([{}], "--count 2", 6, "only 1 of 2 sessions exist (#2)"),
             ([{}], "--count 3 --outcome failure", 1, f"\nsee why jobs uploaded nothing, and {UPLOAD}; or wait"),
             ([{}], "--after 2", 5, "no session was created since this attempt began: run all jobs again"),
@@ -268,6 +268,14 @@ class TestWaiting:
         result = call(*words, "--count", "3", *QUICK)
         assert (result.code, "only 2 of 3 sessions exist (#3, #2)" in result.out) == (code, True), result
         assert call(*words, "--count", "2", *QUICK).code == 0
+
+    def test_lost_upload_in_a_database(self, source: Source, suite: FakeSuite, call: Call) -> None:
+        """Only with a database, the advice names the command that fills it."""
+        add(suite)
+        options = source("failed")
+        words = ["gate", SUITE, "--run-url", URL, "--outcome", "1", "--timeout", "0.1s", *options, *QUICK]
+        code, out, _ = call(*words)
+        assert (code, "\nrun sync first; if" in out, "sync" in out) == (1, bool(options), bool(options)), out
 
     def test_new_failure_ends_the_wait(self, suite: FakeSuite, call: Call) -> None:
         add(suite)
