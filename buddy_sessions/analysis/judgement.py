@@ -115,7 +115,7 @@ def _findings(evidence: Evidence) -> Iterator[Remark]:
         yield Reason("unfinished", _running(commit))
     yield from _on_unknown_statuses(commit)
     if evidence.outcome == "failure" and not evidence.tests and not crashed:
-        yield Reason("outcome", detail="but no test did: a file or the configuration is broken")
+        yield Reason("outcome", detail="but no test did: a file or the configuration is broken, or an upload was lost")
         if evidence.ignored:
             yield Remark("ignored", evidence.ignored)
     yield from _on_number_of_tests(evidence)

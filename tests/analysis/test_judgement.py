@@ -105,7 +105,7 @@ VERDICTS = {
     "green before the attempt": (two_jobs().judge(after=AFTER_ALL, outcome="success"), "passes"),
     "no session since this attempt began, and the tests failed": (
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),
-        "fails: the tests failed, but no test did: a file or the configuration is broken",
+        "fails: the tests failed, but no test did: a file or the configuration is broken, or an upload was lost",
     ),
     "new failure": (verdict(main("", ""), "pays"), NEW),
     "known failure": (verdict(main("", "pays"), "pays"), "passes"),
@@ -136,7 +136,7 @@ VERDICTS = {
     "crash, but the tests succeeded": (verdict(main("", ""), **CRASH, options=SUCCESS), "passes"),
     "the tests failed, but no test did": (
         verdict(main("", ""), options=FAILURE),
-        "fails: the tests failed, but no test did: a file or the configuration is broken",
+        "fails: the tests failed, but no test did: a file or the configuration is broken, or an upload was lost",
     ),
     "the tests failed, a known one": (verdict(main("", "pays"), "pays", options=FAILURE), "passes"),
     "too few tests": (

@@ -129,7 +129,7 @@ CASE_CELLS = (Column("STATUS", "", is_number=False), Column("TIME", ""))
 
 _TITLES = {
     "no failing test": "failed without a failing test",
-    "outcome": "the tests failed, but no test did",
+    "outcome": "the outcome is a failure",
     "ended early": "the test program ended before its session did",
     "no upload": "no session was found",
     "no test ran": "no test ran",
@@ -143,7 +143,7 @@ _NOT_AWAITED = "run the gate again when all sessions have ended, or wait for the
 ADVICE = {
     "new failure": "",
     "no failing test": "see the log of the tests: they ended before all had run",
-    "outcome": "see the log of the tests: running them again does not repair a broken file or configuration",
+    "outcome": f"see the log of the tests: running them again repairs no broken file. If there is none, {CHECK_UPLOAD}",
     "ended early": "see the log of the tests: perhaps a file cannot be loaded, or they were killed",
     "no upload": f"see the log of the tests, and {CHECK_UPLOAD}",
     "no test ran": "check which tests the job selects",

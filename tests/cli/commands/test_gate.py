@@ -26,6 +26,11 @@ URL = "https://ci/17"
 OF_RUN: dict[str, Any] = {"branch": "fix", "revision": "f00d" * 10, "ci_run_url": URL}
 LOST = "Fails: no session was found\nthe tests failed, but no session of them was found"
 UPLOAD = "check the upload: BUDDY_UT_TOKEN, the suite, and the commit or CI run"
+BROKEN = (
+    "Fails: the outcome is a failure\nthe tests failed, but no test did: a file or the configuration is broken, or an "
+    "upload was lost\nCompared with main: 2 commits, #1 to #2\nsee the log of the tests: running them again repairs "
+    f"no broken file. If there is none, {UPLOAD}\n"
+)
 COMPARED = "Compared with main: 2 commits, #1 to #2\n"
 NO_WAIT = "run the gate again when all sessions have ended, or wait for them with --revision or --run-url\n"
 QUICK = ("--interval", "0.05s", "--quiet")
@@ -102,7 +107,7 @@ class TestVerdict:
         ({"tests_count": None}, "", 5, "\npass --outcome: it says that all tests ran\n"),
         ({"tests_count": 3}, "--min-tests 30%", 0, "Passes"),
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
-        ({}, "--outcome 2", 1, "running them again does not repair a broken file or configuration"),
+        ({}, "--outcome 2", 1, BROKEN),
         ({"status": "IN_PROGRESS"}, "", 6, f"#3 did not finish\n{COMPARED}{NO_WAIT}"),
         ({}, "--count 2", 5, f"only 1 of 2 sessions exist (#3)\n{COMPARED}{NO_WAIT}"),
         (
