@@ -202,10 +202,10 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
         yield Reason("no count") if is_compared else Remark("unknown count")
     elif count == 0:
         yield Reason("no test ran", commit.counted)
-    elif evidence.outcome != "success" and lacks_tests(count, fewest, evidence.min_tests):
-        yield Reason(
-            "few tests", numbers=[count, fewest or 0], detail=f"each {evidence.named} of {evidence.baseline.branch}"
-        )
+    elif lacks_tests(count, fewest, evidence.min_tests):
+        detail = f"each {evidence.named} of {evidence.baseline.branch}"
+        kind = Remark if evidence.outcome == "success" else Reason
+        yield kind("few tests", numbers=[count, fewest or 0], detail=detail)
 
 
 def _fewest_tests(baseline: Baseline, named: NameKind) -> int | None:

@@ -91,8 +91,8 @@ class VerdictOptions:
     ] = ()
     """TOML file with tests that may fail: [[test]] with name (* for any text), until (a date), and reason."""
     min_tests: Share = MIN_TESTS
-    """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. Not
-    checked with --outcome success."""
+    """Tests that must have run, as a share of the fewest in a commit of the baseline; 0 means at least one. With
+    --outcome success, fewer do not fail."""
     after: Annotated[int | datetime | None, parsed(_parse_after, metavar="RELATIVE_ID|TIME", accepts_keys=False)] = None
     """Start of this attempt of the CI run, such as 2026-01-31T08:30Z, or the highest relative_id before it. Earlier red
     and unfinished sessions are ignored."""

@@ -166,17 +166,19 @@ _OF_DATABASE = {
     "incomplete list": "run sync, then the gate again",
     "incomplete cases": "run sync --cases failed, then the gate again; if that does not help, run the tests again",
 }
-_AFTER_FAILURE = {
-    "few tests": f"{_FEW_TESTS}a lower --min-tests",
-    "no count": "run the tests again: if they succeed, their number is not needed",
+_AFTER = {
+    "success": {"few tests": f"if no tests were removed, {CHECK_UPLOAD}"},
+    "failure": {
+        "few tests": f"{_FEW_TESTS}a lower --min-tests",
+        "no count": "run the tests again: if they succeed, their number is not needed",
+    },
 }
 
 
 def advice_for(*, outcome: str | None, is_awaited: bool, is_saved: bool) -> dict[str, str]:
     """Return what to do after a gate with these options. A failure must not be passed as a success."""
     not_awaited = {} if is_awaited else dict.fromkeys(("unfinished", "few sessions"), _NOT_AWAITED)
-    after = _AFTER_FAILURE if outcome == "failure" else {}
-    return ADVICE | not_awaited | after | (_OF_DATABASE if is_saved else {})
+    return ADVICE | not_awaited | _AFTER.get(outcome or "", {}) | (_OF_DATABASE if is_saved else {})
 
 
 def case_item(suite: SuiteKey, session: Session, case: TestCase, remark: str = "") -> Item:

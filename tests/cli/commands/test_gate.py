@@ -105,6 +105,7 @@ class TestVerdict:
         ({"tests_count": 3}, "", 1, "pass --outcome success if they ended well, or a lower --min-tests\n"),
         ({"tests_count": 3}, "--outcome 2", 1, "If tests were removed, pass a lower --min-tests\n"),
         ({"tests_count": None}, "", 5, "\npass --outcome: it says that all tests ran\n"),
+        ({"tests_count": 3}, "--outcome 0", 0, f"3 tests ran, at least 8 in each commit of main before\n{COMPARED}if"),
         ({"tests_count": 3}, "--min-tests 30%", 0, "Passes"),
         ({"tests_count": 3}, "--min-tests 0", 0, "Passes"),
         ({}, "--outcome 2", 1, BROKEN),
