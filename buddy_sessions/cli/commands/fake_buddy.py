@@ -124,7 +124,7 @@ async def demo() -> None:
         f"{len(read) - len(set(read))} were read twice.\nA second sync, of new and changed sessions only: "
         f"{format_count(second.sessions, 'session')} in {format_count(second.requests, 'request')}.\n\n"
         f'Query the SQLite file with any tool, then delete its folder:\n\n  sqlite3 {path} "{_QUERY}"\n\n'
-        "The failing tests of the latest red session:\n"
+        f"The failing tests of the latest red session of {keys[0]}:\n"
     )
     print_result(output, failures_result(judgement))
     output.print_line(_NEXT)

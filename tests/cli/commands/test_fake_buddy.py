@@ -102,7 +102,7 @@ def test_demo_misses_and_repeats_no_session(call: Call, tmp_path: Path, monkeypa
     assert "buddy-sessions sync WORKSPACE/PROJECT --db sessions.db" in out
     assert max(len(line) for line in out.splitlines() if str(path) not in line and " > " not in line) <= 80
     assert "\x1b" not in out
-    _, found, failing = out.partition("\nThe failing tests of the latest red session:\n\n")
+    _, found, failing = out.partition("\nThe failing tests of the latest red session of acme/storefront/MNbyVedg:\n\n")
     assert found
     session = re.match(r"acme/\S+ #(\d+)  ✘ failed .*\nhttps://\S+\n\nSTATUS +TIME +TEST *\n✘ ", failing)
     assert session
