@@ -162,6 +162,7 @@ class Questions:
             fail_fast: Return at the first new failure, without waiting for the others.
 
         Raises:
+            NoVerdictError: Nothing matches, and the `outcome` is no failure, or `session` is `"latest"`.
             WaitTimeoutError: With a `timeout`: the last request failed.
 
         Example:
@@ -203,6 +204,7 @@ class Questions:
 
         Raises:
             ConfigError: The text fits several tests: the notes of the error name them.
+            NoVerdictError: No test is named so, and the notes name a similar one; or the branch has no tested commit.
         """
         selected = validate_judged_branch(branch)
         if not isinstance(test, str | TestKey) or not str(test).strip():
