@@ -234,11 +234,11 @@ def open_answers(
 
 
 @asynccontextmanager
-async def ask(key: str, question: Question) -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
-    """Open what answers a question about the suite that `key` names, and the console for messages."""
+async def ask(key: str, question: Question, doing: str = "reading") -> AsyncIterator[tuple[Answers, SuiteKey, Output]]:
+    """Open what answers a question about the suite that `key` names, and the console, whose progress is `doing`."""
     messages = question.access.messages()
     suite = question.access.defaults.parse_suite(key)
-    with messages.progress(enabled=question.db is None):
+    with messages.progress(doing, enabled=question.db is None):
         async with open_answers(question.db, question.access, messages) as answers:
             if isinstance(answers, SessionStore):
                 select_keys([saved.key for saved in await answers.suites()], [suite], question.db)

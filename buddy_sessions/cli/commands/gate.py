@@ -181,7 +181,7 @@ async def command(
     if outcome in {"cancelled", "skipped"}:
         result = evolve(result, problems=[f"the tests were {outcome}"], advice=["run the tests, then the gate again"])
     else:
-        async with ask(key, question) as (answers, suite, messages):
+        async with ask(key, question, "waiting" if is_awaited else "reading") as (answers, suite, messages):
             is_saved = question.db is not None
             seconds = waiting.seconds(outcome, is_saved=is_saved) if is_awaited else None
             if seconds is not None and not messages.is_terminal:

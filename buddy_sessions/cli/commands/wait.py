@@ -52,8 +52,7 @@ async def command(
         if awaited is not None and not messages.is_terminal:
             messages.print_note(text)
         try:
-            with messages.progress() as show_progress:
-                show_progress(text)
+            with messages.progress(text):
                 sessions = await buddy.wait(
                     suite,
                     revision=revision,

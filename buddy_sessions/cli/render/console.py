@@ -102,15 +102,15 @@ class Output(Console):
             self.print_problem("failed", f"{name}{more}: {text}")
 
     @contextmanager
-    def progress(self, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows a text: on the last line of a terminal, until the end; otherwise, every 30 s."""
+    def progress(self, text: str = "reading", *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
+        """Show a text on the last line of a terminal, or every 30 s in a log. Yield a function that changes it."""
         if self._is_quiet or not enabled:
             yield lambda _: None
         elif self.is_terminal and not self.is_dumb_terminal:
-            with self.status("reading…") as status:
+            with self.status(Text(cut(f"{text}…", self.width - _SPINNER_WIDTH))) as status:
                 yield lambda text: status.update(Text(cut(text, self.width - _SPINNER_WIDTH)))
         else:
-            shown = deque(["reading"], maxlen=1)
+            shown = deque([text], maxlen=1)
             task = asyncio.create_task(self._repeat(shown))
             try:
                 yield shown.append

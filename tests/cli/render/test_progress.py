@@ -39,6 +39,7 @@ def test_commands_that_take_long_say_so(fake: FakeBuddy, tmp_path: Path) -> None
         ),
         "status": (f"status {A}", "reading 1 suite \u00b7 30s"),
         "list": (f"list {A}", "reading \u00b7 30s"),
+        "gate": (f"gate {A} --revision f00df00", "waiting \u00b7 30s"),
         "wait": (f"wait {A} --branch main", f"waiting up to 30m for main of {A} \u00b7 30s"),
     }
     processes = {
@@ -49,7 +50,7 @@ def test_commands_that_take_long_say_so(fake: FakeBuddy, tmp_path: Path) -> None
     for name, process in processes.items():
         assert process.stderr is not None
         with process, process.stderr:
-            lines = [process.stderr.readline().decode() for _ in range(2 if name == "wait" else 1)]
+            lines = [process.stderr.readline().decode() for _ in range(2 if name in {"gate", "wait"} else 1)]
             shown[name] = lines[-1]
             process.terminate()
     assert all(expected in shown[name] for name, (_, expected) in commands.items()), shown
