@@ -28,6 +28,7 @@ _ADVICE = {
     errno.ENOSPC: "free some space, and try again",
     errno.EADDRINUSE: "choose another --port, or 0 for a free one",
 }
+_OTHER_NAMES = {"--token": "set BUDDY_TOKEN", "--max-sessions": "list has --limit"}
 
 
 class ExitCode(IntEnum):
@@ -91,8 +92,8 @@ def _usage_text(error: CycloptsError) -> str:
         return f"{error.token.keyword or 'the value'} must be a whole number, not {error.token.value!r}"
     if isinstance(error, UnknownOptionError):
         option = (error.token.keyword or error.token.value).partition("=")[0]
-        if option == "--token":
-            return "Unknown option: --token; set BUDDY_TOKEN"  # without its value
+        if option in _OTHER_NAMES:
+            return f"Unknown option: {option}; {_OTHER_NAMES[option]}"  # without its value
     return str(error)
 
 

@@ -23,6 +23,7 @@ CASES = {
     "unknown option": (f"list {A} --color x", "Unknown option: "),
     "token as an option": (f"list {A} --token secret", "error: Unknown option: --token; set BUDDY_TOKEN (see --help)"),
     "token after =": (f"list {A} --token=secret", "error: Unknown option: --token; set BUDDY_TOKEN (see --help)"),
+    "argument of the library": (f"list {A} --max-sessions 5", "Unknown option: --max-sessions; list has --limit (see"),
     "number": (f"gate {A} --count three", "error: --count must be a whole number, not 'three' (see --help)"),
     "one argument too many": (f"list {A} 2", "error: too many arguments: leave out '2' (see --help)"),
     "no suite": ("list", "error: SUITE is missing (see --help)"),
