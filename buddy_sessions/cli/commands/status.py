@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -183,45 +183,49 @@ def status_result(
 ) -> CommandResult:
     """Return the suites: red ones first, then stale ones, those that could not be read, without a verdict, green."""
     stale = {status.suite for status in statuses if is_stale(status, now, max_age)}
-
-    def rank(status: SuiteStatus) -> int:
-        states = (status.is_failing, status.suite in stale, status.error is not None, status.commit is None, True)
-        return states.index(True)
-
-    def seconds_red(status: SuiteStatus) -> float:
-        date = status.since.turning_session.create_date if status.is_failing and status.since is not None else None
-        return (now - date).total_seconds() if date is not None else float("inf")
-
-    ranks = sorted(statuses, key=lambda status: (rank(status), seconds_red(status)))
-    shown = [status for status in ranks if not only_red or rank(status) <= 2]
+    ordered = sorted(statuses, key=lambda status: _rank(status, now, is_stale=status.suite in stale))
+    shown = [each for each in ordered if not only_red or each.is_failing or each.suite in stale or each.error]
     branches = {status.branch for status in statuses if status.commit is not None}
     branch = branches.pop() if len(branches) == 1 else None
     items = [
         status_item(status, now, branch=branch, is_stale=status.suite in stale, cause=causes.get(status.suite))
         for status in shown
     ]
+    remarks = [f"{status.suite}: {remarks_text(status.remarks)}" for status in shown if status.remarks]
+    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
+    verdicts = [status.is_failing for status in statuses if status.is_failing is not None]
+    return CommandResult(
+        command="status",
+        title=_title(statuses, stale, branch),
+        is_red=any(verdicts) if verdicts else None,
+        facts=remarks[:_MAX_REMARKS] + rest,
+        columns=_COLUMNS,
+        sections=[Section("", items)],
+        csv_columns=_FIELDS,
+    )
+
+
+def _rank(status: SuiteStatus, now: datetime, *, is_stale: bool) -> tuple[int, float]:
+    """Return what suites are sorted by: their state, and of red ones, for how long."""
+    states = (status.is_failing, is_stale, status.error is not None, status.commit is None, True)
+    date = status.since.turning_session.create_date if status.is_failing and status.since is not None else None
+    return states.index(True), (now - date).total_seconds() if date is not None else float("inf")
+
+
+def _title(statuses: Sequence[SuiteStatus], stale: Container[SuiteKey], branch: str | None) -> str:
+    """Return how many suites are in each state: `3 suites on main: 1 red (1 stale), 2 green`."""
     groups = {
         "red": [status for status in statuses if status.is_failing],
         "green": [status for status in statuses if status.is_failing is False],
         "without a verdict": [status for status in statuses if status.reason is not None],
         "not read": [status for status in statuses if status.error is not None],
     }
-    remarks = [f"{status.suite}: {remarks_text(status.remarks)}" for status in shown if status.remarks]
-    rest = [f"and {len(remarks) - _MAX_REMARKS:,} more remarks"] if remarks[_MAX_REMARKS:] else []
-    suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
     figures: list[str] = []
     for what, members in groups.items():
         n_stale = sum(status.suite in stale for status in members)
         figures += [f"{len(members):,} {what}" + (f" ({n_stale:,} stale)" if n_stale else "")] if members else []
-    return CommandResult(
-        command="status",
-        title=f"{suites}: {', '.join(figures)}" if figures else "no suite",
-        is_red=bool(groups["red"]) if groups["red"] or groups["green"] else None,
-        facts=remarks[:_MAX_REMARKS] + rest,
-        columns=_COLUMNS,
-        sections=[Section("", items)],
-        csv_columns=_FIELDS,
-    )
+    suites = format_count(len(statuses), "suite") + (f" on {branch}" if branch else "")
+    return f"{suites}: {', '.join(figures)}" if figures else "no suite"
 
 
 def status_item(
