@@ -42,16 +42,14 @@ SessionName: TypeAlias = Annotated[
 ]
 _MANY = "WORKSPACE/PROJECT/SUITE_ID or a URL, or WORKSPACE/PROJECT or WORKSPACE for all suites in it"
 Keys: TypeAlias = Annotated[
-    str,
-    Parameter(name="SUITE", help=f"{_MANY}. With -w and -p, SUITE_ID is enough, or nothing for the project."),
+    str, Parameter(name="SUITE", help=f"{_MANY}. With -w and -p, SUITE_ID is enough, or nothing for the project.")
 ]
 SavedKeys: TypeAlias = Annotated[str, Parameter(name="SUITE", help=f"{_MANY} (default: all suites in the database).")]
 
 Flag: TypeAlias = Annotated[bool, Parameter(show_default=False)]
 """An option without a value."""
 Quiet: TypeAlias = Annotated[
-    bool,
-    Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors."),
+    bool, Parameter(name=("--quiet", "-q"), show_default=False, help="Hide progress and notes, not warnings or errors.")
 ]
 Count: TypeAlias = Annotated[PositiveInt, Parameter(metavar="COUNT")]
 FromFile: TypeAlias = Annotated[
@@ -97,15 +95,12 @@ def _parse_run_url(url: str) -> str:
 
 
 Revision: TypeAlias = Annotated[
-    str | None,
-    parsed(_parse_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash."),
+    str | None, parsed(_parse_revision, metavar="COMMIT", help="The commit: 7 or more digits of its hash.")
 ]
 RunUrl: TypeAlias = Annotated[
     str | None,
     parsed(
-        _parse_run_url,
-        metavar="URL",
-        help="The CI run: the ci_run_url of its sessions. A re-run has the same one.",
+        _parse_run_url, metavar="URL", help="The CI run: the ci_run_url of its sessions. A re-run has the same one."
     ),
 ]
 After: TypeAlias = Annotated[
@@ -148,9 +143,7 @@ Emails: TypeAlias = Annotated[
 FORMAT = Parameter(name="--format", metavar="FORMAT")
 _CSV = "In csv, text that looks like a formula gets an apostrophe."
 ROWS = Parameter(
-    name="--format",
-    metavar="FORMAT",
-    help=f"Output format (default: table on a terminal, otherwise jsonl). {_CSV}",
+    name="--format", metavar="FORMAT", help=f"Output format (default: table on a terminal, otherwise jsonl). {_CSV}"
 )
 RowFormat: TypeAlias = Annotated[
     Literal["jsonl", "csv"] | None, FORMAT, Parameter(help=f"Output format (default: jsonl). {_CSV}")

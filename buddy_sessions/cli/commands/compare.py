@@ -99,8 +99,5 @@ def compare_result(suite: SuiteKey, comparison: Comparison) -> CommandResult:
         ],
         problems=list(map(crash_text, comparison.crashed)),
         csv_columns=("change", *SESSION_CASE_COLUMNS, "old_time"),
-        warnings=[
-            running,
-            f"{name_sessions(incomplete)}: not all failing tests are listed" if incomplete else "",
-        ],
+        warnings=[running, f"{name_sessions(incomplete)}: not all failing tests are listed" if incomplete else ""],
     )

@@ -41,13 +41,7 @@ Or let Buddy's reporters upload your own tests to a fake Buddy:
   buddy-sessions serve --empty"""
 
 
-async def serve(
-    *,
-    port: Port = 0,
-    empty: Flag = False,
-    live: Timeout | None = None,
-    faults: Share = 0.0,
-) -> None:
+async def serve(*, port: Port = 0, empty: Flag = False, live: Timeout | None = None, faults: Share = 0.0) -> None:
     """Serve a fake Buddy with realistic suites, until Ctrl-C.
 
     The shell command on stdout sets BUDDY_API_URL and BUDDY_TOKEN for any client, and BUDDY_UT_TOKEN for Buddy's own

@@ -49,7 +49,12 @@ def render_junit(result: CommandResult) -> str:
     for group, cases in (groups or {name: []}).items():
         ET.SubElement(root, "testsuite", name=_clean(group)).extend(cases)
     for element in (root, *root):
-        _set_totals(element)
+        elements = list(element.iter("testcase"))
+        kinds = Counter(child.tag for each in elements for child in each)
+        element.set("tests", str(len(elements)))
+        for total, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            element.set(total, str(kinds[kind]))
+        element.set("time", f"{sum(float(each.get('time', 0)) for each in elements):.3f}")
     ET.indent(root)
     root.tail = "\n"
     document = io.StringIO(newline="")
@@ -57,15 +62,6 @@ def render_junit(result: CommandResult) -> str:
     ET.ElementTree(root).write(document, encoding="unicode")
     root.clear()  # texts may be long: one copy is enough
     return _LOG_COMMAND.sub(lambda match: f"&#{ord(match[0])};", document.getvalue())
-
-
-def _set_totals(element: ET.Element) -> None:
-    cases = list(element.iter("testcase"))
-    kinds = Counter(child.tag for case in cases for child in case)
-    element.set("tests", str(len(cases)))
-    for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        element.set(name, str(kinds[kind]))
-    element.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.3f}")
 
 
 def _case_element(case: TestCase, excuse: str) -> ET.Element:
