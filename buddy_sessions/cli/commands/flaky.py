@@ -84,7 +84,8 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         cells = (str(test.flips), f"{test.failed} of {test.commits}")
         row = keyed_test_row(suite, test.key, flaky.branch, flaky.sessions)
         row |= {name: getattr(test, name) for name in _FIGURES}
-        return Item(test.key, cells, _describe(test), row=row)
+        cost = f"alone made {format_count(test.wasted, 'session')} fail" if test.wasted else ""
+        return Item(test.key, cells, ", ".join(filter(None, [_describe_reruns(test), cost])), row=row)
 
     commits = format_count(len(set(map(identify_commit, flaky.sessions))), "commit")
     sessions = session_range(flaky.sessions)
@@ -104,11 +105,6 @@ def flaky_result(suite: SuiteKey, flaky: FlakyTests) -> CommandResult:
         csv_columns=(*KEYED_TEST_COLUMNS, *_FIGURES),
         warnings=[unread_text(flaky.unread)],
     )
-
-
-def _describe(test: FlakyTest) -> str:
-    cost = f"alone made {format_count(test.wasted, 'session')} fail" if test.wasted else ""
-    return ", ".join(filter(None, [_describe_reruns(test), cost]))
 
 
 def _describe_reruns(test: FlakyTest) -> str:
