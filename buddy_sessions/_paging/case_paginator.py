@@ -129,7 +129,7 @@ class CasePlan:
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""
-        is_full = self.page_size.is_full(window, len(cases))
+        is_full = self.page_size.note_page(window, len(cases))
         is_cut = not is_full and self.page_size.may_be_cut(len(cases))
         if is_cut:
             self.page_size.cap = len(cases)

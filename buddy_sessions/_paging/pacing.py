@@ -96,8 +96,8 @@ class PageSize:
         """Return the offset after a page."""
         return window.page * self.served(window.per_page)
 
-    def is_full(self, window: Window, rows: int) -> bool:
-        """Return whether a page has as many rows as requested, so that more may follow."""
+    def note_page(self, window: Window, rows: int) -> bool:
+        """Remember how long a page was. Return whether it has as many rows as requested, so that more may follow."""
         self.traits.longest_page = max(self.traits.longest_page, rows)
         return rows >= self.served(window.per_page)
 

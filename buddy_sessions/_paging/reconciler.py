@@ -118,7 +118,7 @@ class Reconciler:
 
     def _take_page(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
         """Take a page; `in_advance`: it may have been requested before the last page was accepted."""
-        is_full = self._pacing.page_size.is_full(window, len(sessions))
+        is_full = self._pacing.page_size.note_page(window, len(sessions))
         if not self.is_ordered or len(sessions) > window.per_page:  # then no page can be placed to overlap
             return self._take_unordered(window, sessions)
         problem = self._frontier.check(window, sessions)
@@ -218,7 +218,7 @@ class Reconciler:
         if not held.sessions and not sessions:  # page 1 is empty again
             return self._settle(evolve(held, following=sessions))
         is_accepted = self._frontier.check(held.window, sessions) is None
-        is_full = page_size.is_full(held.window, len(sessions))
+        is_full = page_size.note_page(held.window, len(sessions))
         has_same_length = len(sessions) == held.rows
         is_next_longer = len(held.following or ()) > held.rows
         if is_accepted and held.rows_follow and has_same_length and not is_next_longer:
