@@ -66,11 +66,11 @@ class CommonCause:
         self._last: tuple[object, ...] = ()
         self._count = 0
 
-    def on_success(self) -> None:
+    def record_success(self) -> None:
         self._count = 0
 
-    def is_shown_by(self, error: BuddyError) -> bool:
-        """Return whether no other suite can be read either, as the failures with this one show."""
+    def record_failure(self, error: BuddyError) -> bool:
+        """Count a failure. Return whether no other suite can be read either, as it and those before show."""
         kind = (type(error), error.status if isinstance(error, StatusError) else None)
         self._count = self._count + 1 if kind == self._last else 1
         self._last = kind

@@ -224,7 +224,7 @@ class _HarvestRun:
         try:
             async with aclosing(reader.pages()) as pages:
                 async for page in pages:
-                    self._common_cause.on_success()
+                    self._common_cause.record_success()
                     await self.channel.put(page)
             self._ended_reads += Stats(suites=1)
         except BuddyError as error:
@@ -238,7 +238,7 @@ class _HarvestRun:
         """Add the failure of a suite. Raise it if it ends the harvest."""
         self.failures[key] = error.with_traceback(None)  # the frames would keep a page of 160 kB for each failed suite
         self._ended_reads += Stats(failed=1)
-        if self._common_cause.is_shown_by(error):
+        if self._common_cause.record_failure(error):
             error.not_tried = self.suites.stop()
             raise error
 

@@ -93,10 +93,10 @@ class Questions:
             except (ClientClosedError, ConfigError):  # no other suite can be read either
                 raise
             except BuddyError as error:
-                if self._source.is_saved or common_cause.is_shown_by(error):
+                if self._source.is_saved or common_cause.record_failure(error):
                     raise
                 return SuiteStatus(suite=suite, error=error.with_traceback(None))
-            common_cause.on_success()
+            common_cause.record_success()
             return status
 
         names = {suite.key: suite.name for suite in given if isinstance(suite, Suite)}
