@@ -60,8 +60,8 @@ class Attempts:
     _has_new_token: bool = False
     _is_not_json: bool = False  # the last response
 
-    def is_to_repeat(self, response: Response, url: URL, header: Secret, credentials: Credentials) -> bool:
-        """Return whether a response is no failed attempt: it asks the client to wait, or for a new token, once."""
+    def take_repeat(self, response: Response, url: URL, header: Secret, credentials: Credentials) -> bool:
+        """Return True, and note it, if a response is no failed attempt: it asks to wait or, once, for a new token."""
         self.throttled = response_error(response, url, header) if response.is_throttled else None
         needs_token = response.status == 401 and not self._has_new_token and credentials.is_outdated(header)
         self._has_new_token |= needs_token

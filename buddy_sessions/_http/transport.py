@@ -121,7 +121,7 @@ class Transport:
                 attempts.requests += 1
                 try:
                     response = await self._send_in_turn(session, url, header, max_body, on_size)
-                    if attempts.is_to_repeat(response, url, header, self._credentials):
+                    if attempts.take_repeat(response, url, header, self._credentials):
                         continue
                     invalid = []
                     value = decode_response(response, url, header, partial(decode, invalid=invalid))
