@@ -89,14 +89,13 @@ class WatchedSuite(PollTarget, Generic[_S]):
     new_since: datetime | None = None  # in the first poll, sessions that were created later are new; None for none
     highest_id: int | None = None  # the highest `relative_id` of the last poll; None before the first success
     digest: bytes = b""  # of a first page which shows that nothing has changed; empty if every page must be compared
-    is_held: bool = False  # whether the next poll must compare every page, because a change is held back
     state: _S | None = None
 
     def remember_poll(self, sessions: Sequence[Session], *, first_page: int, digest: bytes) -> None:
         """Let the next poll skip an equal first page, of so many sessions, unless an unfinished one is below it."""
         self.highest_id = max(map(relative_id_of, sessions), default=self.highest_id or 0)
         is_running_below = any(not each.is_finished for each in sessions[first_page:REMEMBERED_SESSIONS])
-        self.digest = b"" if is_running_below or self.is_held else digest
+        self.digest = b"" if is_running_below else digest
 
     def is_recreated(self, sessions: Sequence[Session], seen: Collection[Session]) -> bool:
         """Return whether the suite was deleted and created again: its `relative_id`s start at 1 again."""
@@ -125,6 +124,13 @@ class Pending(NamedTuple, Generic[_T]):
     event: _T | None
     acknowledge: Callable[[Any], object]  # what its acknowledgement changes in the saved state of the suite
     announce: Callable[[Any], object] | None = None  # what changes there before it is delivered
+
+
+class PollResult(NamedTuple, Generic[_T]):
+    """What follows from the newest sessions of a suite."""
+
+    events: Sequence[Pending[_T]]
+    may_skip: bool = True  # whether the next poll may skip an equal first page: no event is held back
 
 
 class Poller(ABC, Generic[_T, _S]):
@@ -174,7 +180,7 @@ class Poller(ABC, Generic[_T, _S]):
         """Continue with the saved state of a suite. Return what was not acknowledged."""
 
     @abstractmethod
-    async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> list[Pending[_T]]:
+    async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> PollResult[_T]:
         """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
 
     def add(self, suite: WatchedSuite[_S]) -> None:
@@ -309,10 +315,10 @@ class Poller(ABC, Generic[_T, _S]):
         if reader.first_page.is_unchanged:
             return ()
         listed = list_of(sessions, is_complete=is_complete, is_verified=reader.is_verified)
-        events = await self.events(suite, listed)
-        digest = reader.first_page.digest if reader.is_verified else None
+        result = await self.events(suite, listed)
+        digest = reader.first_page.digest if result.may_skip and reader.is_verified else None
         suite.remember_poll(sessions, first_page=len(reader.first_page.sessions), digest=digest or b"")
-        return events
+        return result.events
 
 
 def relative_id_of(session: Session) -> int:

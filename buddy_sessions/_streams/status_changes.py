@@ -21,7 +21,7 @@ from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError
 from ..models import SuiteKey, SuiteRef, TestCase
 from ..questions.suite_reader import ApiSource, SuiteReader
-from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, SavedStates, WatchedSuite
+from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, PollResult, SavedStates, WatchedSuite
 from .watch import SuiteWatch
 
 _GRACE_PERIOD = timedelta(minutes=5)
@@ -204,13 +204,13 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
 
-    async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> list[Pending[StatusChange]]:
+    async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> PollResult[StatusChange]:
         """Return the event of a poll, if the status has changed. As long as it is not certain, the last one stays."""
         last = suite.state
         if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
             last = suite.state = None
         if self._is_unchanged(suite, newest):
-            return []
+            return PollResult([])
         lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
         expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
         if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):  # the list may be older
@@ -221,18 +221,18 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
         if last is not None and commit is not None and last.commit.branch != commit.branch:
             last = None  # another main branch
         may_grow = expects_sessions(status, (await reader.newest()).as_of)
-        suite.is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and may_grow
+        is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and may_grow
         # A commit that precedes the last one: that is running again, or was deleted.
         is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
         self._bases.pop(suite, None)
         events: list[Pending[StatusChange]] = []
-        if commit is not None and not suite.is_held and not is_older:
+        if commit is not None and not is_held and not is_older:
             failing = await _read_tests(reader, suite, commit)
             suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
             events = [_pending(suite.state, event)]
         if status.reason != "incomplete" and (commit is None or not may_grow):
             self._bases[suite] = _basis_of(status.branch, newest)
-        return events
+        return PollResult(events, may_skip=not is_held)
 
     def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
         """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.

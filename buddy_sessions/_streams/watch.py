@@ -21,7 +21,7 @@ from .._decoding.converter import session_from_dict, to_dict
 from ..analysis.commits import SessionList
 from ..errors import BuddyError, ConfigError
 from ..models import Session, SuiteKey, SuiteRef, is_before
-from .poller import REMEMBERED_SESSIONS, Pending, Poller, WatchedSuite, relative_id_of
+from .poller import REMEMBERED_SESSIONS, Pending, Poller, PollResult, WatchedSuite, relative_id_of
 
 _POLL = 0.01
 """Seconds between two checks of `settled`."""
@@ -199,7 +199,7 @@ class ChangePoller(Poller[Change, bytes]):
         suite.highest_id = max((row["relative_id"] for row in saved), default=0)
         _keep(suite, saved)
 
-    async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> list[Pending[Change]]:
+    async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> PollResult[Change]:
         """Return the changes; in a first poll, only sessions that were created after `new_since` are new."""
         # Deleted sessions are kept, too, so that one that returns is not reported as new.
         rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
@@ -212,7 +212,7 @@ class ChangePoller(Poller[Change, bytes]):
             await self.save(suite.key, lambda _: rows)
         changes = find_changes(suite.key, newest.sessions, seen)
         _keep(suite, [*rows, *(to_dict(change.session) for change in changes)])
-        return [Pending(change, partial(_add_session, change.session)) for change in changes]
+        return PollResult([Pending(change, partial(_add_session, change.session)) for change in changes])
 
 
 def find_changes(suite: SuiteKey, sessions: Sequence[Session], seen: Mapping[str, Session]) -> list[Change]:
