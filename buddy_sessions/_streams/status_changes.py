@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
@@ -21,7 +20,7 @@ from ..analysis.suite_status import SuiteStatus
 from ..errors import BuddyError
 from ..models import SuiteKey, SuiteRef, TestCase
 from ..questions.suite_reader import ApiSource, SuiteReader
-from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, PollResult, SavedStates, WatchedSuite
+from .poller import LOOK_UP, OnFirstFailure, Pending, Poller, PollResult, SavedStates, WatchedSuite, relative_id_of
 from .watch import SuiteWatch
 
 _GRACE_PERIOD = timedelta(minutes=5)
@@ -162,6 +161,16 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
     return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
 
 
+def is_held(last: LastStatus | None, status: SuiteStatus, *, may_grow: bool) -> bool:
+    """Return whether a suite that has turned green is not reported yet: another job of the commit may still fail."""
+    return last is not None and last.commit.is_failing is True and status.is_failing is False and may_grow
+
+
+def is_older(commit: TestedCommit, last: LastStatus | None) -> bool:
+    """Return whether a commit precedes the last one: that is running again, or was deleted."""
+    return last is not None and commit.first.relative_id < last.commit.first.relative_id
+
+
 class _Basis(NamedTuple):
     """What the last status of a suite rests on, among its newest 100 sessions: those of other branches may change.
 
@@ -173,13 +182,30 @@ class _Basis(NamedTuple):
     main: str | None  # the main branch of these sessions
     own: dict[int, int]  # the hashes of the sessions of `branch` by `relative_id`
 
+    def is_unchanged(self, newest: SessionList) -> bool:
+        """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
+
+        Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
+        """
+        now, lowest_id = _basis_of(self.branch, newest), min(map(relative_id_of, newest.sessions), default=0)
+        own = {key: each for key, each in self.own.items() if key >= lowest_id}
+        is_recent = now.read_at - self.read_at < LOOK_UP.total_seconds()
+        return not newest.doubt and is_recent and (now.main, now.own) == (self.main, own)
+
 
 def _basis_of(branch: str | None, newest: SessionList) -> _Basis:
     own = {each.relative_id: hash(each) for each in newest.sessions if each.ref_name == branch}
     return _Basis(asyncio.get_running_loop().time(), branch, main_branch(newest.sessions), own)
 
 
-class StatusPoller(Poller[StatusChange, LastStatus]):
+class _Seen(NamedTuple):
+    """What a watch keeps of a suite."""
+
+    last: LastStatus | None = None
+    basis: _Basis | None = None  # None if the next poll must judge the suite again
+
+
+class StatusPoller(Poller[StatusChange, _Seen]):
     """The events are the changes of the status of each suite."""
 
     def __init__(
@@ -194,62 +220,55 @@ class StatusPoller(Poller[StatusChange, LastStatus]):
     ) -> None:
         self._branch = validate_judged_branch(branch)
         self._source = ApiSource(api)
-        self._bases: WeakKeyDictionary[WatchedSuite[LastStatus], _Basis] = WeakKeyDictionary()
         super().__init__(api, suites, None, interval=interval, on_failure=on_failure, saved=saved)
 
-    def restore(self, suite: WatchedSuite[LastStatus], saved: Any) -> Pending[StatusChange] | None:
+    def restore(self, suite: WatchedSuite[_Seen], saved: Any) -> Pending[StatusChange] | None:
         """Continue with the saved status: newer sessions may have changed it."""
         status = structure(saved, StatusRecord)
-        suite.state = status.known
+        suite.state = _Seen(status.known)
         suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
         return None if status.event is None else _pending(status.known, status.event)
 
-    async def events(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> PollResult[StatusChange]:
+    async def events(self, suite: WatchedSuite[_Seen], newest: SessionList) -> PollResult[StatusChange]:
         """Return the event of a poll, if the status has changed. As long as it is not certain, the last one stays."""
-        last = suite.state
+        last, basis = suite.state or _Seen()
         if last is not None and suite.is_recreated(newest.sessions, last.commit.sessions):
-            last = suite.state = None
-        if self._is_unchanged(suite, newest):
+            last = basis = suite.state = None
+        if basis is not None and basis.is_unchanged(newest):
             return PollResult([])
-        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        expected = [] if last is None else [each for each in last.commit.sessions if each.relative_id >= lowest_id]
-        if not {each.id for each in expected}.issubset(each.id for each in newest.sessions):  # the list may be older
+        if last is not None and _lacks_sessions(newest, last.commit):  # the list may be older
             newest = await SuiteReader(self._source, suite.key).newest()
+        return await self._judge(suite, last, newest)
+
+    async def _judge(
+        self, suite: WatchedSuite[_Seen], last: LastStatus | None, newest: SessionList
+    ) -> PollResult[StatusChange]:
         reader = SuiteReader(self._source, suite.key, newest)
         status = await reader.status(self._branch)
         commit = status.commit
         if last is not None and commit is not None and last.commit.branch != commit.branch:
             last = None  # another main branch
-        may_grow = expects_sessions(status, (await reader.newest()).as_of)
-        is_held = last is not None and bool(last.commit.is_failing) and status.is_failing is False and may_grow
-        # A commit that precedes the last one: that is running again, or was deleted.
-        is_older = last is not None and commit and commit.first.relative_id < last.commit.first.relative_id
-        self._bases.pop(suite, None)
+        may_grow = expects_sessions(status, newest.as_of)
+        holds_back = is_held(last, status, may_grow=may_grow)
         events: list[Pending[StatusChange]] = []
-        if commit is not None and not is_held and not is_older:
+        if commit is not None and not holds_back and not is_older(commit, last):
             failing = await _read_tests(reader, suite, commit)
-            suite.state, event = next_status(last, status, commit, failing, may_grow=may_grow)
-            events = [_pending(suite.state, event)]
-        if status.reason != "incomplete" and (commit is None or not may_grow):
-            self._bases[suite] = _basis_of(status.branch, newest)
-        return PollResult(events, may_skip=not is_held)
+            last, event = next_status(last, status, commit, failing, may_grow=may_grow)
+            events = [_pending(last, event)]
+        is_certain = status.reason != "incomplete" and (commit is None or not may_grow)
+        suite.state = _Seen(last, _basis_of(status.branch, newest) if is_certain else None)
+        return PollResult(events, may_skip=not holds_back)
 
-    def _is_unchanged(self, suite: WatchedSuite[LastStatus], newest: SessionList) -> bool:
-        """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
 
-        Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
-        """
-        basis = self._bases.get(suite)
-        if basis is None or newest.doubt:
-            return False
-        now = _basis_of(basis.branch, newest)
-        lowest_id = newest.sessions[-1].relative_id if newest.sessions else 0
-        own = {key: each for key, each in basis.own.items() if key >= lowest_id}
-        return (now.main, now.own) == (basis.main, own) and now.read_at - basis.read_at < LOOK_UP.total_seconds()
+def _lacks_sessions(newest: SessionList, commit: TestedCommit) -> bool:
+    """Return whether a list lacks sessions of a commit, and does not end above them."""
+    lowest_id = min(map(relative_id_of, newest.sessions), default=0)
+    expected = {each.id for each in commit.sessions if each.relative_id >= lowest_id}
+    return not expected.issubset(each.id for each in newest.sessions)
 
 
 async def _read_tests(
-    reader: SuiteReader, suite: WatchedSuite[LastStatus], commit: TestedCommit
+    reader: SuiteReader, suite: WatchedSuite[_Seen], commit: TestedCommit
 ) -> tuple[TestCase, ...] | None:
     """Return the failing tests of a commit; None if they cannot be read after two polls that failed."""
     cases = await reader.read_failing(commit.counted, is_sure=False)
