@@ -3,7 +3,7 @@
 A page has no gaps: it contains every session between its first and its last row that existed when it was requested.
 
 The proof needs a list that is sorted newest first. If it is not, a page contradicts itself or the recent rows, or the
-rows above it do (`SKIPPED`). The recent rows are the lowest ones at or above the frontier: the last page or two. They
+rows above it do (`SKIPPED`). The recent rows are the last 200 at or above the frontier, of one page or more. They
 have no gaps either, and no row can appear between them later: a `relative_id` follows the order of creation.
 
 An accepted page that is not full is held (`HeldPage`) until what follows explains it (README.md, The end of a list).

@@ -218,6 +218,16 @@ class TestMovingList:
         assert (paginator.stats.verified, paginator.cursor) == (False, None)
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
+    async def test_unordered_page_repeats_none_of_the_last_200_rows(
+        self, buddy: BuddyClient, fake: FakeBuddy, suite: FakeSuite
+    ) -> None:
+        """They were read in ten pages. Page 11 lists some of them, oldest first, in place of its own rows."""
+        body = json.dumps({"sessions": suite.populate(300).sessions[190::-10]}).encode()
+        fake.on_request = lambda request: fake.inject(Fault.body(body)) if request.page == 11 else None
+        sessions = buddy.sessions(KEY, read_ahead=1)
+        assert ids_of(await sessions.collect()) == [*range(300, 100, -1), *range(80, 0, -1)]
+        assert not sessions.stats.verified
+
 
 class TestEndlessList:
     @pytest.mark.parametrize("is_ordered", [True, False])
