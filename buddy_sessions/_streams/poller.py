@@ -1,6 +1,8 @@
 """`Poller`: polls suites, of a list or of a project or workspace, and passes their events to one stream.
 
-What it polls, and the state of each, is a `PollTarget`.
+A kind of watch is a subclass, which says what the events of a poll are, with a `SuiteWatch`, which delivers them:
+`ChangePoller` with `Watch`, `StatusPoller` with `StatusWatch`. What was polled of a suite is `WatchedSuite.state`; what
+was acknowledged is saved.
 """
 
 from __future__ import annotations
@@ -119,11 +121,11 @@ class FollowedGroup(PollTarget):
 
 
 class Pending(NamedTuple, Generic[_T]):
-    """An event of a suite, or None."""
+    """An event of a suite; None if only its saved state changes."""
 
     event: _T | None
-    acknowledge: Callable[[Any], object]  # what its acknowledgement changes in the saved state of the suite
-    announce: Callable[[Any], object] | None = None  # what changes there before it is delivered
+    acknowledge: Callable[[Any], object]  # returns the saved state after its acknowledgement, from the one before
+    announce: Callable[[Any], object] | None = None  # returns the one to save before it is delivered
 
 
 class PollResult(NamedTuple, Generic[_T]):
@@ -177,11 +179,14 @@ class Poller(ABC, Generic[_T, _S]):
 
     @abstractmethod
     def restore(self, suite: WatchedSuite[_S], saved: Any, /) -> Pending[_T] | None:
-        """Continue with the saved state of a suite. Return what was not acknowledged."""
+        """Set `state` and `highest_id` of a suite from what was saved. Return what was not acknowledged."""
 
     @abstractmethod
     async def events(self, suite: WatchedSuite[_S], newest: SessionList, /) -> PollResult[_T]:
-        """Return the events of a poll that has read the newest sessions: 100 or more, or all."""
+        """Return the events of a poll that has read the newest sessions: 100 or more, or all.
+
+        After a BuddyError, the suite is polled again: its `state` must not have what was not returned.
+        """
 
     def add(self, suite: WatchedSuite[_S]) -> None:
         """Watch a suite, unless it is watched already."""
@@ -253,22 +258,6 @@ class Poller(ABC, Generic[_T, _S]):
             elif self.is_watched(target):
                 target.timer = loop.call_at(started + add_jitter(wait), self._make_due, target)
 
-    async def _look_up(self, group: FollowedGroup) -> float:
-        """Watch the suites that were not listed in the last look-up. Return the seconds to the next one."""
-        now = datetime.now(UTC)
-        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
-        if group.looked_up is None and self._saved is not None:
-            text = await self._saved.load(group.key)
-            group.looked_up = None if text is None else datetime.fromisoformat(text)
-        # An hour earlier: clocks differ, and a watch may end before it has polled all suites of the look-up.
-        since = None if group.looked_up is None else group.looked_up - LOOK_UP
-        await self.save(group.key, lambda _: now.isoformat())
-        for key in suites:
-            if key not in group.suites:
-                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
-        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
-        return LOOK_UP.total_seconds()
-
     async def _poll_suite(self, suite: WatchedSuite[_S]) -> float:
         """Poll a suite, and pass on its events. Return the seconds from now to the next poll."""
         events = await self._read_events(suite)
@@ -277,25 +266,6 @@ class Poller(ABC, Generic[_T, _S]):
         for pending in events:
             await self.channel.put((suite, pending))
         return self._interval
-
-    def _on_failed_poll(self, target: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
-        """Raise an error that ends the watch. Of the others in a row, log the first."""
-        may_end_watch = target.polls == 1 and self._on_failure == "raise" and not target.is_followed
-        is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
-        if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
-            raise error
-        if not target.failed_polls:
-            what = f"read {target.key}" if isinstance(target, WatchedSuite) else f"list the suites of {target}"
-            _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
-        target.failed_polls += 1
-        if isinstance(target, WatchedSuite):
-            is_missing = isinstance(error, NotFoundError)
-            was_missing = isinstance(self.failures.get(target.key), NotFoundError)
-            self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-            is_listed = self._group is not None and target.key in self._group.suites
-            if is_missing and was_missing and target.is_followed and not is_listed:
-                _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
-                self.remove(target.key)
 
     async def _read_events(self, suite: WatchedSuite[_S]) -> Sequence[Pending[_T]]:
         """Read the newest sessions of a suite, and return the events."""
@@ -319,6 +289,41 @@ class Poller(ABC, Generic[_T, _S]):
         digest = reader.first_page.digest if result.may_skip and reader.is_verified else None
         suite.remember_poll(sessions, first_page=len(reader.first_page.sessions), digest=digest or b"")
         return result.events
+
+    async def _look_up(self, group: FollowedGroup) -> float:
+        """Watch the suites that were not listed in the last look-up. Return the seconds to the next one."""
+        now = datetime.now(UTC)
+        suites = [suite.key for suite in await self.api.suites(group.key.workspace, group.key.project or None)]
+        if group.looked_up is None and self._saved is not None:
+            text = await self._saved.load(group.key)
+            group.looked_up = None if text is None else datetime.fromisoformat(text)
+        # An hour earlier: clocks differ, and a watch may end before it has polled all suites of the look-up.
+        since = None if group.looked_up is None else group.looked_up - LOOK_UP
+        await self.save(group.key, lambda _: now.isoformat())
+        for key in suites:
+            if key not in group.suites:
+                self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
+        group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
+        return LOOK_UP.total_seconds()
+
+    def _on_failed_poll(self, target: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
+        """Raise an error that ends the watch. Of the others in a row, log the first."""
+        may_end_watch = target.polls == 1 and self._on_failure == "raise" and not target.is_followed
+        is_setup_error = isinstance(error, AuthenticationError | ForbiddenError | NotFoundError)
+        if isinstance(error, ClientClosedError) or (is_setup_error and may_end_watch):
+            raise error
+        if not target.failed_polls:
+            what = f"read {target.key}" if isinstance(target, WatchedSuite) else f"list the suites of {target}"
+            _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
+        target.failed_polls += 1
+        if isinstance(target, WatchedSuite):
+            is_missing = isinstance(error, NotFoundError)
+            was_missing = isinstance(self.failures.get(target.key), NotFoundError)
+            self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+            is_listed = self._group is not None and target.key in self._group.suites
+            if is_missing and was_missing and target.is_followed and not is_listed:
+                _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
+                self.remove(target.key)
 
 
 def relative_id_of(session: Session) -> int:

@@ -200,7 +200,7 @@ class ChangePoller(Poller[Change, bytes]):
         _keep(suite, saved)
 
     async def events(self, suite: WatchedSuite[bytes], newest: SessionList) -> PollResult[Change]:
-        """Return the changes; in a first poll, only sessions that were created after `new_since` are new."""
+        """Return the changes. In a first poll, sessions after `new_since` are new; of a recreated suite, all."""
         # Deleted sessions are kept, too, so that one that returns is not reported as new.
         rows = [] if suite.state is None else json.loads(zlib.decompress(suite.state))
         seen = {session.id: session for session in map(session_from_dict, rows)}
