@@ -153,10 +153,6 @@ class Poller(ABC, Generic[_T, _S]):
     ) -> None:
         self.api = api
         self._group: FollowedGroup | None = None
-        if isinstance(suites, str):
-            workspace, project = validate_group(suites)
-            self._group = FollowedGroup(key=SuiteKey(workspace, project or "", ""))
-        keys = [] if self._group else [validate_key(suite) for suite in validate_suites(suites)]
         self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
         self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite whose latest poll has failed
         self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
@@ -166,12 +162,15 @@ class Poller(ABC, Generic[_T, _S]):
         self._saved = saved
         self._due: asyncio.PriorityQueue[tuple[bool, int, WatchedSuite[_S] | FollowedGroup]] = asyncio.PriorityQueue()
         self._order = itertools.count()
-        if self._group is not None:
+        if isinstance(suites, str):
+            workspace, project = validate_group(suites)
+            self._group = FollowedGroup(key=SuiteKey(workspace, project or "", ""))
             self._make_due(self._group)
-        elif not keys:
-            raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
-        for key in keys:
-            self.add(WatchedSuite(key=key))
+        else:
+            for suite in validate_suites(suites):
+                self.add(WatchedSuite(key=validate_key(suite)))
+            if not self.suites:
+                raise ConfigError("suites is empty: name one or more, or a workspace or project as a text")
 
     def __str__(self) -> str:
         suites = f"{len(self.suites)} suites"
