@@ -109,13 +109,18 @@ def older_commits(listed: SessionList, judged: Sequence[Session]) -> list[Tested
 def select_baseline(branch: str, listed: SessionList, judged: Sequence[Session], last: int) -> Baseline:
     """Return the last commits of a branch, whose newest sessions these are, that judged sessions are compared with."""
     older = older_commits(listed, judged)
-    commits = [commit for commit in older[: 2 * last] if not was_outage(commit)][:last]
+    commits = without_outages(older, last)
     searched = older[: older.index(commits[-1]) + 1] if len(commits) == last else older[: 2 * last]
     outages = [each for commit in searched for each in commit.sessions if each.is_failing and is_outage(each)]
     return Baseline(branch=branch, commits=commits, outages=outages, older=older)
 
 
-def was_outage(commit: TestedCommit) -> bool:
+def without_outages(commits: Sequence[TestedCommit], last: int) -> list[TestedCommit]:
+    """Return the last commits that were no outage, newest first. No more than twice as many are looked at."""
+    return [commit for commit in commits[: 2 * last] if not _was_outage(commit)][:last]
+
+
+def _was_outage(commit: TestedCommit) -> bool:
     """Return whether most tests failed in each red session of a commit."""
     red = [session for session in commit.sessions if session.is_failing]
     return bool(red) and all(map(is_outage, red))
@@ -136,6 +141,16 @@ def failing_in(session: Session, cases: Cases) -> list[TestCase]:
     if isinstance(listing, BuddyError) or not session.is_failing:
         return []
     return [case for case in listing if case.is_failing]
+
+
+def failing_keys(session: Session, cases: Cases) -> set[TestKey]:
+    """Return the tests that failed in a session, as `failing_in`."""
+    return {case.key for case in failing_in(session, cases)}
+
+
+def find_incomplete(sessions: Iterable[Session], cases: Cases) -> list[Session]:
+    """Return the sessions of which failing cases are missing: see `why_incomplete`."""
+    return [session for session in sessions if why_incomplete(session, cases)]
 
 
 def why_incomplete(session: Session, cases: Cases) -> BuddyError | None:
@@ -163,12 +178,8 @@ def compare_with(
     `entries` are those of the quarantine that match a test.
     """
     commits, red = baseline.commits, {session.id for session in baseline.red_sessions}
-
-    def keys_in(session: Session) -> set[TestKey]:
-        return {case.key for case in failing_in(session, cases)}
-
-    compared = [[keys_in(session) for session in commit.sessions if session.id in red] for commit in commits]
-    failed = match_tests([keys_in(session) for session in commit.counted], compared)
+    compared = [[failing_keys(each, cases) for each in commit.sessions if each.id in red] for commit in commits]
+    failed = match_tests([failing_keys(each, cases) for each in commit.counted], compared)
 
     def compare(test: FailingTest) -> FailingTest:
         key = test.case.key

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from attrs import evolve
 
 from .._base.figures import format_count
 from .._base.workers import map_concurrently
-from ..analysis.baseline import Cases, failing_in, is_outage, older_commits, was_outage, why_incomplete
+from ..analysis.baseline import (
+    Cases,
+    failing_in,
+    failing_keys,
+    find_incomplete,
+    is_outage,
+    older_commits,
+    why_incomplete,
+    without_outages,
+)
 from ..analysis.branches import JudgedBranch, Main
-from ..analysis.commits import LAST, SessionList, TestedCommit, identify_commit, make_commit, usual_size
+from ..analysis.commits import SessionList, TestedCommit, identify_commit
+from ..analysis.flakiness import judge_flakiness, red_sessions, reruns_elsewhere
 from ..analysis.remarks import name_sessions
-from ..analysis.reruns import find_possible_rerun
-from ..analysis.results import Comparison, FlakyTest, FlakyTests, TestHistory, TestOutcome, compare_cases, count_flips
+from ..analysis.results import Comparison, FlakyTests, TestHistory, TestOutcome, compare_cases
 from ..analysis.same_tests import find_test, find_tests, is_whole_name, same_key
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
-from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids, sort_key
+from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids
 from .named_sessions import NamedSessions, find_sessions
 from .suite_reader import SuiteReader
 
@@ -125,71 +134,25 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
 
     It costs one or two requests for each red session; for each session that was run again, one for each 100 tests.
     """
-    judged = (await reader.last_commits(branch, last))[0]
-    commits = [commit for commit in judged[: 2 * last] if not was_outage(commit)][:last][::-1]
-    reruns = [pair for commit in commits for pair in commit.reruns]
-    reruns += await _reruns_elsewhere(reader, judged, commits)
-    ran = [each for commit in commits for each in reversed(commit.sessions) if each.has_verdict]
-    red = {each.id: each for each in ran if each.is_failing and not is_outage(each)}
-    red |= {each.id: each for pair in reruns for each in pair if each.is_failing}
-    cases = await reader.read_failing(red.values())
-    unread = [session for session in red.values() if why_incomplete(session, cases)]
-    first = cases[unread[0].id] if unread and len(unread) == len(red) and reader.source.is_saved else None
-    if isinstance(first, BuddyError):  # no failing test was saved
+    judged, _ = await reader.last_commits(branch, last)
+    commits = without_outages(judged, last)[::-1]
+    listed = await reader.source.tested_again(reader.suite) or await reader.newest()
+    reruns = [pair for commit in commits for pair in commit.reruns] + reruns_elsewhere(listed, judged, commits)
+    red = red_sessions(commits, reruns)
+    cases = await reader.read_failing(red)
+    first = cases[red[0].id] if red and find_incomplete(red, cases) == red else None
+    if reader.source.is_saved and isinstance(first, BuddyError):  # no failing test was saved
         raise first
-    repaired: dict[TestKey, list[str]] = {}
+    repaired: dict[TestKey, dict[str, None]] = {}
     for old, new in sorted(reruns, key=lambda pair: pair[0].relative_id):
         for key in await _passed_again(reader, old, new, cases):
-            repaired.setdefault(key, []).append(identify_commit(old))
-    tests = [
-        evolve(test, revisions=tuple(dict.fromkeys(repaired.get(test.key, ()))))
-        for test in _count_flips(commits, cases, repaired)
-        if test.flips >= flips or test.key in repaired
-    ]
-    keys = {test.key for test in tests}
-    listed = sorted((each for each in red.values() if each not in unread), key=lambda each: each.relative_id)
-    failed = [(each, {case.key for case in failing_in(each, cases)}) for each in listed]
-    only_flaky = [(each, failures) for each, failures in failed if failures and failures <= keys]
-    wasted = Counter(key for _, failures in only_flaky for key in failures if len(failures) == 1)
-    return FlakyTests(
-        branch=commits[-1].branch or "" if commits else "",
-        sessions=[session for session in ran if session not in unread],
-        tests=sorted(
-            (evolve(test, wasted=wasted[test.key]) for test in tests),
-            key=lambda test: (-test.wasted, -len(test.revisions), -test.flips, sort_key(test.key)),
-        ),
-        wasted=[session for session, _ in only_flaky],
-        unread=unread,
-    )
-
-
-async def _reruns_elsewhere(
-    reader: SuiteReader, judged: Sequence[TestedCommit], commits: Sequence[TestedCommit]
-) -> list[tuple[Session, Session]]:
-    """Return what failed on other branches, and what replaced it: among the newest 100 sessions, or 1,000 saved ones.
-
-    How many sessions are usual is known of the judged branch.
-    """
-    listed = await reader.source.tested_again(reader.suite) or await reader.newest()
-    own = {session.id for commit in judged for session in commit.sessions}
-    groups: dict[tuple[str | None, str], list[Session]] = {}
-    for session in reversed(listed.sessions):
-        if session.id not in own:
-            groups.setdefault((session.ref_name, identify_commit(session)), []).append(session)
-    compared = commits[::-1][:LAST]
-    usual = usual_size(compared)
-    return [
-        pair
-        for each in groups.values()
-        # The lowest commit of a list that goes on may have older sessions. Most commits need not be judged.
-        if not (listed.goes_on and each[0] is listed.sessions[-1]) and find_possible_rerun(each)
-        for pair in make_commit(each, compared, usual, as_of=listed.as_of).reruns
-    ]
+            repaired.setdefault(key, {})[identify_commit(old)] = None
+    return judge_flakiness(commits, red, cases, repaired, flips=flips)
 
 
 async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: Cases) -> set[TestKey]:
     """Return the tests that failed in a session which was run again, and passed in the one that replaced it."""
-    failed = {case.key for case in failing_in(old, cases)} - {case.key for case in failing_in(new, cases)}
+    failed = failing_keys(old, cases) - failing_keys(new, cases)
     if not failed or is_outage(old) or why_incomplete(new, cases):
         return set()
     try:
@@ -199,23 +162,6 @@ async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: 
     except ConfigError:  # only failing tests were saved
         return failed
     return failed & {case.key for case in passed}
-
-
-def _count_flips(commits: Sequence[TestedCommit], cases: Cases, others: Mapping[TestKey, object]) -> list[FlakyTest]:
-    """Return how often each test that failed flipped, between the commits that say whether it did, oldest first."""
-    results: list[tuple[bool, dict[TestKey, TestStatus]]] = []
-    for commit in commits:
-        red = [session for session in commit.counted if session.is_failing and not is_outage(session)]
-        is_whole = commit.is_whole and not any(map(is_outage, commit.counted))
-        is_whole = is_whole and not any(why_incomplete(session, cases) for session in red)
-        results.append((is_whole, {case.key: case.status for each in red for case in failing_in(each, cases)}))
-    keys = dict.fromkeys([key for _, failed in results for key in failed]) | dict.fromkeys(others)
-    return [
-        count_flips(
-            key, [failed.get(key, TestStatus.PASSED) for is_whole, failed in results if is_whole or key in failed]
-        )
-        for key in keys
-    ]
 
 
 async def compare_sessions(

@@ -15,7 +15,7 @@ from .._api import Api, failing_statuses
 from .._base.validate import validate_session
 from .._base.workers import LongBodies, map_concurrently
 from .._paging.selection import ReadSpec
-from ..analysis.baseline import why_incomplete
+from ..analysis.baseline import find_incomplete
 from ..analysis.branches import MAIN_NAMES, NEWEST, JudgedBranch, Main, list_branches, main_branch, suggest_branches
 from ..analysis.commits import SessionList, TestedCommit
 from ..analysis.suite_status import SuiteStatus, has_enough_commits, status_of
@@ -267,7 +267,7 @@ class SuiteReader:
         """
         red = [session for session in sessions if session.is_failing]
         lists = await self._read_once(red)
-        doubtful = [session for session in red if why_incomplete(session, lists)]
+        doubtful = find_incomplete(red, lists)
         if doubtful and is_sure and not self.source.is_saved:
             await asyncio.sleep(_REREAD_AFTER)
             lists |= await self._read_once(doubtful)
