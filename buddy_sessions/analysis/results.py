@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
 
 from attrs import field, frozen
 
 from .._base.validate import validate_int, validate_seconds
 from ..models import FAILING, Session, TestCase, TestKey, TestStatus, sort_key
+from .baseline import Cases, failing_in, find_incomplete
 from .commits import TestedCommit
+from .same_tests import same_key
 
 _SEVERITY = {TestStatus.PASSED: 0, TestStatus.FAILED: 2, TestStatus.ERROR: 3}
 _UNKNOWN_SEVERITY = 1
@@ -73,6 +75,18 @@ class TestHistory:
         """What it did in the commit before the streak; None if that is not known."""
         older = self.outcomes[len(self.streak) :]
         return older[0] if older else None
+
+
+def outcome_in(commit: TestedCommit, key: TestKey, cases: Cases, sessions: Mapping[TestKey, int]) -> TestOutcome | None:
+    """Return the outcome of a test in a commit; None if it is not known. `sessions` are those of `same_key`."""
+    same = same_key(key, sessions)
+    for session in commit.counted:
+        for case in failing_in(session, cases):
+            if same_key(case.key, sessions) == same:
+                return TestOutcome(commit=commit, session=session, case=case)
+    if not commit.is_whole or find_incomplete(commit.counted, cases):  # perhaps it failed, or did not run
+        return None
+    return TestOutcome(commit=commit, session=commit.session, case=None)
 
 
 @frozen(kw_only=True)

@@ -23,7 +23,7 @@ from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
 from ..analysis.flakiness import judge_flakiness, red_sessions, reruns_elsewhere
 from ..analysis.remarks import name_sessions
-from ..analysis.results import Comparison, FlakyTests, TestHistory, TestOutcome, compare_cases
+from ..analysis.results import Comparison, FlakyTests, TestHistory, TestOutcome, compare_cases, outcome_in
 from ..analysis.same_tests import find_test, find_tests, is_whole_name, same_key
 from ..errors import BuddyError, ConfigError, NotFoundError, NoVerdictError
 from ..models import CaseScope, Session, SessionRef, TestedSession, TestKey, TestStatus, case_ids
@@ -75,24 +75,19 @@ async def find_history(reader: SuiteReader, branch: str | Main, test: TestKey | 
     key = await _find_test(reader, commits, list(distinct.values()), test, last=last)
     outcomes: list[TestOutcome] = []
     unread: list[Session] = []
-    read = 0
-    for commit in commits:
-        if read >= last:
+    may_have_older = listed.below != "nothing"
+    for number, commit in enumerate(commits):
+        if number >= last:
             if not outcomes or not all(outcome.is_failing for outcome in outcomes):
+                may_have_older = True
                 break
             cases |= await reader.read_failing(commit.counted)
             seen += _count_sessions(commit.counted, cases)
-        read += 1
-        failures = [(each, case) for each in commit.counted for case in failing_in(each, cases)]
-        failed = [(session, case) for session, case in failures if same_key(case.key, seen) == same_key(key, seen)]
-        if not failed and (short := [each for each in commit.counted if why_incomplete(each, cases)]):
-            unread += short
-            continue
-        if not failed and not commit.is_whole:  # perhaps it did not run
-            continue
-        session, failure = failed[0] if failed else (commit.session, None)
-        outcomes.append(TestOutcome(commit=commit, session=session, case=failure))
-    may_have_older = read < len(commits) or listed.below != "nothing"
+        outcome = outcome_in(commit, key, cases, seen)
+        if outcome is None:
+            unread += find_incomplete(commit.counted, cases)
+        else:
+            outcomes.append(outcome)
     branch = commits[0].branch or ""
     return TestHistory(key=key, branch=branch, outcomes=outcomes, may_have_older=may_have_older, unread=unread)
 
