@@ -5,12 +5,12 @@ The rules are those of the guide's section "What a gate checks". All of them wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from attrs import frozen
 
-from ..models import Session, SuiteKey
+from ..models import Session, SuiteKey, TestKey
 from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, why_incomplete
 from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
 from .quarantine import QuarantinedTest
@@ -66,11 +66,12 @@ class Evidence:
     baseline: Baseline  # without a branch to compare with nothing
     is_new_suite: bool  # whether it has few sessions, down to its first one: the baseline may have no commit yet
     cases: Cases  # of the judged sessions and of the baseline
+    entries: Mapping[TestKey, Sequence[QuarantinedTest]]  # of the quarantine, that match a failing test
     doubt: str  # why sessions that are judged, or of the baseline, may be missing; empty if none is
     branches: str  # which ones there are, if the suite has none of the baseline
     outcome: ProgramOutcome | None
     min_tests: float
-    has_passed_cases: bool  # whether passed cases are saved, too: a retry may be among them
+    has_passed_cases: bool = True  # whether passed cases are saved, too, if they were looked for
     after_is_missing: bool  # whether neither `after` nor the outcome say what was run again
     has_session_since: bool  # whether a session was created since `after`
     ignored: Sequence[Session]  # red ones that were created before

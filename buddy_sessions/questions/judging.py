@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from attrs import evolve, frozen
@@ -16,7 +16,9 @@ from ..analysis.baseline import (
     Cases,
     compare_with,
     failing_in,
+    failing_keys,
     find_causes,
+    find_failing_tests,
     other_branches,
     select_baseline,
 )
@@ -111,13 +113,17 @@ async def _judge_sessions(
 ) -> Judgement:
     """Return the verdict, with the messages of the first failing tests."""
     today = datetime.now(UTC).date()
-    evidence, entries = await _read_evidence(reader, named, sessions, spec, today)
-    commit, baseline, tests = evidence.commit, evidence.baseline, [*evidence.tests]
+    evidence = await _read_evidence(reader, named, sessions, spec, today)
+    if spec.outcome == "success":
+        evidence = await _excuse_retried(reader, evidence)
+    evidence = await _look_elsewhere(reader, evidence)
     passes, reasons, remarks = give_verdict(evidence)
+    tests = sorted(evidence.tests, key=lambda test: NOVELTIES.index(test.novelty or "new"))
     failing = [(test.session, test.case) for test in tests[: spec.details]]
     details = await reader.read_details(failing, keep_data=False)
     tests[: spec.details] = [evolve(test, case=case) for test, case in zip(tests, details, strict=False)]
-    expired, unused = unneeded_entries(spec.quarantine, entries, today)
+    expired, unused = unneeded_entries(spec.quarantine, evidence.entries, today)
+    commit, baseline = evidence.commit, evidence.baseline
     return Judgement(
         suite=reader.suite,
         sessions=commit.counted,
@@ -135,42 +141,55 @@ async def _judge_sessions(
 
 async def _read_evidence(
     reader: SuiteReader, named: NamedSessions, sessions: Sequence[Session], spec: JudgeSpec, today: date
-) -> tuple[Evidence, Mapping[TestKey, Sequence[QuarantinedTest]]]:
-    """Return the evidence, and the entries of the quarantine that match a test."""
+) -> Evidence:
+    """Return the evidence, without what excuses or explains single tests: retries, and failures of other branches."""
     newest = await reader.newest()
     baseline, doubt = await _read_baseline(reader, sessions, spec)
     commit = _judged_commit(named, sessions, baseline, spec, as_of=newest.as_of)
     cases = await reader.read_failing(commit.counted)
-    failed = {case.key for session in commit.counted for case in failing_in(session, cases)}
+    failed = {test.case.key for test in find_failing_tests(commit, cases)}
     if failed:
         cases |= await reader.read_failing(baseline.red_sessions)
     entries = find_entries(spec.quarantine, failed)
-    tests = compare_with(commit, baseline, cases, entries, today)
-    retried: set[TestKey] | None = set()
-    if spec.outcome == "success" and (counting := {test.case.key for test in tests if test.counts}):
-        retried = await _find_retried(reader, commit, cases, counting)
-        tests = [evolve(each, novelty="retried") if each.case.key in (retried or ()) else each for each in tests]
-    if new := [test.case.key for test in tests if test.novelty == "new"]:
-        counts = await _count_elsewhere(reader, commit, baseline, new)
-        tests = [evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in tests]
-    evidence = Evidence(
+    return Evidence(
         named=named.what,
         commit=commit,
-        tests=sorted(tests, key=lambda test: NOVELTIES.index(test.novelty or "new")),
+        tests=compare_with(commit, baseline, cases, entries, today),
         baseline=baseline,
         is_new_suite=_is_new(newest, spec.baseline),
         cases=cases,
+        entries=entries,
         doubt=named.doubt or doubt,
         branches=suggest_branches(baseline.branch, reader.suite, newest.sessions),
         outcome=spec.outcome,
         min_tests=spec.min_tests,
-        has_passed_cases=retried is not None,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
         has_session_since=any(is_since(session, spec.after) for session in sessions),
         ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
         missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
     )
-    return evidence, entries
+
+
+async def _excuse_retried(reader: SuiteReader, evidence: Evidence) -> Evidence:
+    """Return the evidence with the tests that also passed in each session in which they failed."""
+    counting = {test.case.key for test in evidence.tests if test.counts}
+    retried = await _find_retried(reader, evidence.commit, evidence.cases, counting)
+    if retried is None:
+        return evolve(evidence, has_passed_cases=False)
+    tests = [evolve(test, novelty="retried") if test.case.key in retried else test for test in evidence.tests]
+    return evolve(evidence, tests=tests)
+
+
+async def _look_elsewhere(reader: SuiteReader, evidence: Evidence) -> Evidence:
+    """Count on how many other branches new failures occurred lately: one or two requests for each red session."""
+    new = {test.case.key for test in evidence.tests if test.novelty == "new"}
+    if not new:
+        return evidence
+    branches = other_branches((await reader.newest()).sessions, evidence.commit.sessions, evidence.baseline.branch)
+    cases = await reader.read_failing([each for branch in branches for each in branch], is_sure=False)
+    matches = match_tests([new], [[failing_keys(each, cases) for each in branch] for branch in branches])
+    counts = {key: sum(key in match for match in matches) for key in new}
+    return evolve(evidence, tests=[evolve(each, failed_elsewhere=counts.get(each.case.key)) for each in evidence.tests])
 
 
 async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> Judgement:
@@ -211,17 +230,6 @@ def _judged_commit(
         return named.commit
     older = () if named.what == "session" else baseline.older
     return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
-
-
-async def _count_elsewhere(
-    reader: SuiteReader, commit: TestedCommit, baseline: Baseline, keys: Sequence[TestKey]
-) -> dict[TestKey, int]:
-    """Return on how many other branches these tests failed lately: one or two requests for each red session."""
-    branches = other_branches((await reader.newest()).sessions, commit.sessions, baseline.branch)
-    cases = await reader.read_failing([each for branch in branches for each in branch], is_sure=False)
-    failed = [[{case.key for case in failing_in(each, cases)} for each in branch] for branch in branches]
-    matches = match_tests([set(keys)], failed)
-    return {key: sum(key in match for match in matches) for key in keys}
 
 
 def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
