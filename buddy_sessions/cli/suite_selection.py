@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeAlias
 
-from cyclopts import Group as HelpGroup
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from buddy_sessions import AuthenticationError, BuddyClient, BuddyError, ConfigError, SuiteKey
 from buddy_sessions._base.validate import LATEST, validate_key
 from buddy_sessions.models import parse_session_url
 from buddy_sessions.questions.named_sessions import ACCEPTED_NAMES
 
-Group: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
+Target: TypeAlias = SuiteKey | tuple[str, str] | tuple[str]
 """A suite; or a workspace and a project, or a workspace, for all suites in it."""
 
-CONNECTION = HelpGroup("Connection", sort_key=9)  # the last one in --help
+CONNECTION = Group("Connection", sort_key=9)  # the last one in --help
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -38,13 +37,13 @@ class KeyDefaults:
 
     def parse_suite(self, text: str) -> SuiteKey:
         """Return the suite that a key or a URL names. Raises ConfigError for anything else."""
-        group = self.parse_group(text)
-        if isinstance(group, SuiteKey):
-            return group
+        target = self.parse_target(text)
+        if isinstance(target, SuiteKey):
+            return target
         advice = "pass its key, its URL or, with -w and -p, its ID: buddy-sessions status WORKSPACE prints the keys"
-        raise ConfigError(f"{'/'.join(group)}: a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
+        raise ConfigError(f"{'/'.join(target)}: a suite is WORKSPACE/PROJECT/SUITE_ID", advice=advice)
 
-    def parse_group(self, text: str) -> Group:
+    def parse_target(self, text: str) -> Target:
         """Return a suite, a project or a workspace; without a text, the project or the workspace of the defaults.
 
         Raises ConfigError also for names that no URL can have.
@@ -85,7 +84,7 @@ def parse_session(defaults: KeyDefaults, key: str, session: str | None = None) -
     return suite, session
 
 
-def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path | None) -> list[SuiteKey]:
+def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Target], db: Path | None) -> list[SuiteKey]:
     """Return the suites of a database that are targets, or in a project or workspace that is one; all without targets.
 
     Raises ConfigError for a target that is not in it, and for a database without a suite.
@@ -93,16 +92,16 @@ def select_keys(stored: Sequence[SuiteKey], targets: Iterable[Group], db: Path |
     if not stored:
         raise ConfigError(f"no suite in {str(db)!r}: run buddy-sessions sync WORKSPACE/PROJECT --db {db}")
     requested: set[tuple[str, ...]] = set(targets)
-    saved = {group for suite in stored for group in _groups(suite)}
+    saved = {target for suite in stored for target in _targets_with(suite)}
     missing = sorted(requested - saved)
     if missing:
         names = ["/".join(target) for target in missing]
         command = f"buddy-sessions sync {' '.join(names)} --db {db}"
         raise ConfigError(f"{', '.join(names)} not found in {str(db)!r}: run {command}")
-    return [suite for suite in stored if not requested or not requested.isdisjoint(_groups(suite))]
+    return [suite for suite in stored if not requested or not requested.isdisjoint(_targets_with(suite))]
 
 
-def _groups(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
+def _targets_with(suite: SuiteKey) -> tuple[tuple[str, ...], ...]:
     return suite, suite[:2], suite[:1]
 
 
@@ -137,22 +136,22 @@ class SuiteSelection:
             if not defaults.workspace:
                 raise ConfigError("no suite given: name suites, projects or a workspace, or pass a file with --from")
             arguments = [""]  # the project of the defaults, or their workspace
-        groups: dict[Group, None] = {}
+        targets: dict[Target, None] = {}
         for key, place in [*((key, "") for key in arguments), *(file.keys() if file is not None else ())]:
             try:
-                groups[defaults.parse_group(key)] = None
+                targets[defaults.parse_target(key)] = None
             except ConfigError as error:
                 raise ConfigError(f"{place}{error}") from None
-        if file is not None and not groups:
+        if file is not None and not targets:
             raise ConfigError(f"no suite in {'stdin' if file.name == '-' else file.name}: write one on each line")
-        self.groups = list(groups)
+        self.targets = list(targets)
         self.failures: dict[str, BuddyError] = {}
         """Why projects and workspaces could not be listed."""
 
     @property
     def followed(self) -> str | None:
         """The only project or workspace: a watch follows its new suites. None for anything else."""
-        (first, *others) = self.groups
+        (first, *others) = self.targets
         return None if others or isinstance(first, SuiteKey) else "/".join(first)
 
     async def resolve(self, buddy: BuddyClient) -> dict[SuiteKey, str | None]:
@@ -160,17 +159,17 @@ class SuiteSelection:
 
         Raises ConfigError if there is no suite, and no error says why.
         """
-        suites: dict[SuiteKey, str | None] = {each: None for each in self.groups if isinstance(each, SuiteKey)}
-        for group in self.groups:
-            if isinstance(group, SuiteKey):
+        suites: dict[SuiteKey, str | None] = {each: None for each in self.targets if isinstance(each, SuiteKey)}
+        for target in self.targets:
+            if isinstance(target, SuiteKey):
                 continue
             try:
-                suites |= {suite.key: suite.name for suite in await buddy.suites(*group)}
+                suites |= {suite.key: suite.name for suite in await buddy.suites(*target)}
             except AuthenticationError:
                 raise
             except BuddyError as error:
-                self.failures["/".join(group)] = error
+                self.failures["/".join(target)] = error
         if not suites and not self.failures:
-            names = ", ".join(map("/".join, self.groups))
+            names = ", ".join(map("/".join, self.targets))
             raise ConfigError(f"{names}: no suite: create one in Buddy, or check the name")
         return suites

@@ -141,7 +141,7 @@ async def export(
     Args:
         cases: Write the saved test cases of these sessions instead, without what was uploaded (data).
     """
-    targets = [defaults.parse_group(text) for text in key]
+    targets = [defaults.parse_target(text) for text in key]
     messages, count = Output(stderr=True, quiet=quiet), 0
     columns, noun = (SESSION_CASE_COLUMNS, "test case") if cases else (KEYED_SESSION_COLUMNS, "session")
     with (

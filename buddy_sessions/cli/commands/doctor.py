@@ -57,7 +57,7 @@ async def command(
             it quotes only field names and constants that this package does not know, at its top.
     """
     messages = access.messages()
-    names = access.defaults.parse_group(target) if target or access.defaults.workspace else ()
+    names = access.defaults.parse_target(target) if target or access.defaults.workspace else ()
     async with access.connection.open_client(messages, max_wait=10.0) as buddy:
         probe = Probe(buddy.api)
         await probe.run(names)

@@ -209,7 +209,7 @@ class Tools:
             group = (project,)
         elif project or not self._is_saved:
             with _advice_for_agents():
-                group = self._defaults.parse_group(project)
+                group = self._defaults.parse_target(project)
         answers = self._answers
         listed = await (answers.suites() if isinstance(answers, SessionStore) else answers.suites(*group[:2]))
         self._suites |= {suite.key: suite for suite in listed}

@@ -75,7 +75,7 @@ async def command(
         raise ConfigError("nothing to write: add -o FILE.html, or --format jsonl for a digest")
     if out is not None and output_format is not None and out.suffix in {".jsonl", ".csv", ".json"}:
         raise ConfigError(f"cannot write {out}: -o is the HTML page, and the digest goes to stdout: write > {out}")
-    targets, template = [defaults.parse_group(text) for text in key], load_template() if out else None
+    targets, template = [defaults.parse_target(text) for text in key], load_template() if out else None
     period = Period(now=now, new_since=new_since or now - _NEW, max_age=max_age)
     async with SessionStore(find_database(db)) as store:
         statuses = {each.suite: each for each in await store.status(branch=branch)}

@@ -111,7 +111,7 @@ async def command(
     selection = SuiteSelection(key, from_file, defaults=access.defaults, may_be_empty=db is not None)
     async with open_answers(db, access, messages) as answers:
         if isinstance(answers, SessionStore):
-            suites = select_keys([suite.suite for suite in await answers.info()], selection.groups, db)
+            suites = select_keys([suite.suite for suite in await answers.info()], selection.targets, db)
             statuses = await answers.status(suites, branch=branch)
         else:
             with messages.progress() as show_progress:
