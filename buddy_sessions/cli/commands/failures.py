@@ -84,8 +84,8 @@ async def command(
         messages.print_note(f"{read}: the causes of the other tests are not known")
     show(result, chosen, messages, limit=None if group or chosen == "markdown" else count, max_bytes=max_bytes)
     running, *incomplete = result.warnings
-    code = ExitCode.NOT_FINISHED if running else ExitCode.DONE
-    return ExitCode.NO_VERDICT if incomplete else code
+    code = ExitCode.NO_VERDICT if incomplete else ExitCode.DONE
+    return ExitCode.NOT_FINISHED if running else code
 
 
 def failures_result(judgement: Judgement, *, by_cause: bool = False) -> CommandResult:
