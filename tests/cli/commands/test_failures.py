@@ -52,7 +52,7 @@ def test_jsonl_names_the_session_and_has_the_failure(source: Source, suite: Fake
 def test_characters_that_xml_forbids_are_escaped(fake: FakeBuddy, call: Call) -> None:
     odd = "\x1b[31m]]> <&'\" \ud800\ufffe é日😀\x00"
     data = f"<testcase><failure message='{chr(10)}a&amp;b' type='&lt;T>'><![CDATA[ ]] ></x>]]></failure></testcase>"
-    odd_names = dict.fromkeys(("name", "classname", "test_group_name"), odd)
+    odd_names = {"name": odd, "classname": f"Class{odd}", "test_group_name": odd}
     fake.add_suite("acme", "shop", "b").create(cases=[{**odd_names, "status": "FAILED", "data": data}])
     shown = "\\u001b[31m]]> <&'\" \ufffd\\ufffe é日😀\\u0000"
     text = call("failures", B, "--format", "junit").out
@@ -61,7 +61,7 @@ def test_characters_that_xml_forbids_are_escaped(fake: FakeBuddy, call: Call) ->
     assert document.attrib.items() >= {"tests": "1", "failures": "1"}.items()
     assert [each.get("name") for each in document.iter("testsuite")] == [shown]
     (case,) = document.iter("testcase")
-    assert (case.get("name"), case.get("classname")) == (shown, shown)
+    assert (case.get("name"), case.get("classname")) == (shown, f"Class{shown}")
     (failure,) = case
     assert (failure.get("type"), failure.get("message"), failure.text) == ("<T>", " a&b", "]] ></x>")
 
