@@ -10,6 +10,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from ..errors import BuddyError
 from ..models import Session, SuiteKey, TestKey
 from .baseline import Baseline, Cases, Cause, FailingTest, failing_in, why_incomplete
 from .commits import TestedCommit, count_tests, has_crashed, lacks_tests, run_url
@@ -190,7 +191,9 @@ def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator
             yield Reason("no failing test", [session])
     for session in evidence.commit.counted:
         if (why := why_incomplete(session, evidence.cases)) is not None:
-            yield (Remark if succeeded else Reason)("incomplete cases", [session], error=why)
+            # A test that passed when it was retried may be counted, and not listed. An unread list says nothing.
+            is_read = not isinstance(evidence.cases.get(session.id), BuddyError)
+            yield (Remark if succeeded and is_read else Reason)("incomplete cases", [session], error=why)
 
 
 def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:

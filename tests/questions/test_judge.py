@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from buddy_sessions import BuddyClient, NoVerdictError, SessionStore
+from buddy_sessions.analysis.judgement import ProgramOutcome
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault, RecordedRequest
 from helpers.list_source import Ask
 
@@ -92,13 +93,16 @@ async def test_list_that_is_too_short_is_read_again(
         assert (judgement.passes, [reason.kind for reason in judgement.reasons]) == (None, ["incomplete cases"])
 
 
+@pytest.mark.parametrize("outcome", [None, "success"])
 @pytest.mark.parametrize("fault", [Fault.status(404), Fault.body(b"<html>")], ids=["404", "not JSON"])
 @pytest.mark.virtual_time
-async def test_cases_that_cannot_be_read(fault: Fault, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite) -> None:
+async def test_cases_that_cannot_be_read(
+    fault: Fault, outcome: ProgramOutcome | None, fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
     fail(suite, "main")
     fail(suite)
     fake.on_request = lambda request: fake.inject(fault) if "/cases" in request.path else None
-    judgement = await buddy.judge(suite.key, FIX)
+    judgement = await buddy.judge(suite.key, FIX, outcome=outcome)
     assert (judgement.is_failing, judgement.passes) == (True, None)
     assert [str(reason) for reason in judgement.reasons] == ["the failing tests of #2 cannot be read"]
 

@@ -122,8 +122,9 @@ async def test_database_of_failing_cases(buddy: BuddyClient, suite: FakeSuite, t
     """It answers what needs no passed test, and says which sync the other questions need."""
     async with SessionStore(tmp_path / "sessions.db") as store:
         await store.sync(buddy, [SUITE]).run()
-        judgement = await store.judge(SUITE, RUN)
-        assert (judgement.is_failing, judgement.passes) == (True, None)
+        for outcome in (None, "success"):
+            judgement = await store.judge(SUITE, RUN, outcome=outcome)
+            assert (judgement.is_failing, judgement.passes) == (True, None)
         (reason,) = judgement.reasons
         assert str(reason) == ('the failing test cases of #13 of acme/shop/a were not saved: sync with cases="failed"')
         await store.sync(buddy, [SUITE], cases="failed").run()
