@@ -154,7 +154,7 @@ class Poller(ABC, Generic[_T, _S]):
         self.api = api
         self._group: FollowedGroup | None = None
         self.suites: dict[SuiteKey, WatchedSuite[_S]] = {}
-        self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite whose latest poll has failed
+        self.failures: dict[SuiteKey, BuddyError] = {}  # of each suite or group whose latest poll has failed
         self.channel = Channel[tuple[WatchedSuite[_S], Pending[_T]]](self._run, size=api.max_concurrency, name="watch")
         self._spec = ReadSpec(branch=validate_branch(branch), read_ahead=1)  # most polls need one page
         self._interval = validate_seconds("interval", interval)
@@ -303,6 +303,7 @@ class Poller(ABC, Generic[_T, _S]):
             if key not in group.suites:
                 self.add(WatchedSuite(key=key, is_followed=True, new_since=since))
         group.looked_up, group.suites, group.failed_polls = now, frozenset(suites), 0
+        self.failures.pop(group.key, None)
         return LOOK_UP.total_seconds()
 
     def _on_failed_poll(self, target: WatchedSuite[_S] | FollowedGroup, error: BuddyError) -> None:
@@ -315,14 +316,13 @@ class Poller(ABC, Generic[_T, _S]):
             what = f"read {target.key}" if isinstance(target, WatchedSuite) else f"list the suites of {target}"
             _log.warning("cannot %s, trying again at longer intervals: %s", what, error)
         target.failed_polls += 1
-        if isinstance(target, WatchedSuite):
-            is_missing = isinstance(error, NotFoundError)
-            was_missing = isinstance(self.failures.get(target.key), NotFoundError)
-            self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
-            is_listed = self._group is not None and target.key in self._group.suites
-            if is_missing and was_missing and target.is_followed and not is_listed:
-                _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
-                self.remove(target.key)
+        is_missing = isinstance(error, NotFoundError)
+        was_missing = isinstance(self.failures.get(target.key), NotFoundError)
+        self.failures[target.key] = error.with_traceback(None)  # the frames would keep the sessions of the poll
+        is_listed = self._group is not None and target.key in self._group.suites
+        if is_missing and was_missing and target.is_followed and not is_listed:
+            _log.info("%s is not listed, and was not found twice: it is not watched any more", target.key)
+            self.remove(target.key)
 
 
 def relative_id_of(session: Session) -> int:

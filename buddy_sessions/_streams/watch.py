@@ -99,7 +99,10 @@ class SuiteWatch(Stream[_T], Generic[_T]):
 
     @property
     def failures(self) -> Mapping[SuiteKey, BuddyError]:
-        """The error of each suite whose latest poll has failed."""
+        """The error of each suite whose latest poll has failed.
+
+        If the suites of a workspace or a project cannot be listed, its error is under a key with empty names.
+        """
         return self._poller.failures
 
     async def _read(self) -> Sequence[_T] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buddy_sessions import BuddyClient, Change, SessionStore, StatusChange
+from buddy_sessions import BuddyClient, Change, SessionStore, StatusChange, SuiteKey
 from buddy_sessions.testing import FakeBuddy, FakeSuite, Fault
 from helpers.collector import Collector, collecting
 
@@ -138,8 +138,11 @@ async def test_look_up_that_fails_is_tried_again(
     fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with following(buddy, "acme/shop", on_failure="retry") as changes:
-        fake.inject(Fault.status(404), Fault.status(503))
-        assert await changes.after(INTERVAL * 8) == []
+        fake.inject(Fault.status(404), Fault.status(404))
+        assert await changes.after(INTERVAL * 2.4) == []
+        assert list(changes.watch.failures) == [SuiteKey("acme", "shop", "")]
+        assert await changes.after(INTERVAL * 4.8) == []
+        assert changes.watch.failures == {}
         suite.create()
         assert await changes.after(INTERVAL * 1.2) == [("acme/shop/unit", 1)]
     assert len(caplog.messages) == 1
