@@ -59,7 +59,7 @@ def test_red_suites_are_first(source: Source, fake: FakeBuddy, call: Call, monke
 
 
 def test_rows_for_programs(call: Call) -> None:
-    red, *_, green = rows(call("status", "acme/shop").out)
+    red, *others, green = rows(call("status", "acme/shop").out)
     expected: dict[str, Any] = {"key": "acme/shop/red", "workspace": "acme", "project": "shop", "suite_id": "red"}
     expected |= {"name": "Unit tests", "branch": "main", "status": "red", "is_stale": False, "failing_tests": 7}
     expected |= {"cause": None, "session": 3, "html_url": red["html_url"], "since": 2, "is_since_exact": True}
@@ -67,6 +67,7 @@ def test_rows_for_programs(call: Call) -> None:
     expected |= {"missing_since": None, "error": None, "remark": "#5 is running"}
     assert [*red.items()] == [*expected.items()]
     assert (green["status"], green["is_since_exact"], green["revision"]) == ("green", False, None)
+    assert {each["remark"] for each in others} == {None, "#1 is running"}
 
 
 @pytest.mark.parametrize(
