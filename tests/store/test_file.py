@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buddy_sessions import BuddyClient, SessionStore, StoreError
+from buddy_sessions import BuddyClient, ConfigError, SessionStore, StoreError
 from buddy_sessions.store.file import DatabaseFile
 from buddy_sessions.store.migrations import MIGRATIONS
 from buddy_sessions.store.schema import APPLICATION_ID, VERSION
@@ -82,6 +82,8 @@ class TestRejectedFiles:
     def test_file_of_another_format(self, file: DatabaseFile, path: Path, content: bytes) -> None:
         path.write_bytes(content)
         check_rejected_unchanged(file, "not a SQLite file, and was not changed: choose another path")
+        with pytest.raises(ConfigError):
+            open_file(file)
 
     @pytest.mark.fault
     @pytest.mark.parametrize(
