@@ -13,7 +13,16 @@ from typing import Any, cast
 
 import attrs
 
-from buddy_sessions import NotFoundError, RefType, Session, SessionStatus, Stats, Suite, SuiteKey
+from buddy_sessions import (
+    NotFoundError,
+    RefType,
+    Session,
+    SessionStatus,
+    Stats,
+    Suite,
+    SuiteKey,
+    UnstableListingError,
+)
 from buddy_sessions._api import Api
 from buddy_sessions._base.figures import Fetched
 from buddy_sessions._decoding.converter import DecodedPage
@@ -234,7 +243,7 @@ class ModelStore:
     async def _take(self, sync: SuiteSync, crash_after: int | None) -> list[Session]:
         sessions: list[Session] = []
         pages = sync.pages()
-        with suppress(NotFoundError):
+        with suppress(NotFoundError, UnstableListingError):  # a list whose pages are always too short is given up
             async for page in pages:
                 sessions += page.sessions
                 self.on_page()
