@@ -125,6 +125,16 @@ def test_running_session_is_a_warning(words: str, fake: FakeBuddy, call: Call) -
     assert (code, "0 of 0" in out, err) == (6, False, "warning: #1: not finished\n")
 
 
+def test_running_session_beside_a_list_that_is_too_short(fake: FakeBuddy, call: Call, tmp_path: Path) -> None:
+    """More may follow: the exit code is that of what has not finished."""
+    suite, db = fake.add_suite("acme", "shop", "b"), tmp_path / "sessions.db"
+    suite.create(revision="f00d" * 10, failed_count=2, cases=[{"name": "pays", "status": "FAILED"}])
+    suite.create(status="IN_PROGRESS", revision="f00d" * 10)
+    sync_database(fake, db, cases="failed")
+    code, _, err = call("failures", B, "f00d" * 10, "--db", str(db))
+    assert (code, "not finished" in err, "lists 1 of its 2" in err) == (6, True, True), err
+
+
 @pytest.mark.parametrize("output_format", ["table", "jsonl", "csv", "junit", "markdown", "github", "pytest", "files"])
 def test_session_that_failed_without_a_failing_test(output_format: str, fake: FakeBuddy, call: Call) -> None:
     fake.add_suite("acme", "shop", "b").create(status="ERROR", error_message="disk full", cases=[{"name": "x"}])
