@@ -240,7 +240,7 @@ def _is_new(newest: SessionList, baseline: str | Main | None) -> bool:
 
 def _is_judged(session: Session, after: int | datetime | None) -> bool:
     """Return whether a session is judged: what was red or unfinished before `after` was run again."""
-    return (session.is_finished and not session.is_failing) or is_since(session, after)
+    return (session.is_finished and not session.is_failing) or is_since(session, after) is not False
 
 
 async def _read_baseline(reader: SuiteReader, judged: Sequence[Session], spec: JudgeSpec) -> tuple[Baseline, str]:

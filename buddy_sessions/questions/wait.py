@@ -74,7 +74,7 @@ class Waiting:
     @property
     def awaited(self) -> list[Session]:
         """The awaited sessions that exist: those since `after`, newest first."""
-        awaited = [session for session in self.matching if is_since(session, self.spec.after)]
+        awaited = [session for session in self.matching if is_since(session, self.spec.after) is not False]
         return awaited if self.spec.belong_together else awaited[: self.spec.count]
 
     async def look(self) -> bool:
@@ -158,13 +158,13 @@ class Waiting:
         self.listed = end_search(evolve(listed, sessions=sessions))
 
 
-def is_since(session: Session, after: int | datetime | None) -> bool:
-    """Return whether a session was created since an attempt of a CI run began; True if that is not known."""
+def is_since(session: Session, after: int | datetime | None) -> bool | None:
+    """Return whether a session was created since an attempt of a CI run began; None if that is not known."""
     if after is None:
         return True
     if isinstance(after, int):
         return session.relative_id > after
-    return session.create_date is None or session.create_date >= after
+    return None if session.create_date is None else session.create_date >= after
 
 
 async def await_sessions(api: Api, spec: WaitSpec) -> list[Session]:

@@ -102,6 +102,10 @@ VERDICTS = {
         two_jobs().judge(after=AFTER_ALL),
         "no verdict: no session was created since this attempt began: run all jobs again",
     ),
+    "green at an unknown time": (
+        verdict(main("", ""), options={"after": AT_LAST}, create_date=None),
+        "no verdict: no session was created since this attempt began: run all jobs again",
+    ),
     "green before the attempt": (two_jobs().judge(after=AFTER_ALL, outcome="success"), "passes"),
     "no session since this attempt began, and the tests failed": (
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),

@@ -329,9 +329,11 @@ def select(rows: Iterable[Row], name: str, after: datetime | None) -> list[Row]:
     return [row for row in named if (is_finished(row) and not is_red(row)) or is_since(row, after)]
 
 
-def is_since(row: Row, after: datetime | None) -> bool:
-    """Return whether it was created since an attempt began, as far as is known."""
-    return after is None or (created(row) or after) >= after
+def is_since(row: Row, after: datetime | None, *, if_unknown: bool = True) -> bool:
+    """Return whether it was created since an attempt began."""
+    if after is None:
+        return True
+    return if_unknown if (moment := created(row)) is None else moment >= after
 
 
 def without_repaired(rows: Sequence[Row]) -> list[Row]:
@@ -404,12 +406,13 @@ def gate(
     base_lists_fewer = any(lists_fewer(cases, row) and not is_outage(row) for each in base for row in each.rows)
     lists_less = any(lists_fewer(cases, row) for row in counted)
     has_any = any(map(has_verdict, counted))
+    has_row_since = any(is_since(row, after, if_unknown=False) for row in named)
     is_new_suite = len(rows) < WHOLE_SUITE and (baseline == MAIN or main_branch(rows) in {None, baseline})
 
     table: list[tuple[bool, bool | None, str]] = [  # the first row that applies
         (not has_any and is_failure, False, "the tests failed, and no session did"),
         (not has_any, None, "no session passed or failed"),
-        (not is_failure and not succeeded and not any(is_since(row, after) for row in named), None, "nothing since"),
+        (not (is_failure or succeeded or has_row_since), None, "nothing since"),
         (baseline is not None and not older and not is_new_suite, None, "nothing to compare with"),
         (bool(older) and not base, None, "only outages to compare with"),
         (is_new and base_lists_fewer, None, "the baseline lists fewer failing tests than it counts"),
