@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -67,6 +68,11 @@ class Api:
         self._read_ahead = read_ahead
         self._traits = ServerTraits()
         self._case_traits = ServerTraits()
+
+    @property
+    def now(self) -> datetime:
+        """The time by the clock of the server, as of the last response; by that of this machine if none has a date."""
+        return self.transport.server_time or datetime.now(UTC)
 
     async def receive(self, *path: str, **query: str | int) -> Response:
         """Send one request to the endpoint below these names, and return its response as it is, whatever the status.

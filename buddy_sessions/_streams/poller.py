@@ -283,7 +283,7 @@ class Poller(ABC, Generic[_T, _S]):
                     break
         if reader.first_page.is_unchanged:
             return ()
-        listed = list_of(sessions, is_complete=is_complete, is_verified=reader.is_verified)
+        listed = list_of(sessions, self.api.now, is_complete=is_complete, is_verified=reader.is_verified)
         result = await self.events(suite, listed)
         digest = reader.first_page.digest if result.may_skip and reader.is_verified else None
         suite.remember_poll(sessions, first_page=len(reader.first_page.sessions), digest=digest or b"")

@@ -92,7 +92,7 @@ class ApiSource(Source):
         reader = self._api.read(suite, ReadSpec(branch=branch, read_ahead=1))
         async with aclosing(reader.pages()) as pages:
             async for page in pages:
-                yield list_of(page.sessions, is_complete=page.is_last, is_verified=reader.is_verified)
+                yield list_of(page.sessions, self._api.now, is_complete=page.is_last, is_verified=reader.is_verified)
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the session with this `relative_id` (usually two requests) or ID (one)."""
@@ -124,12 +124,12 @@ class ApiSource(Source):
         return {case.key for case in cases if case.status == TestStatus.PASSED}
 
 
-def list_of(sessions: Sequence[Session], *, is_complete: bool, is_verified: bool) -> SessionList:
+def list_of(sessions: Sequence[Session], as_of: datetime, *, is_complete: bool, is_verified: bool) -> SessionList:
     """Return the sessions that were just read from the API; there is no verdict from a list that is not verified."""
     return SessionList(
         sessions=sessions,
         below="nothing" if is_complete else "more",
-        as_of=datetime.now(UTC),
+        as_of=as_of,
         doubt="" if is_verified else "sessions may have been missed: the list cannot be verified",
     )
 

@@ -218,7 +218,7 @@ class TestChanges:
             ended = datetime.now(UTC) - timedelta(minutes=5, seconds=-1)
             matrix(suite, 5, "", tests_count=10, create_date=ended.isoformat(), finish_date=ended.isoformat())
             found = await events.settled()
-            while datetime.now(UTC) - ended < timedelta(minutes=5):
+            while datetime.now(UTC) - ended < timedelta(minutes=5, seconds=1):  # `Date` has whole seconds
                 time.sleep(0.05)  # noqa: ASYNC251 - the time of the loop is virtual
             found += await events.settled()  # although every page is the same as in the poll before
             assert found == [(RECOVERED, 10, "", "a")]

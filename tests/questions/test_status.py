@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import web
 
 from buddy_sessions import MAIN, AuthenticationError, BuddyClient, NoVerdictError, ServerError, SessionStore
 from buddy_sessions.analysis import SuiteStatus
@@ -266,6 +268,24 @@ async def test_session_that_never_finished_is_named(
     judgement = await source.judge(suite.key, "ab" * 20)
     assert judgement.passes is (True if is_again else None)
     assert "#2" in " ".join([*map(str, judgement.reasons), *map(str, judgement.remarks)])
+
+
+async def test_clock_of_the_server_says_what_never_finished(
+    fake: FakeBuddy, buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """This machine's clock is 25 hours ahead."""
+    server_time = datetime.now(UTC) - timedelta(hours=25)
+
+    async def handle(_request: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response:
+        response = make_response()
+        response.headers["Date"] = format_datetime(server_time, usegmt=True)
+        return response
+
+    fake.inject(Fault("clock", handle), times=9)
+    suite.create("main", "SUCCESSFUL", tests_count=8)
+    suite.create("main", "IN_PROGRESS", create_date=(server_time - timedelta(hours=1)).isoformat())
+    (status,) = await buddy.status([suite.key])
+    assert remarks_text(status.remarks) == "#2 is running"
 
 
 async def test_commit_that_since_has_cut(buddy: BuddyClient, suite: FakeSuite, tmp_path: Path) -> None:
