@@ -153,7 +153,9 @@ class SuiteReader:
 
     async def newest(self) -> SessionList:
         """Return the newest 100 sessions."""
-        return _cut(await self.search(None, lambda listed: are_enough(listed.sessions)), NEWEST)
+        listed = _cut(await self.search(None, lambda listed: are_enough(listed.sessions)), NEWEST)
+        # What a search for a name does not reach, the list of a branch may.
+        return evolve(listed, below="more") if listed.below == "out of reach" else listed
 
     async def search(self, branch: JudgedBranch | None, is_enough: IsEnough) -> SessionList:
         """Return the newest sessions of a branch, or of all for None: as many as are enough."""

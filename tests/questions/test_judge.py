@@ -264,6 +264,24 @@ async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> 
         await buddy.judge(suite.key, "cdcdcdc", timeout=20)
 
 
+@pytest.mark.virtual_time
+async def test_awaited_session_is_compared_with_main_below_the_newest_100(
+    buddy: BuddyClient, suite: FakeSuite
+) -> None:
+    """Also in a later poll, although `develop`, where it fails, is among them."""
+    for _ in range(12):
+        suite.create("main", "SUCCESSFUL", tests_count=2)
+    for _ in range(120):
+        suite.create("other", "SUCCESSFUL")
+    for _ in range(3):
+        fail(suite, "develop", revision=None)
+    running = suite.create("fix", revision=FIX)
+    asyncio.get_running_loop().call_later(25, lambda: suite.finish(running, cases=PAYS))
+    judgement = await buddy.judge(suite.key, FIX, timeout=300)
+    assert judgement.baseline is not None
+    assert (judgement.passes, judgement.baseline.branch) == (False, "main")
+
+
 async def test_new_failure_of_other_branches(ask: Ask, suite: FakeSuite) -> None:
     """It is counted, and no excuse: a pull request and its branch are one, and neither main nor its own count."""
     suite.create("main", "SUCCESSFUL", tests_count=2)
