@@ -200,7 +200,7 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     commit, count = evidence.commit, evidence.commit.tests_ran
     fewest = _fewest_tests(evidence.baseline, evidence.named)
     if evidence.missing is not None:
-        yield Reason("few sessions", commit.sessions, evidence.missing)
+        yield Reason("few sessions", commit.counted, evidence.missing)
     if count is None:
         is_compared = fewest is not None and evidence.outcome != "success"
         yield Reason("no count") if is_compared else Remark("unknown count")

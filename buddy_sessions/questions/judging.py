@@ -151,6 +151,8 @@ async def _read_evidence(
     if failed:
         cases |= await reader.read_failing(baseline.red_sessions)
     entries = find_entries(spec.quarantine, failed)
+    # After a success, no job is missing: a retry within one may look like a replaced session.
+    present = len(sessions if spec.outcome == "success" else commit.counted)
     return Evidence(
         named=named.what,
         commit=commit,
@@ -166,7 +168,7 @@ async def _read_evidence(
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
         has_session_since=any(is_since(session, spec.after) for session in sessions),
         ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
-        missing=None if spec.count is None or len(sessions) >= spec.count else (len(sessions), spec.count),
+        missing=None if spec.count is None or present >= spec.count else (present, spec.count),
     )
 
 
@@ -197,8 +199,7 @@ async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> J
     attempts = _ATTEMPTS
     judged: list[Session] | None = None
     while await waiting.look():
-        is_complete = waiting.is_complete()
-        if not is_complete and (waiting.failure is not None or waiting.matching == judged):
+        if waiting.failure is not None or waiting.matching == judged:
             continue
         try:
             judgement = await _judge_now(SuiteReader(source, waiting.spec.suite, waiting.listed), spec)
@@ -210,8 +211,9 @@ async def _judge_awaited(source: Source, spec: JudgeSpec, waiting: Waiting) -> J
                 raise
             continue
         judged = waiting.matching
-        has_decided = spec.fail_fast and judgement.passes is False and judgement.reasons[0].kind == "new failure"
-        if is_complete or has_decided:
+        has_decided = judgement.passes is False and judgement.reasons[0].kind == "new failure"
+        # After a success, a session that runs may replace the red one.
+        if waiting.is_complete() or (has_decided and spec.fail_fast and spec.outcome != "success"):
             return judgement
     if waiting.failure is not None:
         raise waiting.too_late() from waiting.failure

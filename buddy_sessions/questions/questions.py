@@ -155,11 +155,12 @@ class Questions:
                 Earlier red and unfinished sessions are ignored, because they were run again. Without it, no session
                 is taken for a re-run, unless the outcome is a success, or `session` is `"latest"`.
             details: How many failing tests to read with their messages, with one request each; True for all.
-            count: The number of sessions that there must be, such as one for each job of a matrix.
+            count: The number of sessions that there must be, such as one for each job of a matrix. One that was killed
+                is none, unless the outcome is a success.
             timeout: Seconds to wait until they exist and have finished. With an `outcome`, they must exist within a
                 minute. None to judge what there is now.
             interval: Seconds between two polls, with a jitter of 10 %.
-            fail_fast: Return at the first new failure, without waiting for the others.
+            fail_fast: Return at the first new failure, without waiting for the others, unless the outcome is a success.
 
         Raises:
             NoVerdictError: Nothing matches, and the `outcome` is no failure, or `session` is `"latest"`.

@@ -265,9 +265,7 @@ async def test_verdict_that_is_awaited(buddy: BuddyClient, suite: FakeSuite) -> 
 
 
 @pytest.mark.virtual_time
-async def test_awaited_session_is_compared_with_main_below_the_newest_100(
-    buddy: BuddyClient, suite: FakeSuite
-) -> None:
+async def test_awaited_session_is_compared_with_main_below_the_newest_100(buddy: BuddyClient, suite: FakeSuite) -> None:
     """Also in a later poll, although `develop`, where it fails, is among them."""
     for _ in range(12):
         suite.create("main", "SUCCESSFUL", tests_count=2)
@@ -280,6 +278,27 @@ async def test_awaited_session_is_compared_with_main_below_the_newest_100(
     judgement = await buddy.judge(suite.key, FIX, timeout=300)
     assert judgement.baseline is not None
     assert (judgement.passes, judgement.baseline.branch) == (False, "main")
+
+
+@pytest.mark.virtual_time
+async def test_success_waits_for_the_session_that_replaces_a_red_one(buddy: BuddyClient, suite: FakeSuite) -> None:
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    earlier = (datetime.now(UTC) - timedelta(minutes=9)).isoformat()
+    fail(suite, create_date=earlier, finish_date=earlier)
+    again = suite.create("fix", revision=FIX)
+    cases = [{**case, "status": "PASSED"} for case in PAYS]
+    asyncio.get_running_loop().call_later(25, lambda: suite.finish(again, cases=cases))
+    assert (await buddy.judge(suite.key, FIX, timeout=300, outcome="success")).passes is True
+
+
+async def test_killed_job_is_no_session_of_the_count(ask: Ask, suite: FakeSuite) -> None:
+    suite.create("main", "SUCCESSFUL", tests_count=2)
+    suite.create("fix", revision=FIX, create_date=(datetime.now(UTC) - timedelta(days=2)).isoformat())
+    suite.create("fix", "SUCCESSFUL", revision=FIX, tests_count=2)
+    source = await ask()
+    judgement = await source.judge(suite.key, FIX, count=2)
+    assert (judgement.passes, str(judgement.reasons[0])) == (None, "only 1 of 2 sessions exist (#3)")
+    assert (await source.judge(suite.key, FIX, count=2, outcome="success")).passes is True
 
 
 async def test_new_failure_of_other_branches(ask: Ask, suite: FakeSuite) -> None:
