@@ -31,7 +31,7 @@ from helpers.workflow_commands import commands_in
 
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / ".github" / "actions" / "gate"
-GUIDE = (ROOT / "buddy_sessions" / "cli" / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "buddy_sessions" / "cli" / "GATE.md").read_text(encoding="utf-8")
 KEY = SuiteKey("acme", "storefront", "MNbyVedg")
 MARKER = f"<!-- buddy-sessions gate {KEY} -->\n"
 PULL_REQUEST, PUSH, RERUN = "ci-github-pull-request", "ci-github-push", "ci-github-rerun"
@@ -459,7 +459,7 @@ def test_guide_uses_inputs_that_there_are() -> None:
 
 def section_of_the_guide(title: str) -> tuple[str, list[Any]]:
     """Return the text of a section, and its blocks of YAML."""
-    section = GUIDE.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    section = GUIDE.partition(f"## {title}\n")[2].partition("\n## ")[0]
     return section, [yaml.safe_load(each) for each in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
 
 
