@@ -123,7 +123,8 @@ class Api:
         """Return the suites of a project; for None, of all projects of the workspace."""
         if project is None:
             names = [each.name for each in await self.projects(workspace)]
-            lists = await map_concurrently(partial(self._visible_suites, workspace), names, limit=self.max_concurrency)
+            read = partial(self._visible_suites, workspace)
+            lists = await map_concurrently(read, names, concurrency=self.max_concurrency)
             return [suite for suites in lists for suite in suites]
         url = self._suites_url(workspace, project)
         decode = partial(decode_suites, workspace=workspace, project=project)

@@ -37,9 +37,9 @@ async def run_workers(work: Work, count: int) -> None:
 
 
 async def map_concurrently(
-    function: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S], *, limit: int
+    function: Callable[[_S], Coroutine[Any, Any, _T]], items: Iterable[_S], *, concurrency: int
 ) -> list[_T]:
-    """Return the results of an async function for each item, in their order, with at most `limit` calls at once.
+    """Return the results of an async function for each item, in their order, with at most `concurrency` calls at once.
 
     If one call fails, the others are cancelled, and its error is raised.
     """
@@ -50,7 +50,7 @@ async def map_concurrently(
         for index, item in remaining:
             results[index] = await function(item)
 
-    await run_workers(work, limit)
+    await run_workers(work, concurrency)
     return [results[index] for index in sorted(results)]
 
 

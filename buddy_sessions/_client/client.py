@@ -336,17 +336,17 @@ class BuddyClient(AsyncContext, Questions):
                 is consumed lazily, and if one of its elements is not a suite.
         """
         spec = ReadSpec(branch=validate_branch(branch), since=validate_since(since))
-        limits: dict[SuiteKey, int] = {}
-        limit_of_all = 0
+        after_by_suite: dict[SuiteKey, int] = {}
+        after_all = 0
         if isinstance(after, Mapping):
-            limits = validate_by_suite("after", after, partial(validate_int, minimum=0))
+            after_by_suite = validate_by_suite("after", after, partial(validate_int, minimum=0))
         elif after is not None:
-            limit_of_all = validate_int("after", after, minimum=0)
+            after_all = validate_int("after", after, minimum=0)
         checked = validate_by_suite("cursors", cursors, lambda name, cursor: validate_cursor(cursor, name))
         positions = {key: cursor for key, cursor in checked.items() if cursor is not None}
 
         def read(key: SuiteKey, slots: RequestSlots) -> PageReader:
-            after, cursor = limits.get(key, limit_of_all), positions.get(key)
+            after, cursor = after_by_suite.get(key, after_all), positions.get(key)
             return self.api.read(key, attrs.evolve(spec, after=after, cursor=cursor, slots=slots))
 
         return Harvest(
@@ -355,7 +355,7 @@ class BuddyClient(AsyncContext, Questions):
             read,
             concurrency=self.api.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
-            named=[*limits, *positions],
+            named=[*after_by_suite, *positions],
             cursors=positions,
         )
 

@@ -126,8 +126,8 @@ def _max_concurrency(options: ClientOptions) -> int:
     aiohttp counts such a wait in the timeout of the request.
     """
     connector = getattr(options.get("http_session"), "connector", None)
-    limits = (connector.limit, connector.limit_per_host) if isinstance(connector, aiohttp.BaseConnector) else ()
-    return min([validate_int("max_concurrency", options.get("max_concurrency", 8)), *filter(None, limits)])
+    connections = (connector.limit, connector.limit_per_host) if isinstance(connector, aiohttp.BaseConnector) else ()
+    return min([validate_int("max_concurrency", options.get("max_concurrency", 8)), *filter(None, connections)])
 
 
 def parse_base_url(base_url: str | URL) -> URL:

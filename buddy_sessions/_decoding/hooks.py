@@ -53,14 +53,14 @@ def decode_json(text: str) -> Any:
     return _JSON.decode(text)
 
 
-def has_more_values(body: bytes, limit: int) -> bool:
+def has_more_values(body: bytes, max_values: int) -> bool:
     """Return whether JSON has more values than that: in memory, a short one such as `[]` takes 20 times its size."""
     # Each value needs a separator of one byte, and counting takes as long as decoding.
-    if len(body) <= limit or sum(map(body.count, (b",", b"[", b"{"))) <= limit:
+    if len(body) <= max_values or sum(map(body.count, (b",", b"[", b"{"))) <= max_values:
         return False
     # A long text may contain as many, for instance the `data` of a test case.
     separators = (match for match in _JSON_TEXT_OR_SEPARATOR.finditer(body) if match.lastindex)
-    return next(islice(separators, limit, None), None) is not None
+    return next(islice(separators, max_values, None), None) is not None
 
 
 def _reject_constant(name: str) -> NoReturn:

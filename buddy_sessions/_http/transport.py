@@ -246,24 +246,24 @@ class Transport:
         return response
 
 
-async def _read_body(response: aiohttp.ClientResponse, limit: int, on_size: OnSize) -> bytes:
-    """Return the decompressed body, of an error its first part. Stops at the limit; aiohttp's own `read` has none."""
+async def _read_body(response: aiohttp.ClientResponse, max_size: int, on_size: OnSize) -> bytes:
+    """Return the decompressed body, of an error its first part. Stops at `max_size`; aiohttp's own `read` has none."""
     is_error = response.status != 200
     if is_error:
-        limit = MAX_BODY
+        max_size = MAX_BODY
     chunks: list[bytes] = []
     size = 0
-    if is_error or (response.content_length or 0) <= limit:
+    if is_error or (response.content_length or 0) <= max_size:
         async for chunk in response.content.iter_any():
-            chunks.append(chunk[: limit - size])
+            chunks.append(chunk[: max_size - size])
             size += len(chunk)
-            if size > limit:
+            if size > max_size:
                 break
             if on_size is not None:
                 await on_size(size)
-        if is_error or size <= limit:
+        if is_error or size <= max_size:
             return b"".join(chunks)
-    raise ResponseError(f"the response is too large: over {limit // 2**20} MiB")
+    raise ResponseError(f"the response is too large: over {max_size // 2**20} MiB")
 
 
 def _milliseconds_since(started: float) -> float:

@@ -93,7 +93,7 @@ class PageReader:
         reconciler, requests = self._reconciler, self._requests
         try:
             while not reconciler.is_done:
-                windows = reconciler.windows(requests.limit)
+                windows = reconciler.windows(requests.max_pages)
                 try:
                     decoded = await requests.get(windows)
                 except BadRequestError:
@@ -147,7 +147,7 @@ class PageReader:
 
     def _note_invalid_fields(self, page: DecodedPage) -> None:
         """Do not trust the selection of sessions whose branch or date cannot be read."""
-        names = {name for name, limit in (("ref_name", self.spec.branch), ("create_date", self.spec.since)) if limit}
+        names = {name for name, value in (("ref_name", self.spec.branch), ("create_date", self.spec.since)) if value}
         ids = {session_id for session_id, fields in page.invalid_fields.items() if fields & names}
         if ids and self.is_verified:
             _log.warning("%s: sessions may be missed: the branch or date of some cannot be read", self.suite)

@@ -69,15 +69,15 @@ class Reconciler:
         """Whether no more pages are needed."""
         return self.is_complete or self._selection.remaining == 0
 
-    def windows(self, limit: float = math.inf) -> Sequence[Window]:
-        """Return the pages to request now: at most `limit`, and those that were returned before."""
+    def windows(self, max_pages: float = math.inf) -> Sequence[Window]:
+        """Return the pages to request now: at most `max_pages`, and those that were returned before."""
         pacing, lowest_id = self._pacing, self._frontier.lowest_id
         if not self._planned:
             self._planned.append(pacing.window_at(pacing.offset) if self.is_ordered else pacing.unordered_window())
         if self.is_ordered and lowest_id is not None and self._held_page is None:
             end = pacing.expected_end(lowest_id - 1 - self._selection.after, self._selection.remaining)
-            limit = min(limit, pacing.read_ahead)
-            while len(self._planned) < limit and (offset := pacing.page_size.end_of(self._planned[-1])) < end:
+            max_pages = min(max_pages, pacing.read_ahead)
+            while len(self._planned) < max_pages and (offset := pacing.page_size.end_of(self._planned[-1])) < end:
                 self._planned.append(pacing.window_at(offset))
         return tuple(self._planned)
 
@@ -113,7 +113,7 @@ class Reconciler:
             result = result.joined(self._take_page(*page_below_gap, in_advance=True))
         self._check_same_end(sessions, has_new=has_new)
         if self._selection.is_exceeded:
-            self.is_complete = False  # the limit was reached before the end
+            self.is_complete = False  # `max_sessions` was reached before the end
         return result if self.verified else result._replace(proven_range=None)
 
     def _take_page(self, window: Window, sessions: Sequence[Session], *, in_advance: bool) -> NewSessions:
@@ -176,7 +176,7 @@ class Reconciler:
         self._in_advance = set(self._planned)
         if lowest_id == 1 and is_full and not self._selection.after and (is_first or self._frontier.has_holes):
             pacing.overlap = 1  # one more page: a list that is out of order may go on with the missing ones
-        elif self._selection.reaches_limit(lowest_id, sessions):
+        elif self._selection.selects_nothing_below(lowest_id, sessions):
             self.is_complete = True
         elif not has_new and is_full and lowest_id is not None:
             pacing.skip_ahead(relative_ids[-1] - lowest_id)  # the list has grown
@@ -299,7 +299,7 @@ class Reconciler:
 
 
 def check_stability(rows: str, *, stalled_pages: int, rows_by_id: int) -> None:
-    """Raise `UnstableListingError` if a limit is exceeded. `rows` names the rows of the list for the message."""
+    """Raise `UnstableListingError` for too many pages without a new row, or rows in no order, which `rows` names."""
     if stalled_pages > MAX_STALLED_PAGES:
         raise UnstableListingError(
             f"{MAX_STALLED_PAGES} pages of {rows} in a row contained nothing new: the list changes faster than it can "

@@ -52,7 +52,7 @@ class PageRequests(Generic[_T]):
         return self._costs[0]
 
     @property
-    def limit(self) -> int:
+    def max_pages(self) -> int:
         """How many pages may be requested at once."""
         return 1 + max(self._pages_ahead + self._slots.idle, 0)
 

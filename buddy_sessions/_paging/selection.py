@@ -76,11 +76,11 @@ class Selection:
 
     def is_enough(self, sessions: Sequence[Session], already_read: int) -> bool:
         """Return whether nothing below an accepted page is selected."""
-        if self.reaches_limit(sessions[-1].relative_id if sessions else None, sessions):
+        if self.selects_nothing_below(sessions[-1].relative_id if sessions else None, sessions):
             return True
         return len(self._selected(sessions[already_read:])) >= self.remaining
 
-    def reaches_limit(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
+    def selects_nothing_below(self, lowest_id: int | None, sessions: Sequence[Session]) -> bool:
         """Return whether nothing below is selected: `lowest_id` is the lowest, or a page is entirely before `since`."""
         if lowest_id is not None and lowest_id <= self.after + 1:
             return True

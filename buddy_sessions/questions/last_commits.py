@@ -56,7 +56,7 @@ async def read_cases(reader: SuiteReader, sessions: Sequence[Session], cases: Ca
             return error
         return TestedSession(session, tuple(listed))
 
-    results = await map_concurrently(read, sessions, limit=reader.source.concurrency)
+    results = await map_concurrently(read, sessions, concurrency=reader.source.concurrency)
     tested = [each for each in results if isinstance(each, TestedSession)]
     if results and not tested:
         if isinstance(results[0], ConfigError):
@@ -223,7 +223,7 @@ async def find_cases(
     sessions = [session for session in named.sessions if session.is_finished] or named.sessions
     source = reader.source
     lists = await map_concurrently(
-        lambda session: source.cases(reader.suite, session, status), sessions, limit=source.concurrency
+        lambda session: source.cases(reader.suite, session, status), sessions, concurrency=source.concurrency
     )
     pairs = list(zip(sessions, lists, strict=True))
     failing = [(session, case) for session, cases in pairs for case in cases if case.is_failing][:details]

@@ -100,7 +100,7 @@ class Questions:
             return status
 
         names = {suite.key: suite.name for suite in given if isinstance(suite, Suite)}
-        statuses = await map_concurrently(read, keys, limit=self._source.concurrency)
+        statuses = await map_concurrently(read, keys, concurrency=self._source.concurrency)
         return [evolve(status, name=names.get(status.suite)) for status in statuses]
 
     async def latest(

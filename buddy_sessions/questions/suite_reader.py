@@ -104,7 +104,7 @@ class ApiSource(Source):
     async def failing_cases(self, suite: SuiteKey, session: Session | str) -> list[TestCase]:
         """Return the failing cases: two requests, or one if the session counts only one kind of failure."""
         statuses = failing_statuses(session) if isinstance(session, Session) else FAILING
-        lists = await map_concurrently(partial(self.cases, suite, session), statuses, limit=len(FAILING))
+        lists = await map_concurrently(partial(self.cases, suite, session), statuses, concurrency=len(FAILING))
         # A case may have moved from one list to the other meanwhile.
         return list({case_ids(case): case for cases in lists for case in cases}.values())
 
@@ -284,7 +284,7 @@ class SuiteReader:
             except ConfigError as error:
                 return error.with_traceback(None)
 
-        lists = await map_concurrently(read, sessions, limit=self.source.concurrency)
+        lists = await map_concurrently(read, sessions, concurrency=self.source.concurrency)
         return {session.id: cases for session, cases in zip(sessions, lists, strict=True)}
 
     async def read_details(
@@ -304,7 +304,7 @@ class SuiteReader:
                 return pair[1]
             return case if keep_data or not case.data else evolve(case, data="")
 
-        return await map_concurrently(read, cases, limit=self.source.concurrency)
+        return await map_concurrently(read, cases, concurrency=self.source.concurrency)
 
 
 def are_enough(sessions: Sequence[Session], *, stop_at: int | None = None, count: int = NEWEST) -> bool:

@@ -57,7 +57,7 @@ class CaseSync:
 
     async def read(self, sessions: Iterable[Session]) -> None:
         """Read and save the cases of sessions, each session in one transaction. A wrong response is logged."""
-        await map_concurrently(self._read_session, sessions, limit=self.api.max_concurrency)
+        await map_concurrently(self._read_session, sessions, concurrency=self.api.max_concurrency)
 
     async def _read_session(self, session: Session) -> None:
         try:
@@ -108,7 +108,7 @@ class CaseSync:
         )
         self.stats += Stats(cases=len(cases))
         read = partial(self._read_details, session, cases)
-        lost = (await map_concurrently(read, failing, limit=self.api.max_concurrency)).count(False)
+        lost = (await map_concurrently(read, failing, concurrency=self.api.max_concurrency)).count(False)
         if lost:
             message = "%s: session %r: the details of %d failing cases cannot be read: the next sync reads them again"
             _log.warning(message, self.key, session.id, lost)

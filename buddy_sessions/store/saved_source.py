@@ -126,9 +126,9 @@ def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionLi
 
 
 def load_sessions(
-    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, below: tuple[int, str] = _TOP, limit: int = -1
+    file: DatabaseFile, key: SuiteKey, *, branch: str | None = None, below: tuple[int, str] = _TOP, count: int = -1
 ) -> list[Session]:
-    """Return the sessions of a suite that are not deleted, newest first: at most `limit`, below a `relative_id` and ID.
+    """Return the sessions of a suite that are not deleted, newest first: at most `count`, below a `relative_id` and ID.
 
     After a wrong response, two sessions may have one `relative_id`.
     """
@@ -137,7 +137,7 @@ def load_sessions(
         WHERE {OF_SUITE} AND deleted_at IS NULL AND {OF_BRANCH}
         AND (relative_id, id) < (?, ?) ORDER BY relative_id DESC, id DESC LIMIT ?
     """
-    return to_sessions(file.execute(sql, (*key, branch, *below, limit)))
+    return to_sessions(file.execute(sql, (*key, branch, *below, count)))
 
 
 def load_tested_again(file: DatabaseFile, key: SuiteKey) -> tuple[list[Session], bool]:
@@ -167,7 +167,7 @@ async def load_pages(
 ) -> AsyncGenerator[list[Session], None]:
     """Iterate over the sessions of `load_sessions` in lists of up to `_PAGE_SIZE`; the first one is shorter."""
     below, size = _TOP, _FIRST_SIZE
-    while page := await thread.run(load_sessions, key, branch=branch, below=below, limit=size):
+    while page := await thread.run(load_sessions, key, branch=branch, below=below, count=size):
         yield page
         below, size = (page[-1].relative_id, page[-1].id), _PAGE_SIZE
 

@@ -152,7 +152,7 @@ class SuiteSync:
 
     async def _finish(self, progress: SyncProgress) -> None:
         """Judge what the list lacks, and read the test cases that the database lacks."""
-        run, scope = self.run, await self._limit_scope()
+        run, scope = self.run, await self._kept_scope()
         at_end = self.key, progress, run.now, scope
         pending = await run.thread.run(finish_sync, *at_end, digest=self._digest, full=self.full)
         if pending and scope.cases is not None:
@@ -160,7 +160,7 @@ class SuiteSync:
             await self._case_sync.read(pending)
             await run.thread.run(finish_sync, *at_end, digest=self._digest, full=False)
 
-    async def _limit_scope(self) -> SyncScope:
+    async def _kept_scope(self) -> SyncScope:
         """Return the scope without what `keep` deletes: no test cases of that are read."""
         if self.keep is None:
             return self.scope
@@ -204,7 +204,7 @@ class SuiteSync:
         if part.high is not None:
             # If sessions above were deleted, the offset is too large: the read needs more requests, but loses nothing.
             cursor = Cursor(part.high + 1, max((progress.top or 0) - part.high, 0))
-        elif clean is None or self.full or progress.due or not (await self._limit_scope()).is_within(clean.scope):
+        elif clean is None or self.full or progress.due or not (await self._kept_scope()).is_within(clean.scope):
             digest = b""
         else:
             digest = clean.digest

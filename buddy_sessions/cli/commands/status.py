@@ -158,7 +158,7 @@ async def read_causes(answers: Answers, statuses: Sequence[SuiteStatus]) -> dict
         return FirstCause(cause_text(first), (first.type or "", first.template, *place), f"({note}) " if note else "")
 
     red = [(status, status.commit) for status in statuses if status.is_failing and status.commit is not None]
-    causes = await map_concurrently(read, red, limit=8)
+    causes = await map_concurrently(read, red, concurrency=8)
     return {status.suite: cause for (status, _), cause in zip(red, causes, strict=True)}
 
 

@@ -83,13 +83,13 @@ _STYLE = Style(_shown_name, lambda text: cut(text, _MAX_FACT), lambda text, _url
 
 def _lines(result: CommandResult) -> Iterator[tuple[int, str, str]]:
     """Yield for each item its section, a heading and a line. Below the title is the trace of the first failure."""
-    limit = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+    max_length = share(_ALL_TRACES, len(result.sections), shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
     if [len(section.items) for section in result.sections] == [1]:
-        limit = _ONLY_TRACE
+        max_length = _ONLY_TRACE
     for number, section in enumerate(result.sections):
         heading = cut(section.title, _MAX_NAME)
         case = section.items[0].case if section.items else None
-        if case is not None and case.failure is not None and (trace := trace_of(case.failure, limit=limit)):
+        if case is not None and case.failure is not None and (trace := trace_of(case.failure, max_length=max_length)):
             heading = "\n".join(filter(None, (heading, trace)))
         for item in section.items:
             yield number, heading, f"- {item_line(item, result.columns, _STYLE)}"

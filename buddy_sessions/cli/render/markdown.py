@@ -157,8 +157,8 @@ def render_markdown(result: CommandResult, *, max_bytes: int) -> str:
     lines, named = max(len(facts), len(causes)), len(items)  # of which so many are shown, and so many traces:
     traced = min(named, max_bytes // _SMALL_TRACE)
     while True:
-        limit = share(max_bytes // 2, traced, shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
-        traces = [_trace(item, limit) for item in items[: min(traced, named)]]
+        max_length = share(max_bytes // 2, traced, shortest=_SHORTEST_TRACE, longest=_LONGEST_TRACE)
+        traces = [_trace(item, max_length) for item in items[: min(traced, named)]]
         shown = zip_longest(names[:named], traces, fillvalue="")
         parts = [*head, *facts[:lines], _render_causes(causes[:lines], len(result.causes))]
         parts += [_render_section(each, list(islice(shown, len(each.items)))) for each in result.sections]
@@ -198,10 +198,10 @@ def _item(text: str) -> str:
     return f"- {text}\n"
 
 
-def _trace(item: Item, limit: int) -> str:
+def _trace(item: Item, max_length: int) -> str:
     """Return the trace of a test as a code block that no line of the trace can end; "" if there is none."""
     failure = item.case.failure if item.case is not None else None
-    text = trace_of(failure, limit=limit) if failure is not None else ""
+    text = trace_of(failure, max_length=max_length) if failure is not None else ""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}text\n{without_commands(text.replace('@', _MENTION))}\n{fence}" if text else ""
 

@@ -78,7 +78,7 @@ def _case_element(case: TestCase, excuse: str) -> ET.Element:
     if excuse or not case.is_failing:
         reason = excuse or ("" if case.status == TestStatus.SKIPPED else case.status.value)
         skipped = ET.SubElement(element, "skipped", message=_clean(reason))
-        skipped.text = _clean(trace_of(failure, limit=_MAX_EXCUSED))
+        skipped.text = _clean(trace_of(failure, max_length=_MAX_EXCUSED))
         return element
     child = ET.SubElement(element, failure.kind, message=_clean(failure.message or ""))
     if failure.type is not None:
@@ -107,7 +107,7 @@ def _command_of(case: TestCase) -> str:
     if (place := find_place(failure)) is not None and (file := _find_end(place[0])) is not None:
         where = {"file": file, "line": str(place[1])}
     title = cut(str(case.key), 300)
-    return _command(title, trace_of(failure, limit=_MAX_TRACE) or title, **where)
+    return _command(title, trace_of(failure, max_length=_MAX_TRACE) or title, **where)
 
 
 def _find_end(path: str) -> str | None:

@@ -88,8 +88,8 @@ def age_of(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return UNKNOWN
     seconds = max(0, int((now - moment).total_seconds()))
-    for limit, unit, size in _AGE_UNITS:
-        if seconds < limit:
+    for bound, unit, size in _AGE_UNITS:
+        if seconds < bound:
             return f"{seconds // size} {unit}"
     return f"{seconds // _YEAR} y"
 
@@ -114,18 +114,18 @@ def summary_of(failure: Failure) -> str:
     return one_line(message)
 
 
-def trace_of(failure: Failure, *, limit: int) -> str:
+def trace_of(failure: Failure, *, max_length: int) -> str:
     """Return the message, unless the stack trace contains it, and the stack trace, without the frames of libraries.
 
-    Of more than `limit` characters, both ends remain, and how many were left out.
+    Of more than `max_length` characters, both ends remain, and how many were left out.
     """
     message, text = message_of(failure), without_library_frames(failure.text or "")
     parts = [part for part in ("" if (failure.message or message) in text else message, text) if part.strip()]
     lines = [line for part in parts for line in _COLOUR.sub("", part).splitlines()]
     trace = "\n".join(escape(line.expandtabs().rstrip()) for line in lines)
-    if len(trace) <= limit:
+    if len(trace) <= max_length:
         return trace
-    half = limit // 2
+    half = max_length // 2
     return f"{trace[:half]}\n… {len(trace) - 2 * half:,} characters left out …\n{trace[-half:]}"
 
 
@@ -146,10 +146,10 @@ def cause_text(cause: Cause) -> str:
     return ": ".join(filter(None, (cause.type, message))) or "no message"
 
 
-def cut(text: str, limit: int = _MAX_FIELD) -> str:
-    """Return a text on one line, cut to `limit` characters."""
+def cut(text: str, max_length: int = _MAX_FIELD) -> str:
+    """Return a text on one line, cut to `max_length` characters."""
     text = one_line(text)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def share(space: int, count: int, *, shortest: int, longest: int) -> int:

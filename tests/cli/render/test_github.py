@@ -100,7 +100,7 @@ def test_no_text_becomes_another_command(name: str, message: str, text: str) -> 
     (command,) = commands_in(render_github(result_of(failure, name=f"n{name}")))
     title = cut(f"n{name} > n{name}", 300)
     assert (command.name, command.properties) == ("error", {"title": title})
-    assert command.data == (trace_of(failure, limit=4_000) or title)
+    assert command.data == (trace_of(failure, max_length=4_000) or title)
 
 
 HOSTILE = "::stop-commands::x\n::add-mask::y ##[add-mask]z"

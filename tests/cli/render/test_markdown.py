@@ -100,7 +100,7 @@ def test_text_of_others_stays_text(name: str, message: str, text: str, branch: s
     assert tags[0] == tags[1]
     assert one_line(f"n{name}")[:250] in found.raw_text
     assert one_line(f"b{branch}")[:75] in found.raw_text
-    for line in trace_of(Failure(kind="failure", text=f"t{text}"), limit=9_999).splitlines():
+    for line in trace_of(Failure(kind="failure", text=f"t{text}"), max_length=9_999).splitlines():
         assert line in found.raw_text
 
 
