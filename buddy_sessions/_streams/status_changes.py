@@ -185,7 +185,7 @@ class _Basis(NamedTuple):
     def is_unchanged(self, newest: SessionList) -> bool:
         """Return whether nothing can have changed: the branch's own list is read again only for new sessions of it.
 
-        Once an hour, the status is judged in any case: then `main` and `master` are asked for by name, too.
+        Once an hour, the status is read in any case: then `main` and `master` are asked for by name, too.
         """
         now, lowest_id = _basis_of(self.branch, newest), min(map(relative_id_of, newest.sessions), default=0)
         own = {key: each for key, each in self.own.items() if key >= lowest_id}
@@ -202,7 +202,7 @@ class _Seen(NamedTuple):
     """What a watch keeps of a suite."""
 
     last: LastStatus | None = None
-    basis: _Basis | None = None  # None if the next poll must judge the suite again
+    basis: _Basis | None = None  # None if the next poll must read the status again
 
 
 class StatusPoller(Poller[StatusChange, _Seen]):
@@ -238,9 +238,9 @@ class StatusPoller(Poller[StatusChange, _Seen]):
             return PollResult([])
         if last is not None and _lacks_sessions(newest, last.commit):  # the list may be older
             newest = await SuiteReader(self._source, suite.key).newest()
-        return await self._judge(suite, last, newest)
+        return await self._read_status(suite, last, newest)
 
-    async def _judge(
+    async def _read_status(
         self, suite: WatchedSuite[_Seen], last: LastStatus | None, newest: SessionList
     ) -> PollResult[StatusChange]:
         reader = SuiteReader(self._source, suite.key, newest)

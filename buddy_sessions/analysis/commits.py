@@ -205,15 +205,15 @@ def lacks_tests(count: int | None, fewest: int | None, share: float = MIN_TESTS)
 
 
 def usual_size(older: Iterable[TestedCommit]) -> int:
-    """Return how many sessions a commit has at most, judging by the older ones, newest first; 1 if none is known."""
-    judged = islice((commit for commit in older if commit.has_result), LAST)
-    return max((commit.size for commit in judged), default=1)
+    """Return how many sessions a commit has at most, as the older ones say, newest first; 1 if none is known."""
+    compared = islice((commit for commit in older if commit.has_result), LAST)
+    return max((commit.size for commit in compared), default=1)
 
 
 def make_commit(
     oldest_first: Sequence[Session], older: Sequence[TestedCommit], usual: int, *, as_of: datetime
 ) -> TestedCommit:
-    """Return the commit of these sessions with its verdict, judging by up to ten older ones of its branch.
+    """Return the commit of these sessions with its verdict, compared with up to ten older ones of its branch.
 
     Above the `usual` number of sessions, a later one can be a re-run.
     """
@@ -230,7 +230,7 @@ def make_commit(
         elif is_decided:
             counted = [*counted, *remaining]
     sizes = [list(sizes_of(each)) for each in rounds]
-    return _judge(oldest_first, counted, older, as_of=as_of, reruns=reruns, rounds=sizes)
+    return _build_commit(oldest_first, counted, older, as_of=as_of, reruns=reruns, rounds=sizes)
 
 
 def _replaces_round(later: Sequence[Session], earlier: Sequence[Session], older: Sequence[TestedCommit]) -> bool:
@@ -259,10 +259,10 @@ def make_named_commit(
     reruns = find_repaired(counted) if succeeded else []
     replaced = {red.id for red, _ in reruns}
     counted = [session for session in counted if session.id not in replaced]
-    return _judge(oldest_first, counted, older[:LAST], as_of=as_of, reruns=reruns)
+    return _build_commit(oldest_first, counted, older[:LAST], as_of=as_of, reruns=reruns)
 
 
-def _judge(
+def _build_commit(
     oldest_first: Sequence[Session],
     counted: Sequence[Session],
     older: Sequence[TestedCommit],

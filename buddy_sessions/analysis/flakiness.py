@@ -41,7 +41,7 @@ def red_sessions(commits: Iterable[TestedCommit], reruns: Iterable[tuple[Session
     return list({each.id: each for each in red}.values())
 
 
-def judge_flakiness(
+def select_flaky(
     commits: Sequence[TestedCommit],
     red: Sequence[Session],
     cases: Cases,

@@ -21,7 +21,7 @@ from ..analysis.baseline import (
 )
 from ..analysis.branches import JudgedBranch, Main
 from ..analysis.commits import SessionList, TestedCommit, identify_commit
-from ..analysis.flakiness import judge_flakiness, red_sessions, reruns_elsewhere
+from ..analysis.flakiness import red_sessions, reruns_elsewhere, select_flaky
 from ..analysis.remarks import name_sessions
 from ..analysis.results import Comparison, FlakyTests, TestHistory, TestOutcome, compare_cases, outcome_in
 from ..analysis.same_tests import find_test, find_tests, is_whole_name, same_key
@@ -142,7 +142,7 @@ async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flip
     for old, new in sorted(reruns, key=lambda pair: pair[0].relative_id):
         for key in await _passed_again(reader, old, new, cases):
             repaired.setdefault(key, {})[identify_commit(old)] = None
-    return judge_flakiness(commits, red, cases, repaired, flips=flips)
+    return select_flaky(commits, red, cases, repaired, flips=flips)
 
 
 async def _passed_again(reader: SuiteReader, old: Session, new: Session, cases: Cases) -> set[TestKey]:

@@ -138,7 +138,7 @@ def finish_sync(
     digest: bytes | None,
     full: bool,
 ) -> list[Session]:
-    """Judge what a list lacks that was read to its end, and record the sync, in one transaction.
+    """Mark what a list lacks that was read to its end, and record the sync, in one transaction.
 
     Return the sessions whose test cases are to be read. Once that is done, this is called again. If nothing is left,
     and the sync was clean, a first page with this digest needs no comparison.
@@ -147,7 +147,7 @@ def finish_sync(
     with file.transaction():
         file.execute(f"UPDATE suite_rows SET synced_at = ? WHERE {OF_SUITE}", (time, *key))
         if progress.stop is None:
-            _judge_absent(file, key, progress, time)
+            _mark_absent(file, key, progress, time)
         if scope.cases is not None and progress.stop != "unchanged":
             pending = load_pending(file, key, scope, full=full)
         if progress.stop is None:
@@ -157,7 +157,7 @@ def finish_sync(
     return pending
 
 
-def _judge_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, time: str) -> None:
+def _mark_absent(file: DatabaseFile, key: SuiteKey, progress: SyncProgress, time: str) -> None:
     """Mark the sessions that a verified read should have listed: see `marks_of_absent`."""
     of_chunk = "sessions.number IN (SELECT value FROM json_each(?)) AND sessions.deleted_at IS NULL"
     for start in range(0, len(progress.absent), _CHUNK):

@@ -151,7 +151,7 @@ class SuiteSync:
         yield SessionPage(suite=key, number=0, sessions=(), is_last=True)
 
     async def _finish(self, progress: SyncProgress) -> None:
-        """Judge what the list lacks, and read the test cases that the database lacks."""
+        """Mark what the list lacks, and read the test cases that the database lacks."""
         run, scope = self.run, await self._kept_scope()
         at_end = self.key, progress, run.now, scope
         pending = await run.thread.run(finish_sync, *at_end, digest=self._digest, full=self.full)

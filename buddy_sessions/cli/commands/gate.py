@@ -187,7 +187,7 @@ async def command(
             if seconds is not None and not messages.is_terminal:
                 messages.print_note(f"waiting up to {format_duration(seconds)} for {name} in {suite}")
             try:
-                judgement = await _judge(
+                judgement = await _ask_for_verdict(
                     answers, suite, name, verdict, waiting, branch=question.branch, details=details, timeout=seconds
                 )
             except ConfigError:
@@ -218,7 +218,7 @@ def _name_tests(name: str, run_url: str | None, revision: str | None, outcome: s
     return name, bool(awaited)
 
 
-async def _judge(
+async def _ask_for_verdict(
     answers: Answers,
     suite: SuiteKey,
     name: str,
