@@ -281,6 +281,13 @@ async def test_awaited_session_is_compared_with_main_below_the_newest_100(buddy:
 
 
 @pytest.mark.virtual_time
+async def test_latest_waits_for_the_first_verdict(buddy: BuddyClient, suite: FakeSuite) -> None:
+    running = suite.create("main")
+    asyncio.get_running_loop().call_later(25, suite.finish, running, "ERROR")
+    assert (await buddy.judge(suite.key, timeout=300)).passes is False
+
+
+@pytest.mark.virtual_time
 async def test_success_waits_for_the_session_that_replaces_a_red_one(buddy: BuddyClient, suite: FakeSuite) -> None:
     suite.create("main", "SUCCESSFUL", tests_count=2)
     earlier = (datetime.now(UTC) - timedelta(minutes=9)).isoformat()
