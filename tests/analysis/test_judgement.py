@@ -111,6 +111,17 @@ VERDICTS = {
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),
         "fails: the tests failed, but no test did: a file or the configuration is broken, or an upload was lost",
     ),
+    "green of another ref": (
+        main("", "").add("pays", branch="fix", revision=FIX).add(branch="7/merge", revision=FIX).judge(**SUCCESS),
+        NEW,
+    ),
+    "green of another type of ref": (
+        main("", "")
+        .add("pays", branch="fix", revision=FIX)
+        .add(branch="fix", revision=FIX, ref_type=RefType.TAG)
+        .judge(**SUCCESS),
+        NEW,
+    ),
     "new failure": (verdict(main("", ""), "pays"), NEW),
     "known failure": (verdict(main("", "pays"), "pays"), "passes"),
     "main failed only later": (main("", "").add("pays", branch="fix", revision=FIX).add("pays").judge(), NEW),
