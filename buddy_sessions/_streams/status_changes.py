@@ -100,7 +100,7 @@ class LastStatus:
 class StatusRecord:
     """The saved status of a suite, and the event that has led to it, until that is acknowledged."""
 
-    last: LastStatus
+    known: LastStatus
     event: StatusChange | None = None
 
 
@@ -225,9 +225,9 @@ class StatusPoller(Poller[StatusChange, _Seen]):
     def restore(self, suite: WatchedSuite[_Seen], saved: Any) -> Pending[StatusChange] | None:
         """Continue with the saved status: newer sessions may have changed it."""
         status = structure(saved, StatusRecord)
-        suite.state = _Seen(status.last)
-        suite.highest_id = max(session.relative_id for session in status.last.commit.sessions)
-        return None if status.event is None else _pending(status.last, status.event)
+        suite.state = _Seen(status.known)
+        suite.highest_id = max(session.relative_id for session in status.known.commit.sessions)
+        return None if status.event is None else _pending(status.known, status.event)
 
     async def events(self, suite: WatchedSuite[_Seen], newest: SessionList) -> PollResult[StatusChange]:
         """Return the event of a poll, if the status has changed. As long as it is not certain, the last one stays."""

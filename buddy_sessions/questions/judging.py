@@ -154,7 +154,7 @@ async def _read_evidence(
     # After a success, no job is missing: a retry within one may look like a replaced session.
     present = len(sessions if spec.outcome == "success" else commit.counted)
     return Evidence(
-        name_kind=named.what,
+        named=named.what,
         commit=commit,
         tests=compare_with(commit, baseline, cases, entries, today),
         baseline=baseline,
