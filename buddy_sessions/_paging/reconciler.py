@@ -237,9 +237,9 @@ class Reconciler:
         """Take the held page, and the one that follows it."""
         page_size, following = self._pacing.page_size, held.following
         self._held_page = None
-        is_cap_known = page_size.cap == held.rows
+        is_at_cap = page_size.cap == held.rows
         is_row_missing = held.has_hole or not held.is_followed_closely
-        if held.rows_follow and not is_cap_known:
+        if held.rows_follow and not is_at_cap:
             if is_row_missing:
                 self._doubt_pages("rows follow a page that is not full")
             else:

@@ -84,7 +84,7 @@ class Baseline:
     branch: str
     commits: Sequence[TestedCommit]
     outages: Sequence[Session] = ()
-    older: Sequence[TestedCommit] = field(default=(), repr=False)  # all that are known, with outages
+    older: Sequence[TestedCommit] = field(default=(), repr=False)  # all in the list, with outages
 
     @property
     def red_sessions(self) -> list[Session]:
