@@ -355,7 +355,7 @@ class BuddyClient(AsyncContext, Questions):
             read,
             concurrency=self.api.max_concurrency if concurrency is None else validate_int("concurrency", concurrency),
             on_failure=on_failure,
-            named=[*after_by_suite, *positions],
+            required=[*after_by_suite, *positions],
             cursors=positions,
         )
 

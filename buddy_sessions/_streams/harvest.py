@@ -83,7 +83,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         on_failure: OnFailure = "raise",
         lock: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,  # entered while the harvest runs
         is_sync: bool = False,  # reads a suite that is listed twice once
-        named: Collection[SuiteKey] = (),  # suites that must be among those that are read
+        required: Collection[SuiteKey] = (),  # suites that must be among those that are read
         cursors: Mapping[SuiteKey, Cursor] = MappingProxyType({}),  # where it begins
     ) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Harvest(Stream[tuple[SuiteKey, Session]]):
         self._api = api
         self._is_sync = is_sync
         self._run = _HarvestRun(
-            suites=_SuiteQueue(suites, unique=is_sync, named=named),
+            suites=_SuiteQueue(suites, unique=is_sync, required=required),
             new_reader=new_reader,
             slots=RequestSlots(api.max_concurrency),
             concurrency=concurrency,
@@ -251,7 +251,7 @@ async def _look_up(api: Api, workspace: str, project: str | None) -> AsyncIterat
 class _SuiteQueue:
     """The suites of a harvest, taken one by one from an iterable; with `unique`, each of them once.
 
-    It is a ConfigError if `named` suites are not among them.
+    It is a ConfigError if `required` suites are not among them.
     """
 
     def __init__(
@@ -259,14 +259,14 @@ class _SuiteQueue:
         suites: Iterable[SuiteRef] | AsyncIterable[SuiteRef],
         *,
         unique: bool,
-        named: Collection[SuiteKey],
+        required: Collection[SuiteKey],
     ) -> None:
         self.error: Exception | None = None  # of the iterable, or of an element that is no suite: none follows it
         self._suites = aiter(suites) if isinstance(suites, AsyncIterable) else iter(validate_suites(suites))
         self._remaining = len(suites) if isinstance(suites, Collection) else None
         self._unique = unique
         self._returned: set[SuiteKey] = set()  # if each is to be returned once
-        self._missing = set(named)  # of these, those that were not returned yet
+        self._missing = set(required)  # of these, those that were not returned yet
         self._lock = asyncio.Lock()  # two tasks cannot advance one async generator
         listed = map(validate_suite, suites) if self._missing and isinstance(suites, Collection) else self._missing
         if error := _error_of_missing(self._missing.difference(listed)):

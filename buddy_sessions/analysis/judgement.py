@@ -61,7 +61,7 @@ class Judgement:
 class Evidence:
     """The evidence that a verdict rests on."""
 
-    named: NameKind  # what the sessions of the commit are
+    name_kind: NameKind  # what the sessions of the commit are
     commit: TestedCommit
     tests: Sequence[FailingTest]
     baseline: Baseline  # without a branch to compare with nothing
@@ -198,7 +198,7 @@ def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator
 
 def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     commit, count = evidence.commit, evidence.commit.tests_ran
-    fewest = _fewest_tests(evidence.baseline, evidence.named)
+    fewest = _fewest_tests(evidence.baseline, evidence.name_kind)
     if evidence.missing is not None:
         yield Reason("few sessions", commit.counted, evidence.missing)
     if count is None:
@@ -207,16 +207,16 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     elif count == 0:
         yield Reason("no test ran", commit.counted)
     elif lacks_tests(count, fewest, evidence.min_tests):
-        detail = f"each {evidence.named} of {evidence.baseline.branch}"
+        detail = f"each {evidence.name_kind} of {evidence.baseline.branch}"
         kind = Remark if evidence.outcome == "success" else Reason
         yield kind("few tests", numbers=[count, fewest or 0], detail=detail)
 
 
-def _fewest_tests(baseline: Baseline, named: NameKind) -> int | None:
+def _fewest_tests(baseline: Baseline, name_kind: NameKind) -> int | None:
     """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
     parts: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(each for each in baseline.commits if each.has_full_count):
         for session in commit.counted:
             names = {"commit": "", "session": session.id, "CI run": run_url(session) or session.execution_id or ""}
-            parts.setdefault((number, names[named]), []).append(session)
+            parts.setdefault((number, names[name_kind]), []).append(session)
     return min(filter(None, map(count_tests, parts.values())), default=None)

@@ -14,7 +14,7 @@ _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _HEX = r"(?:0x)?(?=[0-9]*[a-fA-F])[0-9a-fA-F]{8,}"
 _ID = re.compile(rf"(?<![0-9A-Za-z])(?:{_DATE}|{_UUID}|{_HEX})(?![0-9A-Za-z])")
-_NAMED = 10
+_MAX_NAMED = 10
 """The maximum number of tests that an error names."""
 
 
@@ -118,8 +118,8 @@ def find_test(keys: Collection[TestKey], text: TestKey | str, *, searched: str, 
             missing.add_note(f"did you mean {names[name]}?")
         missing.add_note(f"searched: {searched}")
         raise missing
-    more = f", the first {_NAMED} of which are below" if len(matches) > _NAMED else ""
+    more = f", the first {_MAX_NAMED} of which are below" if len(matches) > _MAX_NAMED else ""
     error = ConfigError(f"{text!r} fits {len(matches):,} {kind}{more}", advice="pass more of the name as {test}")
-    for key in sorted(matches, key=sort_key)[:_NAMED]:
+    for key in sorted(matches, key=sort_key)[:_MAX_NAMED]:
         error.add_note(str(key))
     raise error

@@ -64,8 +64,8 @@ async def name_authors(result: _T, clone: Path) -> _T:
             return session
         return attrs.evolve(session, created_by=Member(name=author))
 
-    named: _T = _map_sessions(result, name, {}) if authors else result
-    return named
+    with_authors: _T = _map_sessions(result, name, {}) if authors else result
+    return with_authors
 
 
 def _read_authors(clone: Path, revisions: set[str]) -> dict[str, str]:

@@ -98,7 +98,7 @@ async def _judge_now(reader: SuiteReader, spec: JudgeSpec) -> Judgement:
     except NoVerdictError:
         if spec.outcome != "failure" or spec.session == LATEST:
             raise
-        named = NamedSessions(sessions=(), what="commit")
+        named = NamedSessions(sessions=(), name_kind="commit")
     if sessions := [each for each in named.sessions if _is_judged(each, spec.after)]:
         return await _judge_sessions(reader, named, sessions, spec)
     passes, reason = None, Reason("no session", detail=named.doubt or "no session is left to judge")
@@ -154,7 +154,7 @@ async def _read_evidence(
     # After a success, no job is missing: a retry within one may look like a replaced session.
     present = len(sessions if spec.outcome == "success" else commit.counted)
     return Evidence(
-        named=named.what,
+        name_kind=named.name_kind,
         commit=commit,
         tests=compare_with(commit, baseline, cases, entries, today),
         baseline=baseline,
@@ -230,7 +230,7 @@ def _judged_commit(
     is_status = spec.session == LATEST or (spec.baseline is None and spec.outcome is None)
     if named.commit is not None and is_status and spec.after is None:
         return named.commit
-    older = () if named.what == "session" else baseline.older
+    older = () if named.name_kind == "session" else baseline.older
     return make_named_commit(sessions, older, succeeded=spec.outcome == "success", as_of=as_of)
 
 

@@ -189,7 +189,7 @@ async def compare_sessions(
 async def _counted(reader: SuiteReader, named: NamedSessions) -> Sequence[Session]:
     if named.commit is not None:
         return named.commit.counted
-    if named.what == "session":
+    if named.name_kind == "session":
         return named.sessions
     commits = (await _list_from(reader, named)).commits
     counted = {session.id for commit in commits for session in commit.counted}

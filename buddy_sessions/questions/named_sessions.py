@@ -23,7 +23,7 @@ _HASH_LENGTH = 40  # digits of a whole hash, which no ID has
 ACCEPTED_NAMES = (
     "name it by its relative_id, ID or URL, or a commit by at least 7 digits of its hash, such as $(git rev-parse HEAD)"
 )
-_NAMED = 5  # of what a name fits, in an error
+_MAX_NAMED = 5  # of what a name fits, in an error
 _MAX_BELOW = 200  # how many sessions are searched below the last one of a commit or a CI run that was found
 
 
@@ -32,7 +32,7 @@ class NamedSessions:
     """The sessions that a name stands for, newest first."""
 
     sessions: Sequence[Session]
-    what: NameKind
+    name_kind: NameKind
     commit: TestedCommit | None = None  # as in the status of its branch, for `latest` and a hash; None if not known
     doubt: str = ""  # why others may be missing, or there is none; empty if that is certain
 
@@ -52,23 +52,23 @@ async def find_sessions(reader: SuiteReader, name: SessionRef, *, branch: str | 
     given for another name than `latest`.
     """
     if isinstance(name, Session):
-        return NamedSessions(sessions=[name], what="session")
+        return NamedSessions(sessions=[name], name_kind="session")
     if name == LATEST:
         status = await reader.status(branch)
         if status.commit is not None:
-            return NamedSessions(sessions=status.commit.counted, what="commit", commit=status.commit)
+            return NamedSessions(sessions=status.commit.counted, name_kind="commit", commit=status.commit)
         if status.reason in {"no session", "no main branch"}:
             raise await reader.no_session_of(status.branch)
         doubt = f"{status.branch or reader.suite}: {remarks_text(status.remarks) or status.reason}"
-        return NamedSessions(sessions=(), what="commit", doubt=doubt)
+        return NamedSessions(sessions=(), name_kind="commit", doubt=doubt)
     if branch is not MAIN:
         raise ConfigError("a branch selects the latest session", advice="leave out {branch}, or do not name a session")
     name = f"#{name}" if isinstance(name, int) else name
     matches = await _matches(reader, name)
     if len(matches) > 1:
-        more = f" and {len(matches) - _NAMED:,} more" if len(matches) > _NAMED else ""
+        more = f" and {len(matches) - _MAX_NAMED:,} more" if len(matches) > _MAX_NAMED else ""
         raise ConfigError(
-            f"{name!r} fits {' and '.join([*matches][:_NAMED])}{more}",
+            f"{name!r} fits {' and '.join([*matches][:_MAX_NAMED])}{more}",
             advice="write # before a relative_id, more digits of the hash of a commit, or the URL of the session",
         )
     if not matches:
@@ -97,18 +97,18 @@ async def _matches(reader: SuiteReader, name: str) -> dict[str, NamedSessions]:
     for each in _possible_ids(name):
         if (session := await reader.source.session(reader.suite, each)) is not None:
             label = "session" if isinstance(each, int) else "the ID of session"
-            matches[f"{label} #{session.relative_id}"] = NamedSessions(sessions=[session], what="session")
+            matches[f"{label} #{session.relative_id}"] = NamedSessions(sessions=[session], name_kind="session")
     if is_run_url(name):
         sessions, listed = await _search(reader, lambda session: has_run_url(session, name))
         if sessions:
-            matches[f"CI run {name}"] = NamedSessions(sessions=sessions, what="CI run", doubt=listed.doubt)
+            matches[f"CI run {name}"] = NamedSessions(sessions=sessions, name_kind="CI run", doubt=listed.doubt)
     elif REVISION.fullmatch(name):
         sessions, listed = await _search(reader, lambda session: has_revision(session, name))
         for revision in dict.fromkeys(session.revision for session in sessions):
             tested = [session for session in sessions if session.revision == revision]
             commit = _commit_in_status(listed, tested)
             matches[f"commit {revision}"] = NamedSessions(
-                sessions=tested, what="commit", commit=commit, doubt=listed.doubt
+                sessions=tested, name_kind="commit", commit=commit, doubt=listed.doubt
             )
     return matches
 

@@ -234,11 +234,11 @@ class Tools:
             message = f"no suite is named {cut(suite)!r}" + (f"; similar names: {similar}" if similar else "")
             raise ConfigError(message, advice=_CHOOSE if similar else f"call list_suites to see all names{_ALSO_GREEN}")
         with _advice_for_agents():
-            named, name = parse_session(self._defaults, str(suites[0].key) if suites else suite, session or None)
-        if self._is_saved and named not in self._suites:
-            message = f"{named} was not saved in the database"
+            key, name = parse_session(self._defaults, str(suites[0].key) if suites else suite, session or None)
+        if self._is_saved and key not in self._suites:
+            message = f"{key} was not saved in the database"
             raise ConfigError(message, advice=f"call list_suites to see what was saved{_ALSO_GREEN}")
-        return named, name
+        return key, name
 
     def _find(self, text: str) -> list[Suite]:
         """Return the listed suites with this key, ID or name, also behind their project and a slash or a space."""

@@ -101,8 +101,8 @@ async def command(
             watch = watch_status(selection.followed or suites, interval=interval, branch=branch, on_failure=on_failure)
         else:
             new_watch = buddy.watch if store is None else partial(store.watch, buddy)
-            named = None if isinstance(branch, Main) else branch
-            watch = new_watch(selection.followed or suites, interval=interval, branch=named, on_failure=on_failure)
+            selected = None if isinstance(branch, Main) else branch
+            watch = new_watch(selection.followed or suites, interval=interval, branch=selected, on_failure=on_failure)
         await stack.enter_async_context(watch)
         if messages.is_terminal:
             pause = format_duration(interval)
