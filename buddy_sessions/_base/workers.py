@@ -63,7 +63,7 @@ class CommonCause:
     """Notices that the cause of failures is outside of the suites that fail: the token, an outage, a proxy, a file."""
 
     def __init__(self) -> None:
-        self._last: tuple[object, ...] = ()
+        self._previous: tuple[object, ...] = ()
         self._count = 0
 
     def record_success(self) -> None:
@@ -72,8 +72,8 @@ class CommonCause:
     def record_failure(self, error: BuddyError) -> bool:
         """Count a failure. Return whether no other suite can be read either, as it and those before show."""
         kind = (type(error), error.status if isinstance(error, StatusError) else None)
-        self._count = self._count + 1 if kind == self._last else 1
-        self._last = kind
+        self._count = self._count + 1 if kind == self._previous else 1
+        self._previous = kind
         is_down = self._count >= _MAX_EQUAL_FAILURES and (error.retryable or isinstance(error, TransportError))
         return is_down or error.ends_harvest
 

@@ -120,12 +120,12 @@ class CasePlan:
     def windows(self) -> Sequence[Window]:
         """Return the pages to request now; `accept_page` takes the page of the first window."""
         size = self.page_size.value
-        first = self._offset // size + 1
-        last = 1 if self.expected is None else self.expected // size + 1  # with the row after the last one: the end
+        first_page = self._offset // size + 1
+        last_page = 1 if self.expected is None else self.expected // size + 1  # with the row after the last: the end
         if self.max_cases is not None:
-            last = min(last, -(-self.max_cases // size))
-        end = max(min(first + self.read_ahead, last + 1), first + 1)
-        return [Window(page, size) for page in range(first, end)]
+            last_page = min(last_page, -(-self.max_cases // size))
+        end = max(min(first_page + self.read_ahead, last_page + 1), first_page + 1)
+        return [Window(page, size) for page in range(first_page, end)]
 
     def accept_page(self, window: Window, cases: Sequence[TestCase]) -> list[TestCase]:
         """Take the cases of the first window, and return the new ones."""

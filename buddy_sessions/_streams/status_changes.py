@@ -156,9 +156,9 @@ def expects_sessions(status: SuiteStatus, now: datetime) -> bool:
     commit = status.commit
     if commit is None or commit.is_running:
         return True
-    ends = [session.finish_date or session.create_date for session in commit.sessions]
-    last_end = max(filter(None, ends), default=None)
-    return commit.size < status.usual_size and last_end is not None and now - last_end < _GRACE_PERIOD
+    dates = [session.finish_date or session.create_date for session in commit.sessions]
+    newest_date = max(filter(None, dates), default=None)
+    return commit.size < status.usual_size and newest_date is not None and now - newest_date < _GRACE_PERIOD
 
 
 def is_held(last: LastStatus | None, status: SuiteStatus, *, may_grow: bool) -> bool:

@@ -209,8 +209,8 @@ def other_branches(sessions: Iterable[Session], judged: Sequence[Session], basel
         joined = names.union(*(group for group in groups if not group.isdisjoint(names)))
         groups = [*(group for group in groups if group.isdisjoint(names)), joined]
     others = [group for group in groups if group.isdisjoint(own)]
-    last = [each for each in red if any(each.ref_name in group for group in others)][:_ELSEWHERE]
-    branches = [[each for each in last if each.ref_name in group] for group in others]
+    newest = [each for each in red if any(each.ref_name in group for group in others)][:_ELSEWHERE]
+    branches = [[each for each in newest if each.ref_name in group] for group in others]
     return [branch for branch in branches if branch]
 
 

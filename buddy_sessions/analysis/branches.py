@@ -91,9 +91,9 @@ def main_branch(sessions: Iterable[Session]) -> str | None:
     return next((name for names, branches in candidates for name in names if name in branches), None)
 
 
-def _was_left(session: Session, last: Session) -> bool:
+def _was_left(session: Session, newest: Session) -> bool:
     """Return whether a session is so old that its branch was left, as far as their dates say."""
-    dates = session.create_date, last.create_date
+    dates = session.create_date, newest.create_date
     return dates[0] is not None and dates[1] is not None and dates[1] - dates[0] > _LEFT
 
 

@@ -113,9 +113,9 @@ class Waiting:
         else:
             text, advice = f"{spec} could not be read", "check the network, or wait longer"
             self.failure = self.failure or TransportError("no response so far")
-        last = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
+        why = f"; the last request failed: {self.failure.without_advice}" if self.failure is not None else ""
         seconds = round(asyncio.get_running_loop().time() - self._started)
-        return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{last}", awaited)
+        return WaitTimeoutError(f"{text} within {format_duration(seconds)}: {advice}{why}", awaited)
 
     async def _poll(self) -> None:
         """Read the newest sessions. Raises an error unless another poll may succeed."""

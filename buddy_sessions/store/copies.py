@@ -78,8 +78,8 @@ def load_changes(file: DatabaseFile, after: int) -> list[StoreChange]:
                 "or was restored from a backup; copy all of it again, from position 0"
             )
         sessions = _load_sessions(file, after)
-        last = sessions[-1].position if sessions else newest
-        rows = file.execute("SELECT * FROM suite_changes WHERE position BETWEEN ? AND ?", (after + 1, last))
+        highest = sessions[-1].position if sessions else newest
+        rows = file.execute("SELECT * FROM suite_changes WHERE position BETWEEN ? AND ?", (after + 1, highest))
         deletions = [
             StoreChange(position=position, suite=SuiteKey(*key), pruned_before=to_time(pruned_before))
             for position, *key, _, pruned_before in rows

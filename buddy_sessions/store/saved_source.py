@@ -45,19 +45,19 @@ class SavedSource(Source):
 
         Outside of the covered range, some may not be saved.
         """
-        state, last = await self._thread.run(_load_list, suite)
+        state, end = await self._thread.run(_load_end, suite)
         lowest = state.covered[0] if state.covered and state.below != "limit" else 1
         async for sessions in load_pages(self._thread, suite, branch=branch):
             inside = [session for session in sessions if session.relative_id >= lowest]
             if inside:
-                yield evolve(last, sessions=inside, below="more")
+                yield evolve(end, sessions=inside, below="more")
             if len(inside) < len(sessions):
                 if state.below == "more":
-                    doubt = last.doubt or f"older sessions than #{lowest} were not saved completely"
-                    yield evolve(last, sessions=sessions[len(inside) :], below="more", doubt=doubt)
+                    doubt = end.doubt or f"older sessions than #{lowest} were not saved completely"
+                    yield evolve(end, sessions=sessions[len(inside) :], below="more", doubt=doubt)
                 else:  # Buddy has deleted them, or may have
                     break
-        yield last
+        yield end
 
     async def session(self, suite: SuiteKey, name: int | str) -> Session | None:
         """Return the saved session with this `relative_id` or ID."""
@@ -84,9 +84,9 @@ class SavedSource(Source):
 
     async def tested_again(self, suite: SuiteKey) -> SessionList:
         """Return the sessions of commits that may have been tested again, and the lowest of the newest 1,000."""
-        _, last = await self._thread.run(_load_list, suite)
+        _, end = await self._thread.run(_load_end, suite)
         sessions, goes_on = await self._thread.run(load_tested_again, suite)
-        return evolve(last, sessions=sessions, below="out of reach" if goes_on else last.below)
+        return evolve(end, sessions=sessions, below="out of reach" if goes_on else end.below)
 
     async def _load(self, suite: SuiteKey, session: Session | str, scope: CaseScope) -> list[TestCase]:
         session_id = session.id if isinstance(session, Session) else session
@@ -101,8 +101,8 @@ class SavedSource(Source):
         raise ConfigError(text, advice=f'sync with {{cases="{scope}"}}')
 
 
-def _load_list(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
-    """Return what is known of the list of a suite, without its sessions."""
+def _load_end(file: DatabaseFile, key: SuiteKey) -> tuple[SuiteState, SessionList]:
+    """Return the state of a suite, and the end of its list, which has no sessions."""
     row = file.execute(f"SELECT state, synced_at, missing_since FROM suite_rows WHERE {OF_SUITE}", key).fetchone()
     if row is None or row["state"] is None:
         listed = SessionList(sessions=(), below="more", as_of=datetime.now(UTC), doubt="the suite was not synced")

@@ -112,7 +112,7 @@ class SuiteSync:
     _case_sync: CaseSync | None = None
     _reader: PageReader | None = None  # of the current part
     _digest: bytes | None = None  # of the first page
-    _last_ids: set[str] = attrs.Factory(set)  # of the sessions that the page before has listed
+    _previous_ids: set[str] = attrs.Factory(set)  # of the sessions that the page before has listed
     _counts: Stats = attrs.Factory(Stats)  # the cost of the parts that have ended, and what was saved
 
     @property
@@ -274,11 +274,11 @@ class SuiteSync:
 
     async def _save_evidence(self, progress: SyncProgress, evidence: ListEvidence) -> PageEffects:
         """Save a page or one session, in one transaction, and note what it has shown."""
-        if progress.top is not None and evidence.repeats(self._last_ids):
+        if progress.top is not None and evidence.repeats(self._previous_ids):
             saved = PageEffects(state=evidence.claimed_next)  # the next page or `finish_sync` saves this
         else:
             saved = await self.run.thread.run(save_page, self.key, evidence, self.run.now)
-        self._last_ids = {each.id for each in (*evidence.listed, *evidence.sessions)}
+        self._previous_ids = {each.id for each in (*evidence.listed, *evidence.sessions)}
         self._counts += Stats(sessions=len(saved.sessions), repaired=saved.repaired)
         if saved.is_contradiction and not progress.is_contradiction:
             _log.warning("%s: sessions have reappeared, or the suite was created again: it is read again", self.key)

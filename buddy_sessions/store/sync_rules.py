@@ -155,10 +155,10 @@ class ListEvidence:
     checked: int | None = None  # the `relative_id` of the session that was requested by itself
     invalid_fields: Mapping[str, AbstractSet[str]] = Factory(dict)  # that could not be read: they stay as they were
 
-    def repeats(self, last_ids: AbstractSet[str]) -> bool:
+    def repeats(self, previous_ids: AbstractSet[str]) -> bool:
         """Return whether only sessions of the page before are listed, with these ids: so ends a list of full pages."""
         says_more = self.sessions or self.proven is not None or self.checked is not None
-        return not says_more and {each.id for each in self.listed} <= last_ids
+        return not says_more and {each.id for each in self.listed} <= previous_ids
 
 
 SavedSession: TypeAlias = sqlite3.Row | Mapping[str, Any]

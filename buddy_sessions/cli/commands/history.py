@@ -110,11 +110,11 @@ def _since(history: TestHistory) -> list[str]:
     ]
     if before is None:
         return [*lines, "Older commits were not read" if may_be_older else "There is no older commit"]
-    last = before.session
-    lines.append(f"Before that, #{last.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(last)}")
+    older = before.session
+    lines.append(f"Before that, #{older.relative_id} {'did not fail' if is_failing else 'failed'}: {origin(older)}")
     failures = sum(outcome.is_failing for outcome in history.outcomes)
     lines.append(f"It failed in {failures:,} of {format_count(len(history.outcomes), 'commit')}")
-    revisions = [(session.revision or "").lower() for session in (last, first)]
+    revisions = [(session.revision or "").lower() for session in (older, first)]
     if all(map(REVISION.fullmatch, revisions)):  # nothing else may get into a shell
         lines.append(f"git log --oneline {'..'.join(revision[:HASH] for revision in revisions)}")
     return lines

@@ -59,16 +59,16 @@ def render_for_agent(result: CommandResult, *, offset: int = 0, hint: str = "") 
     page = [cut(web_url(session.html_url), _MAX_NAME) for session in result.sessions[:1]]
     facts = [] if offset else [*fact_lines(result, _STYLE), *filter(None, page)]
     lines = [cut(each, share(_ALL_FACTS, len(facts), shortest=_SHORTEST_FACT, longest=_MAX_FACT)) for each in facts]
-    count, last = 0, -1
+    count, previous = 0, -1
     room = MAX_RESULT - _RESERVE - len(head) - len(hint) - sum(len(each) + 1 for each in lines)
     for number, title, line in islice(_lines(result), offset, None):
-        new = [line] if not title or number == last else ["", title, line]
+        new = [line] if not title or number == previous else ["", title, line]
         room -= sum(len(each) + 1 for each in new)
         if room < 0 and count:  # otherwise, the next page would be this one
             hint = f"This is not all: for the next, call the tool again with offset={offset + count}. {hint}"
             break
         lines += new
-        last, count = number, count + 1
+        previous, count = number, count + 1
     return "\n".join(filter(None, [head, enclose("\n".join(lines).lstrip("\n")) if lines else "", hint.strip()]))
 
 
