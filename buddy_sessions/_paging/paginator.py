@@ -69,7 +69,7 @@ class PageReader:
         self.is_verified = spec.cursor is None or spec.cursor.verified  # nothing is in doubt so far
         self._reconciler = reconciler
         self._requests = requests
-        self._listed: tuple[Session, ...] = ()  # the same, for the next page
+        self._received: tuple[Session, ...] = ()  # those of the next page
         self._invalid_fields: dict[str, frozenset[str]] = {}
         self._pages = self._sessions = 0
 
@@ -106,7 +106,7 @@ class PageReader:
                     self.first_page = decoded
                 if decoded.is_unchanged:
                     return None
-                self._listed += decoded.sessions
+                self._received += decoded.sessions
                 self._invalid_fields |= decoded.invalid_fields
                 self._note_invalid_fields(decoded)
                 result = reconciler.accept_page(decoded.sessions)
@@ -131,7 +131,7 @@ class PageReader:
         await self._requests.cancel()
 
     def _new_page(self, number: int, result: NewSessions) -> SessionPage:
-        self.listed, self._listed = self._listed, ()
+        self.listed, self._received = self._received, ()
         self.invalid_fields, self._invalid_fields = self._invalid_fields, {}
         if result.sessions and self._reconciler.is_ordered:
             offset = result.offset + len(result.sessions)

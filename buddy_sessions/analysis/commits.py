@@ -297,7 +297,7 @@ def was_killed(session: Session, as_of: datetime) -> bool:
 def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple[bool | None, bool, list[Remark]]:
     """Return whether these sessions, newest first, are red, whether all tests ran, and what is unusual."""
     remarks = list(_remarks_on(counted))
-    count, fewest = count_tests(counted), _fewest_tests(older)
+    count, fewest = count_tests(counted), _fewest_of_older(older)
     has_enough = fewest is None if count is None else not lacks_tests(count, fewest)
     have_ended = all(each.is_finished and (each.is_failing or each.has_known_status) for each in counted)
     if any(session.is_failing for session in counted):
@@ -312,7 +312,7 @@ def _verdict(counted: Sequence[Session], older: Sequence[TestedCommit]) -> tuple
     return False if has_enough else None, has_enough, remarks
 
 
-def _fewest_tests(older: Iterable[TestedCommit]) -> int | None:
+def _fewest_of_older(older: Iterable[TestedCommit]) -> int | None:
     """Return the fewest tests of older commits; of red ones, which may have stopped early, if there are no others."""
     full = [commit for commit in older if commit.has_full_count]
     counts = [each.tests_ran or 0 for each in full if not each.is_failing] or [each.tests_ran or 0 for each in full]

@@ -198,7 +198,7 @@ def _on_red_sessions(evidence: Evidence, crashed: Sequence[Session]) -> Iterator
 
 def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
     commit, count = evidence.commit, evidence.commit.tests_ran
-    fewest = _fewest_tests(evidence.baseline, evidence.name_kind)
+    fewest = _fewest_of_kind(evidence.baseline, evidence.name_kind)
     if evidence.missing is not None:
         yield Reason("few sessions", commit.counted, evidence.missing)
     if count is None:
@@ -212,7 +212,7 @@ def _on_number_of_tests(evidence: Evidence) -> Iterator[Remark]:
         yield kind("few tests", numbers=[count, fewest or 0], detail=detail)
 
 
-def _fewest_tests(baseline: Baseline, name_kind: NameKind) -> int | None:
+def _fewest_of_kind(baseline: Baseline, name_kind: NameKind) -> int | None:
     """Return the fewest tests that ran in what is named, of the baseline: a commit, a CI run or a session."""
     parts: dict[tuple[int, str], list[Session]] = {}
     for number, commit in enumerate(each for each in baseline.commits if each.has_full_count):
