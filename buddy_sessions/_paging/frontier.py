@@ -56,7 +56,7 @@ class Frontier:
     def recent_ids(self) -> set[str]:
         return {session_id for _, session_id in self._recent}
 
-    def check(self, window: Window, sessions: Sequence[Session]) -> Problem | None:
+    def find_problem(self, window: Window, sessions: Sequence[Session]) -> Problem | None:
         """Return why a page does not prove that no session is missed down to its last row; None if it does."""
         relative_ids = [session.relative_id for session in sessions]
         is_descending = not any(map(le, relative_ids, relative_ids[1:]))

@@ -111,7 +111,7 @@ class Reconciler:
         if has_new and self._page_below_gap and not self.is_done:
             page_below_gap, self._page_below_gap = self._page_below_gap, None
             result = result.joined(self._take_page(*page_below_gap, in_advance=True))
-        self._check_same_end(sessions, has_new=has_new)
+        self._notice_repeated_end(sessions, has_new=has_new)
         if self._selection.is_exceeded:
             self.is_complete = False  # `max_sessions` was reached before the end
         return result if self.verified else result._replace(proven_range=None)
@@ -121,7 +121,7 @@ class Reconciler:
         is_full = self._pacing.page_size.note_page(window, len(sessions))
         if not self.is_ordered or len(sessions) > window.per_page:  # then no page can be placed to overlap
             return self._take_unordered(window, sessions)
-        problem = self._frontier.check(window, sessions)
+        problem = self._frontier.find_problem(window, sessions)
         if self.doubt and problem in {None, Problem.GAP}:
             return self._take_with_hidden_rows(window, sessions)
         match problem:
@@ -217,7 +217,7 @@ class Reconciler:
         page_size = self._pacing.page_size
         if not held.sessions and not sessions:  # page 1 is empty again
             return self._settle(evolve(held, following=sessions))
-        is_accepted = self._frontier.check(held.window, sessions) is None
+        is_accepted = self._frontier.find_problem(held.window, sessions) is None
         is_full = page_size.note_page(held.window, len(sessions))
         has_same_length = len(sessions) == held.rows
         is_next_longer = len(held.following or ()) > held.rows
@@ -284,7 +284,7 @@ class Reconciler:
         self.is_complete = not sessions
         return self._selection.select(tuple(new.values()), start, None)
 
-    def _check_same_end(self, sessions: Sequence[Session], *, has_new: bool) -> None:
+    def _notice_repeated_end(self, sessions: Sequence[Session], *, has_new: bool) -> None:
         """Complete the read if page after page ends with the lowest row: the server repeats its last page."""
         is_same = bool(sessions) and not has_new and sessions[-1].relative_id == self._frontier.lowest_id
         self._same_ends = self._same_ends + 1 if is_same else 0

@@ -108,20 +108,20 @@ async def _find_test(
 ) -> TestKey:
     """Return the only test that a text names, of failing ones; or also of all tests of the newest whole commit."""
     searched = f"the failures of {format_count(min(last, len(commits)), 'commit')}, and all tests of the newest one"
-    found = find_test(failing, test, searched=searched) if find_tests(failing, test) else None
-    if found is not None and is_whole_name(found, test):
-        return found
+    failing_key = find_test(failing, test, searched=searched) if find_tests(failing, test) else None
+    if failing_key is not None and is_whole_name(failing_key, test):
+        return failing_key
     # A part of a name may fit tests that do not fail.
     whole = next((commit for commit in commits if commit.is_whole), commits[0])
     try:
         tested = await read_cases(reader, [each for each in whole.counted if each.has_verdict])
     except ConfigError as error:
-        if found is not None:  # a database of failing tests
-            return found
+        if failing_key is not None:  # a database of failing tests
+            return failing_key
         error.args = (f"no failing test is named {str(test)!r}, and {error.without_advice}",)
         raise
     keys = {case.key for each in tested for case in each.cases}
-    return find_test(keys | {found} if found else keys, test, searched=searched, kind="tests")
+    return find_test(keys | {failing_key} if failing_key else keys, test, searched=searched, kind="tests")
 
 
 async def find_flaky(reader: SuiteReader, branch: str | Main, *, last: int, flips: int) -> FlakyTests:

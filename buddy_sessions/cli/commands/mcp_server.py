@@ -113,8 +113,8 @@ class Tools:
         One call says it for all: the number of failing tests, the first cause, the first red commit and its author.
         """
         names = {suite.key: cut(suite.name or "", MAX_SUITE_NAME) for suite in await self._list(project)}
-        found = await name_authors(await self._answers.status(list(names), branch=branch or MAIN), self._clone)
-        statuses = [evolve(each, name=names[each.suite]) for each in found]
+        statuses = await name_authors(await self._answers.status(list(names), branch=branch or MAIN), self._clone)
+        statuses = [evolve(each, name=names[each.suite]) for each in statuses]
         now = datetime.now(UTC)
         total = status_result(statuses, now)
         shown = [each for each in statuses if status in _STATES[each.is_failing]]
