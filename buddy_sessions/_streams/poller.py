@@ -129,7 +129,7 @@ class Pending(NamedTuple, Generic[_T]):
 
 
 class PollResult(NamedTuple, Generic[_T]):
-    """What follows from the newest sessions of a suite."""
+    """The events that follow from the newest sessions of a suite."""
 
     events: Sequence[Pending[_T]]
     may_skip: bool = True  # whether the next poll may skip an equal first page: no event is held back

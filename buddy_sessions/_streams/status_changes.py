@@ -172,7 +172,7 @@ def is_older(commit: TestedCommit, last: LastStatus | None) -> bool:
 
 
 class _Basis(NamedTuple):
-    """What the last status of a suite rests on, among its newest 100 sessions: those of other branches may change.
+    """The newest 100 sessions, as far as the last status of a suite rests on them: other branches may change.
 
     If no session at all has changed, `WatchedSuite.digest` says so before.
     """
@@ -199,7 +199,7 @@ def _basis_of(branch: str | None, newest: SessionList) -> _Basis:
 
 
 class _Seen(NamedTuple):
-    """What a watch keeps of a suite."""
+    """The last status of a watched suite, and what it rests on."""
 
     last: LastStatus | None = None
     basis: _Basis | None = None  # None if the next poll must read the status again

@@ -39,7 +39,7 @@ _DECODERS: dict[str, Callable[..., _Model | list[_Model]]] = {
 
 
 class Decoded(NamedTuple):
-    """What this package reads from a response: its models, the values that do not fit, and why nothing can be read."""
+    """The content of a response, as this package reads it: models, values that do not fit, and why nothing is read."""
 
     models: list[_Model]
     invalid: list[InvalidValue]
