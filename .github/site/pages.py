@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 GUIDES = {
     "README.md": "what it does, with an example of each part",
     "buddy_sessions/README.md": "the library: reading, many suites, a database, bots, gates, fields, settings, errors",
-    "buddy_sessions/cli/GATE.md": "block merges that break tests: set-up in each CI, the rules, quarantine",
     "buddy_sessions/cli/README.md": "the command line: red suites, causes, flaky tests, agents, exit codes",
+    "buddy_sessions/cli/GATE.md": "a gate in CI: set it up, what it checks, quarantine",
     "buddy_sessions/cli/HELP.md": "all options of every command",
     "buddy_sessions/store/README.md": "the database: tables, and how it stays right",
     "buddy_sessions/testing/README.md": "test your own code with a fake Buddy",

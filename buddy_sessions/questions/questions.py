@@ -302,7 +302,7 @@ class Questions:
     async def failures(self, suite: SuiteRef, session: SessionRef, *, details: bool | int = False) -> list[TestCase]:
         """Return the failing test cases of one session, whatever its status. For a verdict, use `judge`.
 
-        With a client, it costs two requests, or more for long lists.
+        With a client, it costs up to four requests, more for long lists, and none for a `Session` without failures.
 
         Args:
             session: A `Session`, its `relative_id`, its `id`, or its URL.

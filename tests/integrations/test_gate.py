@@ -471,7 +471,7 @@ class PytestOnGitHub:
     """
 
     def __init__(self, gate: Gate, suite: FakeSuite, commit: str) -> None:
-        _, (workflow, *_) = section_of_the_guide("On GitHub")
+        _, (workflow, *_) = section_of_the_guide("Set it up")
         *steps, self._judge = workflow["jobs"]["tests"]["steps"]
         self._test, self._upload = (step for step in steps if "junit.xml" in step.get("run", ""))
         self._gate = gate
@@ -592,8 +592,8 @@ class OtherCI:
         self.two_steps = ["\n".join([before, *tests, after]), f"{load}\n{gate}"]
         self.without_file = ["\n".join(tests), gate]
         self.with_pytest = ["\n".join([*tests[:-1], *pytest_lines, gate])]
-        unit, e2e, joined = ("\n".join(jobs[each]["script"]) for each in ("unit", "e2e", "gate"))
-        self.two_jobs = [unit, e2e.replace("TEST", "E2E"), f"{joined} --timeout 2s --quiet"]
+        unit, joined = ("\n".join(jobs[each]["script"]) for each in ("unit", "gate"))
+        self.two_jobs = [unit, unit.replace("TEST", "E2E"), f"{joined} --timeout 2s --quiet"]
         (of_forks,) = re.findall(r"of a fork[^`]*`(.*?)`", section)
         self.of_forks = ["\n".join([*tests, f"{of_forks} {gate}"])]
         self._shell, self._folder = shell, folder

@@ -18,7 +18,6 @@ GUIDE = (Path(__file__).parents[2] / "buddy_sessions" / "store" / "README.md").r
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
 
 ROWS: list[list[tuple[Any, ...]]] = [
-    [("main", 3, 67.0, 20.0), ("feature", 1, 0.0, 20.0)],
     [("Tests", "quick", 1, "2026-01-02"), ("Tests", "slow", 1, "2026-01-03")],
 ]
 """The rows of each query, in the order of the guide."""

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from inspect import getdoc
@@ -579,10 +578,9 @@ async def test_tools_only_read(fake: FakeBuddy) -> None:
 def test_configurations_in_the_guide_start_the_server() -> None:
     """With a token and a workspace. `claude mcp add` takes all that follows `--env` as variables, up to `--`."""
     section = GUIDE.read_text(encoding="utf-8").partition("## Ask an agent")[2]
-    desktop, code = map(json.loads, re.findall(r"```json\n(.*?)```", section, re.DOTALL))
-    (codex,) = map(tomllib.loads, re.findall(r"```toml\n(.*?)```", section, re.DOTALL))
-    for servers in (desktop["mcpServers"], code["servers"], codex["mcp_servers"]):
-        assert (servers["buddy-tests"]["command"], servers["buddy-tests"]["args"]) == ("buddy-sessions", ["mcp"])
-        assert set(servers["buddy-tests"]["env"]) == {"BUDDY_TOKEN", "BUDDY_WORKSPACE"}
+    (desktop,) = map(json.loads, re.findall(r"```json\n(.*?)```", section, re.DOTALL))
+    server = desktop["mcpServers"]["buddy-tests"]
+    assert (server["command"], server["args"]) == ("buddy-sessions", ["mcp"])
+    assert set(server["env"]) == {"BUDDY_TOKEN", "BUDDY_WORKSPACE"}
     claude = "claude mcp add buddy-tests --env BUDDY_TOKEN=… --env BUDDY_WORKSPACE=acme -- buddy-sessions mcp"
     assert (claude in section, claude in (getdoc(command) or "")) == (True, True)
