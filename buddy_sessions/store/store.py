@@ -189,7 +189,7 @@ class SessionStore(AsyncContext, Questions):
 
         Return the number of sessions that were deleted. The age is that of `create_date`; a session without a date is
         kept. So are those of the commit that says whether the main branch is red, and those of a commit that was tested
-        on the day of the limit. No later sync saves what was pruned again, not even with `full`, except one with an
+        within a day of the limit. No later sync saves what was pruned again, not even with `full`, except one with an
         earlier `since` than ever before. `wait` is that of `sync`. After a `StoreError`, some suites may be pruned
         already.
         """
