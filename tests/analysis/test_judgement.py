@@ -111,6 +111,14 @@ VERDICTS = {
         two_jobs().judge(after=AFTER_ALL, outcome="failure"),
         "fails: the tests failed, but no test did: a file or the configuration is broken, or an upload was lost",
     ),
+    "killed in this attempt, and green before it": (
+        main("", "")
+        .add(branch="fix", revision=FIX)
+        .add(branch="fix", revision=FIX, status=RUNNING)
+        .add(create_date=START + timedelta(days=2))
+        .judge(after=AFTER_ALL),
+        "no verdict: no session was created since this attempt began: run all jobs again",
+    ),
     "green of another ref": (
         main("", "").add("pays", branch="fix", revision=FIX).add(branch="7/merge", revision=FIX).judge(**SUCCESS),
         NEW,
