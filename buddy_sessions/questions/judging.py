@@ -166,7 +166,7 @@ async def _read_evidence(
         outcome=spec.outcome,
         min_tests=spec.min_tests,
         after_is_missing=spec.after is None and spec.outcome is None and commit is not named.commit,
-        has_session_since=any(is_since(session, spec.after) for session in commit.counted),
+        has_session_since=spec.after is None or any(is_since(each, spec.after) for each in commit.counted),
         ignored=[each for each in named.sessions if each.is_failing and not _is_judged(each, spec.after)],
         missing=None if spec.count is None or present >= spec.count else (present, spec.count),
     )
