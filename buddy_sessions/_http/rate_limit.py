@@ -29,9 +29,13 @@ _PROBE_TIMEOUT = 1.0  # seconds that other requests wait for the first response,
 class RateLimitState:
     """The rate limit until its next reset, as responses have reported it. Pure: every method is given the time.
 
-    The lowest `remaining` since the last reset, minus the requests in flight, may still be sent. A throttled request
-    (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent, and the others wait
-    for its response. The others also wait for the first response of all, but only for a second.
+    The newest report counts: its `remaining`, minus the requests in flight, may still be sent. Which of two requests
+    that were in flight together the server has counted first is not known: the later reset counts, then the lower
+    `remaining`. A reset further ahead than `max_wait` may be wrong, and no call may wait for it: until then, one
+    request at a time is sent even if nothing remains.
+
+    A throttled request (see `is_throttled`) pauses all requests; after the pause, and after a 401, one request is sent,
+    and the others wait for its response. The others also wait for the first response of all, but only for a second.
 
     Times are seconds of any monotonic clock; `clock_offset` leads to Unix time until a response reports the server's.
     """
@@ -44,11 +48,13 @@ class RateLimitState:
         self._limit = math.inf
         self._remaining = math.inf
         self._reset_at = -math.inf  # Unix time, by the server's clock
+        self._reported_at = -math.inf  # the time at which the report that counts was received
         self._pauses = 0  # in a row
         self._paused_until = -math.inf
         self._probe_until = now + _PROBE_TIMEOUT
 
-    def update(self, limit: RateLimit, now: float) -> None:
+    def update(self, limit: RateLimit, sent_at: float, now: float) -> None:
+        """Record what the response to a request that was sent at `sent_at` reports."""
         if limit.responded_at is not None:
             # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest.
             offset = limit.responded_at.timestamp() - now
@@ -57,10 +63,13 @@ class RateLimitState:
         if limit.remaining is None or limit.reset_at is None:
             return
         reset_at = limit.reset_at.timestamp()
-        if reset_at > self._reset_at:
+        if sent_at >= self._reported_at or reset_at > self._reset_at:
             self._reset_at, self._remaining, self._limit = reset_at, limit.remaining, limit.limit or math.inf
-        elif reset_at == self._reset_at:  # an earlier one is a late response from before the reset
+        elif reset_at == self._reset_at:
             self._remaining = min(self._remaining, limit.remaining)
+        else:
+            return  # a late response from before the reset
+        self._reported_at = now
         self.expires_at = now + self._max_age
 
     def pause(self, now: float, seconds: float) -> float:
@@ -95,7 +104,8 @@ class RateLimitState:
             return self._probe_until
         reset = self._reset_at - self._clock_offset
         if now < reset:
-            return now if in_flight < self._remaining else reset
+            remaining = self._remaining if reset - now <= self._max_age else max(self._remaining, 1)
+            return now if in_flight < remaining else reset
         return now if in_flight < self._limit else math.inf  # after the reset, nothing is reported yet
 
 
@@ -235,16 +245,17 @@ class RateLimiter:
         self._slots.release()
         self._is_changed.set()
 
-    def update(self, limit: RateLimit | None, *, throttled: bool) -> float:
+    def update(self, limit: RateLimit | None, *, sent_at: float, throttled: bool) -> float:
         """Record what a response reports. Return the seconds of the pause that it starts; 0 if it starts none.
 
-        `throttled`: it asks the client to wait (see `is_throttled`).
+        `sent_at`: the time of the event loop at which its request was sent. `throttled`: it asks the client to wait
+        (see `is_throttled`).
         """
         now = asyncio.get_running_loop().time()
         state = self._current_state(now)
         if limit is not None:
             self.rate_limit = limit
-            state.update(limit, now)
+            state.update(limit, sent_at, now)
         self._is_changed.set()
         if throttled:
             return state.pause(now, (limit.retry_after if limit else None) or 0.0)

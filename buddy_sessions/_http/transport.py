@@ -171,10 +171,11 @@ class Transport:
         self, session: aiohttp.ClientSession, url: URL, header: Secret, max_body: int, on_size: OnSize = None
     ) -> Response:
         """Send one request, and record what its response reports about the token and the rate limit."""
+        sent_at = asyncio.get_running_loop().time()
         try:
             response = await self._send(session, url, header, max_body, on_size)
             self._credentials.record(header, response.status)
-            pause = self.rate_limiter.update(response.rate_limit, throttled=response.is_throttled)
+            pause = self.rate_limiter.update(response.rate_limit, sent_at=sent_at, throttled=response.is_throttled)
             if pause:
                 reason = "too many requests" if response.status == 429 else "the server is unavailable"
                 _log.warning("%s (%d): the next request is sent in %.1f s", reason, response.status, pause)

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -21,6 +22,7 @@ from helpers.virtual_time import count_jumps
 pytestmark = pytest.mark.virtual_time
 
 LATENCY = 0.05  # seconds
+START = datetime.fromtimestamp(1_700_001_000, UTC)  # the time of a `LimitedServer` when a test starts
 
 
 NOW = datetime(2025, 10, 21, 6, 42, 16, tzinfo=UTC)
@@ -85,7 +87,7 @@ class TestHeaders:
 )
 def test_incomplete_report_blocks_nothing(limit: RateLimit, now: float) -> None:
     state = RateLimitState(max_wait=300.0, now=0.0, clock_offset=NOW.timestamp())
-    state.update(limit, now=0.0)
+    state.update(limit, sent_at=0.0, now=0.0)
     state.resume(0.0)
     assert state.next_turn(now, in_flight=9) == now
 
@@ -100,7 +102,7 @@ def test_pause_outlasts_a_max_wait_of_zero() -> None:
 async def test_turn_of_a_cancelled_waiter_goes_to_the_next_one() -> None:
     limiter = RateLimiter(max_concurrency=1, max_wait=300)
     await limiter.acquire(WaitBudget(0))
-    limiter.update(None, throttled=False)
+    limiter.update(None, sent_at=0.0, throttled=False)
     first, second = (asyncio.create_task(limiter.acquire(WaitBudget(300))) for _ in range(2))
     await asyncio.sleep(1)
     limiter.release()  # it is the turn of the first one, which does not know yet
@@ -116,6 +118,9 @@ class LimitedServer:
     limit: int
     seconds: float
     skew: float = 0.0  # seconds by which its clock differs from the client's
+    wrong: dict[str, Any] = field(factory=dict[str, Any])  # what the 50th response reports, in place of the truth
+    delay: float = 0.0  # seconds by which every 20th response is late
+    responses: int = 0
     accepted: Counter[int] = field(factory=Counter[int])  # requests in each window
     throttled: int = 0  # 429s
 
@@ -144,7 +149,10 @@ class LimitedServer:
             retry_after=float(reset - now),
             responded_at=datetime.fromtimestamp(now, UTC),
         )
-        await asyncio.sleep(LATENCY / 2)
+        self.responses += 1
+        if self.responses == 50:
+            report = attrs.evolve(report, **self.wrong)
+        await asyncio.sleep(LATENCY / 2 + (0 if self.responses % 20 else self.delay))
         return accepted, report
 
     def used(self) -> float:
@@ -181,8 +189,9 @@ class Simulation:
             while not accepted:
                 await limiter.acquire(budget)
                 self.order[number] = None
+                sent_at = asyncio.get_running_loop().time()
                 accepted, report = await self.server.request()
-                limiter.update(report, throttled=not accepted)
+                limiter.update(report, sent_at=sent_at, throttled=not accepted)
                 limiter.release()
         except RateLimitError:
             self.failed.add(number)
@@ -199,6 +208,41 @@ async def test_client_uses_its_quota_without_429(limit: int, seconds: float, ske
     assert simulation.server.used() >= 0.95
     assert list(simulation.order) == list(range(calls)), "first come, first served"
     assert simulation.jumps <= 2 * calls + 3 * len(simulation.server.accepted), "nothing polls"
+
+
+@pytest.mark.parametrize("delay", [0.3, 2.5])
+@pytest.mark.parametrize(("limit", "seconds"), [(2, 5), (7, 2.5), (20, 1), (60, 7.3)])
+async def test_late_response_says_nothing_of_a_later_window(limit: int, seconds: float, delay: float) -> None:
+    simulation = Simulation(LimitedServer(limit, seconds, delay=delay), limit * 40)
+    await simulation.run()
+    assert simulation.server.throttled == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"remaining": 0, "reset_at": START + timedelta(hours=1)}, id="reset-in-an-hour"),
+        pytest.param({"reset_at": START - timedelta(hours=1)}, id="reset-in-the-past"),
+        pytest.param({"remaining": 10**6}, id="remaining"),
+        pytest.param({"limit": 1}, id="limit"),
+    ],
+)
+async def test_wrong_report_costs_one_window(wrong: dict[str, Any]) -> None:
+    simulation = Simulation(LimitedServer(20, 3, wrong=wrong), 600, max_wait=300)
+    await simulation.run()
+    assert simulation.server.throttled <= simulation.max_concurrency
+    assert simulation.server.used() >= 0.95
+    assert not simulation.failed
+
+
+@pytest.mark.parametrize("limit", [3, 60])
+async def test_window_longer_than_max_wait(limit: int) -> None:
+    """One request finds out whether the reset is wrong."""
+    simulation = Simulation(LimitedServer(limit, 3600), 200, max_wait=300)
+    await simulation.run()
+    assert simulation.server.accepted.total() == limit
+    assert simulation.server.throttled == 1
+    assert simulation.failed == set(range(limit, 200))
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 60), pytest.param(20, 1, marks=pytest.mark.slow), (60, 60)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from buddy_sessions import BuddyClient, RateLimitError, ServerError, Session, StatusError
 from buddy_sessions._http.retries import RetryQuota
 from helpers.faults import KEY, PAGE, CheckedReader, concurrent_reads
-from helpers.raw_server import http_response, raw_server
+from helpers.raw_server import Script, http_response, raw_server
 
 pytestmark = [pytest.mark.fault, pytest.mark.virtual_time]
 
@@ -115,6 +116,28 @@ async def test_failure_that_asks_for_no_wait(reader: CheckedReader, status: int,
     """It is a failed attempt, as without these headers."""
     async with raw_server(throttled(status, header)) as server:
         await reader.fail(server, ServerError, requests=3)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "seconds"),
+    [
+        pytest.param(1, 3600, id="an-hour-ahead"),
+        pytest.param(0, 3600, id="nothing-for-an-hour"),
+        pytest.param(1, 200, id="within-max-wait"),
+        pytest.param(1, 30, id="only-what-remains"),
+    ],
+)
+async def test_one_wrong_report(reader: CheckedReader, remaining: int, seconds: int) -> None:
+    """After the next response, which is honest, all requests are sent eight at once."""
+
+    def page(remaining: int, seconds: int) -> Script:
+        reset = int(time.time()) + seconds
+        headers = f"X-Rate-Limit-Remaining: {remaining}", f"X-Rate-Limit-Reset: {reset}", f"Date: {http_date(0)}"
+        return [lambda: asyncio.sleep(0.5), http_response(PAGE, *headers)]
+
+    async with raw_server(page(remaining, seconds), page(100, 30)) as server:
+        await reader.read(server, requests=2 + 8 * 25, function=concurrent_reads(2 + 8 * 25))
+    assert reader.seconds == pytest.approx(0.5 * (2 + 25), abs=0.1)
 
 
 async def test_429_for_ever_with_1000_callers(reader: CheckedReader) -> None:
