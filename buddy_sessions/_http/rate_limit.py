@@ -56,9 +56,12 @@ class RateLimitState:
     def update(self, limit: RateLimit, sent_at: float, now: float) -> None:
         """Record what the response to a request that was sent at `sent_at` reports."""
         if limit.responded_at is not None:
-            # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest.
-            offset = limit.responded_at.timestamp() - now
-            self._clock_offset = max(self._clock_offset, offset) if self._knows_server_time else offset
+            # The server sends whole seconds, so each response proves a lower bound: the highest one is the closest,
+            # unless it is above the upper bound that this response proves. Then an earlier `Date` was wrong.
+            date = limit.responded_at.timestamp()
+            lowest, highest = date - now, date + 1 - sent_at
+            is_possible = self._knows_server_time and self._clock_offset <= highest
+            self._clock_offset = max(self._clock_offset, lowest) if is_possible else lowest
             self._knows_server_time = True
         if limit.remaining is None or limit.reset_at is None:
             return

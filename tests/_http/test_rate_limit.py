@@ -225,6 +225,8 @@ async def test_late_response_says_nothing_of_a_later_window(limit: int, seconds:
         pytest.param({"reset_at": START - timedelta(hours=1)}, id="reset-in-the-past"),
         pytest.param({"remaining": 10**6}, id="remaining"),
         pytest.param({"limit": 1}, id="limit"),
+        pytest.param({"responded_at": START + timedelta(days=1)}, id="date-in-the-future"),
+        pytest.param({"responded_at": START - timedelta(days=1)}, id="date-in-the-past"),
     ],
 )
 async def test_wrong_report_costs_one_window(wrong: dict[str, Any]) -> None:
