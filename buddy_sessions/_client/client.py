@@ -84,7 +84,8 @@ class BuddyClient(AsyncContext, Questions):
             closes or changes it.
         ssl: How to check the certificate of the server (default: the certificates of the system).
         trust_env: Whether to use the proxy of the environment, `HTTPS_PROXY`, except for hosts in `NO_PROXY` and for
-            this machine (default: False). With an `http_session`, the `trust_env` of that session applies.
+            this machine (default: False). With an `http_session`, the `trust_env` of that session applies; if it would
+            send the token to a proxy unencrypted, that is a `ConfigError`.
         per_page: The number of sessions to request per page (default: 100).
         read_ahead: The maximum number of pages of one suite that are requested at once (default: 4). A harvest or a
             sync requests pages in advance only while no suite is waiting.

@@ -18,7 +18,7 @@ from .._api import Api
 from .._base.validate import validate_int, validate_seconds
 from .._http.credentials import Credentials, Secret
 from .._http.rate_limit import RateLimiter, RequestLimiter
-from .._http.transport import Transport
+from .._http.transport import Transport, check_proxy
 from ..errors import ConfigError
 
 _BASE_URL_VARIABLES = "BUDDY_API_ENDPOINT", "BUDDY_API_URL", "BUDDY_BASE_URL"
@@ -98,6 +98,8 @@ def new_api(token: Secret | Callable[[], Awaitable[str]], options: ClientOptions
     timeout = validate_seconds("timeout", options.get("timeout", 30.0))
     max_wait = validate_seconds("max_wait", options.get("max_wait", 300.0), zero_allowed=True)
     http_session = options.get("http_session")
+    if http_session is not None:
+        check_proxy(http_session, url)
     uses_environment = options.get("trust_env", False) and http_session is None
     transport = Transport(
         Credentials(token, timeout),

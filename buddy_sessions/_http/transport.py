@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn, TypeAlias, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -157,6 +158,7 @@ class Transport:
         """Wait until a request may be sent, and return what to send it with. `RateLimiter.release` must follow."""
         while True:
             session = self._open_session()  # a closed client fails at once, without waiting for its turn
+            check_proxy(session, url)  # again: the environment may have changed
             header = await self._credentials.header()
             try:
                 await self.rate_limiter.acquire(attempts.budget)
@@ -245,6 +247,19 @@ class Transport:
         arguments = url.raw_path_qs, response.status, _milliseconds_since(started), len(response.body)
         _log.debug("GET %s %d %.1f ms %d bytes", *arguments)
         return response
+
+
+def check_proxy(session: aiohttp.ClientSession, url: URL) -> None:
+    """Raise ConfigError if aiohttp would send a request to a proxy of the environment, with a token that it can read.
+
+    The conditions are those of aiohttp, for which `proxy=None` and no `proxy` are the same.
+    """
+    trusts_environment = getattr(session, "trust_env", False)  # a wrapper of a session may not have it
+    if trusts_environment and url.scheme == "http" and "http" in getproxies() and not proxy_bypass(url.host or ""):
+        raise ConfigError(
+            "http_session would send the token unencrypted to a proxy of the environment: create it without trust_env, "
+            f"or add {url.host} to NO_PROXY"
+        )
 
 
 async def _read_body(response: aiohttp.ClientResponse, max_size: int, on_size: OnSize) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from yarl import URL
 
-from buddy_sessions import BuddyClient, BuddyError, ConfigError, StatusError, TransportError
+from buddy_sessions import BuddyClient, BuddyError, ConfigError, Session, StatusError, TransportError
 from buddy_sessions.testing import FakeBuddy
 from helpers.faults import KEY, PAGE, TOKEN, CheckedReader, text_of_error, text_of_log
 from helpers.raw_server import End, RawServer, http_response, raw_server
@@ -44,9 +44,9 @@ async def proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RawServer]:
         yield proxy
 
 
-def session_with(proxy: URL | None) -> aiohttp.ClientSession:
+def session_with(proxy: URL | None, *, trust_env: bool = False) -> aiohttp.ClientSession:
     """Return a session of the caller, whose connections do not stay open."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), proxy=proxy)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), proxy=proxy, trust_env=trust_env)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,60 @@ async def test_proxy_for_this_machine(
         assert request.startswith(f"GET {fake.base_url}/workspaces/".encode())
         assert b"\r\nAuthorization: Bearer %s\r\n" % TOKEN.encode() in request
         assert CREDENTIALS in request
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before-the-client", "after-the-client"])
+@pytest.mark.parametrize(
+    ("host", "no_proxy"),
+    [
+        *(pytest.param(host, "", id=host) for host in ("127.0.0.1", "localhost", "::1")),
+        pytest.param("127.0.0.1", "127.0.0.1:{port}", id="no-proxy-for-the-port"),  # which aiohttp ignores
+    ],
+)
+async def test_borrowed_session_sends_no_token_to_a_proxy_of_the_environment(
+    reader: CheckedReader,
+    fake: FakeBuddy,
+    proxy: RawServer,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    no_proxy: str,
+    is_late: bool,
+) -> None:
+    """Over http, another machine would get it unencrypted."""
+
+    async def read(buddy: BuddyClient) -> list[Session]:
+        assert is_late, "the client was created"
+        monkeypatch.setenv("http_proxy", str(proxy.base_url))
+        return await buddy.sessions(KEY).collect()
+
+    monkeypatch.setenv("no_proxy", no_proxy.format(port=fake.base_url.port))
+    if is_late:
+        monkeypatch.delenv("http_proxy")
+    async with session_with(None, trust_env=True) as session:
+        options = {"http_session": session, "base_url": fake.base_url.with_host(host), "function": read}
+        error = await reader.fail(fake, ConfigError, requests=0, **options)
+    assert "without trust_env" in str(error)
+    assert not proxy.requests
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_borrowed_session_obeys_no_proxy(
+    reader: CheckedReader, fake: FakeBuddy, proxy: RawServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("no_proxy", host)
+    async with session_with(None, trust_env=True) as session:
+        options = {"http_session": session, "base_url": fake.base_url.with_host(host)}
+        assert len(await reader.read(fake, requests=1, **options)) == 3
+    assert not proxy.requests
+
+
+async def test_borrowed_session_uses_the_proxy_for_https(reader: CheckedReader, proxy: RawServer) -> None:
+    proxy.scripts = (http_response(b"", status=REJECTED),)
+    async with session_with(None, trust_env=True) as session:
+        options = {"http_session": session, "base_url": SERVERS["https"]}
+        await reader.fail(proxy, TransportError, requests=1, **options)
+    assert proxy.requests[0].startswith(b"CONNECT buddy.invalid:1 ")
+    assert b"Bearer" not in proxy.requests[0]
 
 
 @pytest.mark.parametrize(
