@@ -126,7 +126,6 @@ class HeldPage:
     rows: int  # of the last response
     has_hole: bool  # a `relative_id` above its last row is missing
     following: Sequence[Session] | None = None  # the sessions of the next page
-    is_reread: bool = False  # it was requested again
 
     @property
     def next_window(self) -> Window:
@@ -155,4 +154,4 @@ class HeldPage:
             return None
         rows = {session.relative_id: session for session in (*self.sessions, *sessions)}
         merged = [rows[number] for number in sorted(rows, reverse=True)]
-        return evolve(self, sessions=merged, rows=len(sessions), is_reread=True)
+        return evolve(self, sessions=merged, rows=len(sessions))

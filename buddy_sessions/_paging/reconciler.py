@@ -189,12 +189,16 @@ class Reconciler:
         self._planned = [next_window]
 
     def _take_following(self, held: HeldPage, following: Sequence[Session], *, in_advance: bool) -> NewSessions:
-        """Take the page after the held one. Request the held one again if its response may lack rows."""
-        if in_advance and not held.is_above(following):  # rows may have moved there since
+        """Take the page after the held one. Request one of them again if its response may lack rows."""
+        is_early = in_advance and not held.is_above(following)  # rows may have moved there since
+        # Where the server may cut pages, one empty page proves as little as a page that is not full.
+        is_empty_once = not following and held.following is None and self._pacing.page_size.may_be_cut(held.rows)
+        if is_early or is_empty_once:
+            self._held_page = held if is_early else evolve(held, following=following)
             self._planned = [held.next_window]
             return NewSessions()
         held = evolve(held, following=following)
-        if not held.is_reread and self._needs_second_response(held, following):
+        if self._needs_second_response(held, following):
             self._held_page = held
             self._planned.insert(0, held.window)
             return NewSessions()
@@ -229,7 +233,7 @@ class Reconciler:
             return self._take_page(held.window, sessions, in_advance=False)
         again = evolve(again, has_hole=self._frontier.has_hole(again.sessions, above=self._selection.after))
         if held.is_above(again.sessions):  # rows have moved up, so what followed the first response does not tell
-            self._hold(evolve(again, following=None, is_reread=False), again.next_window)
+            self._hold(evolve(again, following=None), again.next_window)
             return NewSessions()
         return self._settle(again)
 

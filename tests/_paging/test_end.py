@@ -31,7 +31,7 @@ from helpers.fake_list import FakeList, FaultyList, assert_exact, experienced, r
         pytest.param([33, 32, 31], {"max_sessions": 3}, 1, id="enough"),
         pytest.param([3, 2, 1], {}, 1, id="number-1"),
         pytest.param([5, 3, 1], {}, 2, id="number-1-with-holes"),
-        pytest.param(range(31, 61), {"per_page": 100, "traits": ServerTraits()}, 3, id="perhaps-cut"),
+        pytest.param(range(31, 61), {"per_page": 100, "traits": ServerTraits()}, 4, id="perhaps-cut"),
         pytest.param(range(31, 71), {}, 5, id="after-a-full-page"),
         pytest.param(range(301, 381), {"read_ahead": 4}, 10, id="after-full-pages-read-ahead"),
     ],

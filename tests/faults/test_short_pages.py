@@ -1,4 +1,4 @@
-"""One response leaves out one row of a page that is not the last one: in a read, and in a sync."""
+"""One response leaves out a row, or all rows, of a page that is not the last one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from buddy_sessions import BuddyClient, SessionStore
 from buddy_sessions.testing import FakeBuddy, Fault
-from helpers.faults import KEY
+from helpers.faults import KEY, CheckedReader
 
 pytestmark = pytest.mark.fault
 
@@ -32,3 +32,14 @@ async def test_row_that_one_response_leaves_out_is_read(fake: FakeBuddy, tmp_pat
         assert [session.relative_id for session in found] == list(range(600, 0, -1))
     assert sessions.stats.verified
     assert stats.verified
+
+
+@pytest.mark.parametrize("cap", [20, 30, 50])
+async def test_one_empty_page_after_a_cut_one_is_no_end(reader: CheckedReader, fake: FakeBuddy, cap: int) -> None:
+    fake.suites[KEY].populate(247)
+    fake.largest_page = cap
+    empty = [Fault.short_page(0)]
+    fake.on_request = lambda request: fake.inject(empty.pop()) if request.page == 2 and empty else None
+    sessions = await reader.read(fake, requests=-(-250 // cap) + 1, read_ahead=1)
+    assert [session.relative_id for session in sessions] == list(range(250, 0, -1))
+    assert reader.stats.verified
