@@ -31,18 +31,18 @@ from ._paging.case_paginator import CasePaginator, CasePlan
 from ._paging.pacing import DOCUMENTED_SIZE, PageSize, RequestSlots, ServerTraits, Window
 from ._paging.paginator import PageReader
 from ._paging.reconciler import Reconciler
-from ._paging.requests import FetchPage, PageRequests
+from ._paging.requests import FetchPage, PageRequests, take_404_as_end
 from ._paging.selection import ReadSpec
 from .errors import BadRequestError, ConfigError, NotFoundError, ResponseError
 from .models import FAILING, Cursor, Project, Session, Suite, SuiteKey, TestCase, TestStatus
 
 _T = TypeVar("_T")
 
-_PROJECT_QUERIES: tuple[dict[str, str | int], ...] = (
-    {"per_page": 100, "sort_by": "create_date", "sort_direction": "ASC"},  # new projects come at the end
-    {"per_page": DOCUMENTED_SIZE},
+_PROJECT_QUERIES: tuple[tuple[int, dict[str, str | None]], ...] = (
+    (100, {"sort_by": "create_date", "sort_direction": "ASC"}),  # new projects come at the end
+    (DOCUMENTED_SIZE, {}),
 )
-"""What to ask for a list of projects; the second if the server refuses the first."""
+"""The page size and the order to ask for in a list of projects; the second if the server refuses the first."""
 _MAX_PROJECT_READS = 3
 
 _log = logging.getLogger("buddy_sessions")
@@ -99,14 +99,16 @@ class Api:
         _log.warning("the projects of %s changed while they were read: some may be missing; try again later", workspace)
         return [*projects.values()]
 
-    async def _read_projects(self, url: URL, queries: list[dict[str, str | int]]) -> dict[str, Project]:
+    async def _read_projects(self, url: URL, queries: list[tuple[int, dict[str, str | None]]]) -> dict[str, Project]:
         """Return the listed projects by name. Queries that the server refuses are removed."""
         projects: dict[str, Project] = {}
+        decode = partial(decode_list, name="projects", model=Project)
         page = 1
         while True:
-            decode = partial(decode_list, name="projects", model=Project, page=page)
+            per_page, order = queries[0]
+            fetch = self._page_fetcher(url, order, decode, empty=list[Project]())
             try:
-                listed = (await self.transport.get(url.with_query({"page": page, **queries[0]}), decode)).result()
+                listed = (await fetch(Window(page, per_page))).result()
             except BadRequestError:
                 if len(queries) == 1:
                     raise
@@ -234,7 +236,8 @@ class Api:
                 stats, session = fetched.stats, fetched.result()
                 plan.expect(session)
             url = self._suites_url(*key, "sessions", _id_of(session), *group, "cases")
-            page = await self._page_fetcher(url, {"status": status and status.value}, decode)(window)
+            filters = {"status": status and status.value}
+            page = await self._page_fetcher(url, filters, decode, empty=list[TestCase]())(window)
             return evolve(page, stats=page.stats + stats)
 
         slots = RequestSlots(self._read_ahead, reads=1)
@@ -259,20 +262,24 @@ class Api:
             decoded, last_digest = decode_page(body, last_digest=last_digest, **context), None  # compare only page 1
             return decoded
 
-        fetch = self._page_fetcher(self._suites_url(*key, "sessions"), {"branch": spec.branch}, decode)
+        url = self._suites_url(*key, "sessions")
+        fetch = self._page_fetcher(url, {"branch": spec.branch}, decode, empty=DecodedPage(()))
         return PageReader(key, spec, reconciler, PageRequests(fetch, slots, self.transport.check_event_loop))
 
     def _suites_url(self, workspace: str, project: str, *below: str) -> URL:
         """Return the URL of a project's suites, or of what is below them: a suite, its sessions, and so on."""
         return endpoint_url(self.base_url, "workspaces", workspace, "projects", project, "unit-tests", "suites", *below)
 
-    def _page_fetcher(self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T]) -> FetchPage[_T]:
+    def _page_fetcher(
+        self, url: URL, filters: Mapping[str, str | None], decode: Callable[..., _T], *, empty: _T
+    ) -> FetchPage[_T]:
         """Return a function that requests a page of a list, and decodes it. A filter that is None is left out."""
         query = {name: value for name, value in filters.items() if value is not None}
 
         async def fetch(window: Window) -> Fetched[_T]:
             page_url = url.with_query({"page": window.page, "per_page": window.per_page, **query})
-            return await self.transport.get(page_url, partial(decode, page=window.page))
+            fetched = await self.transport.get(page_url, partial(decode, page=window.page))
+            return take_404_as_end(fetched, window.page, empty)
 
         return fetch
 

@@ -7,13 +7,25 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from attrs import evolve
+
 from .._base.figures import Fetched, Stats
+from ..errors import NotFoundError
 from .pacing import RequestSlots, Window
 
 _T = TypeVar("_T")
 
 FetchPage: TypeAlias = Callable[[Window], Coroutine[Any, Any, Fetched[_T]]]
 """Fetches one page. An error is part of the result: the error of a page requested in advance must wait for its turn."""
+
+
+def take_404_as_end(fetched: Fetched[_T], page: int, empty: _T) -> Fetched[_T]:
+    """Return an empty page in place of a 404 after page 1: so do some servers respond beyond the end of a list.
+
+    If the list itself is missing, page 1 is a 404, too, which stays an error.
+    """
+    is_beyond = page > 1 and isinstance(fetched.error, NotFoundError)
+    return evolve(fetched, value=empty, error=None) if is_beyond else fetched
 
 
 class PageRequests(Generic[_T]):

@@ -36,11 +36,12 @@ class FakeBuddy:
     It also takes what Buddy's own reporters upload, with the token of a suite, `FakeSuite.upload_token`. It ignores
     `sort_by`: projects are listed in the order in which they were added.
 
-    It assumes what Buddy does not document: that sessions are listed newest first, and any `per_page` is honoured;
-    `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR fails, although no test case failed; that
-    `branch` selects sessions with the `ref_type` `BRANCH` only; fixed windows of the rate limit; the texts of errors;
-    that `run_id` of an upload is shown nowhere; and of JUnit XML, that the group of a test case is the name of the
-    element around it, that namespaces are ignored, an empty `time` is 0, and that of `1,234.5` is 1234.5 seconds.
+    It assumes what Buddy does not document: that sessions are listed newest first, any `per_page` is honoured, and a
+    page beyond the end is empty; `keeps_repeated_cases`; that a session that is closed as FAILED or ERROR fails,
+    although no test case failed; that `branch` selects sessions with the `ref_type` `BRANCH` only; fixed windows of the
+    rate limit; the texts of errors; that `run_id` of an upload is shown nowhere; and of JUnit XML, that the group of a
+    test case is the name of the element around it, that namespaces are ignored, an empty `time` is 0, and that of
+    `1,234.5` is 1234.5 seconds.
 
     Attributes:
         token: The only token that may read.

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from buddy_sessions.testing import FakeBuddy
+from buddy_sessions.testing import FakeBuddy, Fault
 from buddy_sessions.testing.endpoints import SuiteView, cut_page
 from buddy_sessions.testing.wire import RecordedRequest
 from helpers.accounts import (
@@ -80,8 +80,22 @@ def _twice(found: list[JsonObject], number: int, size: int) -> list[JsonObject]:
 
 
 def _no_page_after_the_end(request: RecordedRequest, response: web.Response) -> web.Response | None:
-    is_beyond = request.path.endswith("/sessions") and b'"sessions": []' in cast("bytes", response.body)
+    found = json.loads(cast("bytes", response.body))
+    is_beyond = any(found.get(name) == [] for name in ("sessions", "cases", "projects"))
     return error(404, "Page not found", response) if is_beyond and request.page > 1 else None
+
+
+def refuse_pages_after_the_end(fake: FakeBuddy) -> None:
+    """Let a server respond with 404 to each page after the end of a list, as some frameworks do."""
+
+    def change_response(request: RecordedRequest) -> None:
+        async def handle(_: web.BaseRequest, make_response: Callable[[], web.Response]) -> web.Response:
+            response = make_response()
+            return _no_page_after_the_end(request, response) or response
+
+        fake.inject(Fault("404 after the end", handle))
+
+    fake.on_request = change_response
 
 
 def _sets(**values: Any) -> Callable[[JsonObject], None]:
@@ -204,7 +218,7 @@ WRONG_SERVERS = (
     _wrong("branch", "branch is ignored", before=_ignores("branch")),
     _wrong("branch", "branch is a prefix", view=_filters(lambda row, branch: not row["ref_name"].startswith(branch))),
     _wrong("branch", "branch finds nothing", view=_filters(lambda _row, _branch: True)),
-    _wrong("api", "after the end: 404", _no_page_after_the_end),
+    _wrong("end", "after the end: 404", _no_page_after_the_end),
     _wrong(
         "end",
         "after the end: the last page again",

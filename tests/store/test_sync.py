@@ -22,6 +22,7 @@ from helpers.stores import (
     pass_two_days,
     query,
 )
+from helpers.wrong_servers import refuse_pages_after_the_end
 
 
 @pytest.mark.parametrize("count", [19, 20, 55])
@@ -214,6 +215,19 @@ class TestRetention:
             assert await db.count_requests() == requests
             (info,) = await db.store.info()
             assert (info.covered, info.below) == ((31, 100), below)
+
+    async def test_404_beyond_the_end_marks_nothing(self, db: SyncedSuite) -> None:
+        """A suite is missing only if page 1 of its list, or the suite itself, is a 404."""
+        create_finished(db.suite, 100)
+        await db.sync()
+        retain(db.suite, 70)
+        refuse_pages_after_the_end(db.fake)
+        for requests in (1, 5, 5):
+            create_finished(db.suite, 1)
+            assert await db.count_requests(full=requests > 1) == requests
+            assert db.marked("missing_since") == []
+            assert query(db.path, "SELECT missing_since, deleted_at FROM suites") == [(None, None)]
+        assert len(await db.store.sessions(KEY)) == 103
 
 
 class TestRecreatedSuite:

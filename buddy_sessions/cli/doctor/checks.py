@@ -80,7 +80,8 @@ def _token(record: Record) -> Iterator[Finding]:
 
 def _api(record: Record) -> Iterator[Finding]:
     for each in record.values():
-        is_missing = each.purpose in ("projects", "suites", "page-1") and each.status == HTTPStatus.NOT_FOUND
+        is_list = each.purpose in ("projects", "suites", "page-1", "page-2", "beyond")  # other checks are about them
+        is_missing = is_list and each.status == HTTPStatus.NOT_FOUND
         is_optional = each.purpose == "workspaces" and each.status < HTTPStatus.INTERNAL_SERVER_ERROR
         if each.is_disabled:
             advice = "let an administrator enable the API in the settings of the workspace"
@@ -147,6 +148,8 @@ def _branch(record: Record) -> Iterator[Finding]:
 def _end(record: Record) -> Iterator[Finding]:
     if record["beyond"].models:
         yield _problem("a page after the end is no empty list")
+    elif record["beyond"].status == HTTPStatus.NOT_FOUND:
+        yield _note("a page after the end is a 404", meaning="it is read as an empty page")
 
 
 def _rate_limit(record: Record) -> Iterator[Finding]:
