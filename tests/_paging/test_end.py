@@ -127,13 +127,14 @@ class RandomServer(FakeList):
         holes, one_in = random.choice([0, 0, 0.02, 0.1, 0.3, 0.7]), random.choice([1, 1, 1, 2, 5])
         super().__init__(
             [number for number in range(oldest, oldest + count) if random.random() >= holes],
-            cap=random.choice([None, 20, 25, 30, 50, 100]) if fault == "none" else None,
+            cap=random.choice([None, 20, 25, 30, 50, 100]) if fault in WITH_LIMIT else None,
             visible=lambda number: number * 2654435761 % 97 % one_in == 0,
+            ends_with_404=fault == "is a 404 beyond the end",
         )
         self.is_filtered = one_in > 1
         self.fault = fault
         self.random = random
-        self.change_rate = random.choice([0, 0, 0.3, 1]) if fault in {"none", "lacks a row"} else 0
+        self.change_rate = random.choice([0, 0, 0.3, 1]) if fault in REPAIRED else 0
         self.faulty_request = random.randrange(1, 12)
         self.requests = 0
         share = random.choice([0.02, 0.3])
@@ -157,6 +158,8 @@ class RandomServer(FakeList):
         page = self._cut(rows, window)
         if self.fault == "repeats a page" and rows and not page:
             page = self._cut(rows, Window((len(rows) - 1) // window.per_page + 1, window.per_page))
+        if self.fault == "sends an empty page" and self.requests == self.faulty_request:
+            return ()
         is_faulty = self.fault == "lacks a row" and self.requests == self.faulty_request
         is_faulty |= self.fault == "lacks rows" and self.random.random() < 0.03
         if is_faulty and page and page[-1] != rows[-1]:
@@ -164,9 +167,12 @@ class RandomServer(FakeList):
         return tuple(session(number) for number in page if number not in self.hidden)
 
 
+WITH_LIMIT = {"none", "sends an empty page", "is a 404 beyond the end"}
+REPAIRED = {*WITH_LIMIT, "lacks a row"}
+"""What leaves nothing in doubt."""
+
 FAULTS = [
-    "none",
-    "lacks a row",
+    *sorted(REPAIRED),
     "lacks rows",
     "hides rows",
     "lowers its limit",
@@ -178,7 +184,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
-    """One response that lacks a row is repaired, at each page but the last; an honest server is never in doubt."""
+    """One response that lacks a row is repaired, at each page but the last; and one empty one, at each page."""
     for seed in range(repeats(quick=600, thorough=2000, long=20_000)):
         random = Random(f"{fault} {seed}")
         listing = RandomServer(random, fault)
@@ -196,7 +202,7 @@ def test_no_session_is_lost_without_a_doubt(fault: str) -> None:
             lowest = min(found) if len(found) == limit else 0
             assert_exact(found, {number for number in listing.stable if number >= lowest})
         else:
-            assert fault not in {"none", "lacks a row"}, f"list {seed} is in doubt: {reconciler.doubt}"
+            assert fault not in REPAIRED, f"list {seed} is in doubt: {reconciler.doubt}"
 
 
 def new_faulty_list(random: Random, fault: str, per_page: int) -> FaultyList:

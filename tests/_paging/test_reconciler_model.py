@@ -6,6 +6,7 @@ Every session that exists during the whole read is yielded exactly once, newest 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +18,7 @@ from buddy_sessions import Cursor, Session, UnstableListingError
 from buddy_sessions._paging.pacing import DOCUMENTED_SIZE, ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
 from buddy_sessions._paging.selection import NewSessions, ReadSpec
-from helpers.fake_list import FakeList, NaiveReader, assert_exact
+from helpers.fake_list import FakeList, NaiveReader, assert_exact, fetch
 
 GENERATE_ONLY = settings(
     max_examples=2000, phases=[Phase.generate], report_multiple_bugs=False, database=None, deadline=None
@@ -28,17 +29,18 @@ read_aheads = st.sampled_from([1, 2, 4, 16])
 
 
 class ReconcilerMachine(RuleBasedStateMachine):
-    """Creations, deletions, holes, filters, caps, pages served in any order, crashes and resumes."""
+    """Creations, deletions, holes, filters, caps, 404s beyond the end, an empty page, pages in any order, crashes."""
 
     listing: FakeList
     reader: Reconciler | NaiveReader
     cursor: Cursor | None = None
+    was_empty: bool  # a page of this read that has rows
 
     def __init__(self) -> None:
         super().__init__()
         self.is_unstable = False
         self.reads = 0
-        self.served: dict[Window, tuple[Session, ...]] = {}
+        self.served: dict[Window, Sequence[Session]] = {}
 
     @property
     def is_over(self) -> bool:
@@ -60,8 +62,17 @@ class ReconcilerMachine(RuleBasedStateMachine):
         windows = self.reader.windows()
         window = windows[which % len(windows)]
         if window not in self.served:
-            self.served[window] = self.listing.read(window)
+            self.served[window] = fetch(self.listing, window)
             self.reads += 1
+
+    @precondition(lambda self: not self.is_over and not self.was_empty)
+    @rule(which=st.integers(0, 15))
+    def serve_an_empty_page(self, which: int) -> None:
+        """One of the requested pages is empty, once in each read: a replica restarts."""
+        windows = self.reader.windows()
+        self.served[windows[which % len(windows)]] = ()
+        self.reads += 1
+        self.was_empty = True
 
     @precondition(lambda self: not self.is_over)
     @rule()
@@ -88,6 +99,7 @@ class ReconcilerMachine(RuleBasedStateMachine):
         per_page=sizes,
         read_ahead=read_aheads,
         after=st.sampled_from([0, 0, 0, 7, 100]),
+        ends_with_404=st.booleans(),
     )
     def begin(
         self,
@@ -99,6 +111,7 @@ class ReconcilerMachine(RuleBasedStateMachine):
         per_page: int,
         read_ahead: int,
         after: int,
+        ends_with_404: bool,
     ) -> None:
         top, holes = numbers
         random = data.draw(st.randoms(use_true_random=False))
@@ -106,6 +119,7 @@ class ReconcilerMachine(RuleBasedStateMachine):
             [number for number in range(oldest, oldest + top) if random.random() >= holes],
             cap=cap,
             visible=lambda number: number * 2654435761 % 97 % one_in == 0,
+            ends_with_404=ends_with_404,
         )
         self.after = after
         self.traits = ServerTraits()
@@ -114,6 +128,7 @@ class ReconcilerMachine(RuleBasedStateMachine):
 
     def start(self, per_page: int, read_ahead: int) -> None:
         self.per_page = min(per_page, DOCUMENTED_SIZE)
+        self.was_empty = False
         self.reader = Reconciler(
             ReadSpec(after=self.after, cursor=self.cursor),
             per_page=per_page,
@@ -162,8 +177,9 @@ class ReconcilerMachine(RuleBasedStateMachine):
 
 
 class NaiveMachine(ReconcilerMachine):
-    """The same, with the usual loop. It cannot resume."""
+    """The same, with the usual loop. It cannot resume, and no page is empty."""
 
+    was_empty = True
     options: ClassVar[dict[str, Any]] = {}
 
     def start(self, per_page: int, read_ahead: int) -> None:

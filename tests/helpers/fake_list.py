@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from buddy_sessions import Session, SessionStatus
+from attrs import evolve
+
+from buddy_sessions import NotFoundError, Session, SessionStatus, Stats
+from buddy_sessions._base.figures import Fetched
 from buddy_sessions._paging.pacing import ServerTraits, Window
 from buddy_sessions._paging.reconciler import Reconciler
+from buddy_sessions._paging.requests import take_404_as_end
 from buddy_sessions._paging.selection import NewSessions, ReadSpec
 
 T = TypeVar("T")
@@ -33,7 +37,10 @@ def experienced() -> ServerTraits:
 
 
 class FakeList:
-    """Sessions by number, newest first, that are created and deleted. The server cuts pages to `cap` rows."""
+    """Sessions by number, newest first, that are created and deleted. The server cuts pages to `cap` rows.
+
+    With `ends_with_404`, a page beyond the end is a 404.
+    """
 
     def __init__(
         self,
@@ -41,8 +48,10 @@ class FakeList:
         *,
         cap: int | None = None,
         visible: Callable[[int], bool] = lambda number: True,
+        ends_with_404: bool = False,
     ) -> None:
         self.numbers = sorted(numbers, reverse=True)
+        self.ends_with_404 = ends_with_404
         self.stable = {number for number in self.numbers if visible(number)}  # have existed all the time
         self.cap = cap
         self._highest = self.numbers[0] if self.numbers else 0
@@ -65,7 +74,10 @@ class FakeList:
 
     def _cut(self, rows: list[T], window: Window) -> list[T]:
         size = window.per_page if self.cap is None else min(window.per_page, self.cap)
-        return rows[(window.page - 1) * size : window.page * size]
+        page = rows[(window.page - 1) * size : window.page * size]
+        if self.ends_with_404 and window.page > 1 and not page:
+            raise NotFoundError(status=404)
+        return page
 
 
 class FaultyList(FakeList):
@@ -137,6 +149,16 @@ class NaiveReader:
         return NewSessions(sessions=tuple(new))
 
 
+def fetch(listing: FakeList, window: Window) -> Sequence[Session]:
+    """Return a page as a client gets it: a list may be a 404 beyond its end."""
+    fetched: Fetched[Sequence[Session]] = Fetched(stats=Stats(requests=1))
+    try:
+        fetched = evolve(fetched, value=listing.read(window))
+    except NotFoundError as error:
+        fetched = evolve(fetched, error=error)
+    return take_404_as_end(fetched, window.page, ()).result()
+
+
 def read_list(
     listing: FakeList,
     traits: ServerTraits,
@@ -157,7 +179,7 @@ def read_list(
             if window not in served:
                 before_request(requests)
                 requests += 1
-                served[window] = listing.read(window)
+                served[window] = fetch(listing, window)
         found += [session.relative_id for session in reconciler.accept_page(served.pop(windows[0])).sessions]
         served = {window: served[window] for window in reconciler.windows() if window in served}
     return found, requests, reconciler

@@ -29,7 +29,7 @@ from buddy_sessions._decoding.converter import DecodedPage
 from buddy_sessions._paging.pacing import RequestSlots, ServerTraits, Window
 from buddy_sessions._paging.paginator import PageReader
 from buddy_sessions._paging.reconciler import Reconciler
-from buddy_sessions._paging.requests import PageRequests
+from buddy_sessions._paging.requests import PageRequests, take_404_as_end
 from buddy_sessions._paging.selection import ReadSpec
 from buddy_sessions.store.file import DatabaseFile, DatabaseThread
 from buddy_sessions.store.suites import SyncScope
@@ -51,6 +51,7 @@ class ModelServer:
         self.wrong = 0.0  # the share of responses that are wrong
         self.kinds: tuple[str, ...] = WRONG_RESPONSES
         self.changes = 0.0  # the share of requests before which the list changes
+        self.ends_with_404 = random.random() < 0.5  # so it responds to pages beyond the end
         self._random = random
         self._highest = 0
         self.created = 0  # also before the suite was created again
@@ -108,7 +109,10 @@ class ModelServer:
 
     def read_page(self, window: Window) -> tuple[Session, ...]:
         rows, window = self._respond(window)
-        return tuple(rows[window.start : window.end])
+        page = tuple(rows[window.start : window.end])
+        if self.ends_with_404 and window.page > 1 and not page:
+            raise NotFoundError(status=404)
+        return page
 
     def read_session(self, session_id: str) -> Session:
         self._change_maybe()
@@ -189,7 +193,7 @@ class ModelApi:
             try:
                 rows = self._server.read_page(window)
             except NotFoundError as error:
-                return Fetched(stats=stats, error=error)
+                return take_404_as_end(Fetched(stats=stats, error=error), window.page, DecodedPage(()))
             if last_digest is None:
                 return Fetched(stats=stats, value=DecodedPage(rows))
             digest = repr(rows).encode()
